@@ -1,0 +1,125 @@
+// The C interface that the binding sees: kernels found by name, elementwise maps over strided arrays, the thread pool
+// and the caching allocator. Nothing here knows about Python.
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- operations (activations.def) -------------------------------------------------------------------------------
+
+typedef enum { FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16 } fastnn_dtype;
+
+// How much work an element is; pool.c turns it into the size from which on threads pay.
+typedef enum { FASTNN_CHEAP, FASTNN_MEDIUM, FASTNN_COSTLY } fastnn_cost;
+
+#define FASTNN_MAX_PARAMETERS 2
+#define FASTNN_MAX_INPUTS 3
+#define FASTNN_MAX_OUTPUTS 2
+
+typedef struct {
+    const char *name;
+    double value;  // the default; NaN: the caller must give one
+} fastnn_parameter;
+
+typedef struct {
+    const char *name;
+    bool saves_output;  // backward takes the output, not the input
+    fastnn_cost cost;
+    fastnn_parameter parameters[FASTNN_MAX_PARAMETERS];  // an unused one has no name
+} fastnn_activation;
+
+extern const fastnn_activation fastnn_activations[];
+extern const int fastnn_activation_count;
+
+// A kernel's number: activation i has kernels 2 i (forward) and 2 i + 1 (backward); the others follow.
+int fastnn_find_kernel(const char *name);
+
+// ---- instruction sets ---------------------------------------------------------------------------------------------
+
+// Chooses the best instruction set that this machine runs, or the one named. False: unknown or not available here.
+bool fastnn_select_isa(const char *name);
+const char *fastnn_isa(void);
+// The available ones, best first; NULL past the end.
+const char *fastnn_available_isa(int index);
+const char *fastnn_compiler(void);
+
+// ---- elementwise maps ---------------------------------------------------------------------------------------------
+
+#define FASTNN_MAX_DIMS 64
+
+typedef struct fastnn_operand fastnn_operand;
+struct fastnn_operand {
+    char *data;
+    const ptrdiff_t *strides;  // in bytes, one for each dimension
+    fastnn_dtype dtype;
+    // An input without data is generated: fills `to` with the values of elements first ... first + count - 1.
+    void (*generate)(const fastnn_operand *self, size_t first, size_t count, void *to);
+    const void *state;
+};
+
+typedef struct {
+    int kernel;
+    bool float64;  // what is computed in; operands of that dtype are used in place, the half types are converted
+    int dims;
+    const size_t *shape;
+    int outputs, inputs;
+    fastnn_operand operands[FASTNN_MAX_OUTPUTS + FASTNN_MAX_INPUTS];  // the outputs first
+    double parameters[FASTNN_MAX_PARAMETERS];
+} fastnn_map;
+
+// out[i] = kernel(in[i], ...). An output may be an input too if both have the same layout. Returns false if interrupted.
+bool fastnn_run_map(const fastnn_map *map);
+// The same for contiguous arrays of the computing dtype; data has the outputs first.
+bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters);
+
+// PReLU backward on contiguous (outer, channels, inner) arrays: dx, and dweight summed in double in an order that
+// depends on the shape alone. With one channel, outer and inner may be cut in any way. `partial` has
+// fastnn_prelu_pieces(...) * channels elements.
+size_t fastnn_prelu_pieces(size_t outer, size_t channels, size_t inner);
+bool fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy, const void *x,
+                           const void *weight, void *dx, double *dweight, double *partial);
+
+// Maxout on contiguous (outer, groups, k, inner) arrays; y is (outer, groups, inner). The winners of y's elements are
+// numbers of `bits` bits, kept as bit planes of (count + 7) / 8 bytes each, least significant plane first.
+bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y, int bits,
+                   uint8_t *planes);
+bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy,
+                            int bits, const uint8_t *planes, void *dx);
+
+// ---- random numbers -----------------------------------------------------------------------------------------------
+
+// Element i of a stream is word i % 4 of Philox4x32-10 block i / 4: key = seed, counter = (block, offset).
+typedef struct {
+    uint64_t seed, offset;
+    double lower, upper;
+} fastnn_uniform_state;
+void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+// An operand's `generate`: lower + (upper - lower) (word + 1/2) / 2^32.
+void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
+
+// ---- threads ------------------------------------------------------------------------------------------------------
+
+// Exported under these names: a threadpoolctl controller finds them in the module.
+__attribute__((visibility("default"))) int fastnn_get_num_threads(void);
+__attribute__((visibility("default"))) void fastnn_set_num_threads(int count);  // count >= 1
+int fastnn_usable_cpus(void);  // by affinity and cgroup quota
+// CPUs in a cgroup v2 cpu.max line ("max 100000", "150000 100000"), rounded up; 0: no limit.
+int fastnn_parse_cpu_max(const char *line);
+// Called now and then by the thread that waits for a long call; nonzero abandons the rest of the work.
+void fastnn_set_interrupt_check(int (*check)(void));
+
+typedef void (*fastnn_task)(const void *context, size_t piece);
+// Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. False if interrupted.
+bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
+
+// ---- memory -------------------------------------------------------------------------------------------------------
+
+void *fastnn_allocate(size_t bytes);  // NULL: out of memory
+void fastnn_release(void *memory);
+void *fastnn_resize(void *memory, size_t bytes);
+size_t fastnn_cached_bytes(void);
+void fastnn_empty_cache(void);
+
+#endif

@@ -1,0 +1,85 @@
+// The kernels of one instruction set and dtype: CMake compiles this file once for each, and each object exports one
+// constant table. Everything else is static, so no code of a wide instruction set leaks into the baseline.
+#include "activations.h"
+#include "half.h"
+#include "kernels.h"
+
+// The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
+typedef void Formula(V *out, const V *in, const V *p);
+
+FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
+                      int inputs, Formula *formula) {
+    real *to[FASTNN_MAX_OUTPUTS];
+    const real *from[FASTNN_MAX_INPUTS];
+    for (int k = 0; k < outputs; k++) to[k] = out[k];
+    for (int k = 0; k < inputs; k++) from[k] = in[k];
+    const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
+        for (int k = 0; k < inputs; k++) x[k] = vload(from[k] + i);
+        formula(y, x, p);
+        for (int k = 0; k < outputs; k++) vstore(to[k] + i, y[k]);
+    }
+    if (i < n) {
+        V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
+        for (int k = 0; k < inputs; k++) x[k] = vload_part(from[k] + i, n - i);
+        formula(y, x, p);
+        for (int k = 0; k < outputs; k++) vstore_part(to[k] + i, n - i, y[k]);
+    }
+}
+
+#define LOOP(name, outputs, inputs, formula)                                                                \
+    static void name##_loop(size_t n, void *const *out, const void *const *in, const double *parameters) { \
+        map(n, out, in, parameters, outputs, inputs, formula);                                              \
+    }
+#define ACTIVATION(name, ...)                                                                                   \
+    FORCE_INLINE void name##_forward_formula(V *out, const V *in, const V *p) { out[0] = name(in[0], p); }      \
+    FORCE_INLINE void name##_backward_formula(V *out, const V *in, const V *p) {                                \
+        out[0] = name##_backward(in[0], in[1], p);                                                              \
+    }                                                                                                           \
+    LOOP(name##_forward, 1, 1, name##_forward_formula)                                                          \
+    LOOP(name##_backward, 1, 2, name##_backward_formula)
+#define KERNEL(name, outputs, inputs, cost) LOOP(name, outputs, inputs, name)
+#include "activations.def"
+#undef ACTIVATION
+#undef KERNEL
+
+static void stream_copy(size_t n, void *to_memory, const void *from_memory) {
+    real *to = to_memory;
+    const real *from = from_memory;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vstream(to + i, vload(from + i));
+    memcpy(to + i, from + i, (n - i) * sizeof(real));
+}
+
+// Pairwise over blocks of 128; a block goes to eight sums.
+static double sum(size_t n, const void *memory) {
+    const real *x = memory;
+    if (n > 128) {
+        const size_t half = (n / 2 + 127) / 128 * 128;
+        return sum(half, x) + sum(n - half, x + half);
+    }
+    double partial[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) partial[k] += x[i + k];
+    for (; i < n; i++) partial[i % 8] += x[i];
+    return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+           ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+const fastnn_table FASTNN_TABLE = {
+    .kernels =
+        {
+#define ACTIVATION(name, ...) name##_forward_loop, name##_backward_loop,
+#define KERNEL(name, ...) name##_loop,
+#include "activations.def"
+        },
+    .stream_copy = stream_copy,
+    .sum = sum,
+#if FASTNN_BITS == 32
+    .from_half = {from_float16, from_bfloat16},
+    .to_half = {to_float16, to_bfloat16},
+#endif
+};

@@ -1,0 +1,38 @@
+// What one instruction set exports for one dtype: the table that kernels.c fills and the drivers call.
+#ifndef FASTNN_KERNELS_H
+#define FASTNN_KERNELS_H
+
+#include "fastnn.h"
+
+// One of activations.def on n contiguous elements. An output may be one of the inputs.
+typedef void fastnn_kernel(size_t n, void *const *out, const void *const *in, const double *parameters);
+
+enum {
+#define ACTIVATION(name, ...) KERNEL_##name, KERNEL_##name##_backward_of_activation,
+#define KERNEL(name, ...) KERNEL_##name,
+#include "activations.def"
+#undef ACTIVATION
+#undef KERNEL
+    KERNEL_COUNT
+};
+
+typedef struct {
+    fastnn_kernel *kernels[KERNEL_COUNT];
+    void (*stream_copy)(size_t n, void *to, const void *from);  // `to` aligned to 64 bytes; past the caches
+    double (*sum)(size_t n, const void *x);                     // pairwise, in double
+    // float32 tables only: half types, computed in float32
+    void (*from_half[2])(size_t n, float *to, const uint16_t *from);  // float16, bfloat16
+    void (*to_half[2])(size_t n, uint16_t *to, const float *from);
+} fastnn_table;
+
+// The table of the selected instruction set (dispatch.c).
+const fastnn_table *fastnn_current_table(bool float64);
+
+typedef struct {
+    const char *name;
+    int outputs, inputs;
+    fastnn_cost cost;
+} fastnn_kernel_shape;
+extern const fastnn_kernel_shape fastnn_kernel_shapes[KERNEL_COUNT];
+
+#endif

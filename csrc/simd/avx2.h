@@ -1,0 +1,56 @@
+// The vector primitives on AVX2 with FMA and F16C. simd.h says what each one means.
+#include <immintrin.h>
+
+#if FASTNN_BITS == 32
+typedef __m256 V;
+typedef __m256i VI;
+#define LANES 8
+#define OP(name) _mm256_##name##_ps
+#define CAST_TO_INT _mm256_castps_si256
+#define CAST_FROM_INT _mm256_castsi256_ps
+#define SHIFT_LEFT _mm256_slli_epi32
+#else
+typedef __m256d V;
+typedef __m256i VI;
+#define LANES 4
+#define OP(name) _mm256_##name##_pd
+#define CAST_TO_INT _mm256_castpd_si256
+#define CAST_FROM_INT _mm256_castsi256_pd
+#define SHIFT_LEFT _mm256_slli_epi64
+#endif
+typedef V M;
+
+FORCE_INLINE V vset(real x) { return OP(set1)(x); }
+FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
+FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
+FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
+#define FASTNN_PART_BY_COPY
+
+FORCE_INLINE V vmadd(V a, V b, V c) { return OP(fmadd)(a, b, c); }
+FORCE_INLINE V vnmadd(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
+FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
+FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
+FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
+FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
+FORCE_INLINE V vabs(V x) { return OP(andnot)(vset((real)-0.0), x); }
+FORCE_INLINE V vnabs(V x) { return OP(or)(vset((real)-0.0), x); }
+FORCE_INLINE V vcopysign(V size, V sign) {
+    const V bit = vset((real)-0.0);
+    return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
+}
+
+FORCE_INLINE M vlt(V a, V b) { return OP(cmp)(a, b, _CMP_LT_OQ); }
+FORCE_INLINE M vle(V a, V b) { return OP(cmp)(a, b, _CMP_LE_OQ); }
+FORCE_INLINE V vselect(M m, V a, V b) { return OP(blendv)(b, a, m); }
+FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
+
+#if FASTNN_BITS == 32
+// The hardware estimate has 12 bits, so one Newton step leaves 23.
+FORCE_INLINE V vrecip(V x) {
+    const V r = _mm256_rcp_ps(x);
+    return vfma(r, vnmadd(x, r, vset(1)), r);
+}
+#else
+FORCE_INLINE V vrecip(V x) { return vset(1) / x; }
+#endif
+#define FASTNN_SCALE_BY_PRODUCT

@@ -1,0 +1,58 @@
+// The vector primitives on AVX-512 (F, BW, DQ, VL). simd.h says what each one means.
+#include <immintrin.h>
+
+#if FASTNN_BITS == 32
+typedef __m512 V;
+typedef __mmask16 M;
+#define LANES 16
+#define OP(name) _mm512_##name##_ps
+#define MASK_OP(name) _mm512_##name##_ps_mask
+#define PART_OP(name) _mm512_##name##_ps
+#define ALL_LANES(n) ((__mmask16)((1u << (n)) - 1))
+#else
+typedef __m512d V;
+typedef __mmask8 M;
+#define LANES 8
+#define OP(name) _mm512_##name##_pd
+#define MASK_OP(name) _mm512_##name##_pd_mask
+#define PART_OP(name) _mm512_##name##_pd
+#define ALL_LANES(n) ((__mmask8)((1u << (n)) - 1))
+#endif
+
+FORCE_INLINE V vset(real x) { return OP(set1)(x); }
+FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
+FORCE_INLINE V vload_part(const real *p, size_t n) { return OP(maskz_loadu)(ALL_LANES(n), p); }
+FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
+FORCE_INLINE void vstore_part(real *p, size_t n, V x) { OP(mask_storeu)(p, ALL_LANES(n), x); }
+FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
+
+FORCE_INLINE V vmadd(V a, V b, V c) { return OP(fmadd)(a, b, c); }
+FORCE_INLINE V vnmadd(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
+FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
+FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
+FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
+FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
+FORCE_INLINE V vabs(V x) { return OP(andnot)(vset((real)-0.0), x); }
+FORCE_INLINE V vnabs(V x) { return OP(or)(vset((real)-0.0), x); }
+FORCE_INLINE V vcopysign(V size, V sign) {
+    const V bit = vset((real)-0.0);
+    return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
+}
+
+FORCE_INLINE M vlt(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LT_OQ); }
+FORCE_INLINE M vle(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LE_OQ); }
+FORCE_INLINE V vselect(M m, V a, V b) { return OP(mask_blend)(m, b, a); }
+FORCE_INLINE unsigned vmask_bits(M m) { return m; }
+
+FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
+FORCE_INLINE V vscale_normal(V x, V n) { return OP(scalef)(x, n); }
+
+// The hardware estimate has 14 bits; each Newton step doubles them.
+FORCE_INLINE V vrecip(V x) {
+    V r = OP(rcp14)(x);
+    r = vfma(r, vnmadd(x, r, vset(1)), r);
+#if FASTNN_BITS == 64
+    r = vfma(r, vnmadd(x, r, vset(1)), r);
+#endif
+    return r;
+}

@@ -1,0 +1,82 @@
+// One vector type V of `real` (float or double, as FASTNN_BITS says) and the same primitives on it for every
+// instruction set. V takes + - * / and unary minus in GCC and Clang; the rest is here. This header knows no formula.
+//
+//   vset(x)  vload(p)  vstore(p, x)           broadcast, unaligned load and store
+//   vload_part(p, n)  vstore_part(p, n, x)    the first n < LANES lanes; the other lanes load as 0
+//   vstream(p, x)                             store to p aligned to a vector, past the caches where there is a way
+//   vmadd(a, b, c)  vnmadd(a, b, c)           a b + c, c - a b: fused where the hardware can, else two roundings
+//   vfma(a, b, c)                             a b + c with one rounding, everywhere
+//   vmax(a, b)  vmin(a, b)                    b where either is NaN
+//   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
+//   vcopysign(size, sign)
+//   vlt(a, b)  vle(a, b)                      a mask M: false where either is NaN
+//   vselect(m, a, b)                          m ? a : b, lane by lane
+//   vmask_bits(m)                             lane i of the mask as bit i
+//   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
+//   vscale_normal(x, n)                       the same where 2^n is a normal number (n is raised to the least such)
+//   vrecip(x)                                 1 / x to a few units in the last place; x normal, not huge
+#ifndef FASTNN_SIMD_H
+#define FASTNN_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define FORCE_INLINE static inline __attribute__((always_inline))
+
+#if FASTNN_BITS == 32
+typedef float real;
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define REAL_MAX 3.40282347e+38f
+#define REAL_MIN 1.17549435e-38f
+#else
+typedef double real;
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define REAL_MAX 1.7976931348623157e+308
+#define REAL_MIN 2.2250738585072014e-308
+#endif
+
+// Adding this and taking it away rounds to an integer, which then stands in the low bits of the sum.
+#define ROUNDER ((real)(3ull << (MANTISSA_BITS - 1)))
+
+#if defined(FASTNN_AVX512)
+#include "avx512.h"
+#elif defined(FASTNN_AVX2)
+#include "avx2.h"
+#elif defined(FASTNN_SSE2)
+#include "sse2.h"
+#elif defined(FASTNN_NEON)
+#include "neon.h"
+#endif
+
+FORCE_INLINE V vzero(void) { return vset(0); }
+FORCE_INLINE V vone(void) { return vset(1); }
+
+#ifdef FASTNN_PART_BY_COPY
+FORCE_INLINE V vload_part(const real *p, size_t n) {
+    real lanes[LANES] = {0};
+    memcpy(lanes, p, n * sizeof(real));
+    return vload(lanes);
+}
+FORCE_INLINE void vstore_part(real *p, size_t n, V x) {
+    real lanes[LANES];
+    vstore(lanes, x);
+    memcpy(p, lanes, n * sizeof(real));
+}
+#endif
+
+#ifdef FASTNN_SCALE_BY_PRODUCT
+// 2^n for a normal power: n + bias is put into the exponent field.
+FORCE_INLINE V vpower_of_2(V n) {
+    return CAST_FROM_INT(SHIFT_LEFT(CAST_TO_INT(n + vset(ROUNDER + EXPONENT_BIAS)), MANTISSA_BITS));
+}
+FORCE_INLINE V vscale_normal(V x, V n) { return x * vpower_of_2(vmax(n, vset(1 - EXPONENT_BIAS))); }
+FORCE_INLINE V vscale(V x, V n) {
+    const V inner = vmin(vmax(n, vset(MANTISSA_BITS + 3 - EXPONENT_BIAS)), vset(EXPONENT_BIAS));
+    return x * vpower_of_2(inner) * vpower_of_2(n - inner);
+}
+#endif
+
+#endif

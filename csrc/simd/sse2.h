@@ -1,0 +1,73 @@
+// The vector primitives on SSE2, the baseline of x86-64. simd.h says what each one means.
+#include <emmintrin.h>
+
+#if FASTNN_BITS == 32
+typedef __m128 V;
+#define LANES 4
+#define OP(name) _mm_##name##_ps
+#define CAST_TO_INT _mm_castps_si128
+#define CAST_FROM_INT _mm_castsi128_ps
+#define SHIFT_LEFT _mm_slli_epi32
+#else
+typedef __m128d V;
+#define LANES 2
+#define OP(name) _mm_##name##_pd
+#define CAST_TO_INT _mm_castpd_si128
+#define CAST_FROM_INT _mm_castsi128_pd
+#define SHIFT_LEFT _mm_slli_epi64
+#endif
+typedef V M;
+typedef __m128i VI;
+
+FORCE_INLINE V vset(real x) { return OP(set1)(x); }
+FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
+FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
+FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
+#define FASTNN_PART_BY_COPY
+
+FORCE_INLINE V vmadd(V a, V b, V c) { return a * b + c; }
+FORCE_INLINE V vnmadd(V a, V b, V c) { return c - a * b; }
+FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
+FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
+FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
+FORCE_INLINE V vabs(V x) { return OP(andnot)(vset((real)-0.0), x); }
+FORCE_INLINE V vnabs(V x) { return OP(or)(vset((real)-0.0), x); }
+FORCE_INLINE V vcopysign(V size, V sign) {
+    const V bit = vset((real)-0.0);
+    return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
+}
+
+FORCE_INLINE M vlt(V a, V b) { return OP(cmplt)(a, b); }
+FORCE_INLINE M vle(V a, V b) { return OP(cmple)(a, b); }
+FORCE_INLINE V vselect(M m, V a, V b) { return OP(or)(OP(and)(m, a), OP(andnot)(m, b)); }
+FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
+
+// SSE2 has no fused multiply-add.
+#if FASTNN_BITS == 32
+// Floats: the product of two floats is exact in double.
+FORCE_INLINE __m128d fma_half(__m128 a, __m128 b, __m128 c) {
+    return _mm_cvtps_pd(a) * _mm_cvtps_pd(b) + _mm_cvtps_pd(c);
+}
+FORCE_INLINE V vfma(V a, V b, V c) {
+    const __m128d low = fma_half(a, b, c);
+    const __m128d high = fma_half(_mm_movehl_ps(a, a), _mm_movehl_ps(b, b), _mm_movehl_ps(c, c));
+    return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+}
+#else
+// Doubles: Dekker's exact product and Knuth's exact sum, rounded once or (rarely) twice.
+FORCE_INLINE V upper_half(V x) {
+    const V c = vset(134217729.0) * x;  // 2^27 + 1
+    return c - (c - x);
+}
+FORCE_INLINE V vfma(V a, V b, V c) {
+    const V p = a * b;
+    const V ah = upper_half(a), al = a - ah;
+    const V bh = upper_half(b), bl = b - bh;
+    const V p_error = ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+    const V s = p + c, t = s - p;
+    const V s_error = (p - (s - t)) + (c - t);
+    return s + (s_error + p_error);
+}
+#endif
+FORCE_INLINE V vrecip(V x) { return vset(1) / x; }
+#define FASTNN_SCALE_BY_PRODUCT

@@ -1,0 +1,23 @@
+"""fastnn: neural-network layers for NumPy arrays, at the speed of the hardware.
+
+`import fastnn.functional as F` has the functions, `fastnn.nn` the layers, `fastnn.optim` the optimisers and
+`fastnn.reference` the definitions in plain NumPy. Importing fastnn loads NumPy and nothing else.
+"""
+
+from fastnn._kernels import empty_cache
+from fastnn._machine import get_num_threads, info, set_num_threads, start
+from fastnn._version import __version__
+from fastnn.random import Generator, Key, manual_seed
+
+__all__ = [
+    "Generator",
+    "Key",
+    "__version__",
+    "empty_cache",
+    "get_num_threads",
+    "info",
+    "manual_seed",
+    "set_num_threads",
+]
+
+start()

@@ -1,0 +1,84 @@
+"""Makes arrays ready for the kernels: promotion, shapes, outputs, overlap. It knows NumPy, and no kernel.
+
+Ready means: native float16, bfloat16, float32 or float64, all of one shape, and no output shares memory with an input
+unless the two are laid out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+_FLOATS = (np.float16, np.float32, np.float64)
+
+
+def real_number(name: str, value: object) -> float:
+    """`value` as a float; a TypeError that names the parameter if it is not one real number."""
+    if isinstance(value, (bool, int, float, np.integer, np.floating)):
+        return float(value)
+    raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
+
+
+def float_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The floating dtype that stands for `dtype`, as for np.tanh: small integers in float16, large in float64."""
+    if dtype.kind in "biu":
+        return np.dtype({1: np.float16, 2: np.float32}.get(dtype.itemsize, np.float64))
+    if dtype.name == "bfloat16" or dtype.type in _FLOATS:
+        return dtype.newbyteorder("=")
+    raise TypeError(
+        f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got dtype {dtype}"
+    )
+
+
+def ready(name: str, value: ArrayLike, dtype: DTypeLike = None) -> Array:
+    """`value` as an array of a supported dtype, or of the given one."""
+    array = np.asarray(value)
+    return array.astype(dtype or float_dtype(name, array.dtype), copy=False)
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`out` as an array that a result of this shape and dtype can be written to."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    return out
+
+
+def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[Array, ...], Array]:
+    """The inputs in their common dtype, all of the first one's shape, and the array for the result."""
+    arrays = [ready(name, value) for name, value in named]
+    (first_name, _), first = named[0], arrays[0]
+    for (name, _), array in zip(named, arrays, strict=True):
+        if array.shape != first.shape:
+            raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
+    dtype = np.result_type(*arrays) if len(arrays) > 1 else first.dtype
+    inputs = tuple(array.astype(dtype, copy=False) for array in arrays)
+    return inputs, np.empty_like(first, dtype, subok=False) if out is None else check_out(out, first.shape, dtype)
+
+
+def _layout(array: Array) -> tuple[Any, ...]:
+    return array.__array_interface__["data"][0], array.strides, array.dtype
+
+
+@contextmanager
+def writing(result: Array, inputs: Sequence[Array]) -> Iterator[tuple[Array, tuple[Array, ...]]]:
+    """The array to compute into and the inputs to read, so that the answer is that of arrays that do not overlap."""
+    sources = tuple(
+        array.copy() if np.may_share_memory(array, result) and _layout(array) != _layout(result) else array
+        for array in inputs
+    )
+    target = result if result.dtype.isnative else np.empty_like(result, result.dtype.newbyteorder("="))
+    yield target, sources
+    if target is not result:
+        result[...] = target

@@ -1,0 +1,131 @@
+"""The run as a picture: a heat map of the ratio per kernel and size, beside the share of the copy bandwidth.
+
+One PNG for each dtype and thread count. Needs matplotlib, which is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.bench.cases import DIRECTIONS
+from fastnn.bench.measure import Cell
+from fastnn.bench.report import Report, describe, plural, ratio
+
+SPAN = 16.0  # the colours go from 1/16 to 16
+HEADER = 0.85  # inches
+COLOURS = {"forward": "#2b6ca3", "backward": "#e39a3b"}
+
+
+def write_charts(report: Report, folder: Path) -> list[Path]:
+    """Write `bench-<dtype>-<threads>.png` for each dtype and thread count; ImportError without matplotlib."""
+    paths = []
+    for dtype, threads in dict.fromkeys((cell.dtype, cell.threads) for cell in report.cells):
+        cells = [cell for cell in report.cells if (cell.dtype, cell.threads) == (dtype, threads)]
+        path = folder / f"bench-{dtype}-{threads}.png"
+        title = (
+            f"{dtype}, {plural(threads, 'thread')}, {'with' if report.settings['out'] else 'without'} out="
+        )
+        save(draw(report, cells, title), path)
+        paths.append(path)
+    return paths
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure to a file, which is complete or not there."""
+    temporary = path.with_name(path.name + ".part")
+    figure.savefig(temporary, format="png", dpi=110)
+    os.replace(temporary, path)
+
+
+def draw(report: Report, cells: Sequence[Cell], title: str) -> Any:
+    """Return a figure: forward ratios, backward ratios, share of the copy bandwidth at the largest size."""
+    from matplotlib.figure import Figure  # not pyplot: no window system, no global state
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    sizes = sorted({cell.elements for cell in cells})
+    directions = [d for d in DIRECTIONS if any(cell.direction == d for cell in cells)]
+    peer = next((p for p in report.peers() if p != "reference"), "reference")
+
+    panels = [max(3.0, 0.55 * len(sizes))] * len(directions) + [3.4]
+    width, height = 1.5 + sum(panels), HEADER + 1.5 + 0.27 * len(labels)
+    below_header = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - HEADER / height), w_pad=0.1)
+    figure = Figure(figsize=(width, height), layout=below_header)
+    *maps, bars = figure.subplots(1, len(panels), sharey=True, width_ratios=panels)
+    for axis, direction in zip(maps, directions, strict=True):
+        image = heat_map(axis, [c for c in cells if c.direction == direction], labels, sizes, peer)
+        axis.set_title(direction, fontsize=10)
+    shares(bars, report, [cell for cell in cells if cell.elements == sizes[-1]], labels)
+    bars.set_title(f"share of the copy bandwidth, {short(sizes[-1])} elements", fontsize=10)
+    maps[0].set_yticks(range(len(labels)), labels, fontsize=9)
+    maps[0].set_ylim(len(labels) - 0.5, -0.5)
+
+    bar = figure.colorbar(image, ax=maps, orientation="horizontal", aspect=60)
+    powers = range(-round(math.log2(SPAN)), round(math.log2(SPAN)) + 1)
+    bar.set_ticks(
+        list(powers), labels=[f"{2.0**p:g}" if p >= 0 else f"1/{2**-p}" for p in powers], fontsize=8
+    )
+    bar.set_label(f"{peer}'s time / fastnn's time: above 1 fastnn is faster, bold is below", fontsize=9)
+    heading = f"fastnn beside {peer}: {title}"
+    figure.text(0.15 / width, 1 - 0.24 / height, heading, va="center", fontsize=13, fontweight="bold")
+    for line, text in enumerate(describe(report.machine)):
+        figure.text(
+            0.15 / width, 1 - (0.5 + 0.17 * line) / height, text, va="center", fontsize=7.5, color="0.35"
+        )
+    return figure
+
+
+def heat_map(axis: Any, cells: Sequence[Cell], labels: list[str], sizes: list[int], peer: str) -> Any:
+    """Draw one direction: a row for each kernel, a column for each size, the ratio in every field."""
+    grid = np.full((len(labels), len(sizes)), np.nan)
+    for cell in cells:
+        value = ratio(cell, peer)
+        if value is not None:
+            grid[labels.index(cell.label), sizes.index(cell.elements)] = value
+    limit = math.log2(SPAN)
+    axis.set_facecolor("0.9")  # where this peer has no such function
+    image = axis.imshow(np.log2(grid), cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    for (row, column), value in np.ndenumerate(grid):
+        if not np.isnan(value):
+            weight = "bold" if value < 1 else "normal"
+            shade = "white" if abs(math.log2(value)) > 0.6 * limit else "black"
+            text = f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, fontweight=weight, color=shade)
+    axis.set_xticks(range(len(sizes)), [short(size) for size in sizes], fontsize=8)
+    axis.tick_params(length=0)
+    axis.set_xlabel("elements", fontsize=9)
+    return image
+
+
+def shares(axis: Any, report: Report, cells: Sequence[Cell], labels: list[str]) -> None:
+    """Draw the share of the copy bandwidth at the largest size: a bar for each kernel and direction."""
+    for offset, direction in zip((-0.2, 0.2), DIRECTIONS, strict=True):
+        chosen = [cell for cell in cells if cell.direction == direction]
+        places = [labels.index(cell.label) + offset for cell in chosen]
+        values = [100 * report.share(cell) for cell in chosen]
+        if chosen:
+            axis.barh(places, values, height=0.38, color=COLOURS[direction], label=direction)
+    axis.axvline(100, color="0.3", linewidth=1, linestyle="--")
+    axis.set_xlim(left=0)
+    axis.set_xlabel("% (bytes that must move, per second)", fontsize=9)
+    axis.grid(axis="x", color="0.85", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.figure.legend(
+        *axis.get_legend_handles_labels(), fontsize=9, loc="lower right", ncols=2, frameon=False
+    )
+
+
+def short(count: int) -> str:
+    """Return a count in K and M (powers of two) where it is whole in them."""
+    for unit, scale in (("M", 2**20), ("K", 2**10)):
+        if count >= scale and count % scale == 0:
+            return f"{count // scale}{unit}"
+    return str(count)

@@ -1,0 +1,58 @@
+"""The contestants: fastnn, its reference, and the libraries it is compared with.
+
+Each `<name>_peer.py` defines a class `Peer`, and is imported only when that library is asked for.
+A peer must not know how it is timed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol
+
+from fastnn.bench.cases import Data
+
+PEERS = ("torch", "jax", "numba")
+OURS = ("fastnn", "reference")
+
+Call = Callable[[], Any]
+
+
+class Contestant(Protocol):
+    """A column of the table."""
+
+    name: str
+    note: str  # what a reader of its column must know, or ""
+    serial: bool  # its time does not depend on the number of threads
+
+    def session(self) -> AbstractContextManager[None]:
+        """Switch global state to what measuring wants, and back."""
+
+    def prepare(self, data: Data, *, out: bool) -> Call | None:
+        """Return the call to time, writing into `data.out` or allocating; None where there is none."""
+
+    def set_threads(self, threads: int) -> bool:
+        """Use this many threads; False where the library cannot, so that the row gets no number for it."""
+
+
+@contextmanager
+def session(contestants: Sequence[Contestant]) -> Iterator[None]:
+    """All contestants' sessions at once; calls are prepared and timed inside it."""
+    with ExitStack() as stack:
+        for contestant in contestants:
+            stack.enter_context(contestant.session())
+        yield
+
+
+def installed() -> list[str]:
+    """Return the peers that this Python can import."""
+    return [name for name in PEERS if importlib.util.find_spec(name) is not None]
+
+
+def load(name: str) -> Contestant:
+    """Import a contestant by its name: one of OURS or PEERS."""
+    module = importlib.import_module(f"{__name__}.{name}_peer")
+    contestant: Contestant = module.Peer()
+    return contestant

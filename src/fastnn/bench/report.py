@@ -1,0 +1,190 @@
+"""What a run found: the table, the means, the worst cells, the JSON file. Must not time anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import fastnn
+from fastnn.bench.measure import Cell, Copy, Plan
+
+LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba")
+WORST = 10
+BUSY = 0.3  # load per core from which the machine is not ours alone
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run: the machine, the settings, the copy bandwidth per thread count, and the cells."""
+
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    contestants: list[str]
+    notes: list[str]
+    copies: list[Copy]
+    cells: list[Cell]
+    complete: bool = True
+
+    def peers(self) -> list[str]:
+        """Every column but ours, the reference first."""
+        return [name for name in self.contestants if name != "fastnn"]
+
+    def share(self, cell: Cell) -> float:
+        """Bytes that must move, per second, as a fraction of the copy bandwidth on as many threads."""
+        copy = next(copy for copy in self.copies if copy.threads == cell.threads)
+        return cell.moved / cell.timings["fastnn"].minimum / copy.bytes_per_second
+
+    def write_json(self, path: Path) -> None:
+        """Write everything to a file, which is complete or not there."""
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def ratio(cell: Cell, peer: str) -> float | None:
+    """Their time over ours; None where they have none."""
+    if peer not in cell.timings:
+        return None
+    return cell.timings[peer].minimum / cell.timings["fastnn"].minimum
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what this is measured; called before, so that the load is that of other processes."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        **fastnn.info(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def settings(plan: Plan) -> dict[str, Any]:
+    """Options of the run, as JSON."""
+    return {
+        "kernels": list(dict.fromkeys(case.label for case in plan.cases)),
+        "sizes": list(plan.sizes),
+        "dtypes": list(plan.dtypes),
+        "threads": list(plan.threads),
+        "out": plan.out,
+        "seconds_per_cell": plan.seconds,
+    }
+
+
+def describe(machine: dict[str, Any]) -> Iterator[str]:
+    """Yield the machine and the software in a few lines."""
+    yield f"{machine['cpu']}, {plural(machine['cores'], 'core')}, {machine['isa']}; {machine['date']}"
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    yield f"fastnn {machine['version']} ({machine['compiler']}), Python {machine['python']}, {versions}"
+
+
+def lines(report: Report) -> Iterator[str]:
+    """Yield the report as text."""
+    yield from describe(report.machine)
+    for copy in report.copies:
+        yield f"copy on {plural(copy.threads, 'thread')}: {copy.bytes_per_second / 1e9:.1f} GB/s ({copy.by})"
+    mode = "with" if report.settings["out"] else "without"
+    yield f"x: their time / ours, {mode} out=; copy: share of that bandwidth; the fastest sample of each"
+    yield ""
+    yield from table(report)
+    yield ""
+    for peer in report.peers():
+        yield from summary(report.cells, peer)
+    yield from report.notes
+    if report.machine["load"] > BUSY * report.machine["cores"]:
+        yield f"other processes were running (load {report.machine['load']}): rows on many threads say little"
+    if not report.complete:
+        yield f"interrupted after {plural(len(report.cells), 'cell')}"
+
+
+def table(report: Report) -> Iterator[str]:
+    """One line for each cell."""
+    head = [
+        "kernel",
+        "direction",
+        "size",
+        "dtype",
+        "threads",
+        "fastnn",
+        "ns/element",
+        *report.peers(),
+        "copy",
+    ]
+    body = []
+    for cell in report.cells:
+        ours = cell.timings["fastnn"].minimum
+        where = [cell.label, cell.direction, str(cell.elements), cell.dtype, str(cell.threads)]
+        found = [ratio(cell, peer) for peer in report.peers()]
+        ratios = [f"{value:.2f} x" if value is not None else "-" for value in found]
+        body.append(
+            [
+                *where,
+                duration(ours),
+                f"{ours / cell.elements * 1e9:.3g}",
+                *ratios,
+                f"{report.share(cell):.0%}",
+            ]
+        )
+    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
+    for row in [head, *body]:
+        left = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
+        right = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
+        yield "  ".join(left + right)
+
+
+def summary(cells: Sequence[Cell], peer: str) -> Iterator[str]:
+    """Geometric means against one peer, and the cells where it comes closest."""
+    found = [(value, cell) for cell in cells if (value := ratio(cell, peer)) is not None]
+    if not found:
+        return
+    slower = sum(value < 1 for value, _ in found)
+    mean = geometric_mean(value for value, _ in found)
+    parts = "; ".join(f"{name} {value:.2f} x" for name, value in means(found))
+    yield f"{peer}: geometric mean {mean:.2f} x over {len(found)} cells, {slower} of them below 1 ({parts})"
+    if peer == "reference":
+        return
+    for value, cell in sorted(found, key=lambda pair: pair[0])[:WORST]:
+        where = (
+            f"{cell.label} {cell.direction}, {cell.elements} {cell.dtype}, {plural(cell.threads, 'thread')}"
+        )
+        yield f"  {value:5.2f} x  {where}"
+
+
+def means(found: Sequence[tuple[float, Cell]]) -> Iterator[tuple[str, float]]:
+    """Geometric means by direction, dtype and thread count, where there is more than one."""
+    for attribute, text in (("direction", "{}"), ("dtype", "{}"), ("threads", "{} threads")):
+        values = dict.fromkeys(getattr(cell, attribute) for _, cell in found)
+        if len(values) > 1:
+            for value in values:
+                part = geometric_mean(ratio for ratio, cell in found if getattr(cell, attribute) == value)
+                yield text.format(value).replace("1 threads", "1 thread"), part
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 thread`, `2 threads`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,54 @@
+"""The `fastnn` command. A sub-command is a module with `add_arguments(parser)` and `run(args) -> int`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import fastnn
+
+COMMANDS = {
+    "info": "show what fastnn found on this machine and what it uses",
+    "train": "train a small network on handwritten digits or on your own data",
+    "bench": "compare fastnn's speed with NumPy's and with that of other libraries",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 after an error that the user can mend, or 130 after Ctrl-C."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return int(args.run(args))
+    except (ValueError, ImportError, OSError, MemoryError, FloatingPointError) as error:
+        print(f"fastnn {args.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nfastnn {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastnn",
+        description="Neural-network layers for NumPy arrays, at the speed of the hardware.",
+        epilog="`fastnn train` is a good first command; `fastnn COMMAND --help` shows a command's options.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        module = importlib.import_module(f"fastnn.cli.{name}")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

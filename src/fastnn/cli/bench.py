@@ -1,0 +1,186 @@
+"""Compare fastnn's speed with the NumPy reference's and with that of the installed peers (torch, jax, numba).
+
+Interleaved in one process, on the same memory and thread count. Prints a table of ratios (their time / ours),
+and writes bench.json and PNG charts into the output folder. The default run takes about a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import fastnn
+from fastnn._extras import require
+
+if TYPE_CHECKING:
+    from fastnn.bench.measure import Cell, Plan
+    from fastnn.bench.peers import Contestant
+    from fastnn.bench.report import Report
+
+Number = TypeVar("Number", int, float)
+
+SIZES = (16, 256, 4096, 2**14, 2**17, 2**20, 2**23, 2**25)
+QUICK_SIZES = (16, 2**14, 2**20)
+ARRAYS = 8  # of the largest size at once: four buffers, a peer's result, the reference's temporaries
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `fastnn bench`."""
+    add = parser.add_argument
+    add("--kernels", nargs="+", default=[], metavar="NAME", help="kernels to time (default: all)")
+    add(
+        "--sizes",
+        nargs="+",
+        type=size,
+        metavar="N",
+        help="input elements, e.g. 16 4096 2^25 (default: 16 to 2^25)",
+    )
+    add("--dtypes", nargs="+", choices=["float32", "float64"], help="default: both; --quick: float32")
+    add("--threads", nargs="+", type=positive(int), metavar="N", help="thread counts (default: 1 and all)")
+    add("--direction", choices=["forward", "backward", "both"], default="both", help="default: both")
+    add("--peers", nargs="*", metavar="NAME", help="of torch, jax, numba (default: those installed)")
+    add(
+        "--no-out",
+        action="store_true",
+        help="time calls that allocate their result, instead of calls with out=",
+    )
+    add("--quick", action="store_true", help="about a minute: three sizes, float32, less time per cell")
+    add(
+        "--time-per-cell",
+        type=positive(float),
+        metavar="SECONDS",
+        help="default: 0.3, shared by the contestants",
+    )
+    add("--output", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="default: runs/bench")
+
+
+def size(text: str) -> int:
+    """Parse a number of elements, as digits or as a power: 2^20."""
+    base, power, exponent = text.partition("^")
+    number: int = int(base) ** (int(exponent) if power else 1)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
+    """Return a parser of numbers above 0."""
+
+    def parse(text: str) -> Number:
+        number = kind(text)
+        if not number > 0:
+            raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+        return number
+
+    parse.__name__ = kind.__name__  # argparse names it where the text is no number at all
+    return parse
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, write the files; 130 where it was interrupted."""
+    from fastnn.bench import measure, peers, report
+
+    plan = make_plan(args)
+    contestants = [peers.load(name) for name in (*peers.OURS, *choose_peers(args.peers))]
+    args.output.mkdir(parents=True, exist_ok=True)
+    machine = report.machine()
+    with peers.session(contestants):
+        copies = [measure.copy_bandwidth(threads) for threads in plan.threads]
+        cells, complete = collect(plan, contestants)
+    if not cells:
+        return 130
+    found = report.Report(
+        machine=machine,
+        settings=report.settings(plan),
+        contestants=[c.name for c in contestants],
+        notes=[c.note for c in contestants if c.note],
+        copies=copies,
+        cells=cells,
+        complete=complete,
+    )
+    print(*report.lines(found), sep="\n")
+    write(found, args.output)
+    return 0 if complete else 130
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Turn the options into what is measured; ValueError where they name what does not exist."""
+    from fastnn.bench import cases, measure
+
+    sizes = sorted(set(args.sizes or (QUICK_SIZES if args.quick else SIZES)))
+    need = ARRAYS * sizes[-1] * 8 / 2**30
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    if need > have:
+        raise ValueError(
+            f"sizes: {sizes[-1]} elements take about {need:.0f} GiB; this machine has {have:.0f} GiB"
+        )
+    directions = cases.DIRECTIONS if args.direction == "both" else (args.direction,)
+    return measure.Plan(
+        cases=cases.select(args.kernels, directions),
+        sizes=sizes,
+        dtypes=args.dtypes or (cases.DTYPES[:1] if args.quick else cases.DTYPES),
+        threads=sorted(set(args.threads or (1, fastnn.get_num_threads()))),
+        out=not args.no_out,
+        seconds=args.time_per_cell or (0.1 if args.quick else 0.3),
+    )
+
+
+def choose_peers(wanted: list[str] | None) -> list[str]:
+    """Return the peers asked for, or (None) those installed; an error where one is unknown or missing."""
+    from fastnn.bench import peers
+
+    if wanted is None:
+        return peers.installed()
+    if unknown := [name for name in wanted if name not in peers.PEERS]:
+        raise ValueError(f"peers: unknown {', '.join(unknown)}; known are {', '.join(peers.PEERS)}")
+    for name in wanted:
+        require(name, "bench")
+    return wanted
+
+
+def collect(plan: Plan, contestants: list[Contestant]) -> tuple[list[Cell], bool]:
+    """Measure with a progress bar; Ctrl-C keeps what is there."""
+    from fastnn.bench import measure
+
+    cells: list[Cell] = []
+    try:
+        for cell in progress(measure.run(plan, contestants), plan.cells):
+            cells.append(cell)
+    except KeyboardInterrupt:
+        return cells, False
+    return cells, True
+
+
+def progress(cells: Iterator[Cell], total: int) -> Iterator[Cell]:
+    """Show how far the run is: a bar where tqdm is installed, else a line for each kernel."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        last = ""
+        for number, cell in enumerate(cells, 1):
+            if (now := f"{cell.label} {cell.direction} {cell.dtype}") != last:
+                print(f"[{number}/{total}] {now}", file=sys.stderr)
+            last = now
+            yield cell
+    else:
+        with tqdm(cells, total=total, unit="cell") as bar:
+            for cell in bar:
+                bar.set_postfix_str(f"{cell.label} {cell.direction}", refresh=False)
+                yield cell
+
+
+def write(found: Report, folder: Path) -> None:
+    """Write the JSON file, and the charts where matplotlib is installed; say where."""
+    found.write_json(folder / "bench.json")
+    try:
+        from fastnn.bench.chart import write_charts
+
+        paths = [folder / "bench.json", *write_charts(found, folder)]
+    except ImportError:
+        paths = [folder / "bench.json"]
+        print("no chart: matplotlib is not installed; pip install 'fastnn[bench]'")
+    print("wrote", *paths)

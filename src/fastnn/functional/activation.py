@@ -1,0 +1,525 @@
+"""Elementwise activations and their gradients: names, arguments and defaults of torch.nn.functional.
+
+This file holds what users read and the checks of parameters; the formulas are in csrc/activations.h and, as definitions
+to read beside a lecture, in fastnn.reference.
+
+x is the input, y the output, dy the gradient with respect to y, dx with respect to x. Where backward takes `output`, the
+input need not be kept, and may have been overwritten by it.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any, TypeVar
+
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn._kernels import backward, find_kernel, forward
+
+Array = NDArray[Any]
+F = TypeVar("F", bound=FunctionType)
+
+_FORWARD = """
+
+    input: array of any shape and layout; float32 and float64 as they are, float16 and bfloat16 computed in float32,
+    integers and booleans promoted as by np.tanh. out: an array of the result's shape and dtype to write to, `input`
+    itself included. Returns out, or a new array. Raises TypeError for other dtypes, ValueError for an out that does
+    not fit; nothing is written then.
+    """
+
+_BACKWARD = """
+
+    dy, {saved}: arrays of one shape, of the dtypes that forward takes. out: an array of that shape and of their common
+    dtype to write to, one of the two included. Returns out, or a new array. Raises TypeError for other dtypes,
+    ValueError for shapes that differ or an out that does not fit; nothing is written then.
+    """
+
+
+def _forward_doc(function: F) -> F:
+    """Appends what all forward functions share to the docstring."""
+    function.__doc__ = (function.__doc__ or "").rstrip() + _FORWARD
+    return function
+
+
+def _backward_doc(function: F) -> F:
+    """Appends what all backward functions share to the docstring."""
+    saved = function.__code__.co_varnames[1]
+    function.__doc__ = (function.__doc__ or "").rstrip() + _BACKWARD.format(saved=saved)
+    return function
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be > 0, got {value}")
+
+
+def _not_negative(name: str, value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{name} must be >= 0, got {value}")
+
+
+def _ordered(low_name: str, low: float, high_name: str, high: float) -> None:
+    if not low <= high:
+        raise ValueError(f"{low_name} must be <= {high_name}, got {low} and {high}")
+
+
+_IDENTITY = find_kernel("identity")
+_IDENTITY_BACKWARD = find_kernel("identity_backward")
+_RELU = find_kernel("relu")
+_RELU_BACKWARD = find_kernel("relu_backward")
+_LEAKY_RELU = find_kernel("leaky_relu")
+_LEAKY_RELU_BACKWARD = find_kernel("leaky_relu_backward")
+_ELU = find_kernel("elu")
+_ELU_BACKWARD = find_kernel("elu_backward")
+_SELU = find_kernel("selu")
+_SELU_BACKWARD = find_kernel("selu_backward")
+_CELU = find_kernel("celu")
+_CELU_BACKWARD = find_kernel("celu_backward")
+_SIGMOID = find_kernel("sigmoid")
+_SIGMOID_BACKWARD = find_kernel("sigmoid_backward")
+_TANH = find_kernel("tanh")
+_TANH_BACKWARD = find_kernel("tanh_backward")
+_SILU = find_kernel("silu")
+_SILU_BACKWARD = find_kernel("silu_backward")
+_MISH = find_kernel("mish")
+_MISH_BACKWARD = find_kernel("mish_backward")
+_SOFTPLUS = find_kernel("softplus")
+_SOFTPLUS_BACKWARD = find_kernel("softplus_backward")
+_SOFTSIGN = find_kernel("softsign")
+_SOFTSIGN_BACKWARD = find_kernel("softsign_backward")
+_LOGSIGMOID = find_kernel("logsigmoid")
+_LOGSIGMOID_BACKWARD = find_kernel("logsigmoid_backward")
+_HARDSIGMOID = find_kernel("hardsigmoid")
+_HARDSIGMOID_BACKWARD = find_kernel("hardsigmoid_backward")
+_HARDSWISH = find_kernel("hardswish")
+_HARDSWISH_BACKWARD = find_kernel("hardswish_backward")
+_HARDTANH = find_kernel("hardtanh")
+_HARDTANH_BACKWARD = find_kernel("hardtanh_backward")
+_RELU6 = find_kernel("relu6")
+_RELU6_BACKWARD = find_kernel("relu6_backward")
+_THRESHOLD = find_kernel("threshold")
+_THRESHOLD_BACKWARD = find_kernel("threshold_backward")
+_HARDSHRINK = find_kernel("hardshrink")
+_HARDSHRINK_BACKWARD = find_kernel("hardshrink_backward")
+_SOFTSHRINK = find_kernel("softshrink")
+_SOFTSHRINK_BACKWARD = find_kernel("softshrink_backward")
+_TANHSHRINK = find_kernel("tanhshrink")
+_TANHSHRINK_BACKWARD = find_kernel("tanhshrink_backward")
+_SQUAREPLUS = find_kernel("squareplus")
+_SQUAREPLUS_BACKWARD = find_kernel("squareplus_backward")
+_SQUARE = find_kernel("square")
+_SQUARE_BACKWARD = find_kernel("square_backward")
+_EXP = find_kernel("exp")
+_EXP_BACKWARD = find_kernel("exp_backward")
+
+
+@_forward_doc
+def identity(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x."""
+    return forward(_IDENTITY, input, out)
+
+
+@_backward_doc
+def identity_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy."""
+    return backward(_IDENTITY_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def relu(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = max(x, 0).
+
+    Nair and Hinton, 2010.
+    """
+    return forward(_RELU, input, out)
+
+
+@_backward_doc
+def relu_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy where y > 0, else 0."""
+    return backward(_RELU_BACKWARD, dy, output, out)
+
+
+@_forward_doc
+def leaky_relu(input: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+    """y = x where x > 0, else negative_slope x.
+
+    Maas, Hannun and Ng, 2013.
+    """
+    return forward(_LEAKY_RELU, input, out, negative_slope)
+
+
+@_backward_doc
+def leaky_relu_backward(dy: ArrayLike, input: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+    """dx = dy where x > 0, else negative_slope dy."""
+    return backward(_LEAKY_RELU_BACKWARD, dy, input, out, negative_slope)
+
+
+@_forward_doc
+def elu(input: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    """y = x where x >= 0, else alpha (exp(x) - 1).
+
+    Clevert, Unterthiner and Hochreiter, 2015.
+    """
+    return forward(_ELU, input, out, alpha)
+
+
+@_backward_doc
+def elu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    """dx = dy where y > 0, else dy (y + alpha).
+
+    Raises ValueError unless alpha >= 0: the output's sign must tell the branch.
+    """
+    _not_negative("alpha", alpha)
+    return backward(_ELU_BACKWARD, dy, output, out, alpha)
+
+
+@_forward_doc
+def selu(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = scale x where x >= 0, else scale alpha (exp(x) - 1); scale = 1.0507..., alpha = 1.6732....
+
+    Klambauer, Unterthiner, Mayr and Hochreiter, 2017.
+    """
+    return forward(_SELU, input, out)
+
+
+@_backward_doc
+def selu_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = scale dy where y > 0, else dy (y + scale alpha)."""
+    return backward(_SELU_BACKWARD, dy, output, out)
+
+
+@_forward_doc
+def celu(input: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    """y = x where x >= 0, else alpha (exp(x / alpha) - 1).
+
+    Barron, 2017. Raises ValueError unless alpha > 0.
+    """
+    _positive("alpha", alpha)
+    return forward(_CELU, input, out, alpha)
+
+
+@_backward_doc
+def celu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    """dx = dy where y > 0, else dy (1 + y / alpha).
+
+    Raises ValueError unless alpha > 0.
+    """
+    _positive("alpha", alpha)
+    return backward(_CELU_BACKWARD, dy, output, out, alpha)
+
+
+def _gelu_kernels() -> dict[str, tuple[int, int]]:
+    kernels = {"none": "gelu", "tanh": "gelu_tanh"}
+    return {key: (find_kernel(name), find_kernel(f"{name}_backward")) for key, name in kernels.items()}
+
+
+_GELU = _gelu_kernels()
+
+
+def _gelu_choice(approximate: str) -> tuple[int, int]:
+    try:
+        return _GELU[approximate]
+    except (KeyError, TypeError):
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}") from None
+
+
+@_forward_doc
+def gelu(input: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
+    """y = x Phi(x), Phi the normal distribution function; or x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+
+    approximate: "none" for the first, "tanh" for the second. Hendrycks and Gimpel, 2016. Raises ValueError for another.
+    """
+    return forward(_gelu_choice(approximate)[0], input, out)
+
+
+@_backward_doc
+def gelu_backward(
+    dy: ArrayLike, input: ArrayLike, approximate: str = "none", *, out: Array | None = None
+) -> Array:
+    """dx = dy (Phi(x) + x phi(x)), phi the normal density; or the gradient of the form by tanh.
+
+    approximate: "none" for the first, "tanh" for the second. Raises ValueError for another.
+    """
+    return backward(_gelu_choice(approximate)[1], dy, input, out)
+
+
+@_forward_doc
+def sigmoid(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = 1 / (1 + exp(-x))."""
+    return forward(_SIGMOID, input, out)
+
+
+@_backward_doc
+def sigmoid_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy y (1 - y)."""
+    return backward(_SIGMOID_BACKWARD, dy, output, out)
+
+
+@_forward_doc
+def tanh(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = tanh(x).
+
+    LeCun, Bottou, Orr and Mueller, 1998.
+    """
+    return forward(_TANH, input, out)
+
+
+@_backward_doc
+def tanh_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy (1 - y^2)."""
+    return backward(_TANH_BACKWARD, dy, output, out)
+
+
+@_forward_doc
+def silu(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x sigmoid(x).
+
+    Hendrycks and Gimpel, 2016; Ramachandran, Zoph and Le, 2017 (Swish).
+    """
+    return forward(_SILU, input, out)
+
+
+@_backward_doc
+def silu_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy s (1 + x (1 - s)), s = sigmoid(x)."""
+    return backward(_SILU_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def mish(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x tanh(log(1 + exp(x))).
+
+    Misra, 2019.
+    """
+    return forward(_MISH, input, out)
+
+
+@_backward_doc
+def mish_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy (t + x (1 - t^2) sigmoid(x)), t = tanh(log(1 + exp(x)))."""
+    return backward(_MISH_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def softplus(input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None) -> Array:
+    """y = log(1 + exp(beta x)) / beta, and x where beta x > threshold.
+
+    Dugas et al., 2000. Raises ValueError unless beta > 0.
+    """
+    _positive("beta", beta)
+    return forward(_SOFTPLUS, input, out, beta, threshold)
+
+
+@_backward_doc
+def softplus_backward(dy: ArrayLike, input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None) -> Array:
+    """dx = dy sigmoid(beta x), and dy where beta x > threshold.
+
+    Raises ValueError unless beta > 0.
+    """
+    _positive("beta", beta)
+    return backward(_SOFTPLUS_BACKWARD, dy, input, out, beta, threshold)
+
+
+@_forward_doc
+def softsign(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x / (1 + |x|).
+
+    Bergstra et al., 2009.
+    """
+    return forward(_SOFTSIGN, input, out)
+
+
+@_backward_doc
+def softsign_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy / (1 + |x|)^2."""
+    return backward(_SOFTSIGN_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def logsigmoid(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = log(sigmoid(x)) = -log(1 + exp(-x))."""
+    return forward(_LOGSIGMOID, input, out)
+
+
+@_backward_doc
+def logsigmoid_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy (1 - exp(y))."""
+    return backward(_LOGSIGMOID_BACKWARD, dy, output, out)
+
+
+@_forward_doc
+def hardsigmoid(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = min(max(x + 3, 0), 6) / 6.
+
+    Howard et al., 2019 (MobileNetV3).
+    """
+    return forward(_HARDSIGMOID, input, out)
+
+
+@_backward_doc
+def hardsigmoid_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy / 6 where -3 < x < 3, else 0."""
+    return backward(_HARDSIGMOID_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def hardswish(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x min(max(x + 3, 0), 6) / 6.
+
+    Howard et al., 2019 (MobileNetV3).
+    """
+    return forward(_HARDSWISH, input, out)
+
+
+@_backward_doc
+def hardswish_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = 0 where x <= -3, dy where x >= 3, else dy (x / 3 + 1/2)."""
+    return backward(_HARDSWISH_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None) -> Array:
+    """y = min(max(x, min_val), max_val).
+
+    Collobert, 2004. Raises ValueError unless min_val <= max_val.
+    """
+    _ordered("min_val", min_val, "max_val", max_val)
+    return forward(_HARDTANH, input, out, min_val, max_val)
+
+
+@_backward_doc
+def hardtanh_backward(dy: ArrayLike, output: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None) -> Array:
+    """dx = dy where min_val < y < max_val, else 0.
+
+    Raises ValueError unless min_val <= max_val.
+    """
+    _ordered("min_val", min_val, "max_val", max_val)
+    return backward(_HARDTANH_BACKWARD, dy, output, out, min_val, max_val)
+
+
+@_forward_doc
+def relu6(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = min(max(x, 0), 6).
+
+    Krizhevsky, 2010.
+    """
+    return forward(_RELU6, input, out)
+
+
+@_backward_doc
+def relu6_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy where 0 < y < 6, else 0."""
+    return backward(_RELU6_BACKWARD, dy, output, out)
+
+
+@_forward_doc
+def threshold(input: ArrayLike, threshold: float, value: float, *, out: Array | None = None) -> Array:
+    """y = x where x > threshold, else value."""
+    return forward(_THRESHOLD, input, out, threshold, value)
+
+
+@_backward_doc
+def threshold_backward(dy: ArrayLike, input: ArrayLike, threshold: float, value: float, *, out: Array | None = None) -> Array:
+    """dx = dy where x > threshold, else 0."""
+    return backward(_THRESHOLD_BACKWARD, dy, input, out, threshold, value)
+
+
+@_forward_doc
+def hardshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
+    """y = x where |x| > lambd, else 0.
+
+    Donoho and Johnstone, 1994. Raises ValueError unless lambd >= 0.
+    """
+    _not_negative("lambd", lambd)
+    return forward(_HARDSHRINK, input, out, lambd)
+
+
+@_backward_doc
+def hardshrink_backward(dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
+    """dx = dy where |x| > lambd, else 0.
+
+    Raises ValueError unless lambd >= 0.
+    """
+    _not_negative("lambd", lambd)
+    return backward(_HARDSHRINK_BACKWARD, dy, input, out, lambd)
+
+
+@_forward_doc
+def softshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
+    """y = x - sign(x) lambd where |x| > lambd, else 0.
+
+    Donoho and Johnstone, 1994. Raises ValueError unless lambd >= 0.
+    """
+    _not_negative("lambd", lambd)
+    return forward(_SOFTSHRINK, input, out, lambd)
+
+
+@_backward_doc
+def softshrink_backward(dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
+    """dx = dy where |x| > lambd, else 0.
+
+    Raises ValueError unless lambd >= 0.
+    """
+    _not_negative("lambd", lambd)
+    return backward(_SOFTSHRINK_BACKWARD, dy, input, out, lambd)
+
+
+@_forward_doc
+def tanhshrink(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x - tanh(x)."""
+    return forward(_TANHSHRINK, input, out)
+
+
+@_backward_doc
+def tanhshrink_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy tanh(x)^2."""
+    return backward(_TANHSHRINK_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def squareplus(input: ArrayLike, b: float = 4.0, *, out: Array | None = None) -> Array:
+    """y = (x + sqrt(x^2 + b)) / 2.
+
+    Barron, 2021. Raises ValueError unless b >= 0.
+    """
+    _not_negative("b", b)
+    return forward(_SQUAREPLUS, input, out, b)
+
+
+@_backward_doc
+def squareplus_backward(dy: ArrayLike, output: ArrayLike, b: float = 4.0, *, out: Array | None = None) -> Array:
+    """dx = dy y^2 / (y^2 + b / 4).
+
+    Raises ValueError unless b >= 0.
+    """
+    _not_negative("b", b)
+    return backward(_SQUAREPLUS_BACKWARD, dy, output, out, b)
+
+
+@_forward_doc
+def square(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = x^2."""
+    return forward(_SQUARE, input, out)
+
+
+@_backward_doc
+def square_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = 2 x dy."""
+    return backward(_SQUARE_BACKWARD, dy, input, out)
+
+
+@_forward_doc
+def exp(input: ArrayLike, *, out: Array | None = None) -> Array:
+    """y = exp(x)."""
+    return forward(_EXP, input, out)
+
+
+@_backward_doc
+def exp_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy y."""
+    return backward(_EXP_BACKWARD, dy, output, out)
+
+
+swish = silu
+swish_backward = silu_backward

@@ -1,0 +1,171 @@
+"""Activations that join several parts of their input: GLU, SwiGLU and Maxout."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _arrays, _kernels
+
+Array = NDArray[Any]
+
+_GLU, _GLU_BACKWARD = _kernels.find_kernel("glu"), _kernels.find_kernel("glu_backward")
+_SWIGLU, _SWIGLU_BACKWARD = _kernels.find_kernel("swiglu"), _kernels.find_kernel("swiglu_backward")
+
+
+def _axis(dim: int, ndim: int) -> int:
+    """`dim` as an axis >= 0."""
+    try:
+        axis = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"dim must be an integer, got {type(dim).__name__}") from None
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"dim must be in [{-ndim}, {ndim}) for an input of {ndim} dimensions, got {dim}")
+    return axis % ndim
+
+
+def _halves(array: Array, dim: int) -> tuple[Array, Array]:
+    """Two views: the first and the second half along `dim`."""
+    axis = _axis(dim, array.ndim)
+    length = array.shape[axis]
+    if length % 2:
+        raise ValueError(f"input must have an even length along dim {dim} to be halved, got shape {array.shape}")
+    before = (slice(None),) * axis
+    return array[(*before, slice(length // 2))], array[(*before, slice(length // 2, None))]
+
+
+def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
+    x = _arrays.ready("input", input)
+    a, b = _halves(x, dim)
+    result = _kernels.empty(a.shape, x.dtype) if out is None else _arrays.check_out(out, a.shape, x.dtype)
+    with _arrays.writing(result, (a, b)) as (target, sources):
+        _kernels.map_arrays(kernel, (target,), sources)
+    return result
+
+
+def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out: Array | None) -> Array:
+    x = _arrays.ready("input", input)
+    a, _ = _halves(x, dim)
+    g = _arrays.ready("dy", dy)
+    if g.shape != a.shape:
+        raise ValueError(f"dy must have the shape of the output, {a.shape}, got {g.shape}")
+    dtype = np.result_type(x, g)
+    x, g = x.astype(dtype, copy=False), g.astype(dtype, copy=False)
+    result = _kernels.empty(x.shape, dtype) if out is None else _arrays.check_out(out, x.shape, dtype)
+    with _arrays.writing(result, (g, x)) as (target, (dy_ready, x_ready)):
+        da, db = _halves(target, dim)
+        _kernels.map_arrays(kernel, (da, db), (dy_ready, *_halves(x_ready, dim)))
+    return result
+
+
+def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """y = a sigmoid(b), where a and b are the first and second half of the input along dim.
+
+    Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a dim that the
+    input does not have. Dauphin, Fan, Auli and Grangier, 2017.
+    """
+    return _gated(_GLU, input, dim, out)
+
+
+def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """da = dy sigmoid(b), db = dy a sigmoid(b) (1 - sigmoid(b)); dx holds da and db as the input holds a and b.
+
+    dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises ValueError for
+    shapes that do not fit. Dauphin, Fan, Auli and Grangier, 2017.
+    """
+    return _gated_backward(_GLU_BACKWARD, dy, input, dim, out)
+
+
+def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """y = silu(a) b, where a and b are the first and second half of the input along dim.
+
+    Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a dim that the
+    input does not have. Shazeer, 2020.
+    """
+    return _gated(_SWIGLU, input, dim, out)
+
+
+def swiglu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """da = dy b silu'(a), db = dy silu(a); dx holds da and db as the input holds a and b.
+
+    dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises ValueError for
+    shapes that do not fit. Shazeer, 2020.
+    """
+    return _gated_backward(_SWIGLU_BACKWARD, dy, input, dim, out)
+
+
+class MaxoutSaved(NamedTuple):
+    """What maxout keeps for its backward: which piece won, in ceil(log2 k) bits an element."""
+
+    winners: NDArray[np.uint8]  # bit planes, least significant first: (bits, (elements + 7) // 8)
+    k: int
+    dim: int
+    shape: tuple[int, ...]  # the input's
+
+
+def _blocks(shape: tuple[int, ...], k: int, axis: int) -> tuple[int, int, int, int]:
+    """The input as (outer, groups, k, inner)."""
+    outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    return outer, shape[axis] // k, k, inner
+
+
+def _check_pieces(k: int, length: int, dim: int) -> int:
+    try:
+        pieces = operator.index(k)
+    except TypeError:
+        raise TypeError(f"k must be an integer, got {type(k).__name__}") from None
+    if pieces < 1 or length % pieces:
+        raise ValueError(f"k must be >= 1 and divide the input's length along dim {dim}, {length}; got {k}")
+    return pieces
+
+
+def _plain(array: Array) -> Array:
+    """A contiguous array of a computing dtype with the same values."""
+    return np.require(array, np.float64 if array.dtype == np.float64 else np.float32, "CA")
+
+
+def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) -> tuple[Array, MaxoutSaved]:
+    """y[c] = max over j < k of x[c k + j], along dim: each unit is the best of k neighbouring linear pieces.
+
+    Dtypes as for relu; out has the input's shape with dim's length divided by k. Returns (y, saved), saved for
+    maxout_backward. The first of equal pieces wins, and NaN wins over numbers. Raises ValueError unless k divides the
+    length along dim. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
+    """
+    x = _arrays.ready("input", input)
+    axis = _axis(dim, x.ndim)
+    k = _check_pieces(k, x.shape[axis], dim)
+    shape = (*x.shape[:axis], x.shape[axis] // k, *x.shape[axis + 1 :])
+    result = None if out is None else _arrays.check_out(out, shape, x.dtype)
+    source = _plain(x)
+    y = _kernels.empty(shape, source.dtype)
+    winners = np.empty(((k - 1).bit_length(), (y.size + 7) // 8), np.uint8)
+    _kernels.maxout(source, y, winners, *_blocks(x.shape, k, axis))
+    saved = MaxoutSaved(winners, k, axis, x.shape)
+    if result is None:
+        return y.astype(x.dtype, copy=False), saved
+    result[...] = y
+    return result, saved
+
+
+def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = None) -> Array:
+    """dx = dy for the piece that won, 0 for the others.
+
+    dy: the shape of maxout's y; saved: what maxout returned; out: the input's shape, dy's dtype. Raises ValueError for
+    shapes that do not fit. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
+    """
+    g = _arrays.ready("dy", dy)
+    outer, groups, k, inner = _blocks(saved.shape, saved.k, saved.dim)
+    shape = (*saved.shape[: saved.dim], groups, *saved.shape[saved.dim + 1 :])
+    if g.shape != shape:
+        raise ValueError(f"dy must have the shape of maxout's result, {shape}, got {g.shape}")
+    result = None if out is None else _arrays.check_out(out, saved.shape, g.dtype)
+    source = _plain(g)
+    dx = _kernels.empty(saved.shape, source.dtype)
+    _kernels.maxout_backward(source, saved.winners, dx, outer, groups, k, inner)
+    if result is None:
+        return dx.astype(g.dtype, copy=False)
+    result[...] = dx
+    return result

@@ -1,0 +1,180 @@
+"""The activations as layers. Formulas and gradients are fastnn.functional's; this file adds no mathematics.
+
+A class names its function and lists the function's parameters. All else follows: the constructor, the repr,
+and whether the layer keeps its input or its output, which is what the second argument of `F.name_backward` is
+called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, dataclass_transform
+
+import numpy as np
+
+import fastnn.functional as F
+from fastnn.nn.module import Array, Module
+
+
+@dataclass_transform(eq_default=False)
+class Activation(Module):
+    """y = F.function(x, parameters), dx = F.function_backward(dy, x or y, parameters): all the layers here.
+
+    Parameters are keyword or positional arguments and attributes. Bad ones raise what the function raises.
+    """
+
+    function: ClassVar[str]
+    _forward: ClassVar[Callable[..., Array]]
+    _backward: ClassVar[Callable[..., Array]]
+    _keeps_output: ClassVar[bool]
+    __match_args__: ClassVar[tuple[str, ...]]  # the parameters' names, as @dataclass collects them
+
+    def __init_subclass__(cls, function: str | None = None) -> None:
+        dataclass(eq=False, repr=False)(cls)
+        if function is not None:
+            cls.function = function
+            cls._forward = staticmethod(getattr(F, function))
+            cls._backward = staticmethod(getattr(F, f"{function}_backward"))
+            cls._keeps_output = list(inspect.signature(cls._backward).parameters)[1] == "output"
+
+    def __post_init__(self) -> None:
+        # A bad parameter is reported here and not in the first training step.
+        self._forward(np.empty(0, np.float32), **self._parameters())
+
+    def forward(self, x: Array) -> Array:
+        """Return the function's values, in the shape of `x`."""
+        y = self._forward(x, **self._parameters())
+        self._kept = y if self._keeps_output else x
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return dy times the function's derivative."""
+        return self._backward(dy, self._keep(), **self._parameters())
+
+    def extra_repr(self) -> str:
+        """Return the parameters, by name."""
+        return ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+
+    def _parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__match_args__}
+
+
+class Identity(Activation, function="identity"):
+    """x, as a copy."""
+
+
+class ReLU(Activation, function="relu"):
+    """max(x, 0)."""
+
+
+class LeakyReLU(Activation, function="leaky_relu"):
+    """x where x > 0, else negative_slope * x."""
+
+    negative_slope: float = 0.01
+
+
+class ELU(Activation, function="elu"):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+
+    alpha: float = 1.0
+
+
+class SELU(Activation, function="selu"):
+    """The self-normalising ELU: scale * ELU(x, alpha), with the paper's constants."""
+
+
+class CELU(Activation, function="celu"):
+    """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
+
+    alpha: float = 1.0
+
+
+class GELU(Activation, function="gelu"):
+    """x * Phi(x), Phi being the normal distribution function; its tanh formula with approximate="tanh"."""
+
+    approximate: str = "none"
+
+
+class Sigmoid(Activation, function="sigmoid"):
+    """1 / (1 + exp(-x))."""
+
+
+class Tanh(Activation, function="tanh"):
+    """tanh(x)."""
+
+
+class SiLU(Activation, function="silu"):
+    """x * sigmoid(x), also called swish."""
+
+
+class Mish(Activation, function="mish"):
+    """x * tanh(softplus(x))."""
+
+
+class Softplus(Activation, function="softplus"):
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
+
+    beta: float = 1.0
+    threshold: float = 20.0
+
+
+class Softsign(Activation, function="softsign"):
+    """x / (1 + |x|)."""
+
+
+class LogSigmoid(Activation, function="logsigmoid"):
+    """log(sigmoid(x))."""
+
+
+class Hardsigmoid(Activation, function="hardsigmoid"):
+    """min(max(x / 6 + 1/2, 0), 1)."""
+
+
+class Hardswish(Activation, function="hardswish"):
+    """x * hardsigmoid(x)."""
+
+
+class Hardtanh(Activation, function="hardtanh"):
+    """min(max(x, min_val), max_val)."""
+
+    min_val: float = -1.0
+    max_val: float = 1.0
+
+
+class ReLU6(Activation, function="relu6"):
+    """min(max(x, 0), 6)."""
+
+
+class Threshold(Activation, function="threshold"):
+    """x where x > threshold, else value."""
+
+    threshold: float
+    value: float
+
+
+class Hardshrink(Activation, function="hardshrink"):
+    """x where |x| > lambd, else 0."""
+
+    lambd: float = 0.5
+
+
+class Softshrink(Activation, function="softshrink"):
+    """x moved towards 0 by lambd; 0 where |x| <= lambd."""
+
+    lambd: float = 0.5
+
+
+class Tanhshrink(Activation, function="tanhshrink"):
+    """x - tanh(x)."""
+
+
+class Squareplus(Activation, function="squareplus"):
+    """(x + sqrt(x^2 + b)) / 2."""
+
+    b: float = 4.0
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {cls.function: cls for cls in Activation.__subclasses__()}
+"""Every layer of this file by the name of its function."""

@@ -1,0 +1,149 @@
+"""Module and Parameter: what every layer shares.
+
+There is no tape. A layer computes in `forward`, keeps what its gradient needs, and `backward(dy)` returns the
+gradient for its input. This file knows nothing of any particular layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Parameter:
+    """A trainable array, `data`, and `grad`, where backward passes add up its gradient (None at first)."""
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad: Array | None = None
+
+    def accumulate(self, gradient: Array) -> None:
+        """Add `gradient` to `grad`. The array must be a fresh one: it can become `grad` itself."""
+        if self.grad is None:
+            self.grad = gradient
+        else:
+            self.grad += gradient
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
+
+
+class Module:
+    """The base of all layers. A layer of your own defines `forward` and `backward`; no other call is needed.
+
+    Parameters and child modules are simply the attributes that hold one, named as in PyTorch:
+    `model.state_dict()` has keys such as `0.weight`.
+    """
+
+    training: bool = True
+    _kept: Array | None = None  # what backward needs of the last forward pass
+
+    def forward(self, x: Array) -> Array:
+        """Return the layer's output for `x`, keeping what `backward` needs."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def backward(self, dy: Array) -> Array:
+        """Return dL/dx from dy = dL/dy of the last forward pass; add dL/dp to `p.grad` of every parameter p.
+
+        Neither the input nor the output of the forward pass may be changed in between.
+        Raises RuntimeError where there was no forward pass.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define backward")
+
+    def __call__(self, x: Array) -> Array:
+        """Return `forward(x)`."""
+        return self.forward(x)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield (name, module) for the modules directly inside this one."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and every one inside it."""
+        yield self
+        for _, child in self.named_children():
+            yield from child.modules()
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield (dotted name, parameter) for this module's own parameters, then for its children's."""
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield name, value
+        for prefix, child in self.named_children():
+            for name, parameter in child.named_parameters():
+                yield f"{prefix}.{name}", parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter, in the order of `named_parameters`."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of every parameter, by name. Unlike PyTorch's, it does not change in training."""
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Array]) -> None:
+        """Copy arrays saved by `state_dict` into the parameters, in place, in the parameters' dtype.
+
+        Raises ValueError for missing or unknown names and for a wrong shape, TypeError for a dtype that does
+        not convert; then nothing is changed.
+        """
+        own = dict(self.named_parameters())
+        missing, unknown = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
+        if missing or unknown:
+            raise ValueError(
+                f"state_dict does not fit {type(self).__name__}:"
+                f" missing names {sorted(missing)}, unknown names {sorted(unknown)}"
+            )
+        for name, parameter in own.items():
+            value = np.asarray(state_dict[name])
+            if value.shape != parameter.data.shape:
+                raise ValueError(
+                    f"state_dict[{name!r}] has shape {value.shape}, the parameter {parameter.data.shape}"
+                )
+            if not np.can_cast(value.dtype, parameter.data.dtype, "same_kind"):
+                raise TypeError(
+                    f"state_dict[{name!r}] has dtype {value.dtype}, the parameter {parameter.data.dtype}"
+                )
+        for name, parameter in own.items():
+            np.copyto(parameter.data, state_dict[name], casting="same_kind")
+
+    def zero_grad(self) -> None:
+        """Forget all gradients: every `Parameter.grad` becomes None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode (evaluation with False) here and in every module inside; return the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Set evaluation mode: `train(False)`."""
+        return self.train(False)
+
+    def extra_repr(self) -> str:
+        """Return what stands between the brackets of a layer's repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        name, inside = type(self).__name__, self.extra_repr()
+        for label, child in self.named_children():
+            inside += f"\n  ({label}): " + repr(child).replace("\n", "\n  ")
+        return f"{name}({inside}\n)" if "\n" in inside else f"{name}({inside})"
+
+    def _keep(self) -> Array:
+        """Return what the last forward pass kept."""
+        if self._kept is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs a forward pass first: call the layer, then backward"
+            )
+        return self._kept

@@ -1,0 +1,69 @@
+"""Where random numbers come from: a generator hands out keys, and a key gives every kernel its numbers.
+
+The numbers of a call are a function of its key and the element's index alone (Philox4x32-10), so they are the same for
+every thread count and instruction set, and backward draws again what forward drew instead of keeping it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Key(NamedTuple):
+    """What one random call takes: the 64-bit seed, and the 64-bit offset of this call in the seed's stream."""
+
+    seed: int
+    offset: int
+
+
+class Generator:
+    """Hands out keys: the first has offset 0, the next 1, and so on. Safe to share between threads.
+
+    Raises ValueError unless 0 <= seed < 2**64, TypeError unless it is an integer.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._lock = threading.Lock()
+        self.manual_seed(seed)
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self.seed}, offset={self._offset})"
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts again, with this seed; returns itself."""
+        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+            raise TypeError(f"seed must be an integer, got {type(seed).__name__}")
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed must be in [0, 2**64), got {seed}")
+        with self._lock:
+            self.seed = int(seed)
+            self._offset = 0
+        return self
+
+    def key(self) -> Key:
+        """The next key."""
+        with self._lock:
+            key = Key(self.seed, self._offset)
+            self._offset = (self._offset + 1) % 2**64
+        return key
+
+    def numpy(self) -> np.random.Generator:
+        """A NumPy generator for one use (weight initialisation, say), from the next key."""
+        seed, offset = self.key()
+        return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, offset, 0]))
+
+
+_default = Generator()
+
+
+def default_generator() -> Generator:
+    """The generator that is used where none is given; fastnn.manual_seed seeds it."""
+    return _default
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seeds the default generator and returns it: what follows is repeatable, for any number of threads."""
+    return _default.manual_seed(seed)

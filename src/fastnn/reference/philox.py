@@ -1,0 +1,50 @@
+"""Philox4x32-10, the counter-based random generator behind rrelu and dropout, in NumPy.
+
+It knows words and counters only: what a draw is used for is the caller's business.
+
+Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_ROUNDS = 10
+_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_KEY_STEP = np.array([0x9E3779B9, 0xBB67AE85], np.uint32)  # the golden ratio and sqrt(3), fractions
+
+
+def _words(value: int) -> tuple[int, int]:
+    """Split a 64-bit integer into its low and high 32-bit words."""
+    return value & 0xFFFFFFFF, (value >> 32) & 0xFFFFFFFF
+
+
+def _product(multiplier: np.uint64, word: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the high and the low word of a 32 x 32 bit product."""
+    product = multiplier * word.astype(np.uint64)
+    return (product >> np.uint64(32)).astype(np.uint32), product.astype(np.uint32)
+
+
+def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
+    """Encrypt counters (..., 4) with keys (..., 2), all words uint32: four random words (..., 4) for each."""
+    word = np.moveaxis(np.asarray(counter, np.uint32), -1, 0)
+    key = np.asarray(key, np.uint32)
+    for _ in range(_ROUNDS):
+        high0, low0 = _product(_MULTIPLIERS[0], word[0])
+        high1, low1 = _product(_MULTIPLIERS[1], word[2])
+        word = np.stack([high1 ^ word[1] ^ key[..., 0], low1, high0 ^ word[3] ^ key[..., 1], low0])
+        key = key + _KEY_STEP
+    return np.moveaxis(word, 0, -1)
+
+
+def random_words(n: int, seed: int, offset: int) -> NDArray[np.uint32]:
+    """Return n random words; word i is word i % 4 of the block i // 4.
+
+    The key is (seed low, seed high), the counter (block low, block high, offset low, offset high).
+    """
+    block = np.arange(-(-n // 4), dtype=np.uint64)
+    counter = np.empty((block.size, 4), np.uint32)
+    counter[:, 0], counter[:, 1] = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
+    counter[:, 2:] = _words(offset)
+    return philox4x32(counter, _words(seed)).reshape(-1)[:n]

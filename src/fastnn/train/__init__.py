@@ -1,0 +1,18 @@
+"""Training of classifiers: data, the mini-batch loop, and the files that it leaves behind."""
+
+from fastnn.train.data import Data, digits, load_npz, prepare
+from fastnn.train.loop import Epoch, evaluate, fit
+from fastnn.train.report import save_curves, save_json, save_weights
+
+__all__ = [
+    "Data",
+    "Epoch",
+    "digits",
+    "evaluate",
+    "fit",
+    "load_npz",
+    "prepare",
+    "save_curves",
+    "save_json",
+    "save_weights",
+]

@@ -1,0 +1,317 @@
+"""`fastnn train` from end to end, and the data it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastnn import nn, optim, train
+from fastnn.cli import main
+
+pytest.importorskip("sklearn")
+pytest.importorskip("safetensors")
+pytest.importorskip("matplotlib")
+
+Array = NDArray[Any]
+FILES = {"curves.png", "metrics.json", "weights.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output folder of `fastnn train` as it comes."""
+    output = tmp_path_factory.mktemp("run")
+    assert main(["train", "--output", str(output)]) == 0
+    return output
+
+
+def weights(folder: Path) -> dict[str, Array]:
+    from safetensors.numpy import load_file
+
+    return dict(load_file(folder / "weights.safetensors"))
+
+
+def test_digits_are_learnt(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["accuracy"] >= 0.97
+    assert metrics["settings"]["sizes"] == [64, 128, 10]
+    assert len(metrics["epochs"]) == metrics["settings"]["epochs"] == 30
+    assert metrics["epochs"][-1]["loss"] < metrics["epochs"][0]["loss"] / 10
+    assert metrics["epochs"][-1]["test_accuracy"] == metrics["accuracy"]
+    assert {path.name for path in run.iterdir()} == FILES
+
+
+def test_weights_give_the_same_predictions(run: Path) -> None:
+    saved = weights(run)
+    mean, std, classes = (saved.pop(name) for name in ("input.mean", "input.std", "classes"))
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    model.load_state_dict(saved)
+    x, y = train.digits()
+    data = train.prepare(x, y)
+    held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in np.rint(data.x_test * std + mean)]
+    logits = model(((x[held_out] - mean) / std).astype(np.float32))
+    right = np.mean(classes[logits.argmax(axis=1)] == y[held_out])
+    assert right == json.loads((run / "metrics.json").read_text())["accuracy"]
+
+
+def test_curves_are_a_picture(run: Path) -> None:
+    from matplotlib.image import imread
+
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = imread(run / "curves.png")[..., :3]
+    assert min(pixels.shape[:2]) >= 400
+    line = np.abs(pixels - np.array([0x0B, 0x6F, 0xB8]) / 255).max(axis=2) < 0.02  # the colour of "held out"
+    left, right = np.array_split(line.any(axis=0), 2)
+    assert left.mean() > 0.5
+    assert right.mean() > 0.5
+
+
+def test_progress_and_epochs_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--layers", "8,6", "--activation", "gelu", "--epochs", "2", "--batch-size", "64"]
+    assert main(["train", *arguments, "--output", str(tmp_path / "a" / "b")]) == 0
+    out, err = capsys.readouterr()
+    assert "1438 training and 359 held-out samples" in out
+    assert "(2): Linear(in_features=8, out_features=6, bias=True)\n  (3): GELU(approximate='none')" in out
+    assert out.count("\nepoch ") == 2
+    assert "epoch 2/2  loss " in out
+    assert "46/46" in err  # steps of the progress bar
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == FILES
+
+
+def bits(folder: Path, seed: int, threads: int) -> bytes:
+    """Train in a new process with that many BLAS and fastnn threads and return the weights' file."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "FASTNN_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    command = [sys.executable, "-m", "fastnn", "train", "--epochs", "2", "--batch-size", "256"]
+    command += ["--seed", str(seed), "--output", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_same_seed_same_bits_for_any_thread_count(tmp_path: Path) -> None:
+    first = bits(tmp_path / "first", seed=4, threads=1)
+    assert bits(tmp_path / "second", seed=4, threads=2) == first
+    assert bits(tmp_path / "other", seed=5, threads=1) != first
+
+
+def blobs(samples: int = 200) -> tuple[Array, Array]:
+    """Return two kinds of 4 x 3 images that are easy to tell apart, labelled 7 and -1."""
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(samples) < 0.5, 7, -1)
+    x = rng.normal(0, 1, (samples, 4, 3))
+    x[:, 0, 0] += y
+    x[:, 1, 1] = 5.0  # a constant feature
+    return x, y
+
+
+@pytest.mark.parametrize("x_dtype", ["float64", "float32", "float16", "int16", ">f4"])
+@pytest.mark.parametrize("y_dtype", ["int64", "int8"])
+def test_own_data(tmp_path: Path, x_dtype: str, y_dtype: str) -> None:
+    x, y = blobs()
+    np.savez(tmp_path / "mine.npz", x=x.astype(x_dtype), y=y.astype(y_dtype), unused=np.array(["text"]))
+    output = tmp_path / "out"
+    options = ["--data", str(tmp_path / "mine.npz"), "--epochs", "5", "--layers", ""]
+    assert main(["train", *options, "--output", str(output)]) == 0
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9
+    assert metrics["settings"]["sizes"] == [12, 2]
+    assert weights(output)["classes"].tolist() == [-1, 7]
+    assert all(np.isfinite(tensor).all() for tensor in weights(output).values())
+
+
+X, Y = blobs(10)
+WITH_NAN, WITH_INFINITY = X.copy(), X.copy()
+WITH_NAN[3, 2, 1] = np.nan
+WITH_INFINITY[0, 0, 0] = -np.inf
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X}, "key 'y' is missing; the file has ['x']"),
+        ({"data": X, "y": Y}, "key 'x' is missing; the file has ['data', 'y']"),
+        ({"x": X[:, 0, 0], "y": Y}, "x has shape (10,); it takes (samples, features)"),
+        ({"x": np.float64(1), "y": Y}, "x has shape ()"),
+        ({"x": X[:0], "y": Y[:0]}, "x has shape (0, 4, 3)"),
+        ({"x": X[:, :0], "y": Y}, "x has shape (10, 0, 3)"),
+        ({"x": X.astype(str), "y": Y}, "x has dtype <U"),
+        ({"x": X + 1j, "y": Y}, "x has dtype complex128"),
+        ({"x": WITH_NAN, "y": Y}, "x holds 1 values that are NaN, infinite or too large for float32; the first is nan at (3, 2, 1)"),  # noqa: E501
+        ({"x": WITH_INFINITY, "y": Y}, "the first is -inf at (0, 0, 0)"),
+        ({"x": X * 1e300, "y": Y}, "too large for float32"),
+        ({"x": X, "y": Y[:-1]}, "y has shape (9,); it takes (10,)"),
+        ({"x": X, "y": Y[:, None]}, "y has shape (10, 1); it takes (10,)"),
+        ({"x": X, "y": Y.astype(float)}, "y has dtype float64; it takes whole numbers"),
+        ({"x": X, "y": Y.astype(str)}, "y has dtype <U"),
+        ({"x": X, "y": np.zeros(10, int)}, "y holds one class only, 0"),
+        ({"x": X[:4], "y": Y[:4]}, "x and y hold 4 samples"),
+        ({"x": X, "y": Y.astype(object)}, "key 'y' cannot be read: Object arrays cannot be loaded"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_bad_data_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, Array], message: str
+) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    assert main(["train", "--data", str(path), "--output", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"fastnn train: error: {path}: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def broken_file(kind: str, path: Path) -> None:
+    if kind == "text":
+        path.write_text("x,y\n1,2\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "one array":
+        with path.open("wb") as file:
+            np.save(file, X)
+    else:
+        np.savez(path, x=X, y=Y)
+        content = bytearray(path.read_bytes())
+        if kind == "cut off":
+            del content[len(content) // 2 :]
+        elif kind == "bit flipped":
+            content[300] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("text", "not a .npz file"),
+        ("empty", "not a .npz file"),
+        ("cut off", "not a .npz file"),
+        ("one array", "one array, not a .npz file"),
+        ("bit flipped", "key 'x' cannot be read"),
+    ],
+)
+def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> None:
+    broken_file(kind, tmp_path / "broken.npz")
+    with pytest.raises(ValueError, match=f"broken.npz: {message}"):
+        train.load_npz(tmp_path / "broken.npz")
+    with pytest.raises(ValueError, match="there is no such file"):
+        train.load_npz(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layers", "128,x"], "argument --layers: 'x' is not a whole number of at least 1"),
+        (["--layers", "0"], "argument --layers"),
+        (["--lr", "-1"], "argument --lr: '-1' is not a number"),
+        (["--lr", "nan"], "argument --lr"),
+        (["--momentum", "1"], "argument --momentum: '1' is not a number from 0 to below 1"),
+        (["--epochs", "0"], "argument --epochs: '0' is not a whole number of at least 1"),
+        (["--batch-size", "2.5"], "argument --batch-size"),
+        (["--seed", "-1"], "argument --seed"),
+        (["--activation", "step"], "argument --activation: invalid choice: 'step'"),
+    ],
+)
+def test_bad_options_are_named(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *arguments])
+    assert stop.value.code == 2
+    assert f"fastnn train: error: {message}" in capsys.readouterr().err
+
+
+def test_diverging_training_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--lr", "1e6", "--epochs", "3", "--output", str(tmp_path)]) == 2
+    assert "lower the learning rate" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert main(["train", "--output", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert err == "fastnn train: error: safetensors is not installed: pip install 'fastnn[demo]'\n"
+    assert out == ""
+
+
+def test_output_that_is_a_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("kept")
+    assert main(["train", "--output", str(tmp_path / "file")]) == 2
+    assert "fastnn train: error: " in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_held_out_fifth() -> None:
+    x, y = train.digits()
+    data = train.prepare(x, y)
+    assert (len(data.x_train), len(data.x_test)) == (1438, 359)
+    share = np.bincount(data.y_test) / np.bincount(y)
+    assert np.abs(share - 0.2).max() < 0.01
+    np.testing.assert_allclose(data.x_train.mean(axis=0), 0, atol=1e-5)
+    constant = x.min(axis=0) == x.max(axis=0)
+    np.testing.assert_allclose(
+        data.x_train.std(axis=0, dtype=np.float64), np.where(constant, 0.0, 1.0), rtol=1e-5
+    )
+    rows = np.concatenate([data.x_train, data.x_test]) * data.std + data.mean
+    np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(x, axis=0), atol=1e-4)
+
+
+def test_fit_takes_every_sample_once_an_epoch_in_training_mode() -> None:
+    seen: dict[bool, list[int]] = {True: [], False: []}
+
+    class Spy(nn.Module):
+        def forward(self, x: Array) -> Array:
+            seen[self.training] += x[:, 0].astype(int).tolist()
+            return np.zeros((len(x), 2), np.float32)
+
+        def backward(self, dy: Array) -> Array:
+            return dy
+
+    x, y = np.arange(50, dtype=np.float32).reshape(-1, 1), np.arange(50) % 2
+    one = np.ones(1)
+    data = train.Data(x[:40], y[:40], x[40:], y[40:], mean=one, std=one, classes=np.arange(2))
+    steps: list[None] = []
+    history = train.fit(
+        Spy(),
+        optim.SGD([nn.Parameter(one)], lr=0.1),
+        data,
+        epochs=2,
+        batch_size=16,
+        on_batch=lambda: steps.append(None),
+    )
+    first, second = seen[True][:40], seen[True][40:]
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second
+    assert seen[False] == [*range(40, 50)] * 2
+    assert len(steps) == 2 * 3
+    assert [epoch.epoch for epoch in history] == [1, 2]
+    for epoch in history:
+        np.testing.assert_allclose([epoch.loss, epoch.test_loss], np.log(2), rtol=1e-6)
+        assert (epoch.accuracy, epoch.test_accuracy) == (0.5, 0.5)
+
+
+def test_example_learns_the_digits() -> None:
+    script = Path(__file__).parent.parent / "examples" / "digits.py"
+    assert len(script.read_text().splitlines()) <= 40
+    result = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
+    assert float(result.stdout.rstrip().removesuffix("%").rpartition(" ")[2]) >= 97
+    assert result.stderr == ""
+
+
+def test_info_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    assert "version" in capsys.readouterr().out
+    assert main([]) == 0
+    assert "fastnn train" in capsys.readouterr().out
