@@ -7,9 +7,6 @@
 
 #include "vmath.h"
 
-// From here up 1 - exp(-x) and its like round to 1, in double too.
-#define SATURATED vset(40)
-
 // ---- piecewise linear and rational ----------------------------------------------------------------------------
 
 FORCE_INLINE V identity(V x, const V *p) { return (void)p, x; }
@@ -43,7 +40,7 @@ FORCE_INLINE V relu6_backward(V dy, V y, const V *p) {
 FORCE_INLINE V hardsigmoid(V x, const V *p) {
     const real sixth = (real)(1.0 / 6), sixth_low = (real)(1.0L / 6 - (real)(1.0 / 6));
     const V t = vmin(vset(6), vmax(vzero(), x + vset(3)));
-    return (void)p, vmadd(t, vset(sixth), t * vset(sixth_low));
+    return (void)p, vfma(t, vset(sixth), t * vset(sixth_low));
 }
 FORCE_INLINE V hardsigmoid_backward(V dy, V x, const V *p) {
     return (void)p, vselect(vlt(vabs(x), vset(3)), dy / vset(6), vselect(vle(x, x), vzero(), dy));
@@ -51,7 +48,7 @@ FORCE_INLINE V hardsigmoid_backward(V dy, V x, const V *p) {
 
 FORCE_INLINE V hardswish(V x, const V *p) { return vmax(vset(-3), x) * hardsigmoid(x, p); }
 FORCE_INLINE V hardswish_backward(V dy, V x, const V *p) {
-    const V inside = dy * (x / vset(3) + vset((real)0.5));
+    const V inside = dy * ((x + vset((real)1.5)) / vset(3));
     return (void)p, vselect(vle(x, vset(-3)), vzero(), vselect(vle(vset(3), x), dy, inside));
 }
 
@@ -77,36 +74,38 @@ FORCE_INLINE V softsign_backward(V dy, V x, const V *p) {
 FORCE_INLINE V square(V x, const V *p) { return (void)p, x * x; }
 FORCE_INLINE V square_backward(V dy, V x, const V *p) { return (void)p, dy * (x + x); }
 
-// (x + sqrt(x^2 + b)) / 2; for x < 0 as (b / 2) / (sqrt(x^2 + b) + |x|), where nothing cancels.
-// Where x^2 would overflow, the root is |x|.
+// h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, and (b / 4) / h, where nothing cancels, for x < 0. The root is |x| where x^2
+// would overflow; what its rounding lost is (x^2 + b - root^2) / (2 root).
 FORCE_INLINE V squareplus(V x, const V *p) {
-    const V a = vabs(x), half = vset((real)0.5);
-    const V root = vselect(vlt(vset(ROUNDER * 1024), a), vmax(a, vsqrt(p[0])), vsqrt(vmadd(x, x, p[0])));
-    const V sum = root + a;
-    return vselect(vlt(x, vzero()), half * p[0] / sum, half * sum);
+    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), limit = vset(ROUNDER * 1024);
+    const V t = vmin(limit, a), square = vfma(t, t, p[0]), root = vsqrt(square);
+    const V root_low = vfma(-root, root, square) * (half * vestimate(vmax(vset(REAL_MIN), root)));
+    const V h_root = half * vselect(vlt(limit, a), a, root), h_x = half * a, h = h_root + h_x;
+    const V h_low = sum_low(h_root, h_x, h) + half * root_low, q = vset((real)0.25) * p[0] / h;
+    return vselect(vlt(x, vzero()), vfnma(q * h_low, vestimate(h), q), vmax(h + h_low, x));
 }
 // y^2 / (y^2 + b / 4), y held where its square is finite (and y / y is 1 for b = 0).
 FORCE_INLINE V squareplus_backward(V dy, V y, const V *p) {
     const V t = vmin(vset(ROUNDER * 1024), y), square = t * t;
-    return dy * (square / vmax(vset(REAL_MIN), vmadd(vset((real)0.25), p[0], square)));
+    return dy * (square / vmax(vset(REAL_MIN), vfma(vset((real)0.25), p[0], square)));
 }
 
 // ---- one exponential --------------------------------------------------------------------------------------------
 
 FORCE_INLINE V exp(V x, const V *p) {
-    const Power e = exp_power(vmin(vset(EXP_LARGEST), x), vzero());
-    return (void)p, vscale(e.p, e.n);
+    return (void)p, exp_full(vmin(vset(EXP_LARGEST), x));
 }
 FORCE_INLINE V exp_backward(V dy, V y, const V *p) { return (void)p, dy * y; }
 
-FORCE_INLINE V elu(V x, const V *p) { return vselect(vle(vzero(), x), x, p[0] * expm1_negative(x, vzero())); }
+FORCE_INLINE V elu(V x, const V *p) { return vselect(vle(vzero(), x), x, p[0] * expm1_negative(x)); }
 FORCE_INLINE V elu_backward(V dy, V y, const V *p) { return vselect(vlt(vzero(), y), dy, dy * (y + p[0])); }
 
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)
-#define SELU_SCALE_LOW ((real)(1.0507009873554804934193349852946L - SELU_SCALE))
 #define SELU_SCALE_ALPHA ((real)1.7580993408473768599402175208123)
+#define SELU_SCALE_ALPHA_LOW ((real)(1.7580993408473768599402175208123L - SELU_SCALE_ALPHA))
 FORCE_INLINE V selu(V x, const V *p) {
-    const V negative = vset(SELU_SCALE_ALPHA) * expm1_negative(x, vzero());
+    const V e = expm1_negative(x);
+    const V negative = vfma(vset(SELU_SCALE_ALPHA), e, vset(SELU_SCALE_ALPHA_LOW) * e);
     return (void)p, vselect(vle(vzero(), x), vset(SELU_SCALE) * x, negative);
 }
 FORCE_INLINE V selu_backward(V dy, V y, const V *p) {
@@ -117,99 +116,112 @@ FORCE_INLINE V selu_backward(V dy, V y, const V *p) {
 // x / alpha in two parts, from 1 / alpha in two parts (which the compiler takes out of the loop).
 FORCE_INLINE V celu(V x, const V *p) {
     const V inverse = vone() / p[0], inverse_low = vfma(-inverse, p[0], vone()) * inverse;
-    const V t = vmax(vset(EXP_LEAST) * p[0], x);
-    const V z = t * inverse, z_low = vmadd(t, inverse_low, product_low(t, inverse, z));
-    return vselect(vle(vzero(), x), x, p[0] * expm1_negative(z, z_low));
+    const V t = vmax(vset(-SATURATED) * p[0], x);
+    const V z = t * inverse, z_low = vfma(t, inverse_low, product_low(t, inverse, z));
+    const V e = expm1_negative(z);
+    return vselect(vle(vzero(), x), x, vfma(p[0], e, p[0] * vfma(z_low, e, z_low)));
 }
 FORCE_INLINE V celu_backward(V dy, V y, const V *p) {
     return vselect(vlt(vzero(), y), dy, dy * ((y + p[0]) * (vone() / p[0])));
 }
 
-// sigmoid(z + z_low): 1 / (1 + e) for z >= 0, e / (1 + e) for z < 0, with e = exp(-|z|).
-FORCE_INLINE V sigmoid_pair(V z, V z_low) {
-    const Power e = exp_power(vnabs(z), z_low);
-    const V small = vscale(e.p, e.n), sum = vone() + small;
-    return divide(vselect(vlt(z, vzero()), small, vone()), vzero(), sum, sum_low(vone(), small, sum));
+// 1 / sigmoid(z) is 1 + exp(-z). It is held 2^GATE_SHIFT times as large, which keeps it finite where its
+// reciprocal is subnormal; the result is scaled last. gate() takes exp(-z) with that shift.
+enum { GATE_SHIFT = -10 * (int)sizeof(real) };
+typedef struct {
+    V exponential, sum;  // exp(-z) 2^GATE_SHIFT, and one more 2^GATE_SHIFT
+} Gate;
+FORCE_INLINE Gate gate(Exponential e) {
+    Gate g;
+    const V unit = POWER_OF_2(GATE_SHIFT), scale = vpower_of_2(e.m);
+    const V whole = unit + scale, whole_low = unit - (whole - scale);  // exact, or 1 + exp(-z) is 1 or exp(-z)
+    g.exponential = vfma(e.s, scale, scale);
+    g.sum = whole + vfma(e.s, scale, whole_low);
+    return g;
 }
-FORCE_INLINE V sigmoid(V x, const V *p) { return (void)p, sigmoid_pair(x, vzero()); }
+FORCE_INLINE V clamp_gate(V z) { return vmin(vset(SATURATED), vmax(vset(X_EXP_LEAST), z)); }
+
+FORCE_INLINE V sigmoid(V x, const V *p) {
+    return (void)p, POWER_OF_2(GATE_SHIFT) / gate(exponential(-clamp_gate(x), GATE_SHIFT)).sum;
+}
 FORCE_INLINE V sigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * (y * (vone() - y)); }
 
-// x sigmoid(z + z_low), where z has the sign of x. The product with exp(z) is scaled last, so that it keeps its
-// digits where exp(z) alone is subnormal.
-FORCE_INLINE V gated(V x, V z, V z_low) {
-    const M negative = vlt(x, vzero());
-    const Power e = exp_power(vnabs(z), z_low);
-    const V small = exp_normal(e), sum = vone() + small;
-    const V t = vmax(vset(EXP_LEAST), x), factor = vselect(negative, e.p, vone()), a = t * factor;
-    const V q = divide(a, product_low(t, factor, a), sum, sum_low(vone(), small, sum));
-    return vselect(vlt(SATURATED, x), x, vscale(q, vselect(negative, e.n, vzero())));
-}
-// Its derivative, with x z' given: s (1 + x z' (1 - s)) with s = sigmoid(z).
-FORCE_INLINE V gated_gradient(V x, V x_dz, V z, V z_low) {
-    const M negative = vlt(x, vzero());
-    const Power e = exp_power(vnabs(z), z_low);
-    const V small = exp_normal(e), sum = vone() + small, r = vrecip(sum);
-    const V a = vmadd(x_dz, vselect(negative, vone(), small), sum) * vselect(negative, e.p, vone());
-    return vscale(a * r * r, vselect(negative, e.n, vzero()));
+// x sigmoid(z), and its derivative s (1 + x z' (1 - s)), x z' given: 1 - s is exp(-z) s where s is near 1.
+FORCE_INLINE V gated(V x, Gate g) { return x / g.sum * POWER_OF_2(GATE_SHIFT); }
+FORCE_INLINE V gated_gradient(V x_dz, V x_dz_low, Gate g) {
+    const V unit = POWER_OF_2(GATE_SHIFT), r = vone() / g.sum;
+    const V rest = vselect(vlt(x_dz, vzero()), vfnma(r, unit, vone()), g.exponential * r);
+    return vfma(x_dz, rest, vfma(x_dz_low, rest, vone())) * r * unit;
 }
 
-FORCE_INLINE V silu(V x, const V *p) { return (void)p, gated(x, x, vzero()); }
+FORCE_INLINE V silu(V x, const V *p) {
+    const V t = vmax(vset(X_EXP_LEAST), x);
+    return (void)p, vselect(vlt(vset(SATURATED), x), x, gated(t, gate(exponential(-t, GATE_SHIFT))));
+}
 FORCE_INLINE V silu_backward(V dy, V x, const V *p) {
-    const V t = vmin(-vset(EXP_LEAST), vmax(vset(EXP_LEAST), x));
-    return (void)p, dy * gated_gradient(t, t, t, vzero());
+    const V t = clamp_gate(x);
+    return (void)p, dy * gated_gradient(t, vzero(), gate(exponential(-t, GATE_SHIFT)));
 }
 
 // GELU by tanh is x sigmoid(z), z = 2 sqrt(2 / pi) (x + 0.044715 x^3). exp(z) turns the absolute error of z into a
 // relative one, so z = x (C1 + C3 x^2) is summed in two parts.
-#define GELU_C1 1.595769121605730711759L
-#define GELU_C3 0.07135481627260025727L
 #if FASTNN_BITS == 32
-#define GELU_TANH_LAST 12
+#define GELU_TANH_LEAST (-11.1f)  // the result is 0 from here down
+#define GELU_C1 1.59576916695f
+#define GELU_C1_LOW -4.53406804e-8f
+#define GELU_C3 0.0713548138738f
+#define GELU_C3_LOW 2.3988324e-9f
 #else
-#define GELU_TANH_LAST 22
+#define GELU_TANH_LEAST (-21.6)
+#define GELU_C1 1.5957691216057308
+#define GELU_C1_LOW -9.9693088091109203e-17
+#define GELU_C3 0.07135481627260025
+#define GELU_C3_LOW -6.1751499181553155e-19
 #endif
+#define GELU_TANH_SATURATED 8  // from here up it is x
 FORCE_INLINE V gelu_tanh_argument(V x, V *z_low) {
-    const real c1 = (real)GELU_C1, c1_low = (real)(GELU_C1 - (real)GELU_C1);
-    const real c3 = (real)GELU_C3, c3_low = (real)(GELU_C3 - (real)GELU_C3);
+    const V c1 = vset(GELU_C1), c3 = vset(GELU_C3);
     const V square = x * x, square_low = product_low(x, x, square);
-    const V b = vset(c3) * square;
-    const V b_low = vmadd(vset(c3), square_low, vmadd(vset(c3_low), square, product_low(vset(c3), square, b)));
-    const V sum = vset(c1) + b, b_seen = sum - vset(c1);
-    const V low = (vset(c1) - (sum - b_seen)) + (b - b_seen) + (b_low + vset(c1_low));
+    const V b = c3 * square;
+    const V b_low = vfma(c3, square_low, vfma(vset(GELU_C3_LOW), square, product_low(c3, square, b)));
+    const V sum = c1 + b, b_seen = sum - c1;
+    const V low = (c1 - (sum - b_seen)) + (b - b_seen) + (b_low + vset(GELU_C1_LOW));
     const V z = x * sum;
-    *z_low = vmadd(x, low, product_low(x, sum, z));
+    *z_low = vfma(x, low, product_low(x, sum, z));
     return z;
 }
-// gated() and its like take exp(-|z|): the sign of the low part follows.
-FORCE_INLINE V toward_negative(V z, V z_low) { return vselect(vlt(z, vzero()), z_low, -z_low); }
 FORCE_INLINE V gelu_tanh(V x, const V *p) {
     V low;
-    const V t = vmin(vset(GELU_TANH_LAST), vmax(vset(-GELU_TANH_LAST), x)), z = gelu_tanh_argument(t, &low);
-    return (void)p, vselect(vlt(t, x), x, gated(t, z, toward_negative(z, low)));
+    const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
+    return (void)p, vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
 }
 FORCE_INLINE V gelu_tanh_backward(V dy, V x, const V *p) {
     V low;
-    const V t = vmin(vset(GELU_TANH_LAST), vmax(vset(-GELU_TANH_LAST), x)), z = gelu_tanh_argument(t, &low);
-    const V dz = vmadd(vset((real)(3 * GELU_C3)), t * t, vset((real)GELU_C1));
-    return (void)p, dy * gated_gradient(t, t * dz, z, toward_negative(z, low));
+    const V t = vmin(vset(GELU_TANH_SATURATED), vmax(vset(GELU_TANH_LEAST), x)), z = gelu_tanh_argument(t, &low);
+    const V c1 = vset(GELU_C1), step = vset(3 * GELU_C3) * (t * t), dz = c1 + step, x_dz = t * dz;
+    const V x_dz_low = vfma(t, sum_low(c1, step, dz), product_low(t, dz, x_dz));
+    return (void)p, dy * gated_gradient(x_dz, x_dz_low, gate(exponential_of_sum(-z, -low, GATE_SHIFT)));
 }
 
-// 2 exp(-2a) / (1 + exp(-2a)) = 1 - tanh(a) for a >= 0.
+// 2 / (1 + exp(2 a)) = 1 - tanh(a) for a >= 0.
 FORCE_INLINE V tanh_complement(V a) {
-    const V e = exp_normal(exp_power(vset(-2) * a, vzero()));
-    return (e + e) / (vone() + e);
+    const V t = vmin(vset(SATURATED / 2), a);
+    return vset(2) / (vone() + exp_value(exponential(t + t, 0)));
 }
 FORCE_INLINE V tanh(V x, const V *p) {
     const V a = vabs(x), z = x * x;
-    const V small = vnmadd(a, z * POLYNOMIAL(z, tanh_small_t), a);
+    const V small = vfnma(a, z * POLYNOMIAL(z, tanh_t), a);
     return (void)p, vcopysign(vselect(vlt(a, vset((real)0.55)), small, vone() - tanh_complement(a)), x);
 }
 FORCE_INLINE V tanh_backward(V dy, V y, const V *p) { return (void)p, dy * ((vone() - y) * (vone() + y)); }
 
-// x - tanh(x), which cancels for small x: x^3 T(x^2) there.
+// x - tanh(x), which cancels for small x: x^3 T(x^2) there, with the cube and T's constant, 1/3, in two parts.
 FORCE_INLINE V tanhshrink(V x, const V *p) {
-    const V a = vabs(x), z = x * x;
-    const V small = a * (z * POLYNOMIAL(z, tanh_t));
+    const V a = vabs(x), square = a * a, cube = a * square;
+    const V cube_low = vfma(a, product_low(a, a, square), product_low(a, square, cube));
+    const V third = vset((real)(1.0L / 3)), third_low = vset((real)(1.0L / 3 - (real)(1.0L / 3)));
+    const V t = vfma(square, POLYNOMIAL(square, tanh_u), third_low);
+    const V small = vfma(cube, third, vfma(cube, t, cube_low * third));
     return (void)p, vcopysign(vselect(vlt(a, vset((real)1.05)), small, (a - vone()) + tanh_complement(a)), x);
 }
 FORCE_INLINE V tanhshrink_backward(V dy, V x, const V *p) {
@@ -219,94 +231,88 @@ FORCE_INLINE V tanhshrink_backward(V dy, V x, const V *p) {
 
 // ---- exponential and logarithm, or more ---------------------------------------------------------------------------
 
-// x + log(1 + exp(-x)), so that neither end overflows; beta x in two parts.
-FORCE_INLINE V softplus_argument(V x, V beta, V *z_low) {
-    const V limit = vset(EXP_LEAST) / beta, t = vmin(-limit, vmax(limit, x)), z = beta * t;
-    *z_low = toward_negative(z, product_low(beta, t, z));
-    return z;
-}
+// exp(x) for EXP_LEAST <= x <= 0, subnormals included.
+enum { NEGATIVE_SHIFT = 60 };
+FORCE_INLINE V exp_negative(Exponential e) { return exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT); }
+
+// max(x, 0) + log(1 + exp(-|beta x|)) / beta
 FORCE_INLINE V softplus(V x, const V *p) {
     const V inverse = vone() / p[0], inverse_low = vfma(-inverse, p[0], vone()) * inverse;
-    V low;
-    const V z = softplus_argument(x, p[0], &low);
-    const Power e = exp_power(vnabs(z), low);
-    const V l = log1p_unit(vscale(e.p, e.n));
-    const V y = vmax(vzero(), x) + vmadd(l, inverse, l * inverse_low);
+    const V t = vmax(vset(EXP_LEAST) * inverse, vnabs(x));
+    const V l = log1p_unit(exp_negative(exponential_of_product(t, p[0], NEGATIVE_SHIFT)));
+    const V y = vfma(l, inverse, vfma(l, inverse_low, vmax(vzero(), x)));
     return vselect(vlt(p[1], p[0] * x), x, y);
 }
 FORCE_INLINE V softplus_backward(V dy, V x, const V *p) {
-    V low;
-    const V z = softplus_argument(x, p[0], &low);
-    return dy * vselect(vlt(p[1], p[0] * x), vone(), sigmoid_pair(z, low));
+    const V inverse = vone() / p[0];
+    const V t = vmin(vset(SATURATED) * inverse, vmax(vset(EXP_LEAST) * inverse, x));
+    const Gate g = gate(exponential_of_product(t, -p[0], GATE_SHIFT));
+    return dy * vselect(vlt(p[1], p[0] * x), vone(), POWER_OF_2(GATE_SHIFT) / g.sum);
 }
 
 FORCE_INLINE V logsigmoid(V x, const V *p) {
-    const Power e = exp_power(vnabs(x), vzero());
-    return (void)p, vmin(vzero(), x) - log1p_unit(vscale(e.p, e.n));
+    return (void)p, vmin(vzero(), x) - log1p_unit(exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT)));
 }
-FORCE_INLINE V logsigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * -expm1_negative(y, vzero()); }
+FORCE_INLINE V logsigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * -expm1_negative(y); }
 
-// x tanh(log(1 + exp(x))) = x n / d, with e = exp(-|x|):
-//     x >= 0: n = 1 + 2 e, d = n + 2 e^2;    x < 0: n = e (e + 2), d = n + 2.
+// x tanh(log(1 + exp(x))) = x n / (n + 2), with n = e (e + 2), e = exp(x). e and n are held 2^MISH_SHIFT times as large.
+enum { MISH_SHIFT = 10 * (int)sizeof(real) };
+#define MISH_SATURATED 20  // from here up it is x
 FORCE_INLINE V mish(V x, const V *p) {
-    const M negative = vlt(x, vzero());
-    const Power power = exp_power(vnabs(x), vzero());
-    const V e = exp_normal(power), two = vset(2);
-    const V n_start = vselect(negative, two, vone()), n_step = vselect(negative, e, e + e);
-    const V n = n_start + n_step, n_low = sum_low(n_start, n_step, n);
-    const V d_start = vselect(negative, two, n), d_step = e * vselect(negative, n, e + e);
-    const V d = d_start + d_step, d_low = sum_low(d_start, d_step, d) + vselect(negative, vzero(), n_low);
-    const V t = vmax(vset(EXP_LEAST), x) * vselect(negative, power.p, vone());
-    const V a = t * n, a_low = vmadd(t, n_low, product_low(t, n, a));
-    const V q = divide(a, a_low, d, d_low);
-    return (void)p, vselect(vlt(SATURATED, x), x, vscale(q, vselect(negative, power.n, vzero())));
+    const V t = vmax(vset(X_EXP_LEAST), x), unshift = POWER_OF_2(-MISH_SHIFT), two = vset(2);
+    const V shifted = exp_value(exponential(t, MISH_SHIFT)), e = shifted * unshift, twice = shifted + shifted;
+    const V n = vfma(shifted, e, twice), n_low = vfma(shifted, e, twice - n);
+    const V d = vfma(n, unshift, two), d_low = vfma(n_low, unshift, vfma(n, unshift, two - d));
+    const V q = n / d, remainder = vfma(-q, d, n) + vfnma(q, d_low, n_low);
+    const V y = vfma(t, q, t * (remainder * vestimate(d)));
+    return (void)p, vselect(vlt(vset(MISH_SATURATED), x), x, y * unshift);
 }
-// With n' = n / e for x < 0, and n' = n for x >= 0:
-//     x >= 0: (n' d + 4 x e^2 (1 + e)) / d^2;    x < 0: e (n' d + 4 x (1 + e)) / d^2.
+// e k / d^2, with d = n + 2 and k = (e + 2) d + 4 x (1 + e), which cancels least as 4 (1 + x) + e (6 + 4 x + e (4 + e)).
 FORCE_INLINE V mish_backward(V dy, V x, const V *p) {
-    const M negative = vlt(x, vzero());
-    const V t = vmin(-vset(EXP_LEAST), vmax(vset(EXP_LEAST), x));
-    const Power power = exp_power(vnabs(t), vzero());
-    const V e = exp_normal(power), two = vset(2), square = e * e;
-    const V n = vselect(negative, e + two, vmadd(two, e, vone()));
-    const V d = vselect(negative, vmadd(e, n, two), vmadd(two, square, n));
-    const V term = vset(4) * t * (vone() + e) * vselect(negative, vone(), square);
-    const V r = vrecip(d), gradient = vmadd(n, d, term) * vselect(negative, power.p, vone()) * r * r;
-    return (void)p, dy * vscale(gradient, vselect(negative, power.n, vzero()));
+    const V t = vmin(vset(MISH_SATURATED), vmax(vset(X_EXP_LEAST), x)), unshift = POWER_OF_2(-MISH_SHIFT);
+    const V shifted = exp_value(exponential(t, MISH_SHIFT)), e = shifted * unshift, two = vset(2), four = vset(4);
+    const V e_2 = e + two, e_2_low = vfma(shifted, unshift, two - e_2);
+    const V d = vfma(e, e_2, two), d_low = vfma(e, e_2_low, vfma(e, e_2, two - d));
+    const V k = vfma(e, vfma(e, four + e, vfma(four, t, vset(6))), four * (vone() + t));
+    const V gradient = k / d * (shifted / d);
+    return (void)p, dy * (vfnma(gradient, two * d_low * vestimate(d), gradient) * unshift);
 }
 
 // x Phi(x). Near 0 a polynomial; else max(x, 0) - |x| Q(|x|), with the Gaussian tail Q(a) = exp(-a^2 / 2) R, and
 // polynomials in u = (a - k) / (a + k) for R and a R.
 #if FASTNN_BITS == 32
-#define GELU_K 3
-#define GELU_LAST 15  // here the tail has gone to 0
+#define GELU_K 2
+#define GELU_LAST 14.7f  // here the tail has gone to 0
 #else
-#define GELU_K 4
-#define GELU_LAST 39
+#define GELU_K 3
+#define GELU_LAST 38.8
 #endif
-#define GELU_CENTRE vset(1)
-FORCE_INLINE Power gaussian_power(V a) {
+#define GELU_CENTRE vset((real)0.9)
+// exp(-a^2 / 2) 2^GAUSSIAN_SHIFT
+enum { GAUSSIAN_SHIFT = 80 };
+FORCE_INLINE Exponential gaussian(V a) {
     const V half = vset((real)-0.5), square = a * a;
-    return exp_power(half * square, half * product_low(a, a, square));
+    return exponential_of_sum(half * square, half * product_low(a, a, square), GAUSSIAN_SHIFT);
 }
-FORCE_INLINE V gelu_tail_argument(V a) {
-    return vnmadd(vset(2 * GELU_K), vrecip(a + vset(GELU_K)), vone());
-}
+FORCE_INLINE V gelu_tail_argument(V a) { return (a - vset(GELU_K)) / (a + vset(GELU_K)); }
 FORCE_INLINE V gelu(V x, const V *p) {
-    const V a = vmin(vset(GELU_LAST), vabs(x));
-    const V centre = x * vmadd(x, POLYNOMIAL(x * x, gelu_p), vset((real)0.5));
-    const Power e = gaussian_power(a);
-    const V tail = vscale(e.p * POLYNOMIAL(gelu_tail_argument(a), gelu_w), e.n);
-    return (void)p, vselect(vlt(a, GELU_CENTRE), centre, vmax(vzero(), x) - tail);
+    const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a);
+    const V centre = x * vfma(x, POLYNOMIAL(x * x, gelu_p), vset((real)0.5));
+    const Exponential e = gaussian(a);
+    // W (1 + s) with W = w + v, w constant: the largest term last.
+    const V w = vset(gelu_w[0]), v = u * horner(u, gelu_w + 1, sizeof gelu_w / sizeof(real) - 1);
+    const V tail = w + vfma(w, e.s, vfma(v, e.s, v));
+    const V outer = vfnma(tail * POWER_OF_2(-GAUSSIAN_SHIFT), vpower_of_2(e.m), vmax(vzero(), x));
+    return (void)p, vselect(vlt(a, GELU_CENTRE), centre, outer);
 }
 FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
-    const real density = (real)0.398942280401432677939946L;  // 1 / sqrt(2 pi)
+    const V density = vset((real)0.398942280401432677939946L);  // 1 / sqrt(2 pi)
     const V a = vmin(vset(GELU_LAST), vabs(x));
-    const V centre = vmadd(x, POLYNOMIAL(x * x, gelu_d), vset((real)0.5));
-    const Power e = gaussian_power(a);
-    const V tail = vscale(e.p * vnmadd(a, vset(density), POLYNOMIAL(gelu_tail_argument(a), gelu_r)), e.n);
-    const V outer = vselect(vlt(x, vzero()), tail, vone() - tail);
-    return (void)p, dy * vselect(vlt(a, GELU_CENTRE), centre, outer);
+    const V centre = vfma(x, POLYNOMIAL(x * x, gelu_d), vset((real)0.5));
+    const V r = vfnma(a, density, POLYNOMIAL(gelu_tail_argument(a), gelu_r));
+    const Exponential e = gaussian(a);
+    const V tail = vfma(r, e.s, r) * POWER_OF_2(-GAUSSIAN_SHIFT) * vpower_of_2(e.m);
+    return (void)p, dy * vselect(vlt(a, GELU_CENTRE), centre, vselect(vlt(x, vzero()), tail, vone() - tail));
 }
 
 // ---- gated pairs and maxout -----------------------------------------------------------------------------------------

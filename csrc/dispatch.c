@@ -73,7 +73,8 @@ static bool runs_avx512(void) {
 static bool always(void) { return true; }
 
 #define DECLARE(isa) extern const fastnn_table fastnn_##isa##_32, fastnn_##isa##_64
-#define ROW(isa, runs) {#isa, runs, {&fastnn_##isa##_32, &fastnn_##isa##_64}}
+#define ROW(isa, runs) \
+    #isa, runs, { &fastnn_##isa##_32, &fastnn_##isa##_64 }
 #if defined(__x86_64__)
 DECLARE(avx512);
 DECLARE(avx2);
@@ -89,11 +90,11 @@ static const struct {
     const fastnn_table *tables[2];
 } implementations[] = {
 #if defined(__x86_64__)
-    ROW(avx512, runs_avx512),
-    ROW(avx2, runs_avx2),
-    ROW(sse2, always),
+    {ROW(avx512, runs_avx512)},
+    {ROW(avx2, runs_avx2)},
+    {ROW(sse2, always)},
 #else
-    ROW(neon, always),
+    {ROW(neon, always)},
 #endif
 };
 enum { IMPLEMENTATIONS = sizeof implementations / sizeof *implementations };

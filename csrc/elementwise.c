@@ -1,5 +1,6 @@
-// Elementwise maps: how arrays are cut into pieces for the threads and tiles for the caches. The cut depends on the size
-// alone. Kernels see contiguous tiles; strides, half types, generated inputs and streaming stores are handled here.
+// Elementwise maps: how arrays are cut into pieces for the threads and tiles for the caches. The cut depends on the
+// size alone. Kernels see contiguous tiles; strides, half types, generated inputs and streaming stores are handled
+// here.
 #include <string.h>
 
 #include "tiles.h"
@@ -13,7 +14,7 @@ static const size_t serial_elements[] = {[FASTNN_CHEAP] = 65536, [FASTNN_MEDIUM]
 // From how many bytes of arrays on outputs are stored past the caches.
 static const size_t STREAM_BYTES = 32 << 20;
 
-// ---- contiguous arrays --------------------------------------------------------------------------------------------------
+// ---- contiguous arrays ---------------------------------------------------------------------------------------------
 
 typedef struct {
     const fastnn_table *table;
@@ -95,7 +96,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
     return fastnn_parallel((count + job.piece - 1) / job.piece, run_contiguous_piece, &job);
 }
 
-// ---- strided arrays, half types, generated inputs ------------------------------------------------------------------------
+// ---- strided arrays, half types, generated inputs ------------------------------------------------------------------
 
 enum { MAX_OPERANDS = FASTNN_MAX_OUTPUTS + FASTNN_MAX_INPUTS };
 
@@ -127,8 +128,8 @@ static void run_strided_piece(const void *context, size_t index) {
         run_tile(job, i, end - i < TILE_ELEMENTS ? end - i : TILE_ELEMENTS);
 }
 
-// The order of the dimensions in which the first output's memory is walked forward. Generated inputs count elements in C
-// order, so with one of them the order stays.
+// The order of the dimensions in which the first output's memory is walked forward. Generated inputs count elements in
+// C order, so with one of them the order stays.
 static void order_dimensions(const fastnn_map *map, int *order) {
     for (int d = 0; d < map->dims; d++) order[d] = d;
     for (int k = 0; k < map->inputs; k++)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// ---- operations (activations.def) -------------------------------------------------------------------------------
+// ---- operations (activations.def) ----------------------------------------------------------------------------------
 
 typedef enum { FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16 } fastnn_dtype;
 
@@ -36,7 +36,7 @@ extern const int fastnn_activation_count;
 // A kernel's number: activation i has kernels 2 i (forward) and 2 i + 1 (backward); the others follow.
 int fastnn_find_kernel(const char *name);
 
-// ---- instruction sets ---------------------------------------------------------------------------------------------
+// ---- instruction sets ----------------------------------------------------------------------------------------------
 
 // Chooses the best instruction set that this machine runs, or the one named. False: unknown or not available here.
 bool fastnn_select_isa(const char *name);
@@ -45,7 +45,7 @@ const char *fastnn_isa(void);
 const char *fastnn_available_isa(int index);
 const char *fastnn_compiler(void);
 
-// ---- elementwise maps ---------------------------------------------------------------------------------------------
+// ---- elementwise maps ----------------------------------------------------------------------------------------------
 
 #define FASTNN_MAX_DIMS 64
 
@@ -69,7 +69,8 @@ typedef struct {
     double parameters[FASTNN_MAX_PARAMETERS];
 } fastnn_map;
 
-// out[i] = kernel(in[i], ...). An output may be an input too if both have the same layout. Returns false if interrupted.
+// out[i] = kernel(in[i], ...). An output may be an input too if both have the same layout. Returns false if
+// interrupted.
 bool fastnn_run_map(const fastnn_map *map);
 // The same for contiguous arrays of the computing dtype; data has the outputs first.
 bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters);
@@ -85,10 +86,10 @@ bool fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t i
 // numbers of `bits` bits, kept as bit planes of (count + 7) / 8 bytes each, least significant plane first.
 bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y, int bits,
                    uint8_t *planes);
-bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy,
-                            int bits, const uint8_t *planes, void *dx);
+bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
+                            const uint8_t *planes, void *dx);
 
-// ---- random numbers -----------------------------------------------------------------------------------------------
+// ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Element i of a stream is word i % 4 of Philox4x32-10 block i / 4: key = seed, counter = (block, offset).
 typedef struct {
@@ -99,12 +100,12 @@ void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_
 // An operand's `generate`: lower + (upper - lower) (word + 1/2) / 2^32.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
 
-// ---- threads ------------------------------------------------------------------------------------------------------
+// ---- threads -------------------------------------------------------------------------------------------------------
 
 // Exported under these names: a threadpoolctl controller finds them in the module.
 __attribute__((visibility("default"))) int fastnn_get_num_threads(void);
 __attribute__((visibility("default"))) void fastnn_set_num_threads(int count);  // count >= 1
-int fastnn_usable_cpus(void);  // by affinity and cgroup quota
+int fastnn_usable_cpus(void);                                                   // by affinity and cgroup quota
 // CPUs in a cgroup v2 cpu.max line ("max 100000", "150000 100000"), rounded up; 0: no limit.
 int fastnn_parse_cpu_max(const char *line);
 // Called now and then by the thread that waits for a long call; nonzero abandons the rest of the work.
@@ -114,7 +115,7 @@ typedef void (*fastnn_task)(const void *context, size_t piece);
 // Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. False if interrupted.
 bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
 
-// ---- memory -------------------------------------------------------------------------------------------------------
+// ---- memory --------------------------------------------------------------------------------------------------------
 
 void *fastnn_allocate(size_t bytes);  // NULL: out of memory
 void fastnn_release(void *memory);

@@ -15,6 +15,7 @@ FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const d
     for (int k = 0; k < inputs; k++) from[k] = in[k];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
     size_t i = 0;
+#pragma GCC unroll 2
     for (; i + LANES <= n; i += LANES) {
         V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
         for (int k = 0; k < inputs; k++) x[k] = vload(from[k] + i);
@@ -63,7 +64,7 @@ static double sum(size_t n, const void *memory) {
     double partial[8] = {0};
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
-        for (int k = 0; k < 8; k++) partial[k] += x[i + k];
+        for (size_t k = 0; k < 8; k++) partial[k] += x[i + k];
     for (; i < n; i++) partial[i % 8] += x[i];
     return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
            ((partial[4] + partial[5]) + (partial[6] + partial[7]));

@@ -13,8 +13,8 @@ typedef struct {
     uint8_t *planes;
 } maxout_job;
 
-static maxout_job make_job(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, const void *y,
-                           int bits, const uint8_t *planes) {
+static maxout_job make_job(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x,
+                           const void *y, int bits, const uint8_t *planes) {
     const ptrdiff_t size = float64 ? 8 : 4, row = (ptrdiff_t)inner * size, group = (ptrdiff_t)k * row;
     maxout_job job = {
         .table = fastnn_current_table(float64),
@@ -40,12 +40,12 @@ static fastnn_view piece_view(const maxout_job *job, size_t j) {
 }
 
 // Bit `bit` of each winner to a plane's bytes, and back. Winners are whole numbers in the computing dtype.
-#define PACK(T)                                                                                       \
-    for (size_t i = 0; i < count; i += 8) {                                                           \
-        unsigned byte = 0;                                                                            \
-        for (size_t j = 0; j < 8 && i + j < count; j++)                                               \
-            byte |= ((unsigned)((const T *)winners)[i + j] >> bit & 1u) << j;                         \
-        plane[i / 8] = (uint8_t)byte;                                                                 \
+#define PACK(T)                                                               \
+    for (size_t i = 0; i < count; i += 8) {                                   \
+        unsigned byte = 0;                                                    \
+        for (size_t j = 0; j < 8 && i + j < count; j++)                       \
+            byte |= ((unsigned)((const T *)winners)[i + j] >> bit & 1u) << j; \
+        plane[i / 8] = (uint8_t)byte;                                         \
     }
 #define UNPACK(T) \
     for (size_t i = 0; i < count; i++) ((T *)winners)[i] += (T)((plane[i / 8] >> i % 8 & 1u) << bit);
@@ -99,8 +99,7 @@ static void backward_tile(const maxout_job *job, size_t first, size_t count) {
 static void for_tiles(const maxout_job *job, size_t index, void (*run)(const maxout_job *, size_t, size_t)) {
     const size_t first = index * job->piece;
     const size_t end = first + job->piece < job->count ? first + job->piece : job->count;
-    for (size_t i = first; i < end; i += TILE_ELEMENTS)
-        run(job, i, end - i < TILE_ELEMENTS ? end - i : TILE_ELEMENTS);
+    for (size_t i = first; i < end; i += TILE_ELEMENTS) run(job, i, end - i < TILE_ELEMENTS ? end - i : TILE_ELEMENTS);
 }
 static void forward_piece(const void *context, size_t index) { for_tiles(context, index, forward_tile); }
 static void backward_piece(const void *context, size_t index) { for_tiles(context, index, backward_tile); }

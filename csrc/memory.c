@@ -1,11 +1,13 @@
 // The caching allocator: fresh memory costs a page fault for every page, often more than the arithmetic, so freed
 // blocks are kept for the next request of their size class. Thread-safe, and usable in a forked child.
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "fastnn.h"
 
 // In front of every block; 64 bytes, so that the data keep the alignment that vectors and streaming stores want.
@@ -31,12 +33,20 @@ static size_t cached_bytes;
 
 static void lock_cache(void) { pthread_mutex_lock(&lock); }
 static void unlock_cache(void) { pthread_mutex_unlock(&lock); }
-static void protect_over_fork(void) { pthread_atfork(lock_cache, unlock_cache, unlock_cache); }
+__attribute__((constructor)) static void protect_over_fork(void) {
+    pthread_atfork(lock_cache, unlock_cache, unlock_cache);
+}
 
-// At most a quarter of the machine's memory is kept.
+static size_t memory_max(const char *line) { return strtoull(line, NULL, 10); }  // "max" is 0
+
+// At most a quarter of the memory that the machine has, or that a container may use, is kept.
 static size_t cache_limit(void) {
-    static size_t limit;
-    if (limit == 0) limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4;
+    static atomic_size_t limit;
+    if (limit == 0) {
+        const size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+        const size_t group = fastnn_cgroup_limit("memory.max", memory_max);
+        limit = (group > 0 && group < machine ? group : machine) / 4;
+    }
     return limit;
 }
 
@@ -99,8 +109,6 @@ size_t fastnn_cached_bytes(void) {
 }
 
 static block *take_cached(size_t class_index) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, protect_over_fork);
     lock_cache();
     block *b = free_blocks[class_index];
     if (b != NULL) {
@@ -134,8 +142,12 @@ void fastnn_release(void *memory) {
         unmap_block(b);
         return;
     }
-    if (fastnn_cached_bytes() + b->bytes > cache_limit()) fastnn_empty_cache();
     lock_cache();
+    while (cached_bytes + b->bytes > cache_limit()) {
+        unlock_cache();
+        fastnn_empty_cache();
+        lock_cache();
+    }
     b->next = free_blocks[b->class_index];
     free_blocks[b->class_index] = b;
     cached_bytes += b->bytes;

@@ -21,15 +21,15 @@ static double uniform(const fastnn_uniform_state *s, uint32_t word) {
 }
 
 // One loop for both dtypes; T is the type of an element.
-#define FILL(T)                                                                                      \
-    for (size_t i = 0; i < count; i++) {                                                             \
-        const uint64_t index = first + i, block = index / 4;                                         \
-        if (i == 0 || index % 4 == 0) {                                                              \
-            const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32),                   \
-                                         (uint32_t)s->offset, (uint32_t)(s->offset >> 32)};          \
-            fastnn_philox4x32(counter, key, words);                                                  \
-        }                                                                                            \
-        ((T *)to)[i] = (T)uniform(s, words[index % 4]);                                              \
+#define FILL(T)                                                                                         \
+    for (size_t i = 0; i < count; i++) {                                                                \
+        const uint64_t index = first + i, block = index / 4;                                            \
+        if (i == 0 || index % 4 == 0) {                                                                 \
+            const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)s->offset, \
+                                         (uint32_t)(s->offset >> 32)};                                  \
+            fastnn_philox4x32(counter, key, words);                                                     \
+        }                                                                                               \
+        ((T *)to)[i] = (T)uniform(s, words[index % 4]);                                                 \
     }
 
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to) {

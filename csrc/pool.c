@@ -1,18 +1,19 @@
 // The thread pool: started at first use, spinning a little before it sleeps. A private pool and no OpenMP, since two
 // OpenMP runtimes in one process deadlock or fall back to one thread, and libgomp hangs in a forked child.
 //
-// One job runs at a time. Its pieces are handed out by a counter, so that a thread that the system has descheduled costs
-// one piece and not the whole call. A caller that finds the pool taken, or is itself inside a piece, works alone.
+// One job runs at a time. Its pieces are handed out by a counter, so that a thread that the system has descheduled
+// costs one piece and not the whole call. A caller that finds the pool taken, by another thread or by the job that it
+// is itself a piece of, works alone.
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "fastnn.h"
 
 enum {
@@ -20,28 +21,32 @@ enum {
     SPINS = 4000,  // about 50 us; a loop of calls keeps the workers awake
     STACK_BYTES = 512 << 10,
     CLOSED = 1 << 30,
+    LINE = 64,
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
 
-// The gate counts the workers inside the job; while CLOSED is set none may enter. So the caller waits for those that
-// came in, and never for one that is still waking up.
-static atomic_int gate = CLOSED;
-static atomic_uint generation;  // changes with every job: what waiting workers look at
+// On three cache lines, so that those who look for a job or read it do not slow down those who take its pieces.
 static struct {
+    // The gate counts the workers inside the job; while CLOSED is set none may enter. So the caller waits for those
+    // that came in, and never for one that is still waking up.
+    _Alignas(LINE) atomic_int gate;
+    _Alignas(LINE) atomic_size_t next_piece;
+    _Alignas(LINE) atomic_uint generation;  // changes with every job: what waiting workers look at
+    atomic_int invited;                     // workers numbered below may take part
+    // Written while the gate is closed, read inside it.
     fastnn_task task;
     const void *context;
     size_t pieces;
-    int workers;  // those numbered below may take part
-} job;
-static atomic_size_t next_piece;
+} job = {.gate = CLOSED};
+
+static struct {
+    atomic_bool asleep;
+    sem_t wake;
+} workers[MAX_THREADS];
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER;  // held by the thread whose job it is
-static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
-static atomic_int sleepers;
-static int started;  // workers; by the owner only
+static int started;                                        // workers; by the owner only
 static atomic_int thread_count;
-static _Thread_local bool inside;
 static int (*_Atomic interrupt_check)(void);
 
 static void relax(void) {
@@ -54,52 +59,49 @@ static void relax(void) {
 
 static void run_pieces(void) {
     size_t piece;
-    while ((piece = atomic_fetch_add_explicit(&next_piece, 1, memory_order_relaxed)) < job.pieces)
+    while ((piece = atomic_fetch_add_explicit(&job.next_piece, 1, memory_order_relaxed)) < job.pieces)
         job.task(job.context, piece);
 }
 
-static void wait_for_job(unsigned seen) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&generation, memory_order_acquire) != seen) return;
+// A worker that the last job did not invite sleeps at once: it would spin at the cost of those that work.
+static void wait_for_job(int number, unsigned seen) {
+    for (int i = 0; i < SPINS && number < atomic_load_explicit(&job.invited, memory_order_relaxed); i++) {
+        if (atomic_load_explicit(&job.generation, memory_order_acquire) != seen) return;
         relax();
     }
-    pthread_mutex_lock(&sleep_lock);
-    atomic_fetch_add(&sleepers, 1);
-    while (atomic_load(&generation) == seen) pthread_cond_wait(&wake, &sleep_lock);
-    atomic_fetch_sub(&sleepers, 1);
-    pthread_mutex_unlock(&sleep_lock);
+    // Either open_job sees the sleeper or the sleeper sees the new generation, so no wake-up is missed. One that was
+    // meant for an earlier job may come in between.
+    for (;;) {
+        atomic_store(&workers[number].asleep, true);
+        if (atomic_load(&job.generation) != seen) break;
+        sem_wait(&workers[number].wake);
+    }
+    atomic_store(&workers[number].asleep, false);
 }
 
 static void *work(void *argument) {
     const int number = (int)(intptr_t)argument;
-    inside = true;
     for (unsigned seen = 0;;) {
-        wait_for_job(seen);
-        seen = atomic_load(&generation);
-        if (!(atomic_fetch_add(&gate, 1) & CLOSED) && number < job.workers) run_pieces();
-        atomic_fetch_sub(&gate, 1);
+        wait_for_job(number, seen);
+        seen = atomic_load(&job.generation);
+        if (!(atomic_fetch_add(&job.gate, 1) & CLOSED) && number < atomic_load(&job.invited)) run_pieces();
+        atomic_fetch_sub(&job.gate, 1);
     }
     return NULL;
 }
 
-// After fork the child has none of the workers; whatever state they and other threads left is put back.
+// After fork the child has none of the workers, and a job that was under way is not its own.
 static void reset_in_child(void) {
     pthread_mutex_init(&owner, NULL);
-    pthread_mutex_init(&sleep_lock, NULL);
-    pthread_cond_init(&wake, NULL);
-    gate = CLOSED;
-    generation = 0;
-    sleepers = 0;
+    job.gate = CLOSED;
     started = 0;
-    inside = false;
 }
-static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_in_child); }
+__attribute__((constructor)) static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_in_child); }
 
-// Signals are for the program's own threads.
-static void start_workers(int count) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_fork_handler);
-    if (started >= count) return;
+// Starts workers until there are `count`, and returns how many of those there are. Signals are for the program's own
+// threads.
+static int start_workers(int count) {
+    if (started >= count) return count;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -107,32 +109,34 @@ static void start_workers(int count) {
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_t thread;
-    while (started < count && pthread_create(&thread, &attributes, work, (void *)(intptr_t)started) == 0) started++;
+    for (; started < count; started++) {
+        pthread_t thread;
+        workers[started].asleep = false;
+        sem_init(&workers[started].wake, 0, 0);
+        if (pthread_create(&thread, &attributes, work, (void *)(intptr_t)started) != 0) break;
+    }
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
 }
 
-static void open_job(fastnn_task task, const void *context, size_t pieces, int workers) {
+static void open_job(fastnn_task task, const void *context, size_t pieces, int invited) {
     job.task = task;
     job.context = context;
     job.pieces = pieces;
-    job.workers = workers;
-    atomic_store(&next_piece, 0);
-    atomic_fetch_and(&gate, ~CLOSED);
-    atomic_fetch_add(&generation, 1);
-    if (atomic_load(&sleepers) > 0) {
-        pthread_mutex_lock(&sleep_lock);
-        pthread_cond_broadcast(&wake);
-        pthread_mutex_unlock(&sleep_lock);
-    }
+    atomic_store(&job.invited, invited);
+    atomic_store(&job.next_piece, 0);
+    atomic_fetch_and(&job.gate, ~CLOSED);
+    atomic_fetch_add(&job.generation, 1);
+    for (int i = 0; i < invited; i++)
+        if (atomic_load(&workers[i].asleep) && atomic_exchange(&workers[i].asleep, false)) sem_post(&workers[i].wake);
 }
 
 static void close_job(void) {
-    atomic_fetch_or(&gate, CLOSED);
-    for (int i = 0; atomic_load_explicit(&gate, memory_order_acquire) != CLOSED; i++) {
+    atomic_fetch_or(&job.gate, CLOSED);
+    for (unsigned i = 1; atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED; i++) {
         relax();
-        if (i % SPINS == SPINS - 1) sched_yield();
+        if (i % SPINS == 0) sched_yield();
     }
 }
 
@@ -161,73 +165,44 @@ static bool run_and_watch(atomic_size_t *counter, size_t pieces, fastnn_task tas
 
 bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
     const int threads = fastnn_get_num_threads();
-    const int workers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;
-    if (workers < 1 || inside || pthread_mutex_trylock(&owner) != 0) {
+    const int helpers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;
+    if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) {
         atomic_size_t counter = 0;
         return run_and_watch(&counter, pieces, task, context);
     }
-    start_workers(workers);
-    inside = true;
-    open_job(task, context, pieces, workers);
-    const bool done = run_and_watch(&next_piece, pieces, task, context);
+    open_job(task, context, pieces, start_workers(helpers));
+    const bool done = run_and_watch(&job.next_piece, pieces, task, context);
     close_job();
-    inside = false;
     pthread_mutex_unlock(&owner);
     return done;
 }
 
 void fastnn_set_interrupt_check(int (*check)(void)) { interrupt_check = check; }
 
-// ---- how many ---------------------------------------------------------------------------------------------------------
+// ---- how many ------------------------------------------------------------------------------------------------------
 
 int fastnn_parse_cpu_max(const char *line) {
-    long quota, period;
-    if (sscanf(line, "%ld %ld", &quota, &period) != 2 || quota <= 0 || period <= 0) return 0;
-    return (int)((quota + period - 1) / period);
+    char *end;
+    const long long quota = strtoll(line, &end, 10), period = strtoll(end, NULL, 10);
+    if (quota <= 0 || period <= 0) return 0;
+    const long long cpus = (quota - 1) / period + 1;
+    return cpus < MAX_THREADS ? (int)cpus : MAX_THREADS;
 }
-
-// The tightest quota on the way from this process' cgroup to the root.
-static int cgroup_cpus(void) {
-    char path[4096] = "/sys/fs/cgroup", line[4096];
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    if (file == NULL) return 0;
-    while (fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "0::", 3) != 0) continue;
-        line[strcspn(line, "\n")] = '\0';
-        snprintf(path, sizeof path, "/sys/fs/cgroup%.4000s", line + 3);
-    }
-    fclose(file);
-    int tightest = 0;
-    while (strlen(path) >= strlen("/sys/fs/cgroup")) {
-        char name[4200];
-        snprintf(name, sizeof name, "%s/cpu.max", path);
-        if ((file = fopen(name, "r")) != NULL) {
-            const int cpus = fgets(line, sizeof line, file) != NULL ? fastnn_parse_cpu_max(line) : 0;
-            if (cpus > 0 && (tightest == 0 || cpus < tightest)) tightest = cpus;
-            fclose(file);
-        }
-        *strrchr(path, '/') = '\0';
-    }
-    return tightest;
-}
+static size_t quota(const char *line) { return (size_t)fastnn_parse_cpu_max(line); }
 
 int fastnn_usable_cpus(void) {
     cpu_set_t set;
     int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    const int quota = cgroup_cpus();
-    if (quota > 0 && quota < cpus) cpus = quota;
+    const int most = (int)fastnn_cgroup_limit("cpu.max", quota);
+    if (most > 0 && most < cpus) cpus = most;
     return cpus > 0 ? cpus : 1;
 }
 
 int fastnn_get_num_threads(void) {
     int count = atomic_load_explicit(&thread_count, memory_order_relaxed);
-    if (count == 0) {
-        count = fastnn_usable_cpus();
-        thread_count = count;
-    }
-    return count;
+    if (count > 0) return count;
+    const int cpus = fastnn_usable_cpus();
+    return atomic_compare_exchange_strong(&thread_count, &count, cpus) ? cpus : count;
 }
 
-void fastnn_set_num_threads(int count) {
-    thread_count = count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : count;
-}
+void fastnn_set_num_threads(int count) { thread_count = count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : count; }

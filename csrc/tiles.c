@@ -55,7 +55,7 @@ static void *in_place(const fastnn_view *view, size_t first, size_t count) {
     return run >= count && (uintptr_t)address % item_size(view) == 0 ? address : NULL;
 }
 
-#define COPY_ELEMENTS(T)                                                                                  \
+#define COPY_ELEMENTS(T) \
     for (size_t i = 0; i < count; i++, to += to_stride, from += from_stride) memcpy(to, from, sizeof(T));
 #define FILL_ELEMENTS(T)                                         \
     {                                                            \
@@ -63,11 +63,11 @@ static void *in_place(const fastnn_view *view, size_t first, size_t count) {
         memcpy(&value, from, sizeof value);                      \
         for (size_t i = 0; i < count; i++) ((T *)to)[i] = value; \
     }
-#define COPY_OR_FILL(T)                                              \
-    if (from_stride == 0 && to_stride == sizeof(T)) {                \
-        FILL_ELEMENTS(T)                                             \
-    } else {                                                         \
-        COPY_ELEMENTS(T)                                             \
+#define COPY_OR_FILL(T)                               \
+    if (from_stride == 0 && to_stride == sizeof(T)) { \
+        FILL_ELEMENTS(T)                              \
+    } else {                                          \
+        COPY_ELEMENTS(T)                              \
     }
 static void copy_strided(size_t count, ptrdiff_t size, char *to, ptrdiff_t to_stride, const char *from,
                          ptrdiff_t from_stride) {

@@ -11,69 +11,101 @@
 // ln(2) in two parts; n * LN2_HIGH is exact for every exponent n.
 #define LN2_HIGH 0.693145751953125f
 #define LN2_LOW 1.42860677e-06f
-#define EXP_LEAST (-120.0f)  // x exp(x) is 0 from here down
-#define EXP_LARGEST 89.0f    // exp(x) is infinite from here up
+#define EXP_LEAST (-105.0f)  // exp is 0 from here down
+#define X_EXP_LEAST (-109.0f)  // x exp(x) too
+#define EXP_LARGEST 89.0f    // exp is infinite from here up
 #else
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
-#define EXP_LEAST (-770.0)
+#define EXP_LEAST (-746.0)
+#define X_EXP_LEAST (-752.0)
 #define EXP_LARGEST 710.0
 #endif
 #define LOG2_E ((real)1.44269504088896340736)
+// From here up 1 - exp(-x) and its like round to 1.
+#define SATURATED 40
 
-#define POLYNOMIAL(x, coefficients) polynomial(x, coefficients, sizeof(coefficients) / sizeof(real))
-FORCE_INLINE V polynomial(V x, const real *coefficients, size_t terms) {
+// Horner's scheme, and one with even and odd terms apart: that has half the latency, and where the two nearly cancel, or
+// the constant term does not dominate, a little more error.
+#define POLYNOMIAL(x, coefficients) horner(x, coefficients, sizeof(coefficients) / sizeof(real))
+#define SPLIT_POLYNOMIAL(x, coefficients) split_horner(x, coefficients, sizeof(coefficients) / sizeof(real))
+FORCE_INLINE V horner(V x, const real *coefficients, size_t terms) {
     V y = vset(coefficients[terms - 1]);
 #pragma GCC unroll 32
-    for (size_t i = terms - 1; i-- > 0;) y = vmadd(y, x, vset(coefficients[i]));
+    for (size_t i = terms - 1; i-- > 0;) y = vfma(y, x, vset(coefficients[i]));
     return y;
 }
+FORCE_INLINE V split_horner(V x, const real *coefficients, size_t terms) {
+    const V square = x * x;
+    V sums[2];
+    sums[terms % 2] = vset(coefficients[terms - 2]);
+    sums[1 - terms % 2] = vset(coefficients[terms - 1]);
+#pragma GCC unroll 32
+    for (size_t i = terms - 2; i-- > 0;) sums[i % 2] = vfma(sums[i % 2], square, vset(coefficients[i]));
+    return vfma(sums[1], x, sums[0]);
+}
 
-// p 2^n. Keeping the two apart lets a formula scale its result once, and so reach the subnormals with one rounding.
+#define POWER_OF_2(n) vset((real)__builtin_ldexp(1, n))
+
+// exp(x) = 2^n (1 + s), with |s| < 1/2. n + shift stands in the low bits of m, for vpower_of_2. The shift
+// keeps what is made of it normal, so that a formula reaches the subnormals with its last product, and one rounding.
 typedef struct {
-    V p, n;
-} Power;
-
-// x = n ln(2) + r with |r| <= ln(2) / 2; returns r. EXP_LEAST <= x.
-FORCE_INLINE V exp_reduce(V x, V x_low, V *n) {
-    const V rounder = vset(ROUNDER);
-    *n = vmadd(x, vset(LOG2_E), rounder) - rounder;
-    return vnmadd(*n, vset(LN2_HIGH), x) + vnmadd(*n, vset(LN2_LOW), x_low);
+    V s, m;
+} Exponential;
+FORCE_INLINE Exponential reduced_exponential(V r, V m) {
+    return (Exponential){vfma(r * r, SPLIT_POLYNOMIAL(r, exp_q), r), m};
+}
+// n, the integer nearest to x factor / ln(2), and m.
+FORCE_INLINE V nearest_power(V x, V factor, int shift, V *m) {
+    const V rounder = vset(ROUNDER + (real)shift);
+    *m = vfma(x, factor * vset(LOG2_E), rounder);
+    return *m - rounder;
+}
+FORCE_INLINE Exponential exponential(V x, int shift) {
+    V m;
+    const V n = nearest_power(x, vone(), shift, &m);
+    return reduced_exponential(vfnma(n, vset(LN2_LOW), vfnma(n, vset(LN2_HIGH), x)), m);
+}
+// exp(x + x_low)
+FORCE_INLINE Exponential exponential_of_sum(V x, V x_low, int shift) {
+    V m;
+    const V n = nearest_power(x, vone(), shift, &m);
+    return reduced_exponential(vfnma(n, vset(LN2_HIGH), x) + vfnma(n, vset(LN2_LOW), x_low), m);
+}
+// exp(x factor), the product unrounded.
+FORCE_INLINE Exponential exponential_of_product(V x, V factor, int shift) {
+    V m;
+    const V n = nearest_power(x, factor, shift, &m);
+    return reduced_exponential(vfnma(n, vset(LN2_LOW), vfma(x, factor, -(n * vset(LN2_HIGH)))), m);
+}
+FORCE_INLINE V exp_value(Exponential e) {
+    const V scale = vpower_of_2(e.m);
+    return vfma(e.s, scale, scale);
 }
 
-// exp(r) - 1 for a reduced r.
-FORCE_INLINE V expm1_reduced(V r) { return vmadd(r * r, POLYNOMIAL(r, exp_q), r); }
-
-// exp(x + x_low) for x <= EXP_LARGEST.
-FORCE_INLINE Power exp_power(V x, V x_low) {
-    Power e;
-    const V r = exp_reduce(vmax(vset(EXP_LEAST), x), x_low, &e.n);
-    e.p = expm1_reduced(r) + vone();
-    return e;
+// exp(x) for x <= EXP_LARGEST.
+FORCE_INLINE V exp_full(V x) {
+    const Exponential e = exponential(vmax(vset(EXP_LEAST), x), 0);
+    return vscale(vone() + e.s, e.m - vset(ROUNDER));
 }
 
-// exp(x + x_low) for x <= 0, where a result under the normal numbers may as well be the least of them.
-FORCE_INLINE V exp_normal(Power e) { return vscale_normal(e.p, e.n); }
-
-// exp(x + x_low) - 1 for x <= 0.
-FORCE_INLINE V expm1_negative(V x, V x_low) {
-    V n;
-    const V r = exp_reduce(vmax(vset(EXP_LEAST), x), x_low, &n);
-    const V scale = vscale_normal(vone(), n);
-    return vmadd(scale, expm1_reduced(r), scale - vone());
+// exp(x) - 1 for x <= 0.
+FORCE_INLINE V expm1_negative(V x) {
+    const Exponential e = exponential(vmax(vset(-SATURATED), x), 0);
+    const V scale = vpower_of_2(e.m);
+    return vfma(scale, e.s, scale - vone());
 }
 
-// log(1 + f) for 0 <= f <= 1: f - s (f - z R(z)), with s = f / (2 + f) and z = s^2.
+// log(1 + f) for 0 <= f <= 1: f - s (f - z R(z)), with s = f / (2 + f), z = s^2.
 FORCE_INLINE V log1p_unit(V f) {
     const V s = f / (vset(2) + f), z = s * s;
-    return vnmadd(s, vnmadd(z, POLYNOMIAL(z, log1p_r), f), f);
+    return vfnma(s, vfnma(z, SPLIT_POLYNOMIAL(z, log1p_r), f), f);
 }
 
-// (a + a_low) / (b + b_low), within little more than half a unit in the last place; 1 <= b, and b is not huge.
+// (a + a_low) / (b + b_low), within little more than half a unit in the last place.
 FORCE_INLINE V divide(V a, V a_low, V b, V b_low) {
-    const V r = vrecip(b), q = a * r;
-    const V remainder = vfma(-q, b, a) + vnmadd(q, b_low, a_low);
-    return vfma(remainder, r, q);
+    const V q = a / b, remainder = vfma(-q, b, a) + vfnma(q, b_low, a_low);
+    return vfma(remainder, vestimate(b), q);
 }
 
 // What rounding lost in sum = big + small, |big| >= |small| (Dekker).

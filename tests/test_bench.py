@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
-import fastnn.functional as F  # noqa: N812
+import fastnn.functional as F
 from fastnn.bench import cases, measure, peers
 from fastnn.bench.report import Report, machine
 from fastnn.cli import main

@@ -3,20 +3,12 @@
 
 #if FASTNN_BITS == 32
 typedef __m256 V;
-typedef __m256i VI;
 #define LANES 8
 #define OP(name) _mm256_##name##_ps
-#define CAST_TO_INT _mm256_castps_si256
-#define CAST_FROM_INT _mm256_castsi256_ps
-#define SHIFT_LEFT _mm256_slli_epi32
 #else
 typedef __m256d V;
-typedef __m256i VI;
 #define LANES 4
 #define OP(name) _mm256_##name##_pd
-#define CAST_TO_INT _mm256_castpd_si256
-#define CAST_FROM_INT _mm256_castsi256_pd
-#define SHIFT_LEFT _mm256_slli_epi64
 #endif
 typedef V M;
 
@@ -26,8 +18,7 @@ FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
 FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
 #define FASTNN_PART_BY_COPY
 
-FORCE_INLINE V vmadd(V a, V b, V c) { return OP(fmadd)(a, b, c); }
-FORCE_INLINE V vnmadd(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
+FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
 FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
@@ -45,12 +36,19 @@ FORCE_INLINE V vselect(M m, V a, V b) { return OP(blendv)(b, a, m); }
 FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
 
 #if FASTNN_BITS == 32
-// The hardware estimate has 12 bits, so one Newton step leaves 23.
-FORCE_INLINE V vrecip(V x) {
-    const V r = _mm256_rcp_ps(x);
-    return vfma(r, vnmadd(x, r, vset(1)), r);
+FORCE_INLINE V vestimate(V x) { return _mm256_rcp_ps(x); }
+#else
+FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
+#endif
+#if FASTNN_BITS == 32
+FORCE_INLINE V vpower_of_2(V m) {
+    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(m), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(vset(1)), exponent));
 }
 #else
-FORCE_INLINE V vrecip(V x) { return vset(1) / x; }
+FORCE_INLINE V vpower_of_2(V m) {
+    const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(m), 52);
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(vset(1)), exponent));
+}
 #endif
 #define FASTNN_SCALE_BY_PRODUCT

@@ -7,7 +7,6 @@ typedef __mmask16 M;
 #define LANES 16
 #define OP(name) _mm512_##name##_ps
 #define MASK_OP(name) _mm512_##name##_ps_mask
-#define PART_OP(name) _mm512_##name##_ps
 #define ALL_LANES(n) ((__mmask16)((1u << (n)) - 1))
 #else
 typedef __m512d V;
@@ -15,7 +14,6 @@ typedef __mmask8 M;
 #define LANES 8
 #define OP(name) _mm512_##name##_pd
 #define MASK_OP(name) _mm512_##name##_pd_mask
-#define PART_OP(name) _mm512_##name##_pd
 #define ALL_LANES(n) ((__mmask8)((1u << (n)) - 1))
 #endif
 
@@ -26,8 +24,7 @@ FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
 FORCE_INLINE void vstore_part(real *p, size_t n, V x) { OP(mask_storeu)(p, ALL_LANES(n), x); }
 FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
 
-FORCE_INLINE V vmadd(V a, V b, V c) { return OP(fmadd)(a, b, c); }
-FORCE_INLINE V vnmadd(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
+FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
 FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
@@ -45,14 +42,15 @@ FORCE_INLINE V vselect(M m, V a, V b) { return OP(mask_blend)(m, b, a); }
 FORCE_INLINE unsigned vmask_bits(M m) { return m; }
 
 FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
-FORCE_INLINE V vscale_normal(V x, V n) { return OP(scalef)(x, n); }
-
-// The hardware estimate has 14 bits; each Newton step doubles them.
-FORCE_INLINE V vrecip(V x) {
-    V r = OP(rcp14)(x);
-    r = vfma(r, vnmadd(x, r, vset(1)), r);
-#if FASTNN_BITS == 64
-    r = vfma(r, vnmadd(x, r, vset(1)), r);
-#endif
-    return r;
+FORCE_INLINE V vestimate(V x) { return OP(rcp14)(x); }
+#if FASTNN_BITS == 32
+FORCE_INLINE V vpower_of_2(V m) {
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(m), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(vset(1)), exponent));
 }
+#else
+FORCE_INLINE V vpower_of_2(V m) {
+    const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(m), 52);
+    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(vset(1)), exponent));
+}
+#endif

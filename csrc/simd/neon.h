@@ -4,7 +4,6 @@
 #if FASTNN_BITS == 32
 typedef float32x4_t V;
 typedef uint32x4_t M;
-typedef uint32x4_t VI;
 #define LANES 4
 #define OP(name) name##q_f32
 #define OP_N(name) name##q_n_f32
@@ -16,7 +15,6 @@ typedef uint32x4_t VI;
 #else
 typedef float64x2_t V;
 typedef uint64x2_t M;
-typedef uint64x2_t VI;
 #define LANES 2
 #define OP(name) name##q_f64
 #define OP_N(name) name##q_n_f64
@@ -33,8 +31,7 @@ FORCE_INLINE void vstore(real *p, V x) { OP(vst1)(p, x); }
 FORCE_INLINE void vstream(real *p, V x) { OP(vst1)(p, x); }
 #define FASTNN_PART_BY_COPY
 
-FORCE_INLINE V vmadd(V a, V b, V c) { return OP(vfma)(c, a, b); }
-FORCE_INLINE V vnmadd(V a, V b, V c) { return OP(vfms)(c, a, b); }
+FORCE_INLINE V vfnma(V a, V b, V c) { return OP(vfms)(c, a, b); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(vfma)(c, a, b); }
 FORCE_INLINE V vsqrt(V x) { return OP(vsqrt)(x); }
 FORCE_INLINE V vabs(V x) { return OP(vabs)(x); }
@@ -51,5 +48,8 @@ FORCE_INLINE unsigned vmask_bits(M m) {
     for (unsigned i = 0; i < LANES; i++) bits |= (unsigned)(m[i] & 1) << i;
     return bits;
 }
-FORCE_INLINE V vrecip(V x) { return vset(1) / x; }
+FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
+FORCE_INLINE V vpower_of_2(V m) {
+    return CAST_FROM_INT(CAST_TO_INT(vset(1)) + SHIFT_LEFT(CAST_TO_INT(m), MANTISSA_BITS));
+}
 #define FASTNN_SCALE_BY_PRODUCT

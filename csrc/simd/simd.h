@@ -4,8 +4,7 @@
 //   vset(x)  vload(p)  vstore(p, x)           broadcast, unaligned load and store
 //   vload_part(p, n)  vstore_part(p, n, x)    the first n < LANES lanes; the other lanes load as 0
 //   vstream(p, x)                             store to p aligned to a vector, past the caches where there is a way
-//   vmadd(a, b, c)  vnmadd(a, b, c)           a b + c, c - a b: fused where the hardware can, else two roundings
-//   vfma(a, b, c)                             a b + c with one rounding, everywhere
+//   vfma(a, b, c)  vfnma(a, b, c)           a b + c, c - a b, rounded once
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
@@ -13,8 +12,8 @@
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
-//   vscale_normal(x, n)                       the same where 2^n is a normal number (n is raised to the least such)
-//   vrecip(x)                                 1 / x to a few units in the last place; x normal, not huge
+//   vpower_of_2(m)                            2^k, a normal number, where k was added to ROUNDER to give m
+//   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
 
@@ -68,14 +67,9 @@ FORCE_INLINE void vstore_part(real *p, size_t n, V x) {
 #endif
 
 #ifdef FASTNN_SCALE_BY_PRODUCT
-// 2^n for a normal power: n + bias is put into the exponent field.
-FORCE_INLINE V vpower_of_2(V n) {
-    return CAST_FROM_INT(SHIFT_LEFT(CAST_TO_INT(n + vset(ROUNDER + EXPONENT_BIAS)), MANTISSA_BITS));
-}
-FORCE_INLINE V vscale_normal(V x, V n) { return x * vpower_of_2(vmax(n, vset(1 - EXPONENT_BIAS))); }
 FORCE_INLINE V vscale(V x, V n) {
     const V inner = vmin(vmax(n, vset(MANTISSA_BITS + 3 - EXPONENT_BIAS)), vset(EXPONENT_BIAS));
-    return x * vpower_of_2(inner) * vpower_of_2(n - inner);
+    return x * vpower_of_2(inner + vset(ROUNDER)) * vpower_of_2(n - inner + vset(ROUNDER));
 }
 #endif
 

@@ -5,19 +5,12 @@
 typedef __m128 V;
 #define LANES 4
 #define OP(name) _mm_##name##_ps
-#define CAST_TO_INT _mm_castps_si128
-#define CAST_FROM_INT _mm_castsi128_ps
-#define SHIFT_LEFT _mm_slli_epi32
 #else
 typedef __m128d V;
 #define LANES 2
 #define OP(name) _mm_##name##_pd
-#define CAST_TO_INT _mm_castpd_si128
-#define CAST_FROM_INT _mm_castsi128_pd
-#define SHIFT_LEFT _mm_slli_epi64
 #endif
 typedef V M;
-typedef __m128i VI;
 
 FORCE_INLINE V vset(real x) { return OP(set1)(x); }
 FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
@@ -25,8 +18,6 @@ FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
 FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
 #define FASTNN_PART_BY_COPY
 
-FORCE_INLINE V vmadd(V a, V b, V c) { return a * b + c; }
-FORCE_INLINE V vnmadd(V a, V b, V c) { return c - a * b; }
 FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
 FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
 FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
@@ -42,7 +33,7 @@ FORCE_INLINE M vle(V a, V b) { return OP(cmple)(a, b); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(or)(OP(and)(m, a), OP(andnot)(m, b)); }
 FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
 
-// SSE2 has no fused multiply-add.
+// SSE2 has no fused multiply-add; accuracy comes before speed on so old a machine.
 #if FASTNN_BITS == 32
 // Floats: the product of two floats is exact in double.
 FORCE_INLINE __m128d fma_half(__m128 a, __m128 b, __m128 c) {
@@ -69,5 +60,15 @@ FORCE_INLINE V vfma(V a, V b, V c) {
     return s + (s_error + p_error);
 }
 #endif
-FORCE_INLINE V vrecip(V x) { return vset(1) / x; }
+FORCE_INLINE V vfnma(V a, V b, V c) { return vfma(-a, b, c); }
+FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
+#if FASTNN_BITS == 32
+FORCE_INLINE V vpower_of_2(V m) {
+    return _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(vset(1)), _mm_slli_epi32(_mm_castps_si128(m), 23)));
+}
+#else
+FORCE_INLINE V vpower_of_2(V m) {
+    return _mm_castsi128_pd(_mm_add_epi64(_mm_castpd_si128(vset(1)), _mm_slli_epi64(_mm_castpd_si128(m), 52)));
+}
+#endif
 #define FASTNN_SCALE_BY_PRODUCT

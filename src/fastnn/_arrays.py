@@ -1,7 +1,7 @@
 """Makes arrays ready for the kernels: promotion, shapes, outputs, overlap. It knows NumPy, and no kernel.
 
-Ready means: native float16, bfloat16, float32 or float64, all of one shape, and no output shares memory with an input
-unless the two are laid out the same.
+Ready means: native float16, bfloat16, float32 or float64, all of one shape, and no output shares memory with
+an input unless the two are laid out the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
@@ -20,26 +20,28 @@ _FLOATS = (np.float16, np.float32, np.float64)
 
 def real_number(name: str, value: object) -> float:
     """`value` as a float; a TypeError that names the parameter if it is not one real number."""
+    if type(value) is float:  # the short way: this is part of small calls
+        return value
     if isinstance(value, (bool, int, float, np.integer, np.floating)):
         return float(value)
     raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
 
 
 def float_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The floating dtype that stands for `dtype`, as for np.tanh: small integers in float16, large in float64."""
+    """The floating dtype for `dtype`, as np.tanh has it: small integers in float16, large in float64."""
     if dtype.kind in "biu":
         return np.dtype({1: np.float16, 2: np.float32}.get(dtype.itemsize, np.float64))
     if dtype.name == "bfloat16" or dtype.type in _FLOATS:
         return dtype.newbyteorder("=")
     raise TypeError(
-        f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got dtype {dtype}"
+        f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got {dtype}"
     )
 
 
-def ready(name: str, value: ArrayLike, dtype: DTypeLike = None) -> Array:
-    """`value` as an array of a supported dtype, or of the given one."""
+def ready(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of a supported dtype."""
     array = np.asarray(value)
-    return array.astype(dtype or float_dtype(name, array.dtype), copy=False)
+    return array.astype(float_dtype(name, array.dtype), copy=False)
 
 
 def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -55,16 +57,27 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
     return out
 
 
+def common_dtype(named: Sequence[tuple[str, Array]]) -> np.dtype[Any]:
+    """The dtype that the arrays promote to."""
+    try:
+        return np.result_type(*(array for _, array in named))
+    except TypeError:  # float16 and bfloat16
+        got = " and ".join(f"{name} of {array.dtype}" for name, array in named)
+        raise TypeError(f"the arrays must have dtypes with a common one, got {got}") from None
+
+
 def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[Array, ...], Array]:
     """The inputs in their common dtype, all of the first one's shape, and the array for the result."""
-    arrays = [ready(name, value) for name, value in named]
-    (first_name, _), first = named[0], arrays[0]
-    for (name, _), array in zip(named, arrays, strict=True):
+    arrays = [(name, ready(name, value)) for name, value in named]
+    first_name, first = arrays[0]
+    for name, array in arrays:
         if array.shape != first.shape:
             raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
-    dtype = np.result_type(*arrays) if len(arrays) > 1 else first.dtype
-    inputs = tuple(array.astype(dtype, copy=False) for array in arrays)
-    return inputs, np.empty_like(first, dtype, subok=False) if out is None else check_out(out, first.shape, dtype)
+    dtype = common_dtype(arrays)
+    inputs = tuple(array.astype(dtype, copy=False) for _, array in arrays)
+    if out is None:
+        return inputs, np.empty_like(first, dtype, subok=False)
+    return inputs, check_out(out, first.shape, dtype)
 
 
 def _layout(array: Array) -> tuple[Any, ...]:
@@ -73,7 +86,7 @@ def _layout(array: Array) -> tuple[Any, ...]:
 
 @contextmanager
 def writing(result: Array, inputs: Sequence[Array]) -> Iterator[tuple[Array, tuple[Array, ...]]]:
-    """The array to compute into and the inputs to read, so that the answer is that of arrays that do not overlap."""
+    """The array to compute into and the inputs to read: the answer is that of arrays that do not overlap."""
     sources = tuple(
         array.copy() if np.may_share_memory(array, result) and _layout(array) != _layout(result) else array
         for array in inputs

@@ -15,14 +15,14 @@ _MOST_THREADS = 1024
 
 
 def get_num_threads() -> int:
-    """How many threads a call may use: at first the CPUs this process may use, by affinity and cgroup quota."""
+    """How many threads a call may use: at first, the CPUs that affinity and cgroup quota leave."""
     return _kernels.get_num_threads()
 
 
 def set_num_threads(num_threads: int) -> None:
     """Sets how many threads a call may use, in every Python thread, from the next call on.
 
-    Results do not depend on it. Raises TypeError unless it is an integer, ValueError unless it is in [1, 1024].
+    Results do not depend on it. TypeError unless it is an integer, ValueError unless it is in [1, 1024].
     """
     try:
         count = operator.index(num_threads)

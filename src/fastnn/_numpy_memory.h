@@ -1,5 +1,5 @@
-// NumPy arrays whose memory comes from the caching allocator, by NumPy's allocator hook (NEP 49): such an array owns its
-// memory like any other, and gives it back when the last view of it dies.
+// NumPy arrays whose memory comes from the caching allocator, by NumPy's allocator hook (NEP 49): such an array owns
+// its memory like any other, and gives it back when the last view of it dies.
 #ifndef FASTNN_NUMPY_MEMORY_H
 #define FASTNN_NUMPY_MEMORY_H
 

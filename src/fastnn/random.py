@@ -1,11 +1,13 @@
 """Where random numbers come from: a generator hands out keys, and a key gives every kernel its numbers.
 
-The numbers of a call are a function of its key and the element's index alone (Philox4x32-10), so they are the same for
-every thread count and instruction set, and backward draws again what forward drew instead of keeping it.
+The numbers of a call are a function of its key and the element's index alone (Philox4x32-10), so they are the
+same for every thread count and instruction set, and backward draws again what forward drew instead of keeping
+it.
 """
 
 from __future__ import annotations
 
+import operator
 import threading
 from typing import NamedTuple
 
@@ -13,10 +15,21 @@ import numpy as np
 
 
 class Key(NamedTuple):
-    """What one random call takes: the 64-bit seed, and the 64-bit offset of this call in the seed's stream."""
+    """What one random call takes: the 64-bit seed, and the 64-bit offset of this call in its stream."""
 
     seed: int
     offset: int
+
+
+def as_key(key: tuple[int, int]) -> Key:
+    """`key` with its two words checked."""
+    try:
+        seed, offset = (operator.index(word) for word in key)
+    except (TypeError, ValueError):
+        raise TypeError(f"key must be a fastnn.Key: two integers, seed and offset; got {key!r}") from None
+    if not (0 <= seed < 2**64 and 0 <= offset < 2**64):
+        raise ValueError(f"key must have seed and offset in [0, 2**64), got {key!r}")
+    return Key(seed, offset)
 
 
 class Generator:

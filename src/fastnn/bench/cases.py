@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn.functional as F  # noqa: N812
+import fastnn.functional as F
 from fastnn import Key
 from fastnn.reference import activation, gated
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
-import fastnn.functional as F  # noqa: N812
+import fastnn.functional as F
 from fastnn.bench.cases import Array, Buffers, Case
 from fastnn.bench.peers import Call, Contestant
 

@@ -1,7 +1,7 @@
 """The functions of fastnn on NumPy arrays: `import fastnn.functional as F`.
 
-F.name(input, <parameters>, *, out=None) and F.name_backward(dy, input_or_output, <parameters>, *, out=None); names,
-argument order and defaults are torch.nn.functional's.
+F.name(input, <parameters>, *, out=None) and F.name_backward(dy, input_or_output, <parameters>, *, out=None);
+names, argument order and defaults are torch.nn.functional's.
 """
 
 from fastnn.functional.activation import (

@@ -1,37 +1,39 @@
 """Elementwise activations and their gradients: names, arguments and defaults of torch.nn.functional.
 
-This file holds what users read and the checks of parameters; the formulas are in csrc/activations.h and, as definitions
-to read beside a lecture, in fastnn.reference.
+This file holds what users read and the checks of parameters; the formulas are in csrc/activations.h and, as
+definitions to read beside a lecture, in fastnn.reference.
 
-x is the input, y the output, dy the gradient with respect to y, dx with respect to x. Where backward takes `output`, the
-input need not be kept, and may have been overwritten by it.
+x is the input, y the output, dy the gradient with respect to y, dx with respect to x. Where backward takes
+`output`, the input need not be kept, and may have been overwritten by it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn._arrays import real_number
 from fastnn._kernels import backward, find_kernel, forward
 
 Array = NDArray[Any]
-F = TypeVar("F", bound=FunctionType)
+F = TypeVar("F", bound=Callable[..., Array])
 
 _FORWARD = """
 
-    input: array of any shape and layout; float32 and float64 as they are, float16 and bfloat16 computed in float32,
-    integers and booleans promoted as by np.tanh. out: an array of the result's shape and dtype to write to, `input`
-    itself included. Returns out, or a new array. Raises TypeError for other dtypes, ValueError for an out that does
-    not fit; nothing is written then.
+    input: array of any shape and layout; float32 and float64 as they are, float16 and bfloat16 computed in
+    float32, integers and booleans promoted as by np.tanh. out: an array of the result's shape and dtype to
+    write to, `input` itself included. Returns out, or a new array. Raises TypeError for other dtypes,
+    ValueError for an out that does not fit; nothing is written then.
     """
 
 _BACKWARD = """
 
-    dy, {saved}: arrays of one shape, of the dtypes that forward takes. out: an array of that shape and of their common
-    dtype to write to, one of the two included. Returns out, or a new array. Raises TypeError for other dtypes,
-    ValueError for shapes that differ or an out that does not fit; nothing is written then.
+    dy, {saved}: arrays of one shape, of the dtypes that forward takes. out: an array of that shape and of
+    their common dtype to write to, one of the two included. Returns out, or a new array. Raises TypeError for
+    other dtypes, ValueError for shapes that differ or an out that does not fit; nothing is written then.
     """
 
 
@@ -43,23 +45,23 @@ def _forward_doc(function: F) -> F:
 
 def _backward_doc(function: F) -> F:
     """Appends what all backward functions share to the docstring."""
-    saved = function.__code__.co_varnames[1]
+    saved = cast(FunctionType, function).__code__.co_varnames[1]
     function.__doc__ = (function.__doc__ or "").rstrip() + _BACKWARD.format(saved=saved)
     return function
 
 
 def _positive(name: str, value: float) -> None:
-    if not value > 0:
+    if not real_number(name, value) > 0:
         raise ValueError(f"{name} must be > 0, got {value}")
 
 
 def _not_negative(name: str, value: float) -> None:
-    if not value >= 0:
+    if not real_number(name, value) >= 0:
         raise ValueError(f"{name} must be >= 0, got {value}")
 
 
 def _ordered(low_name: str, low: float, high_name: str, high: float) -> None:
-    if not low <= high:
+    if not real_number(low_name, low) <= real_number(high_name, high):
         raise ValueError(f"{low_name} must be <= {high_name}, got {low} and {high}")
 
 
@@ -150,7 +152,9 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01, *, out: Array | N
 
 
 @_backward_doc
-def leaky_relu_backward(dy: ArrayLike, input: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+def leaky_relu_backward(
+    dy: ArrayLike, input: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None
+) -> Array:
     """dx = dy where x > 0, else negative_slope dy."""
     return backward(_LEAKY_RELU_BACKWARD, dy, input, out, negative_slope)
 
@@ -226,9 +230,10 @@ def _gelu_choice(approximate: str) -> tuple[int, int]:
 
 @_forward_doc
 def gelu(input: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
-    """y = x Phi(x), Phi the normal distribution function; or x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    """y = x Phi(x), Phi the normal distribution; or x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 
-    approximate: "none" for the first, "tanh" for the second. Hendrycks and Gimpel, 2016. Raises ValueError for another.
+    approximate: "none" for the first, "tanh" for the second. Hendrycks and Gimpel, 2016. Raises ValueError
+    for another.
     """
     return forward(_gelu_choice(approximate)[0], input, out)
 
@@ -302,7 +307,9 @@ def mish_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) 
 
 
 @_forward_doc
-def softplus(input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None) -> Array:
+def softplus(
+    input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None
+) -> Array:
     """y = log(1 + exp(beta x)) / beta, and x where beta x > threshold.
 
     Dugas et al., 2000. Raises ValueError unless beta > 0.
@@ -312,7 +319,9 @@ def softplus(input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, ou
 
 
 @_backward_doc
-def softplus_backward(dy: ArrayLike, input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None) -> Array:
+def softplus_backward(
+    dy: ArrayLike, input: ArrayLike, beta: float = 1.0, threshold: float = 20.0, *, out: Array | None = None
+) -> Array:
     """dx = dy sigmoid(beta x), and dy where beta x > threshold.
 
     Raises ValueError unless beta > 0.
@@ -379,7 +388,9 @@ def hardswish_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = N
 
 
 @_forward_doc
-def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None) -> Array:
+def hardtanh(
+    input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None
+) -> Array:
     """y = min(max(x, min_val), max_val).
 
     Collobert, 2004. Raises ValueError unless min_val <= max_val.
@@ -389,7 +400,9 @@ def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, o
 
 
 @_backward_doc
-def hardtanh_backward(dy: ArrayLike, output: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None) -> Array:
+def hardtanh_backward(
+    dy: ArrayLike, output: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None
+) -> Array:
     """dx = dy where min_val < y < max_val, else 0.
 
     Raises ValueError unless min_val <= max_val.
@@ -420,8 +433,10 @@ def threshold(input: ArrayLike, threshold: float, value: float, *, out: Array | 
 
 
 @_backward_doc
-def threshold_backward(dy: ArrayLike, input: ArrayLike, threshold: float, value: float, *, out: Array | None = None) -> Array:
-    """dx = dy where x > threshold, else 0."""
+def threshold_backward(
+    dy: ArrayLike, input: ArrayLike, threshold: float, value: float, *, out: Array | None = None
+) -> Array:
+    """dx = dy where x > threshold, else 0, whatever the value."""
     return backward(_THRESHOLD_BACKWARD, dy, input, out, threshold, value)
 
 
@@ -436,7 +451,9 @@ def hardshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None
 
 
 @_backward_doc
-def hardshrink_backward(dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
+def hardshrink_backward(
+    dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None
+) -> Array:
     """dx = dy where |x| > lambd, else 0.
 
     Raises ValueError unless lambd >= 0.
@@ -456,7 +473,9 @@ def softshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None
 
 
 @_backward_doc
-def softshrink_backward(dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
+def softshrink_backward(
+    dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None
+) -> Array:
     """dx = dy where |x| > lambd, else 0.
 
     Raises ValueError unless lambd >= 0.
@@ -488,7 +507,9 @@ def squareplus(input: ArrayLike, b: float = 4.0, *, out: Array | None = None) ->
 
 
 @_backward_doc
-def squareplus_backward(dy: ArrayLike, output: ArrayLike, b: float = 4.0, *, out: Array | None = None) -> Array:
+def squareplus_backward(
+    dy: ArrayLike, output: ArrayLike, b: float = 4.0, *, out: Array | None = None
+) -> Array:
     """dx = dy y^2 / (y^2 + b / 4).
 
     Raises ValueError unless b >= 0.

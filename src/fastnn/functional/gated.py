@@ -32,7 +32,9 @@ def _halves(array: Array, dim: int) -> tuple[Array, Array]:
     axis = _axis(dim, array.ndim)
     length = array.shape[axis]
     if length % 2:
-        raise ValueError(f"input must have an even length along dim {dim} to be halved, got shape {array.shape}")
+        raise ValueError(
+            f"input must have an even length along dim {dim} to be halved, got shape {array.shape}"
+        )
     before = (slice(None),) * axis
     return array[(*before, slice(length // 2))], array[(*before, slice(length // 2, None))]
 
@@ -52,7 +54,7 @@ def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out:
     g = _arrays.ready("dy", dy)
     if g.shape != a.shape:
         raise ValueError(f"dy must have the shape of the output, {a.shape}, got {g.shape}")
-    dtype = np.result_type(x, g)
+    dtype = _arrays.common_dtype((("dy", g), ("input", x)))
     x, g = x.astype(dtype, copy=False), g.astype(dtype, copy=False)
     result = _kernels.empty(x.shape, dtype) if out is None else _arrays.check_out(out, x.shape, dtype)
     with _arrays.writing(result, (g, x)) as (target, (dy_ready, x_ready)):
@@ -64,17 +66,17 @@ def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out:
 def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """y = a sigmoid(b), where a and b are the first and second half of the input along dim.
 
-    Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a dim that the
-    input does not have. Dauphin, Fan, Auli and Grangier, 2017.
+    Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a
+    dim that the input does not have. Dauphin, Fan, Auli and Grangier, 2017.
     """
     return _gated(_GLU, input, dim, out)
 
 
 def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
-    """da = dy sigmoid(b), db = dy a sigmoid(b) (1 - sigmoid(b)); dx holds da and db as the input holds a and b.
+    """da = dy sigmoid(b), db = dy a sigmoid(b) (1 - sigmoid(b)); dx holds them as the input holds a and b.
 
-    dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises ValueError for
-    shapes that do not fit. Dauphin, Fan, Auli and Grangier, 2017.
+    dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises
+    ValueError for shapes that do not fit. Dauphin, Fan, Auli and Grangier, 2017.
     """
     return _gated_backward(_GLU_BACKWARD, dy, input, dim, out)
 
@@ -82,8 +84,8 @@ def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array |
 def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """y = silu(a) b, where a and b are the first and second half of the input along dim.
 
-    Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a dim that the
-    input does not have. Shazeer, 2020.
+    Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a
+    dim that the input does not have. Shazeer, 2020.
     """
     return _gated(_SWIGLU, input, dim, out)
 
@@ -91,8 +93,8 @@ def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Arra
 def swiglu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """da = dy b silu'(a), db = dy silu(a); dx holds da and db as the input holds a and b.
 
-    dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises ValueError for
-    shapes that do not fit. Shazeer, 2020.
+    dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises
+    ValueError for shapes that do not fit. Shazeer, 2020.
     """
     return _gated_backward(_SWIGLU_BACKWARD, dy, input, dim, out)
 
@@ -124,15 +126,15 @@ def _check_pieces(k: int, length: int, dim: int) -> int:
 
 def _plain(array: Array) -> Array:
     """A contiguous array of a computing dtype with the same values."""
-    return np.require(array, np.float64 if array.dtype == np.float64 else np.float32, "CA")
+    return np.require(array, np.float64 if array.dtype == np.float64 else np.float32, ["C", "A"])
 
 
 def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) -> tuple[Array, MaxoutSaved]:
     """y[c] = max over j < k of x[c k + j], along dim: each unit is the best of k neighbouring linear pieces.
 
-    Dtypes as for relu; out has the input's shape with dim's length divided by k. Returns (y, saved), saved for
-    maxout_backward. The first of equal pieces wins, and NaN wins over numbers. Raises ValueError unless k divides the
-    length along dim. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
+    Dtypes as for relu; out has the input's shape with dim's length divided by k. Returns (y, saved), saved
+    for maxout_backward. The first of equal pieces wins, and NaN wins over numbers. Raises ValueError unless k
+    divides the length along dim. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
     """
     x = _arrays.ready("input", input)
     axis = _axis(dim, x.ndim)
@@ -153,9 +155,11 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
 def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = None) -> Array:
     """dx = dy for the piece that won, 0 for the others.
 
-    dy: the shape of maxout's y; saved: what maxout returned; out: the input's shape, dy's dtype. Raises ValueError for
-    shapes that do not fit. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
+    dy: the shape of maxout's y; saved: what maxout returned; out: the input's shape, dy's dtype. Raises
+    ValueError for shapes that do not fit. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
     """
+    if not isinstance(saved, MaxoutSaved):
+        raise TypeError(f"saved must be the MaxoutSaved that maxout returned, got {type(saved).__name__}")
     g = _arrays.ready("dy", dy)
     outer, groups, k, inner = _blocks(saved.shape, saved.k, saved.dim)
     shape = (*saved.shape[: saved.dim], groups, *saved.shape[saved.dim + 1 :])

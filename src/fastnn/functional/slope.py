@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
-from fastnn.random import Key, default_generator
+from fastnn.random import Key, as_key, default_generator
 
 Array = NDArray[Any]
 
@@ -30,8 +30,8 @@ def _prelu_weight(weight: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any
 def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> Array:
     """y = x where x > 0, else weight[c] x, for the elements of channel c.
 
-    input: (N, C, ...), or any shape with one weight; weight: (1,) or (C,), taken in input's dtype. Dtypes and out as for
-    relu. Raises ValueError for a weight that does not fit. He, Zhang, Ren and Sun, 2015.
+    input: (N, C, ...), or any shape with one weight; weight: (1,) or (C,), taken in input's dtype. Dtypes and
+    out as for relu. Raises ValueError for a weight that does not fit. He, Zhang, Ren and Sun, 2015.
     """
     (x,), result = _arrays.prepare((("input", input),), out)
     w = _prelu_weight(weight, x.shape, x.dtype)
@@ -46,23 +46,23 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
 def prelu_backward(
     dy: ArrayLike, input: ArrayLike, weight: ArrayLike, *, out: Array | None = None
 ) -> tuple[Array, Array]:
-    """dx = dy where x > 0, else weight[c] dy; dweight[c] = the sum of dy x over channel c's elements with x <= 0.
+    """dx = dy where x > 0, else weight[c] dy; dweight[c] = the sum of dy x over channel c where x <= 0.
 
-    dy, input: one shape, as for prelu; weight: (1,) or (C,); out: for dx. Returns (dx, dweight), dweight of weight's
-    shape in input's dtype, summed in float64 in an order that does not depend on the threads. Raises ValueError for
-    shapes that do not fit. He, Zhang, Ren and Sun, 2015.
+    dy, input: one shape, as for prelu; weight: (1,) or (C,); out: for dx. Returns (dx, dweight), dweight of
+    weight's shape in input's dtype, summed in float64 in an order that does not depend on the threads. Raises
+    ValueError for shapes that do not fit. He, Zhang, Ren and Sun, 2015.
     """
     (g, x), result = _arrays.prepare((("dy", dy), ("input", input)), out)
     w = _prelu_weight(weight, x.shape, x.dtype)
     computing = np.float64 if x.dtype == np.float64 else np.float32
-    direct = result.flags.c_contiguous and result.flags.aligned and result.dtype == computing and result.dtype.isnative
-    with _arrays.writing(result, (g, x, w)) as (_, sources):
-        plain = [np.require(source, computing, "CA") for source in sources]
-        dx = result if direct else np.empty(x.shape, computing)
+    with _arrays.writing(result, (g, x, w)) as (target, sources):
+        plain_dy, plain_x, plain_w = (np.require(source, computing, ["C", "A"]) for source in sources)
+        plain = target.dtype == computing and target.flags.c_contiguous and target.flags.aligned
+        dx = target if plain else np.empty(x.shape, computing)
         outer, inner = (1, x.size) if w.size == 1 else (x.shape[0], int(np.prod(x.shape[2:])))
-        dweight = _kernels.prelu_backward(*plain, dx, outer, inner)
-        if dx is not result:
-            result[...] = dx
+        dweight = _kernels.prelu_backward(plain_dy, plain_x, plain_w, dx, outer, inner)
+        if dx is not target:
+            target[...] = dx
     return result, dweight.astype(x.dtype).reshape(np.shape(weight))
 
 
@@ -82,17 +82,17 @@ def rrelu(
     key: Key | None = None,
     out: Array | None = None,
 ) -> Array:
-    """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training uniform in (lower, upper) per element.
+    """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training drawn from (lower, upper).
 
-    key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default generator's
-    next. Element i (C order) takes word i % 4 of Philox block i // 4. Dtypes and out as for relu. Raises ValueError
-    unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default
+    generator's next. Element i (C order) takes word i % 4 of Philox block i // 4. Dtypes and out as for relu.
+    Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
     low, high = _rrelu_bounds(lower, upper)
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     inputs, result = _arrays.prepare((("input", input),), out)
-    seed, offset = default_generator().key() if key is None else key
+    seed, offset = default_generator().key() if key is None else as_key(key)
     with _arrays.writing(result, inputs) as (target, sources):
         _kernels.map_with_uniform(_SLOPE, (target,), sources, seed, offset, low, high)
     return result
@@ -118,7 +118,8 @@ def rrelu_backward(
         return leaky_relu_backward(dy, input, (low + high) / 2, out=out)
     if key is None:
         raise ValueError("key must be the key that the forward call drew its slopes from, got None")
+    seed, offset = as_key(key)
     inputs, result = _arrays.prepare((("dy", dy), ("input", input)), out)
     with _arrays.writing(result, inputs) as (target, sources):
-        _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), sources, key[0], key[1], low, high)
+        _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), sources, seed, offset, low, high)
     return result

@@ -288,9 +288,9 @@ def celu(input: ArrayLike, alpha: float = 1.0) -> Array:
 
 
 def celu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0) -> Array:
-    """Return dy where y > 0, else dy (y / alpha + 1)."""
+    """Return dy where y > 0, else dy (y / alpha + 1), as (y + alpha) / alpha for its digits near -alpha."""
     dy, y = floating(dy), floating(output)
-    return np.where(y > 0, dy, dy * (y / alpha + 1))
+    return np.where(y > 0, dy, dy * (y + alpha) / alpha)
 
 
 # Sigmoids and what is gated by one

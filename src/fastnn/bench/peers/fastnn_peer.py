@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import fastnn
-import fastnn.functional as F  # noqa: N812
+import fastnn.functional as F
 from fastnn.bench.cases import Data
 from fastnn.bench.peers import Call
 from fastnn.bench.peers.arguments import bind

@@ -1,0 +1,216 @@
+// Every kernel of every instruction set of this machine, and the drivers over them, on exactly sized buffers: under
+// AddressSanitizer, which sees an access beyond them. And an element's result does not depend on where it stands.
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "kernels.h"
+
+enum { LONGEST = 2 * 16 + 1 };  // two of the longest vectors and one element
+
+static size_t size_of(bool float64) { return float64 ? 8 : 4; }
+
+static void set(void *array, bool float64, size_t i, double value) {
+    if (float64)
+        ((double *)array)[i] = value;
+    else
+        ((float *)array)[i] = (float)value;
+}
+
+// Ordinary numbers and all the others.
+static double value_at(size_t i) {
+    static const double special[] = {0.0, -0.0, 1e-310, -1e-40, 1e30, -1e30, 100, -100, 745, -746, 0.5, -3, 6};
+    switch (i % 17) {
+    case 13: return (double)INFINITY;
+    case 14: return -(double)INFINITY;
+    case 15: return (double)NAN;
+    case 16: return 1 + 0.01 * (double)i;
+    default: return special[i % 17];
+    }
+}
+
+// Bitwise equal, or both NaN.
+static bool same(const void *a, const void *b, bool float64, size_t count) {
+    const size_t size = size_of(float64);
+    for (size_t i = 0; i < count; i++) {
+        const char *p = (const char *)a + i * size, *q = (const char *)b + i * size;
+        const bool nan = float64 ? isnan(*(const double *)p) && isnan(*(const double *)q)
+                                 : isnan(*(const float *)p) && isnan(*(const float *)q);
+        if (!nan && memcmp(p, q, size) != 0) return false;
+    }
+    return true;
+}
+
+// A copy of `bytes` bytes in a buffer that ends where they end.
+static void *copy(const void *from, size_t bytes) {
+    void *to = malloc(bytes > 0 ? bytes : 1);
+    memcpy(to, from, bytes);
+    return to;
+}
+
+// Runs a kernel on elements first ... first + count - 1 of `in`, and checks the result against `expected`'s.
+static void check_part(int kernel, bool float64, const char *const *in, const char *const *expected, size_t first,
+                       size_t count) {
+    const fastnn_kernel_shape *shape = &fastnn_kernel_shapes[kernel];
+    const size_t size = size_of(float64);
+    void *out[FASTNN_MAX_OUTPUTS];
+    const void *from[FASTNN_MAX_INPUTS];
+    for (int k = 0; k < shape->inputs; k++) from[k] = copy(in[k] + first * size, count * size);
+    for (int k = 0; k < shape->outputs; k++) out[k] = malloc(count * size + (count == 0));
+    fastnn_current_table(float64)->kernels[kernel](count, out, from, (double[]){0.25, 0.75});
+    for (int k = 0; k < shape->outputs; k++) {
+        CHECK(same(out[k], expected[k] + first * size, float64, count), "%s %s: elements %zu + %zu", fastnn_isa(),
+              shape->name, first, count);
+        free(out[k]);
+    }
+    for (int k = 0; k < shape->inputs; k++) free((void *)from[k]);
+}
+
+static void check_kernel(int kernel, bool float64) {
+    char in[FASTNN_MAX_INPUTS][LONGEST * 8], out[FASTNN_MAX_OUTPUTS][LONGEST * 8];
+    const char *inputs[FASTNN_MAX_INPUTS] = {in[0], in[1], in[2]};
+    const char *expected[FASTNN_MAX_OUTPUTS] = {out[0], out[1]};
+    for (size_t k = 0; k < FASTNN_MAX_INPUTS; k++)
+        for (size_t i = 0; i < LONGEST; i++) set(in[k], float64, i, value_at(i * (k + 1) + k));
+    fastnn_current_table(float64)->kernels[kernel](LONGEST, (void *[]){out[0], out[1]},
+                                                   (const void *[]){in[0], in[1], in[2]}, (double[]){0.25, 0.75});
+    for (size_t count = 0; count <= LONGEST; count++) check_part(kernel, float64, inputs, expected, 0, count);
+    for (size_t first = 1; first < LONGEST; first++)
+        check_part(kernel, float64, inputs, expected, first, LONGEST - first);
+}
+
+static void check_halves(int type) {
+    const fastnn_table *table = fastnn_current_table(false);
+    for (size_t count = 0; count <= LONGEST; count++) {
+        uint16_t *half = malloc(count * 2 + 1), *back = malloc(count * 2 + 1);
+        float *wide = malloc(count * 4 + 1);
+        for (size_t i = 0; i < count; i++) half[i] = (uint16_t)(i * 1999);
+        table->from_half[type](count, wide, half);
+        table->to_half[type](count, back, wide);
+        for (size_t i = 0; i < count; i++)
+            CHECK(back[i] == half[i] || wide[i] != wide[i], "%s: %x becomes %x", fastnn_isa(), half[i], back[i]);
+        free(half), free(back), free(wide);
+    }
+}
+
+static void check_stream_and_sum(bool float64) {
+    const fastnn_table *table = fastnn_current_table(float64);
+    const size_t size = size_of(float64);
+    for (size_t count = 0; count < 300; count = count < 40 ? count + 1 : count * 2) {
+        void *to;
+        CHECK(posix_memalign(&to, 64, count * size + 1) == 0, "no memory");
+        char *from = malloc(count * size + 1);
+        for (size_t i = 0; i < count; i++) set(from, float64, i, (double)i);
+        table->stream_copy(count, to, from);
+        CHECK(memcmp(to, from, count * size) == 0, "%zu elements", count);
+        CHECK(table->sum(count, from) == (double)(count * (count - 1) / 2), "%zu elements", count);
+        free(to), free(from);
+    }
+}
+
+// ---- drivers -------------------------------------------------------------------------------------------------------
+
+static void check_contiguous(bool float64, size_t count) {
+    const size_t size = size_of(float64);
+    char *x = malloc(count * size), *y = malloc(count * size), *again = malloc(count * size);
+    for (size_t i = 0; i < count; i++) set(x, float64, i, value_at(i));
+    const int kernel = fastnn_find_kernel("silu");
+    const double none[FASTNN_MAX_PARAMETERS] = {0};
+    for (int threads = 1; threads <= 3; threads++) {
+        fastnn_set_num_threads(threads);
+        CHECK(fastnn_run_contiguous(kernel, float64, count, (void *[]){threads == 1 ? y : again, x}, none),
+              "interrupted");
+        if (threads > 1) CHECK(same(y, again, float64, count), "%d threads, %zu elements", threads, count);
+    }
+    free(x), free(y), free(again);
+}
+
+// identity of a (rows, columns) array that is walked backwards and transposed, from one dtype to another.
+static void check_strided(size_t rows, size_t columns, fastnn_dtype from, fastnn_dtype to) {
+    static const ptrdiff_t sizes[] = {4, 8, 2, 2};
+    const ptrdiff_t in = sizes[from], out = sizes[to];
+    const size_t count = rows * columns;
+    char *x = calloc(count, (size_t)in), *y = malloc(count * (size_t)out);
+    memset(y, 0xff, count * (size_t)out);
+    const size_t shape[] = {rows, columns};
+    const ptrdiff_t in_strides[] = {-in * (ptrdiff_t)columns, -in}, out_strides[] = {out, out * (ptrdiff_t)rows};
+    fastnn_map map = {
+        .kernel = fastnn_find_kernel("identity"),
+        .float64 = from == FASTNN_FLOAT64 || to == FASTNN_FLOAT64,
+        .dims = 2,
+        .shape = shape,
+        .outputs = 1,
+        .inputs = 1,
+        .operands = {{.data = y, .strides = out_strides, .dtype = to},
+                     {.data = x + (ptrdiff_t)(count - 1) * in, .strides = in_strides, .dtype = from}},
+    };
+    CHECK(fastnn_run_map(&map), "interrupted");
+    for (size_t i = 0; i < count * (size_t)out; i++) CHECK(y[i] == 0, "byte %zu was not written", i);
+    free(x), free(y);
+}
+
+static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, size_t inner) {
+    const size_t size = size_of(float64), count = outer * channels * inner;
+    char *x = malloc(count * size), *weight = malloc(channels * size), *dx = malloc(count * size);
+    double *dweight = malloc(channels * sizeof(double));
+    double *partial = malloc(fastnn_prelu_pieces(outer, channels, inner) * channels * sizeof(double));
+    for (size_t i = 0; i < count; i++) set(x, float64, i, i % 2 ? 1 : -1);
+    for (size_t c = 0; c < channels; c++) set(weight, float64, c, 0.5);
+    CHECK(fastnn_prelu_backward(float64, outer, channels, inner, x, x, weight, dx, dweight, partial), "interrupted");
+    double sum = 0;
+    for (size_t c = 0; c < channels; c++) sum += dweight[c];
+    CHECK(sum == (double)((count + 1) / 2), "the sum of dweight is %g of %zu", sum, count);
+    free(weight), free(dweight), free(partial);
+
+    // Each of the channels is the best of k = channels pieces, so y has one group.
+    const size_t results = outer * inner;
+    int bits = 0;
+    while ((size_t)1 << bits < channels) bits++;
+    char *y = malloc(results * size);
+    uint8_t *planes = malloc((size_t)bits * ((results + 7) / 8) + 1);
+    CHECK(fastnn_maxout(float64, outer, 1, channels, inner, x, y, bits, planes), "interrupted");
+    CHECK(fastnn_maxout_backward(float64, outer, 1, channels, inner, y, bits, planes, dx), "interrupted");
+    free(x), free(dx), free(y), free(planes);
+}
+
+static void check_uniform(void) {
+    for (size_t count = 1; count <= 33; count++) {
+        float *to = malloc(count * 4);
+        const fastnn_uniform_state state = {1, 2, 0.0, 1.0};
+        const fastnn_operand operand = {.dtype = FASTNN_FLOAT32, .state = &state};
+        fastnn_generate_uniform(&operand, count, count, to);
+        free(to);
+    }
+}
+
+int main(void) {
+    alarm(300);
+    const char *isa;
+    for (int i = 0; (isa = fastnn_available_isa(i)) != NULL; i++) {
+        CHECK(fastnn_select_isa(isa), "%s", isa);
+        for (int kernel = 0; kernel < KERNEL_COUNT; kernel++)
+            for (int float64 = 0; float64 < 2; float64++) check_kernel(kernel, float64);
+        for (int float64 = 0; float64 < 2; float64++) check_stream_and_sum(float64);
+        for (int type = 0; type < 2; type++) check_halves(type);
+    }
+    fastnn_select_isa(NULL);
+    for (int float64 = 0; float64 < 2; float64++) {
+        static const size_t counts[] = {1, 1025, 30001, 70003, (size_t)5 << 20};  // the last is streamed
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) check_contiguous(float64, counts[i]);
+        check_prelu_and_maxout(float64, 3, 5, 7);
+        check_prelu_and_maxout(float64, 40, 9, 1);
+        check_prelu_and_maxout(float64, 2, 3, 5000);
+        check_prelu_and_maxout(float64, 1, 1, 30001);
+    }
+    static const fastnn_dtype pairs[][2] = {{FASTNN_FLOAT32, FASTNN_FLOAT32},  {FASTNN_FLOAT64, FASTNN_FLOAT64},
+                                            {FASTNN_FLOAT16, FASTNN_FLOAT16},  {FASTNN_BFLOAT16, FASTNN_BFLOAT16},
+                                            {FASTNN_BFLOAT16, FASTNN_FLOAT32}, {FASTNN_FLOAT32, FASTNN_FLOAT16}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        check_strided(1, 1, pairs[i][0], pairs[i][1]);
+        check_strided(7, 13, pairs[i][0], pairs[i][1]);
+        check_strided(1030, 3, pairs[i][0], pairs[i][1]);
+        check_strided(150, 211, pairs[i][0], pairs[i][1]);
+    }
+    check_uniform();
+}

@@ -1,0 +1,131 @@
+"""Builds and runs the C tests of tests/c: with sanitizers, with all warnings, and for AArch64 under qemu."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": PATH,
+    "TSAN_OPTIONS": "halt_on_error=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+WARNINGS = "-Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion"
+X86 = platform.machine() == "x86_64"
+ARM = platform.machine() == "aarch64"
+
+# name: (compiler, flags, whether its programs run by way of qemu)
+BUILDS = {
+    "gcc": ("gcc", WARNINGS, False),
+    "clang": ("clang", WARNINGS, False),
+    "thread": ("cc", "-g1 -fsanitize=thread -Wno-tsan -Wno-unknown-warning-option", False),
+    "address": ("cc", "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all", False),
+    "arm": ("cc" if ARM else "aarch64-linux-gnu-gcc", WARNINGS, not ARM),
+}
+
+
+Build = Callable[[str], Path]
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def tool(name: str) -> str:
+    """The path of a program; the test is skipped where it is not installed."""
+    path = shutil.which(name, path=PATH)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def check_sanitizer(cc: str, flags: str, folder: Path) -> None:
+    """Skips the test where the sanitizer has no runtime, or one that does not run on this kernel."""
+    sanitizer = [flag for flag in flags.split() if flag.startswith("-fsanitize")]
+    if not sanitizer:
+        return
+    source, program = folder / "probe.c", folder / "probe"
+    source.write_text("int main(void) { return 0; }\n")
+    if run(cc, *sanitizer, source, "-o", program).returncode != 0:
+        pytest.skip(f"{cc} has no runtime for {sanitizer[0]}")
+    if run(program).returncode != 0:
+        pytest.skip(f"programs built with {sanitizer[0]} do not run here")
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A function that builds everything in one of the ways of BUILDS, and returns the folder."""
+
+    @functools.cache
+    def build(name: str) -> Path:
+        compiler, flags, emulated = BUILDS[name]
+        folder = tmp_path_factory.mktemp(name)
+        cc = tool(compiler)
+        check_sanitizer(cc, flags, folder)
+        configuration = [f"-DCMAKE_C_COMPILER={cc}", f"-DCMAKE_C_FLAGS={flags}", "-DFASTNN_C_TESTS=ON"]
+        if emulated:
+            configuration += ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
+        for command in (
+            ["-S", str(ROOT), "-B", str(folder), "-GNinja", *configuration],
+            ["--build", str(folder), "--parallel", "2"],
+        ):
+            done = run(tool("cmake"), *command)
+            assert done.returncode == 0, done.stdout[-6000:]
+        return folder
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("gcc", "pool"),
+        ("gcc", "memory"),
+        ("clang", "pool"),
+        ("clang", "kernels"),
+        ("thread", "pool"),
+        ("thread", "memory"),
+        ("address", "pool"),
+        ("address", "memory"),
+        ("address", "kernels"),
+        ("arm", "kernels"),
+        ("arm", "accuracy"),
+    ],
+)
+def test_program(build: Build, name: str, program: str) -> None:
+    emulator = [tool("qemu-aarch64"), "-L", "/usr/aarch64-linux-gnu"] if BUILDS[name][2] else []
+    done = run(*emulator, build(name) / "tests" / "c" / f"test_{program}")
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.parametrize("name", ["gcc", "clang", "arm"])
+def test_kernels_export_their_table_alone(build: Build, name: str) -> None:
+    # A weak or common symbol of a wide instruction set could be the copy that the linker takes for all.
+    objects = sorted(build(name).glob("CMakeFiles/fastnn_kernels_*/**/kernels.c.o"))
+    assert len(objects) == (2 if name == "arm" or ARM else 6)
+    for path in objects:
+        isa, bits = path.relative_to(build(name)).parts[1].removesuffix(".dir").split("_")[2:]
+        done = run(tool("nm"), "--extern-only", "--defined-only", path)
+        assert [line.split()[1:] for line in done.stdout.splitlines()] in (
+            [["R", f"fastnn_{isa}_{bits}"]],
+            [["D", f"fastnn_{isa}_{bits}"]],
+        )

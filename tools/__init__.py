@@ -1,0 +1,1 @@
+"""Programs for fastnn's own development; nothing here is installed."""

@@ -1,0 +1,101 @@
+"""Who is measured: fastnn on each instruction set, torch, and NumPy: fastnn.reference in the dtype itself."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+import fastnn.functional as F
+from fastnn import _kernels, reference
+
+from .rows import DType, Row
+
+Array = NDArray[Any]
+Call = Callable[[Array, Array], Array]  # (dy, saved): forward leaves dy alone
+
+PEERS = ("torch", "NumPy")
+
+_SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def fastnn_calls(row: Row, direction: str, dtype: DType) -> dict[str, Call]:
+    """A column for every instruction set of this machine. A call leaves its instruction set selected."""
+    call = _array_call(F, row, direction, dtype)
+
+    def on(isa: str, dy: Array, saved: Array) -> Array:
+        _kernels.select_isa(isa)
+        return call(dy, saved)
+
+    return {isa: partial(on, isa) for isa in _kernels.available_isas()}
+
+
+def peer_calls(row: Row, direction: str, dtype: DType) -> dict[str, Call]:
+    """The columns of torch, where it is installed and has the function, and of NumPy.
+
+    The reference's exact GELU is left out: it is computed in longdouble, an element at a time.
+    """
+    calls = {"torch": _torch_call(row, direction, dtype)}
+    if row.label != "gelu":
+        calls["NumPy"] = _array_call(reference, row, direction, dtype)
+    return {name: call for name, call in calls.items() if call}
+
+
+def _array_call(module: Any, row: Row, direction: str, dtype: DType) -> Call:
+    function, arguments = getattr(module, row.callee(direction)), row.arguments(dtype)
+
+    def call(dy: Array, saved: Array) -> Array:
+        result = function(saved, **arguments) if direction == "forward" else function(dy, saved, **arguments)
+        first: Array = result[0] if isinstance(result, tuple) else result  # prelu_backward: dx, dweight
+        return first
+
+    return call
+
+
+def _torch_call(row: Row, direction: str, dtype: DType) -> Call | None:
+    """torch's function of this name; its gradient by autograd, or by the operator that takes the output."""
+    try:
+        torch: Any = importlib.import_module("torch")
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+    function = getattr(torch.nn.functional, row.function, None) or getattr(torch, row.function, None)
+    if function is None:
+        return None
+    arguments = row.arguments(dtype)
+    if "weight" in arguments:
+        arguments["weight"] = torch.from_numpy(arguments["weight"])
+    tensor = torch.from_numpy
+    if row.takes_output(direction):
+        gradient = _torch_gradients(torch, arguments).get(row.function)
+        return gradient and (lambda dy, y: gradient(tensor(dy), tensor(y)).numpy())
+
+    def call(dy: Array, x: Array) -> Array:
+        if direction == "forward":
+            result: Array = function(tensor(x), **arguments).numpy()
+            return result
+        leaf = tensor(x).requires_grad_()
+        (dx,) = torch.autograd.grad(function(leaf, **arguments), leaf, tensor(dy))
+        gradient: Array = dx.numpy()
+        return gradient
+
+    return call
+
+
+def _torch_gradients(torch: Any, arguments: dict[str, Any]) -> dict[str, Callable[[Any, Any], Any]]:
+    """The operators behind torch's autograd that take (dy, output)."""
+    aten, alpha = torch.ops.aten, arguments.get("alpha", 1.0)
+    return {
+        "relu": lambda dy, y: aten.threshold_backward(dy, y, 0.0),
+        "elu": lambda dy, y: aten.elu_backward(dy, alpha, 1.0, 1.0, True, y),
+        "selu": lambda dy, y: aten.elu_backward(dy, *_SELU, 1.0, True, y),
+        "celu": lambda dy, y: aten.elu_backward(dy, alpha, 1.0, 1 / alpha, True, y),
+        "sigmoid": aten.sigmoid_backward,
+        "tanh": aten.tanh_backward,
+        "hardtanh": lambda dy, y: aten.hardtanh_backward(dy, y, -1.0, 1.0),
+        "relu6": lambda dy, y: aten.hardtanh_backward(dy, y, 0.0, 6.0),
+        "exp": torch.mul,
+    }

@@ -1,0 +1,142 @@
+"""What is measured: a row for each function with its parameters. Must not know how it is measured."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from fastnn import reference
+
+Array = NDArray[Any]
+DType = np.dtype[Any]
+Terms = Callable[[Array], tuple[Array, Array]]
+
+DIRECTIONS = ("forward", "backward")
+LIMITS = {"forward": 2.0, "backward": 4.0}  # in ULP
+
+
+@dataclass(frozen=True)
+class Row:
+    """A function with its parameters; `weight` among them becomes an array."""
+
+    function: str
+    params: Mapping[str, float | str] = field(default_factory=dict, hash=False)
+    terms: Terms | None = None  # the two that cancel where the gradient passes through 0
+
+    @property
+    def label(self) -> str:
+        """As the tables name it."""
+        return " ".join([self.function, *(f"{name}={value}" for name, value in self.params.items())])
+
+    @property
+    def paired(self) -> bool:
+        """Whether a result takes two inputs, which are the halves of the input array."""
+        return self.function in {"glu", "swiglu"}
+
+    def callee(self, direction: str) -> str:
+        """The function's name in fastnn.functional and fastnn.reference."""
+        return self.function if direction == "forward" else f"{self.function}_backward"
+
+    def takes_output(self, direction: str) -> bool:
+        """Whether the argument is what forward gave."""
+        return "output" in inspect.signature(getattr(reference, self.callee(direction))).parameters
+
+    def arguments(self, dtype: DType) -> dict[str, Any]:
+        """The parameters, rounded to the dtype: such is the function that is asked for."""
+        rounded = {n: v if isinstance(v, str) else float(dtype.type(v)) for n, v in self.params.items()}
+        return {n: np.array([v], dtype) if n == "weight" else v for n, v in rounded.items()}
+
+    def domain(self, direction: str, dtype: DType) -> tuple[float, float]:
+        """The least and the largest argument; a function whose backward takes the output is monotonic."""
+        if not self.takes_output(direction):
+            return -np.inf, np.inf
+        ends = np.array([-np.inf, np.inf], dtype)
+        low, high = getattr(reference, self.function)(ends, **self.arguments(dtype))
+        return float(low), float(high)
+
+    def inputs_of(self, saved: Array, index: int) -> list[float]:
+        """The input or the two inputs that result number `index` was computed from."""
+        if not self.paired:
+            return [float(saved[index])]
+        half = saved.size // 2
+        return [float(saved[index % half]), float(saved[index % half + half])]
+
+    def cancelling(self, saved: Array) -> Array | None:
+        """The larger of the gradient's two terms where they cancel to less than half of it, elsewhere 0.
+
+        None if that is nowhere, or the gradient can be had with all its digits at its root.
+        """
+        x = saved[: saved.size // 2] if self.paired else saved
+        if self.terms is None or not (near := np.flatnonzero((x > -4) & (x < 0))).size:
+            return None
+        a, b = self.terms(x[near].astype(np.float64))
+        term = np.maximum(np.abs(a), np.abs(b))
+        larger = np.zeros(x.shape)
+        larger[near] = np.where(np.abs(a + b) < term / 2, term, 0)
+        if self.paired:
+            return np.concatenate([larger * np.abs(saved[x.size :]), np.zeros_like(larger)])
+        return larger
+
+
+def _gelu_terms(x: Array) -> tuple[Array, Array]:
+    return ndtr(x), x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def _silu_terms(x: Array) -> tuple[Array, Array]:
+    s = reference.sigmoid(x)
+    return s, x * s * (1 - s)
+
+
+def _mish_terms(x: Array) -> tuple[Array, Array]:
+    t = np.tanh(reference.softplus(x))
+    return t, x * reference.sigmoid(x) * (1 - t * t)
+
+
+def _selu_terms(y: Array) -> tuple[Array, Array]:
+    return y, np.full_like(y, 1.7580993408473768599)
+
+
+ROWS = [
+    Row("identity"),
+    Row("relu"),
+    Row("leaky_relu"),
+    Row("leaky_relu", {"negative_slope": 0.3}),
+    Row("prelu", {"weight": 0.3}),
+    Row("rrelu"),
+    Row("elu"),
+    Row("elu", {"alpha": 1.7}),
+    Row("selu", terms=_selu_terms),
+    Row("celu"),
+    Row("celu", {"alpha": 0.7}),
+    Row("gelu", terms=_gelu_terms),
+    Row("gelu", {"approximate": "tanh"}, _gelu_terms),
+    Row("sigmoid"),
+    Row("tanh"),
+    Row("silu", terms=_silu_terms),
+    Row("mish", terms=_mish_terms),
+    Row("softplus"),
+    Row("softplus", {"beta": 3.0}),
+    Row("softsign"),
+    Row("logsigmoid"),
+    Row("hardsigmoid"),
+    Row("hardswish"),
+    Row("hardtanh"),
+    Row("relu6"),
+    Row("threshold", {"threshold": 0.5, "value": -1.0}),
+    Row("hardshrink"),
+    Row("softshrink"),
+    Row("softshrink", {"lambd": 0.3}),
+    Row("tanhshrink"),
+    Row("squareplus"),
+    Row("squareplus", {"b": 0.7}),
+    Row("square"),
+    Row("exp"),
+    Row("glu"),
+    Row("swiglu", terms=_silu_terms),
+]
