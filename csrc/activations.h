@@ -81,7 +81,7 @@ FORCE_INLINE V squareplus(V x, const V *p) {
     const V t = vmin(limit, a), square = vfma(t, t, p[0]), root = vsqrt(square);
     const V root_low = vfma(-root, root, square) * (half * vestimate(vmax(vset(REAL_MIN), root)));
     const V h_root = half * vselect(vlt(limit, a), a, root), h_x = half * a, h = h_root + h_x;
-    const V h_low = sum_low(h_root, h_x, h) + half * root_low, q = vset((real)0.25) * p[0] / h;
+    const V h_low = sum_low(h_root, h_x, h) + half * root_low, q = vset((real)0.25) * p[0] / vmax(-x, h);
     return vselect(vlt(x, vzero()), vfnma(q * h_low, vestimate(h), q), vmax(h + h_low, x));
 }
 // y^2 / (y^2 + b / 4), y held where its square is finite (and y / y is 1 for b = 0).
@@ -113,13 +113,11 @@ FORCE_INLINE V selu_backward(V dy, V y, const V *p) {
     return (void)p, dy * slope;
 }
 
-// x / alpha in two parts, from 1 / alpha in two parts (which the compiler takes out of the loop).
+// z is x / alpha but for a rest: alpha (exp(z + rest / alpha) - 1) = alpha e + rest (1 + e), with e = exp(z) - 1.
 FORCE_INLINE V celu(V x, const V *p) {
-    const V inverse = vone() / p[0], inverse_low = vfma(-inverse, p[0], vone()) * inverse;
-    const V t = vmax(vset(-SATURATED) * p[0], x);
-    const V z = t * inverse, z_low = vfma(t, inverse_low, product_low(t, inverse, z));
+    const V t = vmax(vset(-SATURATED) * p[0], x), z = t * (vone() / p[0]), rest = vfnma(z, p[0], t);
     const V e = expm1_negative(z);
-    return vselect(vle(vzero(), x), x, vfma(p[0], e, p[0] * vfma(z_low, e, z_low)));
+    return vselect(vle(vzero(), x), x, vfma(p[0], e, vfma(rest, e, rest)));
 }
 FORCE_INLINE V celu_backward(V dy, V y, const V *p) {
     return vselect(vlt(vzero(), y), dy, dy * ((y + p[0]) * (vone() / p[0])));
@@ -142,7 +140,7 @@ FORCE_INLINE Gate gate(Exponential e) {
 FORCE_INLINE V clamp_gate(V z) { return vmin(vset(SATURATED), vmax(vset(X_EXP_LEAST), z)); }
 
 FORCE_INLINE V sigmoid(V x, const V *p) {
-    return (void)p, POWER_OF_2(GATE_SHIFT) / gate(exponential(-clamp_gate(x), GATE_SHIFT)).sum;
+    return (void)p, POWER_OF_2(GATE_SHIFT) / gate(exponential_of_minus(clamp_gate(x), GATE_SHIFT)).sum;
 }
 FORCE_INLINE V sigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * (y * (vone() - y)); }
 
@@ -151,16 +149,17 @@ FORCE_INLINE V gated(V x, Gate g) { return x / g.sum * POWER_OF_2(GATE_SHIFT); }
 FORCE_INLINE V gated_gradient(V x_dz, V x_dz_low, Gate g) {
     const V unit = POWER_OF_2(GATE_SHIFT), r = vone() / g.sum;
     const V rest = vselect(vlt(x_dz, vzero()), vfnma(r, unit, vone()), g.exponential * r);
-    return vfma(x_dz, rest, vfma(x_dz_low, rest, vone())) * r * unit;
+    const V a = vfma(x_dz, rest, vfma(x_dz_low, rest, vone())), q = a * r;
+    return vfma(vfnma(q, g.sum, a), r, q) * unit;
 }
 
 FORCE_INLINE V silu(V x, const V *p) {
     const V t = vmax(vset(X_EXP_LEAST), x);
-    return (void)p, vselect(vlt(vset(SATURATED), x), x, gated(t, gate(exponential(-t, GATE_SHIFT))));
+    return (void)p, vselect(vlt(vset(SATURATED), x), x, gated(t, gate(exponential_of_minus(t, GATE_SHIFT))));
 }
 FORCE_INLINE V silu_backward(V dy, V x, const V *p) {
     const V t = clamp_gate(x);
-    return (void)p, dy * gated_gradient(t, vzero(), gate(exponential(-t, GATE_SHIFT)));
+    return (void)p, dy * gated_gradient(t, vzero(), gate(exponential_of_minus(t, GATE_SHIFT)));
 }
 
 // GELU by tanh is x sigmoid(z), z = 2 sqrt(2 / pi) (x + 0.044715 x^3). exp(z) turns the absolute error of z into a
@@ -317,7 +316,13 @@ FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
 
 // ---- gated pairs and maxout -----------------------------------------------------------------------------------------
 
-FORCE_INLINE void glu(V *out, const V *in, const V *p) { out[0] = in[0] * sigmoid(in[1], p); }
+#define GLU_LARGE (REAL_MAX * (real)__builtin_ldexp(1, GATE_SHIFT))
+// a sigmoid(b), undivided where that cannot overflow: one rounding less, and b's tail keeps its digits.
+FORCE_INLINE void glu(V *out, const V *in, const V *p) {
+    const Gate g = gate(exponential_of_minus(clamp_gate(in[1]), GATE_SHIFT));
+    const V s = POWER_OF_2(GATE_SHIFT) / g.sum, a = in[0];
+    (void)p, out[0] = vselect(vlt(vabs(a), vset(GLU_LARGE)), gated(a, g), a * s);
+}
 FORCE_INLINE void glu_backward(V *out, const V *in, const V *p) {
     const V s = sigmoid(in[2], p), s_rest = sigmoid(-in[2], p);
     out[0] = in[0] * s;

@@ -75,9 +75,10 @@ bool fastnn_run_map(const fastnn_map *map);
 // The same for contiguous arrays of the computing dtype; data has the outputs first.
 bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters);
 
-// PReLU backward on contiguous (outer, channels, inner) arrays: dx, and dweight summed in double in an order that
+// PReLU on contiguous (outer, channels, inner) arrays. Backward gives dx, and dweight summed in double in an order that
 // depends on the shape alone. With one channel, outer and inner may be cut in any way. `partial` has
 // fastnn_prelu_pieces(...) * channels elements.
+bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight, void *y);
 size_t fastnn_prelu_pieces(size_t outer, size_t channels, size_t inner);
 bool fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy, const void *x,
                            const void *weight, void *dx, double *dweight, double *partial);
@@ -91,13 +92,14 @@ bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k,
 
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
-// Element i of a stream is word i % 4 of Philox4x32-10 block i / 4: key = seed, counter = (block, offset).
+// Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's
+// 128 bits are eight 16-bit draws, the low half of word 0 first.
 typedef struct {
     uint64_t seed, offset;
     double lower, upper;
 } fastnn_uniform_state;
 void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
-// An operand's `generate`: lower + (upper - lower) (word + 1/2) / 2^32.
+// An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
 
 // ---- threads -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "activations.h"
 #include "half.h"
 #include "kernels.h"
+#include "philox.h"
 
 // The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
 typedef void Formula(V *out, const V *in, const V *p);
@@ -15,7 +16,7 @@ FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const d
     for (int k = 0; k < inputs; k++) from[k] = in[k];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
     size_t i = 0;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (; i + LANES <= n; i += LANES) {
         V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
         for (int k = 0; k < inputs; k++) x[k] = vload(from[k] + i);
@@ -70,6 +71,67 @@ static double sum(size_t n, const void *memory) {
            ((partial[4] + partial[5]) + (partial[6] + partial[7]));
 }
 
+static void take_bit(size_t n, void *memory, int weight, uint8_t *bits) {
+    real *x = memory;
+    const V w = vset((real)weight);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t word = 0;
+        const size_t end = n - i < 64 ? n - i : 64;
+        for (size_t j = 0; j < end; j += LANES) {
+            const size_t part = end - j < LANES ? end - j : LANES;
+            const V v = vload_part(x + i + j, part);
+            const M set = vle(w, v);
+            vstore_part(x + i + j, part, vselect(set, v - w, v));
+            word |= (uint64_t)vmask_bits(set) << j;
+        }
+        memcpy(bits + i / 8, &word, (end + 7) / 8);
+    }
+}
+static void add_bit(size_t n, void *memory, int weight, const uint8_t *bits) {
+    real *x = memory;
+    for (size_t i = 0; i < n; i += 8) {
+        const size_t end = n - i < 8 ? n - i : 8;
+        for (size_t j = 0; j < end; j++) x[i + j] += (real)((bits[i / 8] >> j & 1) * weight);
+    }
+}
+
+// The eight draws of each block, as numbers.
+static void draw_blocks(const fastnn_uniform_state *state, uint64_t first_block, size_t blocks, real *to) {
+    uint32_t words[4][PHILOX_BLOCKS];
+    for (int i = 0; i < PHILOX_BLOCKS; i++) {
+        const uint64_t block = first_block + (uint64_t)i;
+        words[0][i] = (uint32_t)block;
+        words[1][i] = (uint32_t)(block >> 32);
+        words[2][i] = (uint32_t)state->offset;
+        words[3][i] = (uint32_t)(state->offset >> 32);
+    }
+    philox_blocks(words, (uint32_t)state->seed, (uint32_t)(state->seed >> 32));
+    for (size_t i = 0; i < blocks; i++) {
+        for (int w = 0; w < 4; w++) {
+            to[8 * i + 2 * w] = (real)(int32_t)(words[w][i] & 0xffff);
+            to[8 * i + 2 * w + 1] = (real)(int32_t)(words[w][i] >> 16);
+        }
+    }
+}
+
+static void uniform(const fastnn_uniform_state *state, uint64_t first_block, size_t blocks, void *memory) {
+    const double step = (state->upper - state->lower) / 65536;
+    const V scale = vset((real)step), scale_low = vset((real)(step - (real)step));
+    const V start = vset((real)(state->lower + step / 2));
+    real *to = memory;
+    for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
+        const size_t left = blocks - done < PHILOX_BLOCKS ? blocks - done : PHILOX_BLOCKS;
+        draw_blocks(state, first_block + done, left, to);
+        for (const real *end = to + 8 * left; to < end; to += 8) {
+            for (int i = 0; i < 8; i += LANES) {
+                const size_t part = LANES < 8 ? LANES : 8;
+                const V draw = vload_part(to + i, part);
+                vstore_part(to + i, part, vfma(draw, scale, vfma(draw, scale_low, start)));
+            }
+        }
+    }
+}
+
 const fastnn_table FASTNN_TABLE = {
     .kernels =
         {
@@ -79,6 +141,9 @@ const fastnn_table FASTNN_TABLE = {
         },
     .stream_copy = stream_copy,
     .sum = sum,
+    .take_bit = take_bit,
+    .add_bit = add_bit,
+    .uniform = uniform,
 #if FASTNN_BITS == 32
     .from_half = {from_float16, from_bfloat16},
     .to_half = {to_float16, to_bfloat16},

@@ -39,35 +39,8 @@ static fastnn_view piece_view(const maxout_job *job, size_t j) {
     return view;
 }
 
-// Bit `bit` of each winner to a plane's bytes, and back. Winners are whole numbers in the computing dtype.
-#define PACK(T)                                                               \
-    for (size_t i = 0; i < count; i += 8) {                                   \
-        unsigned byte = 0;                                                    \
-        for (size_t j = 0; j < 8 && i + j < count; j++)                       \
-            byte |= ((unsigned)((const T *)winners)[i + j] >> bit & 1u) << j; \
-        plane[i / 8] = (uint8_t)byte;                                         \
-    }
-#define UNPACK(T) \
-    for (size_t i = 0; i < count; i++) ((T *)winners)[i] += (T)((plane[i / 8] >> i % 8 & 1u) << bit);
-
-static void pack(const maxout_job *job, size_t first, size_t count, const void *winners) {
-    for (int bit = 0; bit < job->bits; bit++) {
-        uint8_t *plane = job->planes + (size_t)bit * ((job->count + 7) / 8) + first / 8;
-        if (job->size == 8)
-            PACK(double)
-        else
-            PACK(float)
-    }
-}
-static void unpack(const maxout_job *job, size_t first, size_t count, void *winners) {
-    memset(winners, 0, count * job->size);
-    for (int bit = 0; bit < job->bits; bit++) {
-        const uint8_t *plane = job->planes + (size_t)bit * ((job->count + 7) / 8) + first / 8;
-        if (job->size == 8)
-            UNPACK(double)
-        else
-            UNPACK(float)
-    }
+static uint8_t *plane_at(const maxout_job *job, int bit, size_t first) {
+    return job->planes + (size_t)bit * ((job->count + 7) / 8) + first / 8;
 }
 
 static void forward_tile(const maxout_job *job, size_t first, size_t count) {
@@ -81,12 +54,15 @@ static void forward_tile(const maxout_job *job, size_t first, size_t count) {
         const void *in[] = {best, winners, fastnn_gather(job->table, &view, first, count, scratch)};
         job->table->kernels[job->kernel](count, (void *[]){best, winners}, in, (double[]){(double)j, 0});
     }
-    pack(job, first, count, winners);
+    for (int bit = job->bits - 1; bit >= 0; bit--)
+        job->table->take_bit(count, winners, 1 << bit, plane_at(job, bit, first));
 }
 
 static void backward_tile(const maxout_job *job, size_t first, size_t count) {
     _Alignas(64) char scratch[TILE_BYTES], winners[TILE_BYTES];
-    unpack(job, first, count, winners);
+    memset(winners, 0, count * job->size);
+    for (int bit = 0; bit < job->bits; bit++)
+        job->table->add_bit(count, winners, 1 << bit, plane_at(job, bit, first));
     for (size_t j = 0; j < job->k; j++) {
         const fastnn_view view = piece_view(job, j);
         void *dx = fastnn_target(&view, first, count, scratch);

@@ -47,35 +47,35 @@ FORCE_INLINE V split_horner(V x, const real *coefficients, size_t terms) {
 
 #define POWER_OF_2(n) vset((real)__builtin_ldexp(1, n))
 
-// exp(x) = 2^n (1 + s), with |s| < 1/2. n + shift stands in the low bits of m, for vpower_of_2. The shift
-// keeps what is made of it normal, so that a formula reaches the subnormals with its last product, and one rounding.
+// exp(x) = 2^n (1 + s), with |s| < 1/2. n + shift + EXPONENT_BIAS stands in the low bits of m, for vpower_of_2. The
+// shift keeps what is made of it normal: a formula reaches the subnormals with its last product, and one rounding.
 typedef struct {
     V s, m;
 } Exponential;
 FORCE_INLINE Exponential reduced_exponential(V r, V m) {
     return (Exponential){vfma(r * r, SPLIT_POLYNOMIAL(r, exp_q), r), m};
 }
-// n, the integer nearest to x factor / ln(2), and m.
-FORCE_INLINE V nearest_power(V x, V factor, int shift, V *m) {
-    const V rounder = vset(ROUNDER + (real)shift);
-    *m = vfma(x, factor * vset(LOG2_E), rounder);
-    return *m - rounder;
-}
 FORCE_INLINE Exponential exponential(V x, int shift) {
-    V m;
-    const V n = nearest_power(x, vone(), shift, &m);
+    const V rounder = vset(ROUNDER + (real)(EXPONENT_BIAS + shift));
+    const V m = vfma(x, vset(LOG2_E), rounder), n = m - rounder;
     return reduced_exponential(vfnma(n, vset(LN2_LOW), vfnma(n, vset(LN2_HIGH), x)), m);
+}
+// exp(-x)
+FORCE_INLINE Exponential exponential_of_minus(V x, int shift) {
+    const V rounder = vset(ROUNDER + (real)(EXPONENT_BIAS + shift));
+    const V m = vfnma(x, vset(LOG2_E), rounder), n = m - rounder;
+    return reduced_exponential(vfnma(n, vset(LN2_LOW), -vfma(n, vset(LN2_HIGH), x)), m);
 }
 // exp(x + x_low)
 FORCE_INLINE Exponential exponential_of_sum(V x, V x_low, int shift) {
-    V m;
-    const V n = nearest_power(x, vone(), shift, &m);
+    const V rounder = vset(ROUNDER + (real)(EXPONENT_BIAS + shift));
+    const V m = vfma(x, vset(LOG2_E), rounder), n = m - rounder;
     return reduced_exponential(vfnma(n, vset(LN2_HIGH), x) + vfnma(n, vset(LN2_LOW), x_low), m);
 }
 // exp(x factor), the product unrounded.
 FORCE_INLINE Exponential exponential_of_product(V x, V factor, int shift) {
-    V m;
-    const V n = nearest_power(x, factor, shift, &m);
+    const V rounder = vset(ROUNDER + (real)(EXPONENT_BIAS + shift));
+    const V m = vfma(x, factor * vset(LOG2_E), rounder), n = m - rounder;
     return reduced_exponential(vfnma(n, vset(LN2_LOW), vfma(x, factor, -(n * vset(LN2_HIGH)))), m);
 }
 FORCE_INLINE V exp_value(Exponential e) {
@@ -86,7 +86,7 @@ FORCE_INLINE V exp_value(Exponential e) {
 // exp(x) for x <= EXP_LARGEST.
 FORCE_INLINE V exp_full(V x) {
     const Exponential e = exponential(vmax(vset(EXP_LEAST), x), 0);
-    return vscale(vone() + e.s, e.m - vset(ROUNDER));
+    return vscale(vone() + e.s, e.m - vset(ROUNDER + EXPONENT_BIAS));
 }
 
 // exp(x) - 1 for x <= 0.
@@ -100,12 +100,6 @@ FORCE_INLINE V expm1_negative(V x) {
 FORCE_INLINE V log1p_unit(V f) {
     const V s = f / (vset(2) + f), z = s * s;
     return vfnma(s, vfnma(z, SPLIT_POLYNOMIAL(z, log1p_r), f), f);
-}
-
-// (a + a_low) / (b + b_low), within little more than half a unit in the last place.
-FORCE_INLINE V divide(V a, V a_low, V b, V b_low) {
-    const V q = a / b, remainder = vfma(-q, b, a) + vfnma(q, b_low, a_low);
-    return vfma(remainder, vestimate(b), q);
 }
 
 // What rounding lost in sum = big + small, |big| >= |small| (Dekker).

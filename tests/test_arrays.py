@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import fastnn.functional as F
 from operations import CALLS, FULL, HALF, LOOSE_ULP, Call, case, case_of, normal
 
 Array = NDArray[Any]
@@ -52,7 +53,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 @EACH
 @DTYPES
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(call: Call, dtype: np.dtype[Any], layout: str, isa: str) -> None:
+def test_layouts(call: Call, dtype: np.dtype[Any], layout: str) -> None:
     ordinary, lay_out = case(call, SHAPE, dtype), LAYOUTS[layout]
     arrays = [lay_out(array) for array in ordinary.arrays]
     result = call(*arrays)
@@ -72,6 +73,20 @@ def test_layouts(call: Call, dtype: np.dtype[Any], layout: str, isa: str) -> Non
 def test_half_types_are_rounded_once(call: Call, dtype: np.dtype[Any], isa: str) -> None:
     ordinary = case(call, SHAPE, dtype)
     call.check(call(*ordinary.arrays), ordinary)
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.5, 0.75, -1.5, 1 + 2.0**-11])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_every_half_is_converted_exactly(slope: float, dtype: np.dtype[Any], isa: str) -> None:
+    """Halfway cases, subnormals, overflow, infinities, NaN; the product is exact in float32."""
+    every = np.arange(2**16, dtype=np.uint16).view(dtype)[:-1]
+    with np.errstate(all="ignore"):
+        wide = every.astype(np.float32)
+        expected = np.where(wide > 0, wide, wide * np.float32(slope)).astype(dtype)
+    got = F.leaky_relu(every, slope)
+    number = ~np.isnan(expected)
+    assert (np.isnan(got) == ~number).all()
+    np.testing.assert_array_equal(got.view(np.uint16)[number], expected.view(np.uint16)[number])
 
 
 @EACH

@@ -11,7 +11,7 @@ from mpmath import mp
 from numpy.typing import NDArray
 
 from fastnn import reference
-from fastnn.reference.philox import philox4x32, random_words
+from fastnn.reference.philox import philox4x32, random_draws
 
 Array = NDArray[Any]
 
@@ -372,18 +372,19 @@ def test_philox_known_answers() -> None:
     np.testing.assert_array_equal(philox4x32(counter[1], key[1]), result[1])
 
 
-def test_random_words_are_the_blocks_in_order() -> None:
+def test_random_draws_are_the_halves_of_the_blocks_in_order() -> None:
     seed, offset = 0x299F31D0A4093822, 0x0370734413198A2E
-    words = random_words(11, seed, offset)
     blocks = [[block, 0, 0x13198A2E, 0x03707344] for block in range(3)]
-    np.testing.assert_array_equal(words, philox4x32(blocks, [0xA4093822, 0x299F31D0]).reshape(-1)[:11])
-    assert random_words(0, seed, offset).shape == (0,)
+    words = philox4x32(blocks, [0xA4093822, 0x299F31D0]).reshape(-1)
+    halves = [half for word in words.tolist() for half in (word & 0xFFFF, word >> 16)]
+    np.testing.assert_array_equal(random_draws(21, seed, offset), halves[:21])
+    assert random_draws(0, seed, offset).shape == (0,)
 
 
 def test_rrelu_in_training() -> None:
     x, key = rng.normal(size=(3, 5, 7)), (2**63 + 5, 2**40)
     y = reference.rrelu(x, 0.1, 0.3, training=True, key=key)
-    uniform = (random_words(x.size, *key).reshape(x.shape) + 0.5) / 2**32
+    uniform = (random_draws(x.size, *key).reshape(x.shape) + 0.5) / 2**16
     slope = np.where(x > 0, 1, 0.1 + 0.2 * uniform)
     np.testing.assert_allclose(y, slope * x, rtol=1e-14)
     dx = reference.rrelu_backward(x, x, 0.1, 0.3, training=True, key=key)

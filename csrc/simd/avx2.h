@@ -41,14 +41,8 @@ FORCE_INLINE V vestimate(V x) { return _mm256_rcp_ps(x); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 #endif
 #if FASTNN_BITS == 32
-FORCE_INLINE V vpower_of_2(V m) {
-    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(m), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(vset(1)), exponent));
-}
+FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(m), 23)); }
 #else
-FORCE_INLINE V vpower_of_2(V m) {
-    const __m256i exponent = _mm256_slli_epi64(_mm256_castpd_si256(m), 52);
-    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(vset(1)), exponent));
-}
+FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(m), 52)); }
 #endif
 #define FASTNN_SCALE_BY_PRODUCT

@@ -44,13 +44,7 @@ FORCE_INLINE unsigned vmask_bits(M m) { return m; }
 FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
 FORCE_INLINE V vestimate(V x) { return OP(rcp14)(x); }
 #if FASTNN_BITS == 32
-FORCE_INLINE V vpower_of_2(V m) {
-    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(m), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(vset(1)), exponent));
-}
+FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(m), 23)); }
 #else
-FORCE_INLINE V vpower_of_2(V m) {
-    const __m512i exponent = _mm512_slli_epi64(_mm512_castpd_si512(m), 52);
-    return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(vset(1)), exponent));
-}
+FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(m), 52)); }
 #endif

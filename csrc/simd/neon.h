@@ -49,7 +49,5 @@ FORCE_INLINE unsigned vmask_bits(M m) {
     return bits;
 }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
-FORCE_INLINE V vpower_of_2(V m) {
-    return CAST_FROM_INT(CAST_TO_INT(vset(1)) + SHIFT_LEFT(CAST_TO_INT(m), MANTISSA_BITS));
-}
+FORCE_INLINE V vpower_of_2(V m) { return CAST_FROM_INT(SHIFT_LEFT(CAST_TO_INT(m), MANTISSA_BITS)); }
 #define FASTNN_SCALE_BY_PRODUCT

@@ -12,7 +12,7 @@
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
-//   vpower_of_2(m)                            2^k, a normal number, where k was added to ROUNDER to give m
+//   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER to give m
 //   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
@@ -69,7 +69,8 @@ FORCE_INLINE void vstore_part(real *p, size_t n, V x) {
 #ifdef FASTNN_SCALE_BY_PRODUCT
 FORCE_INLINE V vscale(V x, V n) {
     const V inner = vmin(vmax(n, vset(MANTISSA_BITS + 3 - EXPONENT_BIAS)), vset(EXPONENT_BIAS));
-    return x * vpower_of_2(inner + vset(ROUNDER)) * vpower_of_2(n - inner + vset(ROUNDER));
+    const V start = vset(ROUNDER + EXPONENT_BIAS);
+    return x * vpower_of_2(inner + start) * vpower_of_2(n - inner + start);
 }
 #endif
 

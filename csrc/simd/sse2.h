@@ -45,30 +45,22 @@ FORCE_INLINE V vfma(V a, V b, V c) {
     return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
 }
 #else
-// Doubles: Dekker's exact product and Knuth's exact sum, rounded once or (rarely) twice.
-FORCE_INLINE V upper_half(V x) {
-    const V c = vset(134217729.0) * x;  // 2^27 + 1
-    return c - (c - x);
-}
+// Doubles: the exact product by halves, Knuth's exact sum, and their errors added at the end.
+FORCE_INLINE V upper_half(V x) { return _mm_and_pd(x, _mm_castsi128_pd(_mm_set1_epi64x(-(1ll << 27)))); }
 FORCE_INLINE V vfma(V a, V b, V c) {
     const V p = a * b;
-    const V ah = upper_half(a), al = a - ah;
-    const V bh = upper_half(b), bl = b - bh;
+    const V ah = upper_half(a), al = a - ah, bh = upper_half(b), bl = b - bh;
     const V p_error = ((ah * bh - p) + ah * bl + al * bh) + al * bl;
     const V s = p + c, t = s - p;
     const V s_error = (p - (s - t)) + (c - t);
-    return s + (s_error + p_error);
+    return vselect(vle(vabs(s), vset(REAL_MAX)), s + (s_error + p_error), s);
 }
 #endif
 FORCE_INLINE V vfnma(V a, V b, V c) { return vfma(-a, b, c); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 #if FASTNN_BITS == 32
-FORCE_INLINE V vpower_of_2(V m) {
-    return _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(vset(1)), _mm_slli_epi32(_mm_castps_si128(m), 23)));
-}
+FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(m), 23)); }
 #else
-FORCE_INLINE V vpower_of_2(V m) {
-    return _mm_castsi128_pd(_mm_add_epi64(_mm_castpd_si128(vset(1)), _mm_slli_epi64(_mm_castpd_si128(m), 52)));
-}
+FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(m), 52)); }
 #endif
 #define FASTNN_SCALE_BY_PRODUCT

@@ -6,12 +6,13 @@ an input unless the two are laid out the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _kernels
 
 Array = NDArray[Any]
 
@@ -66,32 +67,64 @@ def common_dtype(named: Sequence[tuple[str, Array]]) -> np.dtype[Any]:
         raise TypeError(f"the arrays must have dtypes with a common one, got {got}") from None
 
 
-def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[Array, ...], Array]:
-    """The inputs in their common dtype, all of the first one's shape, and the array for the result."""
-    arrays = [(name, ready(name, value)) for name, value in named]
-    first_name, first = arrays[0]
-    for name, array in arrays:
-        if array.shape != first.shape:
-            raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
-    dtype = common_dtype(arrays)
-    inputs = tuple(array.astype(dtype, copy=False) for _, array in arrays)
+def target_for(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Where a result is computed: in `out` if it is given and native, else in a new array for `deliver`."""
     if out is None:
-        return inputs, np.empty_like(first, dtype, subok=False)
-    return inputs, check_out(out, first.shape, dtype)
+        return _kernels.empty(shape, dtype) if dtype.char in "fd" else np.empty(shape, dtype)
+    array = check_out(out, shape, dtype)
+    return array if array.dtype.isnative else np.empty(shape, dtype)
+
+
+def deliver(target: Array, out: Array | None) -> Array:
+    """The result, in `out` if it is given."""
+    if out is None or out is target:
+        return target
+    out[...] = target
+    return out
 
 
 def _layout(array: Array) -> tuple[Any, ...]:
     return array.__array_interface__["data"][0], array.strides, array.dtype
 
 
-@contextmanager
-def writing(result: Array, inputs: Sequence[Array]) -> Iterator[tuple[Array, tuple[Array, ...]]]:
-    """The array to compute into and the inputs to read: the answer is that of arrays that do not overlap."""
-    sources = tuple(
-        array.copy() if np.may_share_memory(array, result) and _layout(array) != _layout(result) else array
+def apart(inputs: Sequence[Array], target: Array) -> tuple[Array, ...]:
+    """The inputs, those copied that writing to the target would spoil: that overlap it, laid out differently."""
+    return tuple(
+        array.copy() if np.may_share_memory(array, target) and _layout(array) != _layout(target) else array
         for array in inputs
     )
-    target = result if result.dtype.isnative else np.empty_like(result, result.dtype.newbyteorder("="))
-    yield target, sources
-    if target is not result:
-        result[...] = target
+
+
+def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[Array, ...], Array]:
+    """Ready inputs in their common dtype, all of the first one's shape, and the target for a result like them."""
+    arrays = [(name, ready(name, value)) for name, value in named]
+    first_name, first = arrays[0]
+    for name, array in arrays:
+        if array.shape != first.shape:
+            raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
+    dtype = first.dtype if len(arrays) == 1 else common_dtype(arrays)
+    inputs = tuple(array.astype(dtype, copy=False) for _, array in arrays)
+    if out is None and not first.flags.c_contiguous:
+        return inputs, np.empty_like(first, dtype, subok=False)  # in first's memory order
+    target = target_for(out, first.shape, dtype)
+    return (inputs if out is None else apart(inputs, target)), target
+
+
+def _computing(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    return np.float64 if dtype.char == "d" else np.float32
+
+
+def is_plain(array: Array) -> bool:
+    """Whether the array is C-contiguous and in a computing dtype: float64, or float32 for all others."""
+    flags = array.flags
+    return bool(array.dtype.char in "fd" and flags.c_contiguous and flags.aligned and array.dtype.isnative)
+
+
+def plain(array: Array) -> Array:
+    """The same values in a plain array."""
+    return array if is_plain(array) else np.require(array, _computing(array.dtype), ["C", "A"])
+
+
+def plain_target(target: Array) -> Array:
+    """The target if it is plain, else a new plain array for `deliver`."""
+    return target if is_plain(target) else np.empty(target.shape, _computing(target.dtype))

@@ -15,7 +15,6 @@ from libc.string cimport memcpy
 
 cimport numpy as cnp
 
-from fastnn import _arrays
 
 cdef extern from "Python.h":
     bint PyFloat_CheckExact(object)
@@ -57,6 +56,7 @@ cdef extern from "fastnn.h" nogil:
         double parameters[2]
     bint fastnn_run_map(const fastnn_map *)
     bint fastnn_run_contiguous(int, bint, size_t, void **, const double *)
+    bint fastnn_prelu(bint, size_t, size_t, size_t, const void *, const void *, void *)
     size_t fastnn_prelu_pieces(size_t, size_t, size_t)
     bint fastnn_prelu_backward(bint, size_t, size_t, size_t, const void *, const void *, const void *, void *, double *,
                                double *)
@@ -170,6 +170,8 @@ def empty(tuple shape, dtype):
 cdef inline double parameter(int kernel, int index, object value) except? -1:
     if PyFloat_CheckExact(value):
         return PyFloat_AsDouble(value)
+    from fastnn import _arrays  # which itself needs this module
+
     name = fastnn_activations[kernel // 2].parameters[index].name
     return _arrays.real_number("" if name is NULL else (<bytes>name).decode(), value)
 
@@ -227,10 +229,11 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
 
 cdef object general(int kernel, tuple named_inputs, out, const double *parameters):
     """Any arrays of one shape: promoted, checked, and run through the strided driver."""
-    inputs, result = _arrays.prepare(named_inputs, out)
-    with _arrays.writing(result, inputs) as (target, sources):
-        run_map(kernel, (target,), sources, parameters, NULL)
-    return result
+    from fastnn import _arrays
+
+    inputs, target = _arrays.prepare(named_inputs, out)
+    run_map(kernel, (target,), inputs, parameters, NULL)
+    return _arrays.deliver(target, out)
 
 
 cdef int fill_operand(fastnn_operand *operand, cnp.ndarray array) except -1:
@@ -287,6 +290,19 @@ def map_with_uniform(int kernel, tuple outputs, tuple inputs, uint64_t seed, uin
     cdef fastnn_uniform_state state
     state.seed, state.offset, state.lower, state.upper = seed, offset, lower, upper
     run_map(kernel, outputs, inputs, none, &state)
+
+
+def prelu(cnp.ndarray input, cnp.ndarray weight, cnp.ndarray out, size_t outer, size_t inner):
+    """Fills out. All contiguous, of one dtype; (outer, weight.size, inner) elements."""
+    cdef size_t channels = <size_t>cnp.PyArray_SIZE(weight)
+    cdef bint float64 = cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE
+    cdef bint done
+    cdef void *p_x = cnp.PyArray_DATA(input)
+    cdef void *p_weight = cnp.PyArray_DATA(weight)
+    cdef void *p_y = cnp.PyArray_DATA(out)
+    with nogil:
+        done = fastnn_prelu(float64, outer, channels, inner, p_x, p_weight, p_y)
+    finish(done)
 
 
 def prelu_backward(cnp.ndarray dy, cnp.ndarray input, cnp.ndarray weight, cnp.ndarray dx, size_t outer, size_t inner):

@@ -102,6 +102,7 @@ def _outputs(row: Row, dtype: DType, low: float, high: float, rng: Random) -> Ar
 
 
 def _pairs(dtype: DType, direction: str, rng: Random) -> Array:
-    """Two finite numbers or NaN for each result: infinity times what underflows has no one right answer."""
+    """Two numbers or NaN for each result, both in the range where a sigmoid and its complement are normal."""
     x = _line(rng, dtype, 2 * CHUNK)
-    return np.where(np.isinf(x) | ((direction == "backward") & np.isnan(x)), 1, x)
+    outside = np.abs(x) > -np.log(np.finfo(dtype).tiny)
+    return np.where(outside | ((direction == "backward") & np.isnan(x)), 1, x)

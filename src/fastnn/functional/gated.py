@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, NamedTuple
 
@@ -41,26 +42,24 @@ def _halves(array: Array, dim: int) -> tuple[Array, Array]:
 
 def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     x = _arrays.ready("input", input)
-    a, b = _halves(x, dim)
-    result = _kernels.empty(a.shape, x.dtype) if out is None else _arrays.check_out(out, a.shape, x.dtype)
-    with _arrays.writing(result, (a, b)) as (target, sources):
-        _kernels.map_arrays(kernel, (target,), sources)
-    return result
+    halves = _halves(x, dim)
+    target = _arrays.target_for(out, halves[0].shape, x.dtype)
+    _kernels.map_arrays(kernel, (target,), halves if out is None else _arrays.apart(halves, target))
+    return _arrays.deliver(target, out)
 
 
 def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out: Array | None) -> Array:
-    x = _arrays.ready("input", input)
-    a, _ = _halves(x, dim)
-    g = _arrays.ready("dy", dy)
-    if g.shape != a.shape:
-        raise ValueError(f"dy must have the shape of the output, {a.shape}, got {g.shape}")
+    x, g = _arrays.ready("input", input), _arrays.ready("dy", dy)
+    half, _ = _halves(x, dim)
+    if g.shape != half.shape:
+        raise ValueError(f"dy must have the shape of the output, {half.shape}, got {g.shape}")
     dtype = _arrays.common_dtype((("dy", g), ("input", x)))
+    target = _arrays.target_for(out, x.shape, dtype)
     x, g = x.astype(dtype, copy=False), g.astype(dtype, copy=False)
-    result = _kernels.empty(x.shape, dtype) if out is None else _arrays.check_out(out, x.shape, dtype)
-    with _arrays.writing(result, (g, x)) as (target, (dy_ready, x_ready)):
-        da, db = _halves(target, dim)
-        _kernels.map_arrays(kernel, (da, db), (dy_ready, *_halves(x_ready, dim)))
-    return result
+    if out is not None:
+        x, g = _arrays.apart((x, g), target)
+    _kernels.map_arrays(kernel, _halves(target, dim), (g, *_halves(x, dim)))
+    return _arrays.deliver(target, out)
 
 
 def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -110,8 +109,7 @@ class MaxoutSaved(NamedTuple):
 
 def _blocks(shape: tuple[int, ...], k: int, axis: int) -> tuple[int, int, int, int]:
     """The input as (outer, groups, k, inner)."""
-    outer, inner = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-    return outer, shape[axis] // k, k, inner
+    return math.prod(shape[:axis]), shape[axis] // k, k, math.prod(shape[axis + 1 :])
 
 
 def _check_pieces(k: int, length: int, dim: int) -> int:
@@ -122,11 +120,6 @@ def _check_pieces(k: int, length: int, dim: int) -> int:
     if pieces < 1 or length % pieces:
         raise ValueError(f"k must be >= 1 and divide the input's length along dim {dim}, {length}; got {k}")
     return pieces
-
-
-def _plain(array: Array) -> Array:
-    """A contiguous array of a computing dtype with the same values."""
-    return np.require(array, np.float64 if array.dtype == np.float64 else np.float32, ["C", "A"])
 
 
 def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) -> tuple[Array, MaxoutSaved]:
@@ -140,16 +133,12 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     axis = _axis(dim, x.ndim)
     k = _check_pieces(k, x.shape[axis], dim)
     shape = (*x.shape[:axis], x.shape[axis] // k, *x.shape[axis + 1 :])
-    result = None if out is None else _arrays.check_out(out, shape, x.dtype)
-    source = _plain(x)
-    y = _kernels.empty(shape, source.dtype)
+    target = _arrays.target_for(out, shape, x.dtype)
+    (x,) = _arrays.apart((x,), target)
+    y = _arrays.plain_target(target)
     winners = np.empty(((k - 1).bit_length(), (y.size + 7) // 8), np.uint8)
-    _kernels.maxout(source, y, winners, *_blocks(x.shape, k, axis))
-    saved = MaxoutSaved(winners, k, axis, x.shape)
-    if result is None:
-        return y.astype(x.dtype, copy=False), saved
-    result[...] = y
-    return result, saved
+    _kernels.maxout(_arrays.plain(x), y, winners, *_blocks(x.shape, k, axis))
+    return _arrays.deliver(_arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
 
 
 def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = None) -> Array:
@@ -165,11 +154,8 @@ def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = No
     shape = (*saved.shape[: saved.dim], groups, *saved.shape[saved.dim + 1 :])
     if g.shape != shape:
         raise ValueError(f"dy must have the shape of maxout's result, {shape}, got {g.shape}")
-    result = None if out is None else _arrays.check_out(out, saved.shape, g.dtype)
-    source = _plain(g)
-    dx = _kernels.empty(saved.shape, source.dtype)
-    _kernels.maxout_backward(source, saved.winners, dx, outer, groups, k, inner)
-    if result is None:
-        return dx.astype(g.dtype, copy=False)
-    result[...] = dx
-    return result
+    target = _arrays.target_for(out, saved.shape, g.dtype)
+    (g,) = _arrays.apart((g,), target)
+    dx = _arrays.plain_target(target)
+    _kernels.maxout_backward(_arrays.plain(g), saved.winners, dx, outer, groups, k, inner)
+    return _arrays.deliver(_arrays.deliver(dx, target), out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,19 @@ _SLOPE = _kernels.find_kernel("slope")
 _SLOPE_BACKWARD = _kernels.find_kernel("slope_backward")
 
 
-def _prelu_weight(weight: ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """The weight in the input's dtype, after its shape was checked against the input's."""
+def _prelu_weight(weight: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """The weight as a vector, after its shape was checked against the input's."""
     array = _arrays.ready("weight", weight)
     channels = shape[1] if len(shape) > 1 else 1
     if array.ndim > 1 or array.size not in (1, channels):
         takes = "(1,)" if channels == 1 else f"(1,) or ({channels},), one for each of input's channels"
         raise ValueError(f"weight must have shape {takes}, got {array.shape}")
-    return array.astype(dtype, copy=False).reshape(-1)
+    return array.reshape(-1)
+
+
+def _blocks(shape: tuple[int, ...], weights: int) -> tuple[int, int]:
+    """(outer, inner) of an input seen as (outer, weights, inner)."""
+    return (1, math.prod(shape)) if weights == 1 else (shape[0], math.prod(shape[2:]))
 
 
 def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> Array:
@@ -33,14 +39,16 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
     input: (N, C, ...), or any shape with one weight; weight: (1,) or (C,), taken in input's dtype. Dtypes and
     out as for relu. Raises ValueError for a weight that does not fit. He, Zhang, Ren and Sun, 2015.
     """
-    (x,), result = _arrays.prepare((("input", input),), out)
-    w = _prelu_weight(weight, x.shape, x.dtype)
+    w = _prelu_weight(weight, np.shape(input))
     if w.size == 1:
-        return leaky_relu(x, float(w[0]), out=result)
-    with _arrays.writing(result, (x, w)) as (target, (source, slopes)):
-        along = slopes.reshape(-1, *(1,) * (x.ndim - 2))
-        _kernels.map_arrays(_SLOPE, (target,), (source, np.broadcast_to(along, x.shape)))
-    return result
+        return leaky_relu(input, float(w[0]), out=out)
+    x = _arrays.ready("input", input)
+    target = _arrays.target_for(out, x.shape, x.dtype)
+    (x,) = _arrays.apart((x,), target)
+    y = _arrays.plain_target(target)
+    source = _arrays.plain(x)
+    _kernels.prelu(source, w.astype(source.dtype, copy=False), y, *_blocks(x.shape, w.size))
+    return _arrays.deliver(_arrays.deliver(y, target), out)
 
 
 def prelu_backward(
@@ -52,18 +60,13 @@ def prelu_backward(
     weight's shape in input's dtype, summed in float64 in an order that does not depend on the threads. Raises
     ValueError for shapes that do not fit. He, Zhang, Ren and Sun, 2015.
     """
-    (g, x), result = _arrays.prepare((("dy", dy), ("input", input)), out)
-    w = _prelu_weight(weight, x.shape, x.dtype)
-    computing = np.float64 if x.dtype == np.float64 else np.float32
-    with _arrays.writing(result, (g, x, w)) as (target, sources):
-        plain_dy, plain_x, plain_w = (np.require(source, computing, ["C", "A"]) for source in sources)
-        plain = target.dtype == computing and target.flags.c_contiguous and target.flags.aligned
-        dx = target if plain else np.empty(x.shape, computing)
-        outer, inner = (1, x.size) if w.size == 1 else (x.shape[0], int(np.prod(x.shape[2:])))
-        dweight = _kernels.prelu_backward(plain_dy, plain_x, plain_w, dx, outer, inner)
-        if dx is not target:
-            target[...] = dx
-    return result, dweight.astype(x.dtype).reshape(np.shape(weight))
+    w = _prelu_weight(weight, np.shape(input))
+    (g, x), target = _arrays.prepare((("dy", dy), ("input", input)), out)
+    (w,) = _arrays.apart((w.astype(x.dtype, copy=False),), target)
+    dx = _arrays.plain_target(target)
+    plain = (_arrays.plain(array) for array in (g, x, w))
+    dweight = _kernels.prelu_backward(*plain, dx, *_blocks(x.shape, w.size))
+    return _arrays.deliver(_arrays.deliver(dx, target), out), dweight.astype(x.dtype).reshape(np.shape(weight))
 
 
 def _rrelu_bounds(lower: float, upper: float) -> tuple[float, float]:
@@ -85,17 +88,16 @@ def rrelu(
     """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training drawn from (lower, upper).
 
     key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default
-    generator's next. Element i (C order) takes word i % 4 of Philox block i // 4. Dtypes and out as for relu.
+    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes and out as for relu.
     Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
     low, high = _rrelu_bounds(lower, upper)
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
-    inputs, result = _arrays.prepare((("input", input),), out)
+    inputs, target = _arrays.prepare((("input", input),), out)
     seed, offset = default_generator().key() if key is None else as_key(key)
-    with _arrays.writing(result, inputs) as (target, sources):
-        _kernels.map_with_uniform(_SLOPE, (target,), sources, seed, offset, low, high)
-    return result
+    _kernels.map_with_uniform(_SLOPE, (target,), inputs, seed, offset, low, high)
+    return _arrays.deliver(target, out)
 
 
 def rrelu_backward(
@@ -119,7 +121,6 @@ def rrelu_backward(
     if key is None:
         raise ValueError("key must be the key that the forward call drew its slopes from, got None")
     seed, offset = as_key(key)
-    inputs, result = _arrays.prepare((("dy", dy), ("input", input)), out)
-    with _arrays.writing(result, inputs) as (target, sources):
-        _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), sources, seed, offset, low, high)
-    return result
+    inputs, target = _arrays.prepare((("dy", dy), ("input", input)), out)
+    _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, seed, offset, low, high)
+    return _arrays.deliver(target, out)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .philox import random_words
+from .philox import random_draws
 
 Array = NDArray[np.floating[Any]]
 
@@ -137,7 +137,7 @@ def _rrelu_slope(x: Array, lower: float, upper: float, training: bool, key: tupl
         return (lower + upper) / 2
     if key is None:
         raise ValueError("key is None; with training=True it takes a (seed, offset) pair")
-    u = (random_words(x.size, *key) + 0.5) / 2**32
+    u = (random_draws(x.size, *key) + 0.5) / 2**16
     return (lower + (upper - lower) * u).reshape(x.shape).astype(x.dtype)
 
 
@@ -151,8 +151,8 @@ def rrelu(
 ) -> Array:
     """Return x where x > 0, else slope x. Xu, Wang, Chen and Li, 2015.
 
-    In training the slope of element i (C order) is lower + (upper - lower) (w_i + 1/2) / 2^32, where w_i is
-    word i of `philox.random_words` for key = (seed, offset); key=None raises ValueError. In evaluation the
+    In training the slope of element i (C order) is lower + (upper - lower) (d_i + 1/2) / 2^16, where d_i is
+    draw i of `philox.random_draws` for key = (seed, offset); key=None raises ValueError. In evaluation the
     slope is (lower + upper) / 2.
     """
     x = floating(input)
@@ -211,9 +211,9 @@ def hardswish(input: ArrayLike) -> Array:
 
 
 def hardswish_backward(dy: ArrayLike, input: ArrayLike) -> Array:
-    """Return 0 where x <= -3, dy (x / 3 + 1/2) where -3 < x < 3, dy where x >= 3."""
+    """Return 0 where x <= -3, dy (x + 3/2) / 3 where -3 < x < 3, dy where x >= 3."""
     x = np.clip(floating(input), -3, 3)
-    slope = np.where(np.abs(x) < 3, x / 3 + 0.5, x > 0)
+    slope = np.where(np.abs(x) < 3, (x + 1.5) / 3, x > 0)
     return floating(dy) * slope
 
 

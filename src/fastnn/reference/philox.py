@@ -38,13 +38,14 @@ def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
     return np.moveaxis(word, 0, -1)
 
 
-def random_words(n: int, seed: int, offset: int) -> NDArray[np.uint32]:
-    """Return n random words; word i is word i % 4 of the block i // 4.
+def random_draws(n: int, seed: int, offset: int) -> NDArray[np.uint16]:
+    """Return n 16-bit draws; draw i is number i % 8 of the block i // 8, the low half of word 0 first.
 
     The key is (seed low, seed high), the counter (block low, block high, offset low, offset high).
     """
-    block = np.arange(-(-n // 4), dtype=np.uint64)
+    block = np.arange(-(-n // 8), dtype=np.uint64)
     counter = np.empty((block.size, 4), np.uint32)
     counter[:, 0], counter[:, 1] = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
     counter[:, 2:] = _words(offset)
-    return philox4x32(counter, _words(seed)).reshape(-1)[:n]
+    words = np.ascontiguousarray(philox4x32(counter, _words(seed)), "<u4")
+    return words.view("<u2").astype(np.uint16).reshape(-1)[:n]
