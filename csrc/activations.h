@@ -7,6 +7,9 @@
 
 #include "vmath.h"
 
+// Squares of numbers below this are finite, and those above 1 / this lose no digits to underflow.
+#define SQUARE_LIMIT (ROUNDER * 1024)
+
 // ---- piecewise linear and rational ----------------------------------------------------------------------------
 
 FORCE_INLINE V identity(V x, const V *p) { return (void)p, x; }
@@ -72,29 +75,34 @@ FORCE_INLINE V softsign_backward(V dy, V x, const V *p) {
 }
 
 FORCE_INLINE V square(V x, const V *p) { return (void)p, x * x; }
-FORCE_INLINE V square_backward(V dy, V x, const V *p) { return (void)p, dy * (x + x); }
-
-// h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, and (b / 4) / h, where nothing cancels, for x < 0. The root is |x| where x^2
-// would overflow; what its rounding lost is (x^2 + b - root^2) / (2 root).
-FORCE_INLINE V squareplus(V x, const V *p) {
-    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), limit = vset(ROUNDER * 1024);
-    const V t = vmin(limit, a), square = vfma(t, t, p[0]), root = vsqrt(square);
-    const V root_low = vfma(-root, root, square) * (half * vestimate(vmax(vset(REAL_MIN), root)));
-    const V h_root = half * vselect(vlt(limit, a), a, root), h_x = half * a, h = h_root + h_x;
-    const V h_low = sum_low(h_root, h_x, h) + half * root_low, q = vset((real)0.25) * p[0] / vmax(-x, h);
-    return vselect(vlt(x, vzero()), vfnma(q * h_low, vestimate(h), q), vmax(h + h_low, x));
+FORCE_INLINE V square_backward(V dy, V x, const V *p) {
+    const V half = dy * x;
+    return (void)p, half + half;
 }
-// y^2 / (y^2 + b / 4), y held where its square is finite (and y / y is 1 for b = 0).
+
+// h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, and (b / 4) / h, where nothing cancels, for x < 0. What the root's rounding
+// lost is (x^2 + b - root^2) / (2 root). Where x^2 + b leaves the range of squares, the root is the larger of |x|,
+// sqrt(b).
+FORCE_INLINE V squareplus(V x, const V *p) {
+    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN),
+            limit = vset(SQUARE_LIMIT);
+    const V t = vmin(limit, a), square = vselect(vlt(a, limit), vfma(t, t, p[0]), vzero());
+    const M in_range = vlt(vset(1 / SQUARE_LIMIT), square);
+    const V root = vselect(in_range, vsqrt(square), vmax(a, vsqrt(p[0])));
+    const V rest = vselect(in_range, vfma(-root, root, square), vzero());
+    const V h_root = half * root, h_x = half * a, h = h_root + h_x, r = vestimate(vmax(least, root));
+    const V h_low = sum_low(h_root, h_x, h) + vset((real)0.25) * rest * r, q = vset((real)0.25) * p[0] / vmax(-x, h);
+    return vselect(vlt(x, vzero()), vfnma(q * h_low, vestimate(vmax(least, h)), q), vmax(h + h_low, x));
+}
+// y^2 / (y^2 + b / 4) as y / (y + (b / 4) / y), where no square can overflow or underflow.
 FORCE_INLINE V squareplus_backward(V dy, V y, const V *p) {
-    const V t = vmin(vset(ROUNDER * 1024), y), square = t * t;
-    return dy * (square / vmax(vset(REAL_MIN), vfma(vset((real)0.25), p[0], square)));
+    const V t = vmin(vset(REAL_MAX), y), sum = t + vset((real)0.25) * p[0] / vmax(vset(REAL_MIN), t);
+    return dy * (t / vselect(vle(sum, vzero()), vone(), sum));
 }
 
 // ---- one exponential --------------------------------------------------------------------------------------------
 
-FORCE_INLINE V exp(V x, const V *p) {
-    return (void)p, exp_full(vmin(vset(EXP_LARGEST), x));
-}
+FORCE_INLINE V exp(V x, const V *p) { return (void)p, exp_full(vmin(vset(EXP_LARGEST), x)); }
 FORCE_INLINE V exp_backward(V dy, V y, const V *p) { return (void)p, dy * y; }
 
 FORCE_INLINE V elu(V x, const V *p) { return vselect(vle(vzero(), x), x, p[0] * expm1_negative(x)); }
@@ -192,7 +200,8 @@ FORCE_INLINE V gelu_tanh_argument(V x, V *z_low) {
 FORCE_INLINE V gelu_tanh(V x, const V *p) {
     V low;
     const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
-    return (void)p, vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
+    return (void)p,
+           vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
 }
 FORCE_INLINE V gelu_tanh_backward(V dy, V x, const V *p) {
     V low;
@@ -250,11 +259,13 @@ FORCE_INLINE V softplus_backward(V dy, V x, const V *p) {
 }
 
 FORCE_INLINE V logsigmoid(V x, const V *p) {
-    return (void)p, vmin(vzero(), x) - log1p_unit(exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT)));
+    return (void)p,
+           vmin(vzero(), x) - log1p_unit(exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT)));
 }
 FORCE_INLINE V logsigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * -expm1_negative(y); }
 
-// x tanh(log(1 + exp(x))) = x n / (n + 2), with n = e (e + 2), e = exp(x). e and n are held 2^MISH_SHIFT times as large.
+// x tanh(log(1 + exp(x))) = x n / (n + 2), with n = e (e + 2), e = exp(x). e and n are held 2^MISH_SHIFT times as
+// large.
 enum { MISH_SHIFT = 10 * (int)sizeof(real) };
 #define MISH_SATURATED 20  // from here up it is x
 FORCE_INLINE V mish(V x, const V *p) {
@@ -264,9 +275,10 @@ FORCE_INLINE V mish(V x, const V *p) {
     const V d = vfma(n, unshift, two), d_low = vfma(n_low, unshift, vfma(n, unshift, two - d));
     const V q = n / d, remainder = vfma(-q, d, n) + vfnma(q, d_low, n_low);
     const V y = vfma(t, q, t * (remainder * vestimate(d)));
-    return (void)p, vselect(vlt(vset(MISH_SATURATED), x), x, y * unshift);
+    return (void)p, vselect(vlt(vset(MISH_SATURATED), x), x, vcopysign(y * unshift, x));
 }
-// e k / d^2, with d = n + 2 and k = (e + 2) d + 4 x (1 + e), which cancels least as 4 (1 + x) + e (6 + 4 x + e (4 + e)).
+// e k / d^2, with d = n + 2 and k = (e + 2) d + 4 x (1 + e), which cancels least as 4 (1 + x) + e (6 + 4 x + e (4 +
+// e)).
 FORCE_INLINE V mish_backward(V dy, V x, const V *p) {
     const V t = vmin(vset(MISH_SATURATED), vmax(vset(X_EXP_LEAST), x)), unshift = POWER_OF_2(-MISH_SHIFT);
     const V shifted = exp_value(exponential(t, MISH_SHIFT)), e = shifted * unshift, two = vset(2), four = vset(4);
@@ -328,7 +340,13 @@ FORCE_INLINE void glu_backward(V *out, const V *in, const V *p) {
     out[0] = in[0] * s;
     out[1] = in[0] * in[1] * (s * s_rest);
 }
-FORCE_INLINE void swiglu(V *out, const V *in, const V *p) { out[0] = silu(in[0], p) * in[1]; }
+// silu(a) b, with what the division lost in silu carried into the product.
+FORCE_INLINE void swiglu(V *out, const V *in, const V *p) {
+    const V a = in[0], b = in[1], t = vmax(vset(X_EXP_LEAST), a), unit = POWER_OF_2(GATE_SHIFT);
+    const Gate g = gate(exponential_of_minus(t, GATE_SHIFT));
+    const V q = t / g.sum, low = vfnma(q, g.sum, t) * vestimate(g.sum);
+    (void)p, out[0] = vselect(vlt(vset(SATURATED), a), a * b, vfma(q * unit, b, low * unit * b));
+}
 FORCE_INLINE void swiglu_backward(V *out, const V *in, const V *p) {
     const V dy = in[0], a = in[1], b = in[2];
     out[0] = silu_backward(dy * b, a, p);

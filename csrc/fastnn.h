@@ -78,7 +78,8 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
 // PReLU on contiguous (outer, channels, inner) arrays. Backward gives dx, and dweight summed in double in an order that
 // depends on the shape alone. With one channel, outer and inner may be cut in any way. `partial` has
 // fastnn_prelu_pieces(...) * channels elements.
-bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight, void *y);
+bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight,
+                  void *y);
 size_t fastnn_prelu_pieces(size_t outer, size_t channels, size_t inner);
 bool fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy, const void *x,
                            const void *weight, void *dx, double *dweight, double *partial);

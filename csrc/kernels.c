@@ -1,8 +1,8 @@
 // The kernels of one instruction set and dtype: CMake compiles this file once for each, and each object exports one
 // constant table. Everything else is static, so no code of a wide instruction set leaks into the baseline.
+#include "kernels.h"
 #include "activations.h"
 #include "half.h"
-#include "kernels.h"
 #include "philox.h"
 
 // The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
@@ -31,16 +31,16 @@ FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const d
     }
 }
 
-#define LOOP(name, outputs, inputs, formula)                                                                \
+#define LOOP(name, outputs, inputs, formula)                                                               \
     static void name##_loop(size_t n, void *const *out, const void *const *in, const double *parameters) { \
-        map(n, out, in, parameters, outputs, inputs, formula);                                              \
+        map(n, out, in, parameters, outputs, inputs, formula);                                             \
     }
-#define ACTIVATION(name, ...)                                                                                   \
-    FORCE_INLINE void name##_forward_formula(V *out, const V *in, const V *p) { out[0] = name(in[0], p); }      \
-    FORCE_INLINE void name##_backward_formula(V *out, const V *in, const V *p) {                                \
-        out[0] = name##_backward(in[0], in[1], p);                                                              \
-    }                                                                                                           \
-    LOOP(name##_forward, 1, 1, name##_forward_formula)                                                          \
+#define ACTIVATION(name, ...)                                                                              \
+    FORCE_INLINE void name##_forward_formula(V *out, const V *in, const V *p) { out[0] = name(in[0], p); } \
+    FORCE_INLINE void name##_backward_formula(V *out, const V *in, const V *p) {                           \
+        out[0] = name##_backward(in[0], in[1], p);                                                         \
+    }                                                                                                      \
+    LOOP(name##_forward, 1, 1, name##_forward_formula)                                                     \
     LOOP(name##_backward, 1, 2, name##_backward_formula)
 #define KERNEL(name, outputs, inputs, cost) LOOP(name, outputs, inputs, name)
 #include "activations.def"
@@ -107,7 +107,7 @@ static void draw_blocks(const fastnn_uniform_state *state, uint64_t first_block,
     }
     philox_blocks(words, (uint32_t)state->seed, (uint32_t)(state->seed >> 32));
     for (size_t i = 0; i < blocks; i++) {
-        for (int w = 0; w < 4; w++) {
+        for (size_t w = 0; w < 4; w++) {
             to[8 * i + 2 * w] = (real)(int32_t)(words[w][i] & 0xffff);
             to[8 * i + 2 * w + 1] = (real)(int32_t)(words[w][i] >> 16);
         }
@@ -115,9 +115,9 @@ static void draw_blocks(const fastnn_uniform_state *state, uint64_t first_block,
 }
 
 static void uniform(const fastnn_uniform_state *state, uint64_t first_block, size_t blocks, void *memory) {
-    const double step = (state->upper - state->lower) / 65536;
+    const long double step = ((long double)state->upper - state->lower) / 65536, first = state->lower + step / 2;
     const V scale = vset((real)step), scale_low = vset((real)(step - (real)step));
-    const V start = vset((real)(state->lower + step / 2));
+    const V start = vset((real)first), start_low = vset((real)(first - (real)first));
     real *to = memory;
     for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
         const size_t left = blocks - done < PHILOX_BLOCKS ? blocks - done : PHILOX_BLOCKS;
@@ -126,7 +126,7 @@ static void uniform(const fastnn_uniform_state *state, uint64_t first_block, siz
             for (int i = 0; i < 8; i += LANES) {
                 const size_t part = LANES < 8 ? LANES : 8;
                 const V draw = vload_part(to + i, part);
-                vstore_part(to + i, part, vfma(draw, scale, vfma(draw, scale_low, start)));
+                vstore_part(to + i, part, vfma(draw, scale, start) + vfma(draw, scale_low, start_low));
             }
         }
     }

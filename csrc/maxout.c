@@ -61,8 +61,7 @@ static void forward_tile(const maxout_job *job, size_t first, size_t count) {
 static void backward_tile(const maxout_job *job, size_t first, size_t count) {
     _Alignas(64) char scratch[TILE_BYTES], winners[TILE_BYTES];
     memset(winners, 0, count * job->size);
-    for (int bit = 0; bit < job->bits; bit++)
-        job->table->add_bit(count, winners, 1 << bit, plane_at(job, bit, first));
+    for (int bit = 0; bit < job->bits; bit++) job->table->add_bit(count, winners, 1 << bit, plane_at(job, bit, first));
     for (size_t j = 0; j < job->k; j++) {
         const fastnn_view view = piece_view(job, j);
         void *dx = fastnn_target(&view, first, count, scratch);

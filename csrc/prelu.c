@@ -8,7 +8,7 @@ typedef struct {
     const fastnn_table *table;
     int kernel;           // of y or dx
     int gradient_kernel;  // backward only
-    size_t size;  // of an element
+    size_t size;          // of an element
     bool float64, row_has_all_channels;
     size_t count, channels, row, rows, piece_rows;
     const char *dy, *x, *weight;  // dy: NULL in forward
@@ -99,7 +99,8 @@ static prelu_job make_job(bool float64, size_t outer, size_t channels, size_t in
     };
 }
 
-bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight, void *y) {
+bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight,
+                  void *y) {
     if (outer * channels * inner == 0) return true;
     prelu_job job = make_job(float64, outer, channels, inner, x, weight, y);
     job.kernel = fastnn_find_kernel(job.row_has_all_channels ? "slope" : "leaky_relu");

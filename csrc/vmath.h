@@ -11,9 +11,9 @@
 // ln(2) in two parts; n * LN2_HIGH is exact for every exponent n.
 #define LN2_HIGH 0.693145751953125f
 #define LN2_LOW 1.42860677e-06f
-#define EXP_LEAST (-105.0f)  // exp is 0 from here down
+#define EXP_LEAST (-105.0f)    // exp is 0 from here down
 #define X_EXP_LEAST (-109.0f)  // x exp(x) too
-#define EXP_LARGEST 89.0f    // exp is infinite from here up
+#define EXP_LARGEST 89.0f      // exp is infinite from here up
 #else
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
@@ -25,8 +25,8 @@
 // From here up 1 - exp(-x) and its like round to 1.
 #define SATURATED 40
 
-// Horner's scheme, and one with even and odd terms apart: that has half the latency, and where the two nearly cancel, or
-// the constant term does not dominate, a little more error.
+// Horner's scheme, and one with even and odd terms apart: that has half the latency, and where the two nearly cancel,
+// or the constant term does not dominate, a little more error.
 #define POLYNOMIAL(x, coefficients) horner(x, coefficients, sizeof(coefficients) / sizeof(real))
 #define SPLIT_POLYNOMIAL(x, coefficients) split_horner(x, coefficients, sizeof(coefficients) / sizeof(real))
 FORCE_INLINE V horner(V x, const real *coefficients, size_t terms) {

@@ -13,7 +13,6 @@ from tools.accuracy import campaign, columns, report, results, truth
 from tools.accuracy.__main__ import main
 from tools.accuracy.campaign import Task
 from tools.accuracy.measure import Worst, errors, ulp
-from tools.accuracy.rows import LIMITS
 
 Array = NDArray[Any]
 Single = np.float32
@@ -25,7 +24,7 @@ def test_within_the_limit_on_every_instruction_set(task: Task) -> None:
     result = campaign.quick(task)
     assert list(result.columns) == _kernels.available_isas()
     assert result.arguments > 10_000
-    assert max(column.bound for column in result.columns.values()) <= LIMITS[task.direction], result
+    assert max(column.bound for column in result.columns.values()) <= task.row.limit(task.direction), result
 
 
 @pytest.mark.parametrize(

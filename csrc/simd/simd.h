@@ -12,8 +12,8 @@
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
-//   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER to give m
-//   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
+//   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER to
+//   give m vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
 

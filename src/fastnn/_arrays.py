@@ -42,6 +42,8 @@ def float_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def ready(name: str, value: ArrayLike) -> Array:
     """`value` as an array of a supported dtype."""
     array = np.asarray(value)
+    if array.dtype.char in "fd" and array.dtype.isnative:  # the short way: this is part of small calls
+        return array
     return array.astype(float_dtype(name, array.dtype), copy=False)
 
 
@@ -70,7 +72,7 @@ def common_dtype(named: Sequence[tuple[str, Array]]) -> np.dtype[Any]:
 def target_for(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Where a result is computed: in `out` if it is given and native, else in a new array for `deliver`."""
     if out is None:
-        return _kernels.empty(shape, dtype) if dtype.char in "fd" else np.empty(shape, dtype)
+        return _kernels.empty(shape, dtype)
     array = check_out(out, shape, dtype)
     return array if array.dtype.isnative else np.empty(shape, dtype)
 
@@ -88,15 +90,21 @@ def _layout(array: Array) -> tuple[Any, ...]:
 
 
 def apart(inputs: Sequence[Array], target: Array) -> tuple[Array, ...]:
-    """The inputs, those copied that writing to the target would spoil: that overlap it, laid out differently."""
+    """The inputs, as copies where writing to the target would spoil them: overlaps of another layout."""
     return tuple(
         array.copy() if np.may_share_memory(array, target) and _layout(array) != _layout(target) else array
         for array in inputs
     )
 
 
+def _empty_like(array: Array, dtype: np.dtype[Any]) -> Array:
+    """A new array of this shape, with its dimensions in the same order in memory."""
+    order = sorted(range(array.ndim), key=lambda d: -abs(array.strides[d]))
+    return _kernels.empty(tuple(array.shape[d] for d in order), dtype).transpose(np.argsort(order))
+
+
 def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[Array, ...], Array]:
-    """Ready inputs in their common dtype, all of the first one's shape, and the target for a result like them."""
+    """Ready inputs of one dtype and the first one's shape, and the target for a result of that form."""
     arrays = [(name, ready(name, value)) for name, value in named]
     first_name, first = arrays[0]
     for name, array in arrays:
@@ -104,10 +112,10 @@ def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[
             raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
     dtype = first.dtype if len(arrays) == 1 else common_dtype(arrays)
     inputs = tuple(array.astype(dtype, copy=False) for _, array in arrays)
-    if out is None and not first.flags.c_contiguous:
-        return inputs, np.empty_like(first, dtype, subok=False)  # in first's memory order
+    if out is None:
+        return inputs, _empty_like(first, dtype)
     target = target_for(out, first.shape, dtype)
-    return (inputs if out is None else apart(inputs, target)), target
+    return apart(inputs, target), target
 
 
 def _computing(dtype: np.dtype[Any]) -> type[np.floating[Any]]:

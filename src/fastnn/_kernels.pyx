@@ -149,8 +149,13 @@ cdef inline bint apart_or_same(cnp.ndarray a, cnp.ndarray b):
     return p == q or p + bytes <= q or q + bytes <= p
 
 
-cdef object new_array(int dims, cnp.npy_intp *shape, int type):
-    cdef size_t bytes = 8 if type == cnp.NPY_DOUBLE else 4
+cdef inline bint fits(object out, object like):
+    """`out` is a plain array of the form of `like`, and the same memory or apart from it."""
+    return is_plain(out, PLAIN_OUT) and same_form(out, like) and apart_or_same(out, like)
+
+
+cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
+    """An uninitialised C-ordered array of elements of `bytes` bytes."""
     for d in range(dims):
         bytes *= <size_t>shape[d]
     if bytes < CACHED_BYTES:
@@ -158,13 +163,19 @@ cdef object new_array(int dims, cnp.npy_intp *shape, int type):
     return fastnn_new_array(dims, shape, type)
 
 
+cdef inline object new_like(cnp.ndarray array):
+    """An uninitialised array of the form of a plain one."""
+    return new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array),
+                     cnp.PyArray_ITEMSIZE(array))
+
+
 def empty(tuple shape, dtype):
     """An uninitialised C-ordered array; a large one has its memory from the caching allocator."""
     cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
-    cdef int type = cnp.dtype(dtype).num
+    form = cnp.dtype(dtype)
     for d in range(len(shape)):
         sizes[d] = shape[d]
-    return new_array(len(shape), sizes, type)
+    return new_array(len(shape), sizes, form.num, form.itemsize)
 
 
 cdef inline double parameter(int kernel, int index, object value) except? -1:
@@ -197,8 +208,8 @@ def forward(int kernel, input, out, p0=0.0, p1=0.0):
     if not is_plain(input, PLAIN):
         return general(kernel, (("input", input),), out, parameters)
     if out is None:
-        out = new_array(cnp.PyArray_NDIM(input), cnp.PyArray_DIMS(input), cnp.PyArray_TYPE(input))
-    elif not (is_plain(out, PLAIN_OUT) and same_form(out, input) and apart_or_same(out, input)):
+        out = new_like(input)
+    elif not fits(out, input):
         return general(kernel, (("input", input),), out, parameters)
     data[0] = cnp.PyArray_DATA(<cnp.ndarray>out)
     data[1] = cnp.PyArray_DATA(<cnp.ndarray>input)
@@ -212,11 +223,9 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
     cdef void *data[3]
     cdef bint plain = is_plain(dy, PLAIN) and is_plain(saved, PLAIN) and same_form(dy, saved)
     if plain and out is None:
-        out = new_array(cnp.PyArray_NDIM(dy), cnp.PyArray_DIMS(dy), cnp.PyArray_TYPE(dy))
-    elif plain and is_plain(out, PLAIN_OUT) and same_form(out, dy):
-        plain = apart_or_same(out, dy) and apart_or_same(out, saved)
+        out = new_like(dy)
     else:
-        plain = False
+        plain = plain and fits(out, dy) and fits(out, saved)
     if not plain:
         name = "output" if fastnn_activations[kernel // 2].saves_output else "input"
         return general(kernel, (("dy", dy), (name, saved)), out, parameters)
@@ -249,19 +258,25 @@ cdef int fill_operand(fastnn_operand *operand, cnp.ndarray array) except -1:
     return 0
 
 
+cdef int start_map(fastnn_map *map, int kernel, int outputs, int inputs, cnp.ndarray like) except -1:
+    """All of a map but its operands; it has the shape and dtype of `like`, which must outlive it."""
+    map.kernel = kernel
+    map.dims = cnp.PyArray_NDIM(like)
+    map.shape = <const size_t *>cnp.PyArray_DIMS(like)
+    map.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
+    map.outputs = outputs
+    map.inputs = inputs
+    map.parameters[0] = map.parameters[1] = 0
+    return 0
+
+
 cdef int run_map(int kernel, tuple outputs, tuple inputs, const double *parameters,
                  const fastnn_uniform_state *uniform) except -1:
     """The strided driver on ready arrays of one shape; with `uniform` a generated input follows them."""
     cdef fastnn_map map
-    cdef cnp.ndarray first = outputs[0]
     cdef bint done
     cdef int k = 0
-    map.kernel = kernel
-    map.dims = cnp.PyArray_NDIM(first)
-    map.shape = <const size_t *>cnp.PyArray_DIMS(first)
-    map.float64 = cnp.PyArray_TYPE(first) == cnp.NPY_DOUBLE
-    map.outputs = len(outputs)
-    map.inputs = len(inputs)
+    start_map(&map, kernel, len(outputs), len(inputs), outputs[0])
     for array in outputs + inputs:
         fill_operand(&map.operands[k], array)
         k += 1
@@ -272,7 +287,8 @@ cdef int run_map(int kernel, tuple outputs, tuple inputs, const double *paramete
         map.operands[k].generate = fastnn_generate_uniform
         map.operands[k].state = uniform
         map.inputs += 1
-    memcpy(map.parameters, parameters, sizeof(map.parameters))
+    if parameters is not NULL:
+        memcpy(map.parameters, parameters, sizeof(map.parameters))
     with nogil:
         done = fastnn_run_map(&map)
     return finish(done)
@@ -280,29 +296,121 @@ cdef int run_map(int kernel, tuple outputs, tuple inputs, const double *paramete
 
 def map_arrays(int kernel, tuple outputs, tuple inputs):
     """A kernel without parameters on arrays that fastnn._arrays has made ready: one shape, no harmful overlap."""
-    cdef double[2] none = [0, 0]
-    run_map(kernel, outputs, inputs, none, NULL)
+    run_map(kernel, outputs, inputs, NULL, NULL)
 
 
 def map_with_uniform(int kernel, tuple outputs, tuple inputs, uint64_t seed, uint64_t offset, double lower, double upper):
     """The same with a last input that is drawn: uniform in (lower, upper), element by element."""
-    cdef double[2] none = [0, 0]
     cdef fastnn_uniform_state state
     state.seed, state.offset, state.lower, state.upper = seed, offset, lower, upper
-    run_map(kernel, outputs, inputs, none, &state)
+    run_map(kernel, outputs, inputs, NULL, &state)
 
 
-def prelu(cnp.ndarray input, cnp.ndarray weight, cnp.ndarray out, size_t outer, size_t inner):
-    """Fills out. All contiguous, of one dtype; (outer, weight.size, inner) elements."""
-    cdef size_t channels = <size_t>cnp.PyArray_SIZE(weight)
-    cdef bint float64 = cnp.PyArray_TYPE(out) == cnp.NPY_DOUBLE
-    cdef bint done
-    cdef void *p_x = cnp.PyArray_DATA(input)
-    cdef void *p_weight = cnp.PyArray_DATA(weight)
-    cdef void *p_y = cnp.PyArray_DATA(out)
+def prelu(int leaky_relu, input, weight, out):
+    """PReLU of plain arrays, (N, C, ...) and (1,) or (C,), of one dtype; None if they are not that."""
+    if not (is_plain(input, PLAIN) and is_plain(weight, PLAIN) and (out is None or fits(out, input))):
+        return None
+    cdef cnp.ndarray x = input, w = weight
+    cdef int type = cnp.PyArray_TYPE(x)
+    cdef size_t channels = <size_t>cnp.PyArray_SIZE(w), inner = 1
+    cdef bint float64 = type == cnp.NPY_DOUBLE, done
+    if cnp.PyArray_NDIM(w) != 1 or cnp.PyArray_TYPE(w) != type:
+        return None
+    if channels == 1:
+        value = (<double *>cnp.PyArray_DATA(w))[0] if float64 else (<float *>cnp.PyArray_DATA(w))[0]
+        return forward(leaky_relu, input, out, value)
+    if cnp.PyArray_NDIM(x) < 2 or <size_t>cnp.PyArray_DIM(x, 1) != channels or (out is not None and not
+            apart_or_same(out, w) and cnp.PyArray_DATA(<cnp.ndarray>out) != cnp.PyArray_DATA(w)):
+        return None
+    if out is None:
+        out = new_like(x)
+    for d in range(2, cnp.PyArray_NDIM(x)):
+        inner *= <size_t>cnp.PyArray_DIM(x, d)
+    cdef size_t outer = <size_t>cnp.PyArray_DIM(x, 0)
+    cdef void *p_x = cnp.PyArray_DATA(x)
+    cdef void *p_w = cnp.PyArray_DATA(w)
+    cdef void *p_y = cnp.PyArray_DATA(<cnp.ndarray>out)
     with nogil:
-        done = fastnn_prelu(float64, outer, channels, inner, p_x, p_weight, p_y)
+        done = fastnn_prelu(float64, outer, channels, inner, p_x, p_w, p_y)
     finish(done)
+    return out
+
+
+cdef int halve(fastnn_operand *halves, cnp.ndarray array, int axis) except -1:
+    """The two halves of a plain array along an axis."""
+    fill_operand(&halves[0], array)
+    halves[1] = halves[0]
+    halves[1].data += cnp.PyArray_DIM(array, axis) // 2 * cnp.PyArray_STRIDE(array, axis)
+    return 0
+
+
+cdef int half_shape(cnp.ndarray array, int axis, cnp.npy_intp *shape) except -1:
+    for d in range(cnp.PyArray_NDIM(array)):
+        shape[d] = cnp.PyArray_DIM(array, d)
+    shape[axis] //= 2
+    return 0
+
+
+cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
+    if cnp.PyArray_NDIM(array) != dims:
+        return False
+    for d in range(dims):
+        if cnp.PyArray_DIM(array, d) != shape[d]:
+            return False
+    return True
+
+
+cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
+    cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
+    return p + <uintptr_t>cnp.PyArray_NBYTES(a) <= q or q + <uintptr_t>cnp.PyArray_NBYTES(b) <= p
+
+
+def gated(int kernel, input, int axis, out):
+    """A gated kernel on the halves of a plain array along an axis >= 0; None if the arrays are not plain."""
+    cdef cnp.npy_intp shape[FASTNN_MAX_DIMS]
+    cdef fastnn_map map
+    cdef bint done
+    if not is_plain(input, PLAIN):
+        return None
+    cdef cnp.ndarray x = input
+    half_shape(x, axis, shape)
+    if out is None:
+        out = new_array(cnp.PyArray_NDIM(x), shape, cnp.PyArray_TYPE(x), cnp.PyArray_ITEMSIZE(x))
+    elif not (is_plain(out, PLAIN_OUT) and cnp.PyArray_TYPE(<cnp.ndarray>out) == cnp.PyArray_TYPE(x)
+              and has_shape(out, cnp.PyArray_NDIM(x), shape) and are_apart(out, x)):
+        return None
+    fill_operand(&map.operands[0], out)
+    halve(&map.operands[1], x, axis)
+    start_map(&map, kernel, 1, 2, out)
+    with nogil:
+        done = fastnn_run_map(&map)
+    finish(done)
+    return out
+
+
+def gated_backward(int kernel, dy, input, int axis, out):
+    """The same for the gradient; `out` has input's form, and may be the input."""
+    cdef cnp.npy_intp shape[FASTNN_MAX_DIMS]
+    cdef fastnn_map map
+    cdef bint done
+    if not (is_plain(input, PLAIN) and is_plain(dy, PLAIN) and (out is None or fits(out, input))):
+        return None
+    cdef cnp.ndarray x = input, g = dy
+    half_shape(x, axis, shape)
+    if cnp.PyArray_TYPE(g) != cnp.PyArray_TYPE(x) or not has_shape(g, cnp.PyArray_NDIM(x), shape):
+        return None
+    if out is None:
+        out = new_like(x)
+    elif not are_apart(out, g):
+        return None
+    halve(&map.operands[0], out, axis)
+    fill_operand(&map.operands[2], g)
+    halve(&map.operands[3], x, axis)
+    start_map(&map, kernel, 2, 3, g)
+    with nogil:
+        done = fastnn_run_map(&map)
+    finish(done)
+    return out
 
 
 def prelu_backward(cnp.ndarray dy, cnp.ndarray input, cnp.ndarray weight, cnp.ndarray dx, size_t outer, size_t inner):

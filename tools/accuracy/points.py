@@ -102,7 +102,7 @@ def _outputs(row: Row, dtype: DType, low: float, high: float, rng: Random) -> Ar
 
 
 def _pairs(dtype: DType, direction: str, rng: Random) -> Array:
-    """Two numbers or NaN for each result, both in the range where a sigmoid and its complement are normal."""
-    x = _line(rng, dtype, 2 * CHUNK)
-    outside = np.abs(x) > -np.log(np.finfo(dtype).tiny)
+    """Two numbers or NaN for each result, both where no sigmoid and no product on the way is subnormal."""
+    x, tiny = _line(rng, dtype, 2 * CHUNK), np.finfo(dtype).tiny
+    outside = (np.abs(x) > -0.9 * np.log(tiny)) | (np.abs(x) < tiny**0.25)
     return np.where(outside | ((direction == "backward") & np.isnan(x)), 1, x)

@@ -34,14 +34,14 @@ def overview(results: Results) -> list[str]:
     for task, result in results.items():
         isa, column = _worst_column(result)
         cells = ", ".join(f"{name} {_cell(other, None)}" for name, other in result.columns.items())
-        mark = "OVER" if column.bound > LIMITS[task.direction] else "ok"
+        mark = "OVER" if column.bound > task.row.limit(task.direction) else "ok"
         lines.append((column.bound, f"{mark:4} {task.name:42} {cells}; {isa} {_describe(_decisive(column))}"))
     return [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
 
 
 def over_limits(results: Results) -> int:
     """How many rows have an instruction set over the limit."""
-    return sum(_worst_column(result)[1].bound > LIMITS[task.direction] for task, result in results.items())
+    return sum(_worst_column(r)[1].bound > task.row.limit(task.direction) for task, r in results.items())
 
 
 def _sections(results: Results) -> Iterator[str]:

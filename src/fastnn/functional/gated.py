@@ -28,37 +28,46 @@ def _axis(dim: int, ndim: int) -> int:
     return axis % ndim
 
 
-def _halves(array: Array, dim: int) -> tuple[Array, Array]:
-    """Two views: the first and the second half along `dim`."""
+def _even_axis(array: Array, dim: int) -> int:
+    """`dim` as an axis >= 0 along which the array can be halved."""
     axis = _axis(dim, array.ndim)
-    length = array.shape[axis]
-    if length % 2:
-        raise ValueError(
-            f"input must have an even length along dim {dim} to be halved, got shape {array.shape}"
-        )
-    before = (slice(None),) * axis
-    return array[(*before, slice(length // 2))], array[(*before, slice(length // 2, None))]
+    if array.shape[axis] % 2:
+        got = f"got shape {array.shape}"
+        raise ValueError(f"input must have an even length along dim {dim} to be halved, {got}")
+    return axis
+
+
+def _halves(array: Array, axis: int) -> tuple[Array, Array]:
+    """Two views: the first and the second half along the axis."""
+    before, half = (slice(None),) * axis, array.shape[axis] // 2
+    return array[(*before, slice(half))], array[(*before, slice(half, None))]
 
 
 def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     x = _arrays.ready("input", input)
-    halves = _halves(x, dim)
+    axis = _even_axis(x, dim)
+    y = _kernels.gated(kernel, x, axis, out)
+    if y is not None:
+        return y
+    halves = _halves(x, axis)
     target = _arrays.target_for(out, halves[0].shape, x.dtype)
-    _kernels.map_arrays(kernel, (target,), halves if out is None else _arrays.apart(halves, target))
+    _kernels.map_arrays(kernel, (target,), _arrays.apart(halves, target))
     return _arrays.deliver(target, out)
 
 
 def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out: Array | None) -> Array:
     x, g = _arrays.ready("input", input), _arrays.ready("dy", dy)
-    half, _ = _halves(x, dim)
-    if g.shape != half.shape:
-        raise ValueError(f"dy must have the shape of the output, {half.shape}, got {g.shape}")
+    axis = _even_axis(x, dim)
+    dx = _kernels.gated_backward(kernel, g, x, axis, out)
+    if dx is not None:
+        return dx
+    shape = _halves(x, axis)[0].shape
+    if g.shape != shape:
+        raise ValueError(f"dy must have the shape of the output, {shape}, got {g.shape}")
     dtype = _arrays.common_dtype((("dy", g), ("input", x)))
     target = _arrays.target_for(out, x.shape, dtype)
-    x, g = x.astype(dtype, copy=False), g.astype(dtype, copy=False)
-    if out is not None:
-        x, g = _arrays.apart((x, g), target)
-    _kernels.map_arrays(kernel, _halves(target, dim), (g, *_halves(x, dim)))
+    x, g = _arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
+    _kernels.map_arrays(kernel, _halves(target, axis), (g, *_halves(x, axis)))
     return _arrays.deliver(target, out)
 
 

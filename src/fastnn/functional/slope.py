@@ -14,14 +14,15 @@ from fastnn.random import Key, as_key, default_generator
 
 Array = NDArray[Any]
 
+_LEAKY_RELU = _kernels.find_kernel("leaky_relu")
 _SLOPE = _kernels.find_kernel("slope")
 _SLOPE_BACKWARD = _kernels.find_kernel("slope_backward")
 
 
-def _prelu_weight(weight: ArrayLike, shape: tuple[int, ...]) -> Array:
+def _prelu_weight(weight: ArrayLike, input: Array) -> Array:
     """The weight as a vector, after its shape was checked against the input's."""
     array = _arrays.ready("weight", weight)
-    channels = shape[1] if len(shape) > 1 else 1
+    channels = input.shape[1] if input.ndim > 1 else 1
     if array.ndim > 1 or array.size not in (1, channels):
         takes = "(1,)" if channels == 1 else f"(1,) or ({channels},), one for each of input's channels"
         raise ValueError(f"weight must have shape {takes}, got {array.shape}")
@@ -39,16 +40,18 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
     input: (N, C, ...), or any shape with one weight; weight: (1,) or (C,), taken in input's dtype. Dtypes and
     out as for relu. Raises ValueError for a weight that does not fit. He, Zhang, Ren and Sun, 2015.
     """
-    w = _prelu_weight(weight, np.shape(input))
-    if w.size == 1:
-        return leaky_relu(input, float(w[0]), out=out)
+    y = _kernels.prelu(_LEAKY_RELU, input, weight, out)
+    if y is not None:
+        return y
     x = _arrays.ready("input", input)
+    w = _prelu_weight(weight, x)
+    if w.size == 1:
+        return leaky_relu(x, float(w[0]), out=out)
     target = _arrays.target_for(out, x.shape, x.dtype)
     (x,) = _arrays.apart((x,), target)
-    y = _arrays.plain_target(target)
-    source = _arrays.plain(x)
-    _kernels.prelu(source, w.astype(source.dtype, copy=False), y, *_blocks(x.shape, w.size))
-    return _arrays.deliver(_arrays.deliver(y, target), out)
+    slopes = np.broadcast_to(w.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
+    _kernels.map_arrays(_SLOPE, (target,), (x, slopes))
+    return _arrays.deliver(target, out)
 
 
 def prelu_backward(
@@ -60,13 +63,14 @@ def prelu_backward(
     weight's shape in input's dtype, summed in float64 in an order that does not depend on the threads. Raises
     ValueError for shapes that do not fit. He, Zhang, Ren and Sun, 2015.
     """
-    w = _prelu_weight(weight, np.shape(input))
     (g, x), target = _arrays.prepare((("dy", dy), ("input", input)), out)
+    w = _prelu_weight(weight, x)
     (w,) = _arrays.apart((w.astype(x.dtype, copy=False),), target)
     dx = _arrays.plain_target(target)
-    plain = (_arrays.plain(array) for array in (g, x, w))
-    dweight = _kernels.prelu_backward(*plain, dx, *_blocks(x.shape, w.size))
-    return _arrays.deliver(_arrays.deliver(dx, target), out), dweight.astype(x.dtype).reshape(np.shape(weight))
+    g, x, w = _arrays.plain(g), _arrays.plain(x), _arrays.plain(w)
+    dweight = _kernels.prelu_backward(g, x, w, dx, *_blocks(x.shape, w.size))
+    dweight = dweight.astype(target.dtype).reshape(np.shape(weight))
+    return _arrays.deliver(_arrays.deliver(dx, target), out), dweight
 
 
 def _rrelu_bounds(lower: float, upper: float) -> tuple[float, float]:
@@ -88,8 +92,8 @@ def rrelu(
     """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training drawn from (lower, upper).
 
     key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default
-    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes and out as for relu.
-    Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes and out as
+    for relu. Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
     low, high = _rrelu_bounds(lower, upper)
     if not training:

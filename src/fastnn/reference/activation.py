@@ -137,8 +137,9 @@ def _rrelu_slope(x: Array, lower: float, upper: float, training: bool, key: tupl
         return (lower + upper) / 2
     if key is None:
         raise ValueError("key is None; with training=True it takes a (seed, offset) pair")
-    u = (random_draws(x.size, *key) + 0.5) / 2**16
-    return (lower + (upper - lower) * u).reshape(x.shape).astype(x.dtype)
+    low, high = np.longdouble(lower), np.longdouble(upper)
+    u = (random_draws(x.size, *key) + np.longdouble(0.5)) / 2**16
+    return (low + (high - low) * u).reshape(x.shape).astype(x.dtype)
 
 
 def rrelu(
