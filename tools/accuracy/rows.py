@@ -27,8 +27,8 @@ class Row:
 
     function: str
     params: Mapping[str, float | str] = field(default_factory=dict, hash=False)
-    beyond: float = 0  # ULP that forward may be off beyond the limit, for a reason that stands beside the row
     terms: Terms | None = None  # the two that cancel where the gradient passes through 0
+    beyond: float = 0  # ULP that forward may be off beyond the limit, for a reason that stands beside the row
 
     @property
     def label(self) -> str:

@@ -61,8 +61,9 @@ def times_sigmoid(factor: Array | float, x: Array) -> Array:
 
 @quiet
 def _softplus(x: Array) -> Array:
-    """Return log(e^0 + e^x), which NumPy computes without overflow."""
-    return np.logaddexp(0, x)
+    """Return log(1 + e^x), as x + log(1 + e^-x) for x > 0, so that nothing overflows."""
+    result: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return result
 
 
 # Straight lines
