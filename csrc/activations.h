@@ -335,11 +335,15 @@ FORCE_INLINE void glu(V *out, const V *in, const V *p) {
     const V s = POWER_OF_2(GATE_SHIFT) / g.sum, a = in[0];
     (void)p, out[0] = vselect(vlt(vabs(a), vset(GLU_LARGE)), gated(a, g), a * s);
 }
+// With e = exp(-|b|): sigmoid(b) is 1 / (1 + e) or e / (1 + e), and its derivative e / (1 + e)^2.
 FORCE_INLINE void glu_backward(V *out, const V *in, const V *p) {
-    const V s = sigmoid(in[2], p), s_rest = sigmoid(-in[2], p);
-    out[0] = in[0] * s;
-    out[1] = in[0] * in[1] * (s * s_rest);
+    const V dy = in[0], a = in[1], b = in[2];
+    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(b)), NEGATIVE_SHIFT)), sum = vone() + e;
+    const V rest = sum_low(vone(), e, sum) * vestimate(sum), slope = e / sum / sum;
+    out[0] = dy * (vselect(vlt(b, vzero()), e, vone()) / sum);
+    (void)p, out[1] = dy * a * vfnma(slope, rest + rest, slope);
 }
+
 // silu(a) b, with what the division lost in silu carried into the product.
 FORCE_INLINE void swiglu(V *out, const V *in, const V *p) {
     const V a = in[0], b = in[1], t = vmax(vset(X_EXP_LEAST), a), unit = POWER_OF_2(GATE_SHIFT);
@@ -348,9 +352,10 @@ FORCE_INLINE void swiglu(V *out, const V *in, const V *p) {
     (void)p, out[0] = vselect(vlt(vset(SATURATED), a), a * b, vfma(q * unit, b, low * unit * b));
 }
 FORCE_INLINE void swiglu_backward(V *out, const V *in, const V *p) {
-    const V dy = in[0], a = in[1], b = in[2];
-    out[0] = silu_backward(dy * b, a, p);
-    out[1] = dy * silu(a, p);
+    const V dy = in[0], a = in[1], b = in[2], t = clamp_gate(a);
+    const Gate g = gate(exponential_of_minus(t, GATE_SHIFT));
+    out[0] = dy * b * gated_gradient(t, vzero(), g);
+    (void)p, out[1] = dy * vselect(vlt(vset(SATURATED), a), a, gated(t, g));
 }
 
 // The first of equals wins, and NaN wins over all.

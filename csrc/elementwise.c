@@ -9,7 +9,7 @@ enum { LINE = 64 };
 
 // From how many elements on the calling thread wants help: where waking the pool costs less than it saves. Measured
 // with tools/serial_threshold.py.
-static const size_t serial_elements[] = {[FASTNN_CHEAP] = 65536, [FASTNN_MEDIUM] = 24576, [FASTNN_COSTLY] = 16384};
+static const size_t serial_elements[] = {[FASTNN_CHEAP] = 98304, [FASTNN_MEDIUM] = 16384, [FASTNN_COSTLY] = 8192};
 
 // From how many bytes of arrays on outputs are stored past the caches.
 static const size_t STREAM_BYTES = 32 << 20;
@@ -120,12 +120,26 @@ static void run_tile(const strided_job *job, size_t first, size_t count) {
     for (int k = 0; k < map->outputs; k++) fastnn_scatter(job->table, &job->views[k], first, count, out[k]);
 }
 
+// Rows of some length are computed in place; shorter ones are gathered into larger tiles.
+static size_t tile_elements(const strided_job *job, size_t first, size_t left) {
+    enum { LEAST_ROW = 64 };
+    const size_t tile = left < TILE_ELEMENTS ? left : TILE_ELEMENTS;
+    size_t row = tile;
+    for (int k = 0; k < job->map->outputs + job->map->inputs && row > 0; k++) {
+        const size_t run = fastnn_run(&job->views[k], first);
+        if (run < row) row = run;
+    }
+    return row >= LEAST_ROW ? row : tile;
+}
+
 static void run_strided_piece(const void *context, size_t index) {
     const strided_job *job = context;
     const size_t first = index * job->piece;
     const size_t end = first + job->piece < job->count ? first + job->piece : job->count;
-    for (size_t i = first; i < end; i += TILE_ELEMENTS)
-        run_tile(job, i, end - i < TILE_ELEMENTS ? end - i : TILE_ELEMENTS);
+    for (size_t i = first, count; i < end; i += count) {
+        count = tile_elements(job, i, end - i);
+        run_tile(job, i, count);
+    }
 }
 
 // The order of the dimensions in which the first output's memory is walked forward. Generated inputs count elements in

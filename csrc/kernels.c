@@ -6,6 +6,7 @@
 #include "philox.h"
 
 // The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
+enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula keeps about eight values at a time
 typedef void Formula(V *out, const V *in, const V *p);
 
 FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
@@ -16,7 +17,18 @@ FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const d
     for (int k = 0; k < inputs; k++) from[k] = in[k];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
     size_t i = 0;
+    // Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
+    for (; i + TOGETHER * LANES <= n; i += TOGETHER * LANES) {
+        V x[TOGETHER][FASTNN_MAX_INPUTS], y[TOGETHER][FASTNN_MAX_OUTPUTS];
 #pragma GCC unroll 4
+        for (int u = 0; u < TOGETHER; u++)
+            for (int k = 0; k < inputs; k++) x[u][k] = vload(from[k] + i + u * LANES);
+#pragma GCC unroll 4
+        for (int u = 0; u < TOGETHER; u++) formula(y[u], x[u], p);
+#pragma GCC unroll 4
+        for (int u = 0; u < TOGETHER; u++)
+            for (int k = 0; k < outputs; k++) vstore(to[k] + i + u * LANES, y[u][k]);
+    }
     for (; i + LANES <= n; i += LANES) {
         V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
         for (int k = 0; k < inputs; k++) x[k] = vload(from[k] + i);

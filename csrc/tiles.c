@@ -47,6 +47,13 @@ static bool has_unit_stride(const fastnn_view *view) {
 }
 bool fastnn_is_contiguous(const fastnn_view *view) { return view->dims <= 1 && has_unit_stride(view); }
 
+size_t fastnn_run(const fastnn_view *view, size_t first) {
+    size_t run = SIZE_MAX;
+    if (!has_unit_stride(view)) return 0;
+    if (view->dims > 1) locate(view, first, &run);
+    return run;
+}
+
 // The address of a tile that lies as a kernel wants it; else NULL.
 static void *in_place(const fastnn_view *view, size_t first, size_t count) {
     if (!has_unit_stride(view)) return NULL;

@@ -1,6 +1,8 @@
 // The vector primitives on AVX2 with FMA and F16C. simd.h says what each one means.
 #include <immintrin.h>
 
+#define REGISTERS 16
+
 #if FASTNN_BITS == 32
 typedef __m256 V;
 #define LANES 8

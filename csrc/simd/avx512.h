@@ -1,6 +1,8 @@
 // The vector primitives on AVX-512 (F, BW, DQ, VL). simd.h says what each one means.
 #include <immintrin.h>
 
+#define REGISTERS 32
+
 #if FASTNN_BITS == 32
 typedef __m512 V;
 typedef __mmask16 M;

@@ -1,6 +1,8 @@
 // The vector primitives on AArch64 NEON. simd.h says what each one means.
 #include <arm_neon.h>
 
+#define REGISTERS 32
+
 #if FASTNN_BITS == 32
 typedef float32x4_t V;
 typedef uint32x4_t M;

@@ -1,6 +1,7 @@
 // One vector type V of `real` (float or double, as FASTNN_BITS says) and the same primitives on it for every
 // instruction set. V takes + - * / and unary minus in GCC and Clang; the rest is here. This header knows no formula.
 //
+//   LANES  REGISTERS                         elements in a vector, vector registers
 //   vset(x)  vload(p)  vstore(p, x)           broadcast, unaligned load and store
 //   vload_part(p, n)  vstore_part(p, n, x)    the first n < LANES lanes; the other lanes load as 0
 //   vstream(p, x)                             store to p aligned to a vector, past the caches where there is a way

@@ -1,6 +1,8 @@
 // The vector primitives on SSE2, the baseline of x86-64. simd.h says what each one means.
 #include <emmintrin.h>
 
+#define REGISTERS 16
+
 #if FASTNN_BITS == 32
 typedef __m128 V;
 #define LANES 4
