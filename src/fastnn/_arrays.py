@@ -105,6 +105,9 @@ def _empty_like(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[Array, ...], Array]:
     """Ready inputs of one dtype and the first one's shape, and the target for a result of that form."""
+    values: Any = tuple(value for _, value in named)
+    if _kernels.are_plain(values, out):  # the short way: this is part of small calls
+        return values, target_for(out, values[0].shape, values[0].dtype)
     arrays = [(name, ready(name, value)) for name, value in named]
     first_name, first = arrays[0]
     for name, array in arrays:

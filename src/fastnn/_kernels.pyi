@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __test__: dict[str, str]  # Cython adds it to every module
 
+def are_plain(inputs: tuple[ArrayLike, ...], out: object) -> bool: ...
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]: ...
 def forward(
     kernel: int, input: ArrayLike, out: NDArray[Any] | None, p0: float = 0.0, p1: float = 0.0

@@ -154,6 +154,15 @@ cdef inline bint fits(object out, object like):
     return is_plain(out, PLAIN_OUT) and same_form(out, like) and apart_or_same(out, like)
 
 
+def are_plain(tuple inputs, out):
+    """Whether the short way is open: plain arrays of one form, and `out` (or None) fits them all."""
+    first = inputs[0]
+    for array in inputs:
+        if not (is_plain(array, PLAIN) and is_plain(first, PLAIN) and same_form(array, first) and (out is None or fits(out, array))):
+            return False
+    return True
+
+
 cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
     """An uninitialised C-ordered array of elements of `bytes` bytes."""
     for d in range(dims):
@@ -418,9 +427,12 @@ def prelu_backward(cnp.ndarray dy, cnp.ndarray input, cnp.ndarray weight, cnp.nd
     cdef size_t channels = <size_t>cnp.PyArray_SIZE(weight)
     cdef bint float64 = cnp.PyArray_TYPE(dx) == cnp.NPY_DOUBLE
     cdef bint done
-    cdef cnp.ndarray dweight = empty((channels,), "float64")
+    cdef cnp.npy_intp sizes[1]
+    sizes[0] = channels
+    cdef cnp.ndarray dweight = new_array(1, sizes, cnp.NPY_DOUBLE, 8)
     cdef size_t pieces = fastnn_prelu_pieces(outer, channels, inner) if dy.size else 0
-    cdef cnp.ndarray partial = empty((pieces * channels,), "float64")
+    sizes[0] = pieces * channels
+    cdef cnp.ndarray partial = new_array(1, sizes, cnp.NPY_DOUBLE, 8)
     cdef void *p_dy = cnp.PyArray_DATA(dy)
     cdef void *p_x = cnp.PyArray_DATA(input)
     cdef void *p_weight = cnp.PyArray_DATA(weight)
