@@ -11,8 +11,8 @@ enum { LINE = 64 };
 // with tools/serial_threshold.py.
 static const size_t serial_elements[] = {[FASTNN_CHEAP] = 98304, [FASTNN_MEDIUM] = 16384, [FASTNN_COSTLY] = 8192};
 
-// From how many bytes of arrays on outputs are stored past the caches.
-static const size_t STREAM_BYTES = 32 << 20;
+// From how many bytes of arrays on outputs are stored past the caches: three times a large last-level cache.
+static const size_t STREAM_BYTES = 96 << 20;
 
 // ---- contiguous arrays ---------------------------------------------------------------------------------------------
 
@@ -62,7 +62,9 @@ static void run_contiguous_piece(const void *context, size_t index) {
         run_kernel(job, first, count, NULL);
 }
 
-// Outputs can stream if they are not inputs (whose lines are in the cache already) and their lines start together.
+// Streaming pays where a kernel reads more than it writes, or computes meanwhile: a mere copy was as fast without, and
+// on some pages slower. Outputs can stream if they are not inputs (whose lines are in the cache already) and their
+// lines start together.
 static bool can_stream(char *const *data, int outputs, int inputs, size_t size) {
     for (int k = 0; k < outputs; k++) {
         if ((uintptr_t)data[k] % size != 0 || ((uintptr_t)data[k] - (uintptr_t)data[0]) % LINE != 0) return false;
@@ -92,6 +94,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
     }
     job.piece = fastnn_piece_elements(count);
     job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= STREAM_BYTES &&
+                 (shape->inputs > shape->outputs || shape->cost > FASTNN_CHEAP) &&
                  can_stream(job.data, job.outputs, job.inputs, job.size);
     return fastnn_parallel((count + job.piece - 1) / job.piece, run_contiguous_piece, &job);
 }

@@ -11,7 +11,7 @@
 
 typedef enum { FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16 } fastnn_dtype;
 
-// How much work an element is; pool.c turns it into the size from which on threads pay.
+// How much work an element is; elementwise.c turns it into the size from which on threads pay.
 typedef enum { FASTNN_CHEAP, FASTNN_MEDIUM, FASTNN_COSTLY } fastnn_cost;
 
 #define FASTNN_MAX_PARAMETERS 2

@@ -1,9 +1,10 @@
 // The thread pool: started at first use, spinning a little before it sleeps. A private pool and no OpenMP, since two
 // OpenMP runtimes in one process deadlock or fall back to one thread, and libgomp hangs in a forked child.
 //
-// One job runs at a time. Its pieces are handed out by a counter, so that a thread that the system has descheduled
-// costs one piece and not the whole call. A caller that finds the pool taken, by another thread or by the job that it
-// is itself a piece of, works alone.
+// One job runs at a time. Each thread has a share of its pieces, the same in every call of a size, so that arrays which
+// stay in cache stay in the cache of one core; who is through takes pieces of the others' shares, so that a thread that
+// the system has descheduled costs one piece and not the whole call. A caller that finds the pool taken, by another
+// thread or by the job that it is itself a piece of, works alone.
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -18,25 +19,33 @@
 
 enum {
     MAX_THREADS = 1024,
-    SPINS = 4000,  // about 50 us; a loop of calls keeps the workers awake
+    // How long a worker stays awake for the next call: about 50 us spinning, then some 3 ms in which it lets any other
+    // thread have its core. A core that has gone to sleep takes long to be itself again.
+    SPINS = 4000,
+    YIELDS = 8000,
     STACK_BYTES = 512 << 10,
     CLOSED = 1 << 30,
     LINE = 64,
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
 
-// On three cache lines, so that those who look for a job or read it do not slow down those who take its pieces.
+// The pieces that are left of each thread's share; the caller's is number 0, worker n's n + 1.
+static struct {
+    _Alignas(LINE) atomic_size_t next;
+    size_t end;
+} shares[MAX_THREADS];
+
+// On lines of their own, so that those who look for a job or read it do not slow down those who enter and leave.
 static struct {
     // The gate counts the workers inside the job; while CLOSED is set none may enter. So the caller waits for those
     // that came in, and never for one that is still waking up.
     _Alignas(LINE) atomic_int gate;
-    _Alignas(LINE) atomic_size_t next_piece;
     _Alignas(LINE) atomic_uint generation;  // changes with every job: what waiting workers look at
     atomic_int invited;                     // workers numbered below may take part
     // Written while the gate is closed, read inside it.
     fastnn_task task;
     const void *context;
-    size_t pieces;
+    int shares;
 } job = {.gate = CLOSED};
 
 static struct {
@@ -57,17 +66,52 @@ static void relax(void) {
 #endif
 }
 
-static void run_pieces(void) {
-    size_t piece;
-    while ((piece = atomic_fetch_add_explicit(&job.next_piece, 1, memory_order_relaxed)) < job.pieces)
-        job.task(job.context, piece);
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Whether the user wants to stop: asked by the calling thread after each piece, looked up now and then.
+static bool is_interrupted(double *next_check) {
+    int (*check)(void) = interrupt_check;
+    if (check == NULL || now() < *next_check) return false;
+    const bool stop = check() != 0;
+    *next_check = now() + INTERRUPT_CHECK_SECONDS;
+    return stop;
+}
+
+// The pieces of share `own`, then what is left of the others. `next_check`: NULL for a worker. False if interrupted.
+static bool run_pieces(int own, double *next_check) {
+    for (int k = 0; k < job.shares; k++) {
+        const int share = (own + k) % job.shares;
+        size_t piece;
+        while ((piece = atomic_fetch_add_explicit(&shares[share].next, 1, memory_order_relaxed)) < shares[share].end) {
+            job.task(job.context, piece);
+            if (next_check == NULL || !is_interrupted(next_check)) continue;
+            for (int i = 0; i < job.shares; i++) atomic_store(&shares[i].next, shares[i].end);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool run_alone(size_t pieces, fastnn_task task, const void *context, double *next_check) {
+    for (size_t piece = 0; piece < pieces; piece++) {
+        task(context, piece);
+        if (is_interrupted(next_check)) return false;
+    }
+    return true;
 }
 
 // A worker that the last job did not invite sleeps at once: it would spin at the cost of those that work.
 static void wait_for_job(int number, unsigned seen) {
-    for (int i = 0; i < SPINS && number < atomic_load_explicit(&job.invited, memory_order_relaxed); i++) {
+    for (int i = 0; i < SPINS + YIELDS && number < atomic_load_explicit(&job.invited, memory_order_relaxed); i++) {
         if (atomic_load_explicit(&job.generation, memory_order_acquire) != seen) return;
-        relax();
+        if (i < SPINS)
+            relax();
+        else
+            sched_yield();
     }
     // Either open_job sees the sleeper or the sleeper sees the new generation, so no wake-up is missed. One that was
     // meant for an earlier job may come in between.
@@ -84,7 +128,8 @@ static void *work(void *argument) {
     for (unsigned seen = 0;;) {
         wait_for_job(number, seen);
         seen = atomic_load(&job.generation);
-        if (!(atomic_fetch_add(&job.gate, 1) & CLOSED) && number < atomic_load(&job.invited)) run_pieces();
+        if (!(atomic_fetch_add(&job.gate, 1) & CLOSED) && number < atomic_load(&job.invited))
+            run_pieces(number + 1, NULL);
         atomic_fetch_sub(&job.gate, 1);
     }
     return NULL;
@@ -123,9 +168,13 @@ static int start_workers(int count) {
 static void open_job(fastnn_task task, const void *context, size_t pieces, int invited) {
     job.task = task;
     job.context = context;
-    job.pieces = pieces;
+    job.shares = invited + 1;
+    for (int i = 0; i < job.shares; i++) {
+        const size_t even = pieces / (size_t)job.shares, rest = pieces % (size_t)job.shares, n = (size_t)i;
+        atomic_store_explicit(&shares[i].next, n * even + (n < rest ? n : rest), memory_order_relaxed);
+        shares[i].end = (n + 1) * even + (n + 1 < rest ? n + 1 : rest);
+    }
     atomic_store(&job.invited, invited);
-    atomic_store(&job.next_piece, 0);
     atomic_fetch_and(&job.gate, ~CLOSED);
     atomic_fetch_add(&job.generation, 1);
     for (int i = 0; i < invited; i++)
@@ -140,38 +189,13 @@ static void close_job(void) {
     }
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-// The calling thread's share: pieces from the counter, and now and then a look whether the user wants to stop.
-static bool run_and_watch(atomic_size_t *counter, size_t pieces, fastnn_task task, const void *context) {
-    int (*check)(void) = interrupt_check;
-    double next_check = now() + INTERRUPT_CHECK_SECONDS;
-    size_t piece;
-    while ((piece = atomic_fetch_add_explicit(counter, 1, memory_order_relaxed)) < pieces) {
-        task(context, piece);
-        if (check == NULL || now() < next_check) continue;
-        if (check() != 0) {
-            atomic_store(counter, pieces);
-            return false;
-        }
-        next_check = now() + INTERRUPT_CHECK_SECONDS;
-    }
-    return true;
-}
-
 bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
     const int threads = fastnn_get_num_threads();
     const int helpers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;
-    if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) {
-        atomic_size_t counter = 0;
-        return run_and_watch(&counter, pieces, task, context);
-    }
+    double next_check = now() + INTERRUPT_CHECK_SECONDS;
+    if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) return run_alone(pieces, task, context, &next_check);
     open_job(task, context, pieces, start_workers(helpers));
-    const bool done = run_and_watch(&job.next_piece, pieces, task, context);
+    const bool done = run_pieces(0, &next_check);
     close_job();
     pthread_mutex_unlock(&owner);
     return done;

@@ -1,11 +1,12 @@
 // One vector type V of `real` (float or double, as FASTNN_BITS says) and the same primitives on it for every
 // instruction set. V takes + - * / and unary minus in GCC and Clang; the rest is here. This header knows no formula.
 //
+// clang-format off
 //   LANES  REGISTERS                         elements in a vector, vector registers
 //   vset(x)  vload(p)  vstore(p, x)           broadcast, unaligned load and store
-//   vload_part(p, n)  vstore_part(p, n, x)    the first n < LANES lanes; the other lanes load as 0
+//   vload_part(p, n)  vstore_part(p, n, x)    the first n <= LANES lanes; the other lanes load as 0
 //   vstream(p, x)                             store to p aligned to a vector, past the caches where there is a way
-//   vfma(a, b, c)  vfnma(a, b, c)           a b + c, c - a b, rounded once
+//   vfma(a, b, c)  vfnma(a, b, c)             a b + c, c - a b, rounded once
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
@@ -13,8 +14,9 @@
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
-//   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER to
-//   give m vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
+//   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER for m
+//   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
+// clang-format on
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
 
