@@ -19,10 +19,10 @@
 
 enum {
     MAX_THREADS = 1024,
-    // How long a worker stays awake for the next call: about 50 us spinning, then some 3 ms in which it lets any other
+    // How long a worker stays awake for the next call: about 50 us spinning, then some 10 ms in which it lets any other
     // thread have its core. A core that has gone to sleep takes long to be itself again.
     SPINS = 4000,
-    YIELDS = 8000,
+    YIELDS = 30000,
     STACK_BYTES = 512 << 10,
     CLOSED = 1 << 30,
     LINE = 64,
