@@ -14,23 +14,12 @@ typedef __m256d V;
 #endif
 typedef V M;
 
-FORCE_INLINE V vset(real x) { return OP(set1)(x); }
-FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
-FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
-FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
+#include "x86.h"
+
 #define FASTNN_PART_BY_COPY
 
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
-FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
-FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
-FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
-FORCE_INLINE V vabs(V x) { return OP(andnot)(vset((real)-0.0), x); }
-FORCE_INLINE V vnabs(V x) { return OP(or)(vset((real)-0.0), x); }
-FORCE_INLINE V vcopysign(V size, V sign) {
-    const V bit = vset((real)-0.0);
-    return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
-}
 
 FORCE_INLINE M vlt(V a, V b) { return OP(cmp)(a, b, _CMP_LT_OQ); }
 FORCE_INLINE M vle(V a, V b) { return OP(cmp)(a, b, _CMP_LE_OQ); }
@@ -42,6 +31,7 @@ FORCE_INLINE V vestimate(V x) { return _mm256_rcp_ps(x); }
 #else
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 #endif
+
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(m), 23)); }
 #else

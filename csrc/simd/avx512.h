@@ -19,24 +19,13 @@ typedef __mmask8 M;
 #define ALL_LANES(n) ((__mmask8)((1u << (n)) - 1))
 #endif
 
-FORCE_INLINE V vset(real x) { return OP(set1)(x); }
-FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
+#include "x86.h"
+
 FORCE_INLINE V vload_part(const real *p, size_t n) { return OP(maskz_loadu)(ALL_LANES(n), p); }
-FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
 FORCE_INLINE void vstore_part(real *p, size_t n, V x) { OP(mask_storeu)(p, ALL_LANES(n), x); }
-FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
 
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
-FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
-FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
-FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
-FORCE_INLINE V vabs(V x) { return OP(andnot)(vset((real)-0.0), x); }
-FORCE_INLINE V vnabs(V x) { return OP(or)(vset((real)-0.0), x); }
-FORCE_INLINE V vcopysign(V size, V sign) {
-    const V bit = vset((real)-0.0);
-    return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
-}
 
 FORCE_INLINE M vlt(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LT_OQ); }
 FORCE_INLINE M vle(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LE_OQ); }

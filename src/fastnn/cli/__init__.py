@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 2 after an error that the user can mend, or 130 after Ctrl-C."""
+    """Run the command line; return 0, or 2 after an error that the user can mend, 130 after Ctrl-C."""
     parser = _parser()
     args = parser.parse_args(argv)
     if args.command is None:
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return int(args.run(args))
+    except BrokenPipeError:  # `fastnn info | head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, ImportError, OSError, MemoryError, FloatingPointError) as error:
         print(f"fastnn {args.command}: error: {error}", file=sys.stderr)
         return 2

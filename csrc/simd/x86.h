@@ -1,0 +1,16 @@
+// The primitives that SSE2, AVX2 and AVX-512 spell alike. Each of their headers defines V and OP, which makes an
+// intrinsic's name, and includes this one.
+FORCE_INLINE V vset(real x) { return OP(set1)(x); }
+FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
+FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }
+FORCE_INLINE void vstream(real *p, V x) { OP(stream)(p, x); }
+
+FORCE_INLINE V vmax(V a, V b) { return OP(max)(a, b); }
+FORCE_INLINE V vmin(V a, V b) { return OP(min)(a, b); }
+FORCE_INLINE V vsqrt(V x) { return OP(sqrt)(x); }
+FORCE_INLINE V vabs(V x) { return OP(andnot)(vset((real)-0.0), x); }
+FORCE_INLINE V vnabs(V x) { return OP(or)(vset((real)-0.0), x); }
+FORCE_INLINE V vcopysign(V size, V sign) {
+    const V bit = vset((real)-0.0);
+    return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
+}
