@@ -5,9 +5,6 @@ A call on plain arrays (C-contiguous float32 or float64) takes a short path here
 fastnn._arrays and goes through the strided driver.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isnan
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
@@ -19,6 +16,7 @@ cimport numpy as cnp
 cdef extern from "Python.h":
     bint PyFloat_CheckExact(object)
     double PyFloat_AsDouble(object) except? -1
+    int PyErr_CheckSignals() noexcept  # an exception stays set, for `finish`
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fastnn_dtype:
@@ -83,29 +81,25 @@ cdef extern from "_numpy_memory.h":
 
 cnp.import_array()
 
-# From this many bytes on, results come from the caching allocator: below, NumPy's own is as quick.
-DEF CACHED_BYTES = 1 << 16
-# From this many elements on, a call lets other Python threads run.
-DEF GIL_FREE_ELEMENTS = 1 << 13
+cdef enum:
+    CACHED_BYTES = 65536  # from here on results come from the caching allocator: below, NumPy's own is as quick
+    GIL_FREE_ELEMENTS = 8192  # from here on a call lets other Python threads run
 
-_PLAIN = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
-cdef int PLAIN = _PLAIN
-cdef int PLAIN_OUT = _PLAIN | cnp.NPY_ARRAY_WRITEABLE
+cdef int PLAIN = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
+cdef int PLAIN_OUT = PLAIN | cnp.NPY_ARRAY_WRITEABLE
 
 
 # ---- interrupts --------------------------------------------------------------------------------------------------
 
 cdef int check_signals() noexcept with gil:
-    """Called by the pool's caller without the GIL; an exception stays set in this thread for `finish`."""
-    return PyErr_CheckSignals_quiet()
+    """Called without the GIL by the thread that waits for a long call."""
+    return PyErr_CheckSignals()
 
 
 cdef extern from *:
     """
-    static int PyErr_CheckSignals_quiet(void) { return PyErr_CheckSignals(); }
     static int fastnn_pending_error(void) { return -1; }
     """
-    int PyErr_CheckSignals_quiet() noexcept
     int pending_error "fastnn_pending_error"() except -1
 
 
