@@ -299,30 +299,33 @@ FORCE_INLINE V mish_backward(V dy, V x, const V *p) {
 #define GELU_LAST 38.8
 #endif
 #define GELU_CENTRE vset((real)0.9)
-// exp(-a^2 / 2) 2^GAUSSIAN_SHIFT
+// exp(-a^2 / 2) 2^GAUSSIAN_SHIFT; what it is multiplied by takes the shift back.
 enum { GAUSSIAN_SHIFT = 80 };
-FORCE_INLINE Exponential gaussian(V a) {
-    const V half = vset((real)-0.5), square = a * a;
+#define GAUSSIAN_UNSHIFT REAL_POWER_OF_2(-GAUSSIAN_SHIFT)
+FORCE_INLINE Exponential gaussian(V a, V square) {
+    const V half = vset((real)-0.5);
     return exponential_of_sum(half * square, half * product_low(a, a, square), GAUSSIAN_SHIFT);
 }
 FORCE_INLINE V gelu_tail_argument(V a) { return (a - vset(GELU_K)) / (a + vset(GELU_K)); }
 FORCE_INLINE V gelu(V x, const V *p) {
-    const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a);
-    const V centre = x * vfma(x, POLYNOMIAL(x * x, gelu_p), vset((real)0.5));
-    const Exponential e = gaussian(a);
+    const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a), square = a * a;
+    const V centre = x * vfma(x, POLYNOMIAL(square, gelu_p), vset((real)0.5));
+    const Exponential e = gaussian(a, square);
     // W (1 + s) with W = w + v, w constant: the largest term last.
-    const V w = vset(gelu_w[0]), v = u * horner(u, gelu_w + 1, sizeof gelu_w / sizeof(real) - 1);
+    const V w = vset(gelu_w[0] * GAUSSIAN_UNSHIFT);
+    const V v = u * scaled_horner(u, gelu_w + 1, sizeof gelu_w / sizeof(real) - 1, GAUSSIAN_UNSHIFT);
     const V tail = w + vfma(w, e.s, vfma(v, e.s, v));
-    const V outer = vfnma(tail * POWER_OF_2(-GAUSSIAN_SHIFT), vpower_of_2(e.m), vmax(vzero(), x));
+    const V outer = vfnma(tail, vpower_of_2(e.m), vmax(vzero(), x));
     return (void)p, vselect(vlt(a, GELU_CENTRE), centre, outer);
 }
 FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
-    const V density = vset((real)0.398942280401432677939946L);  // 1 / sqrt(2 pi)
-    const V a = vmin(vset(GELU_LAST), vabs(x));
-    const V centre = vfma(x, POLYNOMIAL(x * x, gelu_d), vset((real)0.5));
-    const V r = vfnma(a, density, POLYNOMIAL(gelu_tail_argument(a), gelu_r));
-    const Exponential e = gaussian(a);
-    const V tail = vfma(r, e.s, r) * POWER_OF_2(-GAUSSIAN_SHIFT) * vpower_of_2(e.m);
+    const real density = (real)0.398942280401432677939946L;  // 1 / sqrt(2 pi)
+    const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a), square = a * a;
+    const V centre = vfma(x, POLYNOMIAL(square, gelu_d), vset((real)0.5));
+    const V tail_r = scaled_horner(u, gelu_r, sizeof gelu_r / sizeof(real), GAUSSIAN_UNSHIFT);
+    const V r = vfnma(a, vset(density * GAUSSIAN_UNSHIFT), tail_r);
+    const Exponential e = gaussian(a, square);
+    const V tail = vfma(r, e.s, r) * vpower_of_2(e.m);
     return (void)p, dy * vselect(vlt(a, GELU_CENTRE), centre, vselect(vlt(x, vzero()), tail, vone() - tail));
 }
 

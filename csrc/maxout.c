@@ -58,10 +58,28 @@ static void forward_tile(const maxout_job *job, size_t first, size_t count) {
         job->table->take_bit(count, winners, 1 << bit, plane_at(job, bit, first));
 }
 
+// Where the k pieces of an element lie side by side, dx is 0 but for one store an element.
+#define STORE_AT_WINNERS(T) \
+    for (size_t i = 0; i < count; i++) ((T *)dx)[i * job->k + (size_t)((const T *)winners)[i]] = ((const T *)dy)[i];
+static void store_at_winners(const maxout_job *job, size_t first, size_t count, const void *winners) {
+    char *dx = job->pieces.operand.data + first * job->k * job->size;
+    const char *dy = job->y + first * job->size;
+    memset(dx, 0, count * job->k * job->size);
+    if (job->size == 8) {
+        STORE_AT_WINNERS(double)
+    } else {
+        STORE_AT_WINNERS(float)
+    }
+}
+
 static void backward_tile(const maxout_job *job, size_t first, size_t count) {
     _Alignas(64) char scratch[TILE_BYTES], winners[TILE_BYTES];
     memset(winners, 0, count * job->size);
     for (int bit = 0; bit < job->bits; bit++) job->table->add_bit(count, winners, 1 << bit, plane_at(job, bit, first));
+    if (job->piece_bytes == job->size) {
+        store_at_winners(job, first, count, winners);
+        return;
+    }
     for (size_t j = 0; j < job->k; j++) {
         const fastnn_view view = piece_view(job, j);
         void *dx = fastnn_target(&view, first, count, scratch);

@@ -29,12 +29,13 @@
 // or the constant term does not dominate, a little more error.
 #define POLYNOMIAL(x, coefficients) horner(x, coefficients, sizeof(coefficients) / sizeof(real))
 #define SPLIT_POLYNOMIAL(x, coefficients) split_horner(x, coefficients, sizeof(coefficients) / sizeof(real))
-FORCE_INLINE V horner(V x, const real *coefficients, size_t terms) {
-    V y = vset(coefficients[terms - 1]);
+FORCE_INLINE V scaled_horner(V x, const real *coefficients, size_t terms, real scale) {
+    V y = vset(coefficients[terms - 1] * scale);
 #pragma GCC unroll 32
-    for (size_t i = terms - 1; i-- > 0;) y = vfma(y, x, vset(coefficients[i]));
+    for (size_t i = terms - 1; i-- > 0;) y = vfma(y, x, vset(coefficients[i] * scale));
     return y;
 }
+FORCE_INLINE V horner(V x, const real *coefficients, size_t terms) { return scaled_horner(x, coefficients, terms, 1); }
 FORCE_INLINE V split_horner(V x, const real *coefficients, size_t terms) {
     const V square = x * x;
     V sums[2];
@@ -45,7 +46,8 @@ FORCE_INLINE V split_horner(V x, const real *coefficients, size_t terms) {
     return vfma(sums[1], x, sums[0]);
 }
 
-#define POWER_OF_2(n) vset((real)__builtin_ldexp(1, n))
+#define REAL_POWER_OF_2(n) ((real)__builtin_ldexp(1, n))
+#define POWER_OF_2(n) vset(REAL_POWER_OF_2(n))
 
 // exp(x) = 2^n (1 + s), with |s| < 1/2. n + shift + EXPONENT_BIAS stands in the low bits of m, for vpower_of_2. The
 // shift keeps what is made of it normal: a formula reaches the subnormals with its last product, and one rounding.
