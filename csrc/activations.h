@@ -331,12 +331,14 @@ FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
 
 // ---- gated pairs and maxout -----------------------------------------------------------------------------------------
 
-#define GLU_LARGE (REAL_MAX * (real)__builtin_ldexp(1, GATE_SHIFT))
-// a sigmoid(b), undivided where that cannot overflow: one rounding less, and b's tail keeps its digits.
+// a sigmoid(b). The scale comes before the division where a is so large that it has to, else after it, where it keeps
+// the digits of b's tail.
+#define GLU_LARGE (REAL_MAX * REAL_POWER_OF_2(GATE_SHIFT))
 FORCE_INLINE void glu(V *out, const V *in, const V *p) {
     const Gate g = gate(exponential_of_minus(clamp_gate(in[1]), GATE_SHIFT));
-    const V s = POWER_OF_2(GATE_SHIFT) / g.sum, a = in[0];
-    (void)p, out[0] = vselect(vlt(vabs(a), vset(GLU_LARGE)), gated(a, g), a * s);
+    const V a = in[0], unit = POWER_OF_2(GATE_SHIFT);
+    const M large = vlt(vset(GLU_LARGE), vabs(a));
+    (void)p, out[0] = vselect(large, a * unit, a) / g.sum * vselect(large, vone(), unit);
 }
 // With e = exp(-|b|): sigmoid(b) is 1 / (1 + e) or e / (1 + e), and its derivative e / (1 + e)^2.
 FORCE_INLINE void glu_backward(V *out, const V *in, const V *p) {
