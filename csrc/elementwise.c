@@ -123,16 +123,19 @@ static void run_tile(const strided_job *job, size_t first, size_t count) {
     for (int k = 0; k < map->outputs; k++) fastnn_scatter(job->table, &job->views[k], first, count, out[k]);
 }
 
-// Rows of some length are computed in place; shorter ones are gathered into larger tiles.
-static size_t tile_elements(const strided_job *job, size_t first, size_t left) {
+// Rows of some length are computed in place. Returns how many elements it did; 0: the rows are short, or lie otherwise.
+static size_t run_row(const strided_job *job, size_t first, size_t most) {
     enum { LEAST_ROW = 64 };
-    const size_t tile = left < TILE_ELEMENTS ? left : TILE_ELEMENTS;
-    size_t row = tile;
-    for (int k = 0; k < job->map->outputs + job->map->inputs && row > 0; k++) {
-        const size_t run = fastnn_run(&job->views[k], first);
+    const fastnn_map *map = job->map;
+    void *at[MAX_OPERANDS];
+    size_t row = most;
+    for (int k = 0; k < map->outputs + map->inputs; k++) {
+        const size_t run = fastnn_row(&job->views[k], first, &at[k]);
         if (run < row) row = run;
+        if (row < LEAST_ROW) return 0;
     }
-    return row >= LEAST_ROW ? row : tile;
+    job->table->kernels[map->kernel](row, at, (const void *const *)(at + map->outputs), map->parameters);
+    return row;
 }
 
 static void run_strided_piece(const void *context, size_t index) {
@@ -140,8 +143,9 @@ static void run_strided_piece(const void *context, size_t index) {
     const size_t first = index * job->piece;
     const size_t end = first + job->piece < job->count ? first + job->piece : job->count;
     for (size_t i = first, count; i < end; i += count) {
-        count = tile_elements(job, i, end - i);
-        run_tile(job, i, count);
+        const size_t most = end - i < TILE_ELEMENTS ? end - i : TILE_ELEMENTS;
+        count = run_row(job, i, most);
+        if (count == 0) run_tile(job, i, count = most);
     }
 }
 

@@ -47,19 +47,17 @@ static bool has_unit_stride(const fastnn_view *view) {
 }
 bool fastnn_is_contiguous(const fastnn_view *view) { return view->dims <= 1 && has_unit_stride(view); }
 
-size_t fastnn_run(const fastnn_view *view, size_t first) {
-    size_t run = SIZE_MAX;
+size_t fastnn_row(const fastnn_view *view, size_t first, void **address) {
     if (!has_unit_stride(view)) return 0;
-    if (view->dims > 1) locate(view, first, &run);
-    return run;
+    size_t run;
+    *address = locate(view, first, &run);
+    return (uintptr_t)*address % item_size(view) == 0 ? run : 0;
 }
 
 // The address of a tile that lies as a kernel wants it; else NULL.
 static void *in_place(const fastnn_view *view, size_t first, size_t count) {
-    if (!has_unit_stride(view)) return NULL;
-    size_t run;
-    char *address = locate(view, first, &run);
-    return run >= count && (uintptr_t)address % item_size(view) == 0 ? address : NULL;
+    void *address;
+    return fastnn_row(view, first, &address) >= count ? address : NULL;
 }
 
 #define COPY_ELEMENTS(T) \

@@ -21,8 +21,8 @@ typedef struct {
 void fastnn_make_view(fastnn_view *view, const fastnn_operand *operand, bool float64, int dims, const size_t *shape,
                       const ptrdiff_t *strides);
 bool fastnn_is_contiguous(const fastnn_view *view);
-// How many elements from `first` on lie one after the other, as a kernel wants them; 0: not even one.
-size_t fastnn_run(const fastnn_view *view, size_t first);
+// How many elements from `first` on lie one after the other, as a kernel wants them, and where; 0: not even one.
+size_t fastnn_row(const fastnn_view *view, size_t first, void **address);
 
 // Elements first ... first + count - 1 (C order), contiguous and in the computing dtype: in `scratch`, or where they
 // already lie if they lie so. count <= TILE_ELEMENTS.
