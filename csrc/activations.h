@@ -155,9 +155,11 @@ FORCE_INLINE V sigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * (y
 // x sigmoid(z), and its derivative s (1 + x z' (1 - s)), x z' given: 1 - s is exp(-z) s where s is near 1.
 FORCE_INLINE V gated(V x, Gate g) { return x / g.sum * POWER_OF_2(GATE_SHIFT); }
 FORCE_INLINE V gated_gradient(V x_dz, V x_dz_low, Gate g) {
-    const V unit = POWER_OF_2(GATE_SHIFT), r = vone() / g.sum;
-    const V rest = vselect(vlt(x_dz, vzero()), vfnma(r, unit, vone()), g.exponential * r);
-    const V a = vfma(x_dz, rest, vfma(x_dz_low, rest, vone())), q = a * r;
+    const M negative = vlt(x_dz, vzero());
+    const V unit = POWER_OF_2(GATE_SHIFT), one = vone(), r = one / g.sum;
+    const V rest = vselect(negative, vfnma(r, unit, one), g.exponential * r);
+    const V rest_low = vselect(negative, vfnma(r, unit, one - rest), vzero());
+    const V a = vfma(x_dz, rest, vfma(x_dz_low, rest, vfma(x_dz, rest_low, one))), q = a * r;
     return vfma(vfnma(q, g.sum, a), r, q) * unit;
 }
 
@@ -223,14 +225,17 @@ FORCE_INLINE V tanh(V x, const V *p) {
 }
 FORCE_INLINE V tanh_backward(V dy, V y, const V *p) { return (void)p, dy * ((vone() - y) * (vone() + y)); }
 
-// x - tanh(x), which cancels for small x: x^3 T(x^2) there, with the cube and T's constant, 1/3, in two parts.
+// x - tanh(x), which cancels for small x: x^3 T(x^2) there, with the powers and T's first constants in two parts. What
+// rounding lost of x^2 counts most near 1, where T' is about -0.066.
 FORCE_INLINE V tanhshrink(V x, const V *p) {
-    const V a = vabs(x), square = a * a, cube = a * square;
-    const V cube_low = vfma(a, product_low(a, a, square), product_low(a, square, cube));
+    const V a = vabs(x), square = a * a, square_low = product_low(a, a, square), cube = a * square;
+    const V cube_low = vfma(a, square_low, product_low(a, square, cube));
     const V third = vset((real)(1.0L / 3)), third_low = vset((real)(1.0L / 3 - (real)(1.0L / 3)));
-    const V t = vfma(square, POLYNOMIAL(square, tanh_u), third_low);
+    const V c = vset((real)(-2.0L / 15)), c_low = vset((real)(-2.0L / 15 - (real)(-2.0L / 15)));
+    const V t_low = vfma(square_low, vset((real)-0.066), vfma(square, c_low, third_low));
+    const V t = vfma(square, vfma(square, POLYNOMIAL(square, tanh_u), c), t_low);
     const V small = vfma(cube, third, vfma(cube, t, cube_low * third));
-    return (void)p, vcopysign(vselect(vlt(a, vset((real)1.05)), small, (a - vone()) + tanh_complement(a)), x);
+    return (void)p, vcopysign(vselect(vlt(a, vset((real)1.022)), small, (a - vone()) + tanh_complement(a)), x);
 }
 FORCE_INLINE V tanhshrink_backward(V dy, V x, const V *p) {
     const V t = tanh(x, p);
@@ -293,12 +298,13 @@ FORCE_INLINE V mish_backward(V dy, V x, const V *p) {
 // polynomials in u = (a - k) / (a + k) for R and a R.
 #if FASTNN_BITS == 32
 #define GELU_K 2
+#define GELU_CENTRE 0.9f
 #define GELU_LAST 14.7f  // here the tail has gone to 0
 #else
 #define GELU_K 3
+#define GELU_CENTRE 1.0
 #define GELU_LAST 38.8
 #endif
-#define GELU_CENTRE vset((real)0.9)
 // exp(-a^2 / 2) 2^GAUSSIAN_SHIFT; what it is multiplied by takes the shift back.
 enum { GAUSSIAN_SHIFT = 80 };
 #define GAUSSIAN_UNSHIFT REAL_POWER_OF_2(-GAUSSIAN_SHIFT)
@@ -316,7 +322,7 @@ FORCE_INLINE V gelu(V x, const V *p) {
     const V v = u * scaled_horner(u, gelu_w + 1, sizeof gelu_w / sizeof(real) - 1, GAUSSIAN_UNSHIFT);
     const V tail = w + vfma(w, e.s, vfma(v, e.s, v));
     const V outer = vfnma(tail, vpower_of_2(e.m), vmax(vzero(), x));
-    return (void)p, vselect(vlt(a, GELU_CENTRE), centre, outer);
+    return (void)p, vselect(vlt(a, vset(GELU_CENTRE)), centre, outer);
 }
 FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
     const real density = (real)0.398942280401432677939946L;  // 1 / sqrt(2 pi)
@@ -326,7 +332,7 @@ FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
     const V r = vfnma(a, vset(density * GAUSSIAN_UNSHIFT), tail_r);
     const Exponential e = gaussian(a, square);
     const V tail = vfma(r, e.s, r) * vpower_of_2(e.m);
-    return (void)p, dy * vselect(vlt(a, GELU_CENTRE), centre, vselect(vlt(x, vzero()), tail, vone() - tail));
+    return (void)p, dy * vselect(vlt(a, vset(GELU_CENTRE)), centre, vselect(vlt(x, vzero()), tail, vone() - tail));
 }
 
 // ---- gated pairs and maxout -----------------------------------------------------------------------------------------

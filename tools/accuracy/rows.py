@@ -115,10 +115,10 @@ ROWS = [
     Row("prelu", {"weight": 0.3}),
     Row("rrelu"),
     Row("elu"),
-    Row("elu", {"alpha": 1.7}),
+    Row("elu", {"alpha": 1.7}, beyond=0.5),  # the product with alpha rounds once more
     Row("selu", terms=_selu_terms),
     Row("celu"),
-    Row("celu", {"alpha": 0.7}),
+    Row("celu", {"alpha": 0.7}, beyond=0.5),  # as for elu
     Row("gelu", terms=_gelu_terms),
     Row("gelu", {"approximate": "tanh"}, _gelu_terms),
     Row("sigmoid"),
