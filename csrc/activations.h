@@ -188,16 +188,21 @@ FORCE_INLINE V silu_backward(V dy, V x, const V *p) {
 #define GELU_C3_LOW -6.1751499181553155e-19
 #endif
 #define GELU_TANH_SATURATED 8  // from here up it is x
-FORCE_INLINE V gelu_tanh_argument(V x, V *z_low) {
-    const V c1 = vset(GELU_C1), c3 = vset(GELU_C3);
-    const V square = x * x, square_low = product_low(x, x, square);
-    const V b = c3 * square;
-    const V b_low = vfma(c3, square_low, vfma(vset(GELU_C3_LOW), square, product_low(c3, square, b)));
+// x (C1 + C x^2), C = c + c_low: in two parts, the low one in *low.
+FORCE_INLINE V gelu_tanh_cubic(V x, V c, V c_low, V *low) {
+    const V c1 = vset(GELU_C1), square = x * x, square_low = product_low(x, x, square);
+    const V b = c * square, b_low = vfma(c, square_low, vfma(c_low, square, product_low(c, square, b)));
     const V sum = c1 + b, b_seen = sum - c1;
-    const V low = (c1 - (sum - b_seen)) + (b - b_seen) + (b_low + vset(GELU_C1_LOW));
-    const V z = x * sum;
-    *z_low = vfma(x, low, product_low(x, sum, z));
-    return z;
+    const V sum_rest = (c1 - (sum - b_seen)) + (b - b_seen) + (b_low + vset(GELU_C1_LOW));
+    const V cubic = x * sum;
+    *low = vfma(x, sum_rest, product_low(x, sum, cubic));
+    return cubic;
+}
+FORCE_INLINE V gelu_tanh_argument(V x, V *low) { return gelu_tanh_cubic(x, vset(GELU_C3), vset(GELU_C3_LOW), low); }
+// x z'
+FORCE_INLINE V gelu_tanh_slope(V x, V *low) {
+    const V three = vset(3), c = three * vset(GELU_C3);
+    return gelu_tanh_cubic(x, c, vfma(three, vset(GELU_C3_LOW), product_low(three, vset(GELU_C3), c)), low);
 }
 FORCE_INLINE V gelu_tanh(V x, const V *p) {
     V low;
@@ -206,10 +211,9 @@ FORCE_INLINE V gelu_tanh(V x, const V *p) {
            vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
 }
 FORCE_INLINE V gelu_tanh_backward(V dy, V x, const V *p) {
-    V low;
-    const V t = vmin(vset(GELU_TANH_SATURATED), vmax(vset(GELU_TANH_LEAST), x)), z = gelu_tanh_argument(t, &low);
-    const V c1 = vset(GELU_C1), step = vset(3 * GELU_C3) * (t * t), dz = c1 + step, x_dz = t * dz;
-    const V x_dz_low = vfma(t, sum_low(c1, step, dz), product_low(t, dz, x_dz));
+    V low, x_dz_low;
+    const V t = vmin(vset(GELU_TANH_SATURATED), vmax(vset(GELU_TANH_LEAST), x));
+    const V z = gelu_tanh_argument(t, &low), x_dz = gelu_tanh_slope(t, &x_dz_low);
     return (void)p, dy * gated_gradient(x_dz, x_dz_low, gate(exponential_of_sum(-z, -low, GATE_SHIFT)));
 }
 
