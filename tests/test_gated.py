@@ -366,3 +366,11 @@ def test_maxout_errors() -> None:
             F.maxout_backward(np.ones((2, 3)), wrong)
     with pytest.raises(ValueError, match=r"^out must have shape \(2, 3\)"):
         F.maxout(x, 2, out=x)
+
+
+def test_prelu_into_memory_that_begins_with_the_weight() -> None:
+    memory = np.linspace(0.1, 1, 32, dtype=np.float32)
+    weight, out = memory[:4], memory.reshape(8, 4)
+    x = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    alone = F.prelu(x, weight.copy())
+    assert np.array_equal(F.prelu(x, weight, out=out), alone)

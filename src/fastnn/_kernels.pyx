@@ -125,22 +125,29 @@ cdef inline bint is_plain(object array, int flags):
     )
 
 
-cdef inline bint same_form(cnp.ndarray a, cnp.ndarray b):
-    """Shape and dtype agree."""
-    cdef int dims = cnp.PyArray_NDIM(a)
-    if dims != cnp.PyArray_NDIM(b) or cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b):
+cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
+    if cnp.PyArray_NDIM(array) != dims:
         return False
     for d in range(dims):
-        if cnp.PyArray_DIM(a, d) != cnp.PyArray_DIM(b, d):
+        if cnp.PyArray_DIM(array, d) != shape[d]:
             return False
     return True
 
 
+cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
+    """The memory of two contiguous arrays has nothing in common."""
+    cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
+    return p + <uintptr_t>cnp.PyArray_NBYTES(a) <= q or q + <uintptr_t>cnp.PyArray_NBYTES(b) <= p
+
+
+cdef inline bint same_form(cnp.ndarray a, cnp.ndarray b):
+    """Shape and dtype agree."""
+    return cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and has_shape(a, cnp.PyArray_NDIM(b), cnp.PyArray_DIMS(b))
+
+
 cdef inline bint apart_or_same(cnp.ndarray a, cnp.ndarray b):
     """The memory of two contiguous arrays of one form is the same, or has nothing in common."""
-    cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
-    cdef uintptr_t bytes = <uintptr_t>cnp.PyArray_NBYTES(a)
-    return p == q or p + bytes <= q or q + bytes <= p
+    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b) or are_apart(a, b)
 
 
 cdef inline bint fits(object out, object like):
@@ -273,11 +280,17 @@ cdef int start_map(fastnn_map *map, int kernel, int outputs, int inputs, cnp.nda
     return 0
 
 
+cdef int run(const fastnn_map *map) except -1:
+    cdef bint done
+    with nogil:
+        done = fastnn_run_map(map)
+    return finish(done)
+
+
 cdef int run_map(int kernel, tuple outputs, tuple inputs, const double *parameters,
                  const fastnn_uniform_state *uniform) except -1:
     """The strided driver on ready arrays of one shape; with `uniform` a generated input follows them."""
     cdef fastnn_map map
-    cdef bint done
     cdef int k = 0
     start_map(&map, kernel, len(outputs), len(inputs), outputs[0])
     for array in outputs + inputs:
@@ -292,9 +305,7 @@ cdef int run_map(int kernel, tuple outputs, tuple inputs, const double *paramete
         map.inputs += 1
     if parameters is not NULL:
         memcpy(map.parameters, parameters, sizeof(map.parameters))
-    with nogil:
-        done = fastnn_run_map(&map)
-    return finish(done)
+    return run(&map)
 
 
 def map_arrays(int kernel, tuple outputs, tuple inputs):
@@ -322,8 +333,9 @@ def prelu(int leaky_relu, input, weight, out):
     if channels == 1:
         value = (<double *>cnp.PyArray_DATA(w))[0] if float64 else (<float *>cnp.PyArray_DATA(w))[0]
         return forward(leaky_relu, input, out, value)
-    if cnp.PyArray_NDIM(x) < 2 or <size_t>cnp.PyArray_DIM(x, 1) != channels or (out is not None and not
-            apart_or_same(out, w) and cnp.PyArray_DATA(<cnp.ndarray>out) != cnp.PyArray_DATA(w)):
+    if cnp.PyArray_NDIM(x) < 2 or <size_t>cnp.PyArray_DIM(x, 1) != channels:
+        return None
+    if out is not None and not are_apart(out, w):
         return None
     if out is None:
         out = new_like(x)
@@ -354,25 +366,10 @@ cdef int half_shape(cnp.ndarray array, int axis, cnp.npy_intp *shape) except -1:
     return 0
 
 
-cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
-    if cnp.PyArray_NDIM(array) != dims:
-        return False
-    for d in range(dims):
-        if cnp.PyArray_DIM(array, d) != shape[d]:
-            return False
-    return True
-
-
-cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
-    cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
-    return p + <uintptr_t>cnp.PyArray_NBYTES(a) <= q or q + <uintptr_t>cnp.PyArray_NBYTES(b) <= p
-
-
 def gated(int kernel, input, int axis, out):
     """A gated kernel on the halves of a plain array along an axis >= 0; None if the arrays are not plain."""
     cdef cnp.npy_intp shape[FASTNN_MAX_DIMS]
     cdef fastnn_map map
-    cdef bint done
     if not is_plain(input, PLAIN):
         return None
     cdef cnp.ndarray x = input
@@ -385,9 +382,7 @@ def gated(int kernel, input, int axis, out):
     fill_operand(&map.operands[0], out)
     halve(&map.operands[1], x, axis)
     start_map(&map, kernel, 1, 2, out)
-    with nogil:
-        done = fastnn_run_map(&map)
-    finish(done)
+    run(&map)
     return out
 
 
@@ -395,7 +390,6 @@ def gated_backward(int kernel, dy, input, int axis, out):
     """The same for the gradient; `out` has input's form, and may be the input."""
     cdef cnp.npy_intp shape[FASTNN_MAX_DIMS]
     cdef fastnn_map map
-    cdef bint done
     if not (is_plain(input, PLAIN) and is_plain(dy, PLAIN) and (out is None or fits(out, input))):
         return None
     cdef cnp.ndarray x = input, g = dy
@@ -410,9 +404,7 @@ def gated_backward(int kernel, dy, input, int axis, out):
     fill_operand(&map.operands[2], g)
     halve(&map.operands[3], x, axis)
     start_map(&map, kernel, 2, 3, g)
-    with nogil:
-        done = fastnn_run_map(&map)
-    finish(done)
+    run(&map)
     return out
 
 
