@@ -4,7 +4,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "channel_kernels.h"
+#include "random_kernels.h"
+#include "row_kernels.h"
+#include "softmax_kernels.h"
 
 #define REQUIRED NAN
 #define NONE {NULL, 0}
@@ -72,22 +75,30 @@ static bool runs_avx512(void) {
 #endif
 static bool always(void) { return true; }
 
-#define DECLARE(isa) extern const fastnn_table fastnn_##isa##_32, fastnn_##isa##_64
+#define DECLARE(isa, bits)                                           \
+    extern const fastnn_table fastnn_elementwise_##isa##_##bits;     \
+    extern const fastnn_random_table fastnn_random_##isa##_##bits;   \
+    extern const fastnn_row_table fastnn_row_##isa##_##bits;         \
+    extern const fastnn_softmax_table fastnn_softmax_##isa##_##bits; \
+    extern const fastnn_channel_table fastnn_channel_##isa##_##bits;
+#define TABLES(isa, bits)                                                                           \
+    {&fastnn_elementwise_##isa##_##bits, &fastnn_random_##isa##_##bits, &fastnn_row_##isa##_##bits, \
+     &fastnn_softmax_##isa##_##bits, &fastnn_channel_##isa##_##bits}
 #define ROW(isa, runs) \
-    #isa, runs, { &fastnn_##isa##_32, &fastnn_##isa##_64 }
+    #isa, runs, { TABLES(isa, 32), TABLES(isa, 64) }
 #if defined(__x86_64__)
-DECLARE(avx512);
-DECLARE(avx2);
-DECLARE(sse2);
+DECLARE(avx512, 32)
+DECLARE(avx512, 64) DECLARE(avx2, 32) DECLARE(avx2, 64) DECLARE(sse2, 32) DECLARE(sse2, 64)
 #elif defined(__aarch64__)
-DECLARE(neon);
+DECLARE(neon, 32)
+DECLARE(neon, 64)
 #else
 #error "fastnn has kernels for x86-64 and AArch64"
 #endif
-static const struct {
+    static const struct {
     const char *name;
     bool (*runs)(void);
-    const fastnn_table *tables[2];
+    fastnn_tables tables[2];
 } implementations[] = {
 #if defined(__x86_64__)
     {ROW(avx512, runs_avx512)},
@@ -119,6 +130,6 @@ const char *fastnn_available_isa(int index) {
     return NULL;
 }
 
-const fastnn_table *fastnn_current_table(bool float64) {
-    return implementations[atomic_load_explicit(&selected, memory_order_relaxed)].tables[float64];
+const fastnn_tables *fastnn_current(bool float64) {
+    return &implementations[atomic_load_explicit(&selected, memory_order_relaxed)].tables[float64];
 }

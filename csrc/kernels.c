@@ -144,7 +144,7 @@ static void uniform(const fastnn_uniform_state *state, uint64_t first_block, siz
     }
 }
 
-const fastnn_table FASTNN_TABLE = {
+const fastnn_table FASTNN_TABLE(elementwise) = {
     .kernels =
         {
 #define ACTIVATION(name, ...) name##_forward_loop, name##_backward_loop,

@@ -1,4 +1,5 @@
-// What one instruction set exports for one dtype: the table that kernels.c fills and the drivers call.
+// What one instruction set exports for one dtype: a table for each file that is compiled per instruction set (kernels.c
+// and all *_kernels.c), which the drivers call.
 #ifndef FASTNN_KERNELS_H
 #define FASTNN_KERNELS_H
 
@@ -30,8 +31,21 @@ typedef struct {
     void (*to_half[2])(size_t n, uint16_t *to, const float *from);
 } fastnn_table;
 
-// The table of the selected instruction set (dispatch.c).
-const fastnn_table *fastnn_current_table(bool float64);
+// The tables of the selected instruction set (dispatch.c).
+typedef struct {
+    const fastnn_table *elementwise;
+    const struct fastnn_random_table *random;
+    const struct fastnn_row_table *row;
+    const struct fastnn_softmax_table *softmax;
+    const struct fastnn_channel_table *channel;
+} fastnn_tables;
+const fastnn_tables *fastnn_current(bool float64);
+static inline const fastnn_table *fastnn_current_table(bool float64) { return fastnn_current(float64)->elementwise; }
+
+// The name of a file's table: fastnn_row_avx512_32.
+#define FASTNN_TABLE(area) FASTNN_TABLE_(area, FASTNN_SUFFIX)
+#define FASTNN_TABLE_(area, suffix) FASTNN_TABLE__(area, suffix)
+#define FASTNN_TABLE__(area, suffix) fastnn_##area##_##suffix
 
 typedef struct {
     const char *name;

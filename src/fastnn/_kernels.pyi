@@ -54,6 +54,17 @@ def maxout_backward(
     k: int,
     inner: int,
 ) -> None: ...
+
+# ---- _binding/channel.pxi
+
+# ---- _binding/random.pxi
+
+# ---- _binding/row.pxi
+
+# ---- _binding/softmax.pxi
+
+# ---- the table, the machine
+
 def nothing() -> None: ...
 def find_kernel(name: str) -> int: ...
 def activations() -> dict[str, tuple[Literal["input", "output"], dict[str, float | None]]]: ...

@@ -457,6 +457,12 @@ def maxout_backward(cnp.ndarray dy, cnp.ndarray planes, cnp.ndarray dx, size_t o
     finish(done)
 
 
+include "_binding/channel.pxi"
+include "_binding/random.pxi"
+include "_binding/row.pxi"
+include "_binding/softmax.pxi"
+
+
 # ---- the table, the machine ---------------------------------------------------------------------------------------
 
 def nothing():

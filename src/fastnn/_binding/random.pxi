@@ -1,0 +1,1 @@
+# Dropout masks and uniform numbers from Philox. Part of _kernels.pyx.
