@@ -7,6 +7,7 @@
 //   vload_part(p, n)  vstore_part(p, n, x)    the first n <= LANES lanes; the other lanes load as 0
 //   vstream(p, x)                             store to p aligned to a vector, past the caches where there is a way
 //   vfma(a, b, c)  vfnma(a, b, c)             a b + c, c - a b, rounded once
+//   vmadd(a, b, c)                            a b + c, rounded once or twice, as is quicker
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
@@ -55,6 +56,12 @@ typedef double real;
 
 FORCE_INLINE V vzero(void) { return vset(0); }
 FORCE_INLINE V vone(void) { return vset(1); }
+
+#ifdef FASTNN_FMA_IN_PARTS
+FORCE_INLINE V vmadd(V a, V b, V c) { return a * b + c; }
+#else
+FORCE_INLINE V vmadd(V a, V b, V c) { return vfma(a, b, c); }
+#endif
 
 #ifdef FASTNN_PART_BY_COPY
 FORCE_INLINE V vload_part(const real *p, size_t n) {

@@ -54,3 +54,4 @@ FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_cas
 FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(m), 52)); }
 #endif
 #define FASTNN_SCALE_BY_PRODUCT
+#define FASTNN_FMA_IN_PARTS

@@ -1,0 +1,96 @@
+// Mean and sum of squared deviations of contiguous runs, exact for any mean: part of the *_kernels.c files.
+#ifndef FASTNN_MOMENTS_H
+#define FASTNN_MOMENTS_H
+
+#include <math.h>
+
+#include "simd/simd.h"
+
+// Of `count` elements: their mean and the sum of (x - mean)^2.
+typedef struct {
+    double count, mean, m2;  // none: all 0
+} fastnn_moments;
+
+// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+FORCE_INLINE fastnn_moments merge_moments(fastnn_moments a, fastnn_moments b) {
+    if (a.count == 0) return b;
+    const double count = a.count + b.count, delta = b.mean - a.mean, part = delta * (b.count / count);
+    return (fastnn_moments){count, a.mean + part, a.m2 + b.m2 + delta * part * a.count};
+}
+
+FORCE_INLINE double sum_lanes(V x) {
+    real lane[LANES];
+    vstore(lane, x);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
+    return (double)lane[0];
+}
+
+// In double, for values whose sums or squares leave the range of float.
+__attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, size_t stride, size_t n, const real *x) {
+    const double count = (double)(rows * n);
+    double sum = 0, m2 = 0, rest = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) sum += (double)x[r * stride + i] / count;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) {
+            const double d = (double)x[r * stride + i] - sum;
+            m2 += d * d;
+            rest += d;
+        }
+    return (fastnn_moments){count, sum + rest / count, m2 - rest * (rest / count)};
+}
+
+// Of rows x n elements, with `stride` elements from one row to the next. Two passes: the first finds a value near the
+// mean, the second sums the differences from it, which loses nothing even where the mean is far larger than they are.
+// For what stays in L1, at most MOMENT_ELEMENTS: the sums are of `real`.
+enum { MOMENT_ELEMENTS = 4096, MOMENT_SUMS = 4 };
+static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const real *x) {
+    static const real ones[LANES] = {[0 ... LANES - 1] = 1};
+    const size_t part = n % LANES, whole = n - part, together = whole - whole % (MOMENT_SUMS * LANES);
+    const V inside = vload_part(ones, part);
+    const double count = (double)(rows * n);
+    V sum[MOMENT_SUMS], square[MOMENT_SUMS];
+    for (int u = 0; u < MOMENT_SUMS; u++) sum[u] = vzero();
+    for (size_t r = 0; r < rows; r++) {
+        const real *row = x + r * stride;
+        for (size_t i = 0; i < together; i += MOMENT_SUMS * LANES)
+            for (int u = 0; u < MOMENT_SUMS; u++) sum[u] += vload(row + i + u * LANES);
+        for (size_t i = together; i < whole; i += LANES) sum[0] += vload(row + i);
+        sum[1] += vload_part(row + whole, part);
+    }
+    const double near = (double)(real)(sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3])) / count);
+    const V center = vset((real)near);
+    for (int u = 0; u < MOMENT_SUMS; u++) sum[u] = square[u] = vzero();
+    for (size_t r = 0; r < rows; r++) {
+        const real *row = x + r * stride;
+        for (size_t i = 0; i < together; i += MOMENT_SUMS * LANES) {
+            for (int u = 0; u < MOMENT_SUMS; u++) {
+                const V d = vload(row + i + u * LANES) - center;
+                sum[u] += d;
+                square[u] = vmadd(d, d, square[u]);
+            }
+        }
+        for (size_t i = together; i < whole; i += LANES) {
+            const V d = vload(row + i) - center;
+            sum[0] += d;
+            square[0] = vmadd(d, d, square[0]);
+        }
+        const V d = vload_part(row + whole, part) - center * inside;
+        sum[1] += d;
+        square[1] = vmadd(d, d, square[1]);
+    }
+    const double rest = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    const double m2 = sum_lanes((square[0] + square[1]) + (square[2] + square[3]));
+    if (!isfinite(m2)) return careful_moments(rows, stride, n, x);
+    return (fastnn_moments){count, near + rest / count, m2 - rest * (rest / count)};
+}
+
+// Of one contiguous run of any length.
+static inline fastnn_moments run_moments(size_t n, const real *x) {
+    fastnn_moments all = {0, 0, 0};
+    for (size_t i = 0; i < n; i += MOMENT_ELEMENTS)
+        all = merge_moments(all, block_moments(1, 0, n - i < MOMENT_ELEMENTS ? n - i : MOMENT_ELEMENTS, x + i));
+    return all;
+}
+#endif
