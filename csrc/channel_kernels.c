@@ -1,5 +1,212 @@
-// Batch norm: moments, scale and shift, and gradients of channels. Compiled once for each instruction set and dtype, as
-// kernels.c.
+// Kernels of arrays with channels. Compiled once for each instruction set and dtype, as kernels.c.
 #include "channel_kernels.h"
 
-const fastnn_channel_table FASTNN_TABLE(channel) = {0};
+#include "moments.h"
+
+// A step of a loop over n elements is inlined twice: with `part` the constant LANES, and once for the rest.
+#define FOR_VECTORS(n, step, ...)                                            \
+    do {                                                                     \
+        size_t i_ = 0;                                                       \
+        for (; i_ + LANES <= (n); i_ += LANES) step(i_, LANES, __VA_ARGS__); \
+        if (i_ < (n)) step(i_, (n) - i_, __VA_ARGS__);                       \
+    } while (0)
+FORCE_INLINE V load(const real *p, size_t part) { return part == LANES ? vload(p) : vload_part(p, part); }
+FORCE_INLINE void store(real *p, size_t part, V x) {
+    if (part == LANES)
+        vstore(p, x);
+    else
+        vstore_part(p, part, x);
+}
+
+// ---- moments -------------------------------------------------------------------------------------------------------
+
+static void plane_moments(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments) {
+    const size_t together = n < MOMENT_ELEMENTS ? MOMENT_ELEMENTS / n : 1;
+    for (size_t r = 0; r < rows; r += together) {
+        const real *row = (const real *)x + r * stride;
+        *moments = merge_moments(
+            *moments, n > MOMENT_ELEMENTS ? run_moments(n, row)
+                                          : block_moments(rows - r < together ? rows - r : together, stride, n, row));
+    }
+}
+
+enum { COLUMN_BLOCK = 4096 / sizeof(real), ROW_BLOCK = 64 };
+
+FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, real *sum) {
+    V total = vzero();
+    for (size_t r = 0; r < rows; r++) total += load(x + r * stride + i, part);
+    store(sum + i, part, load(sum + i, part) + total);
+}
+FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *near,
+                              real *sum, real *square) {
+    const V center = load(near + i, part);
+    V total = load(sum + i, part), squares = load(square + i, part);
+    for (size_t r = 0; r < rows; r++) {
+        const V d = load(x + r * stride + i, part) - center;
+        total += d;
+        squares = vmadd(d, d, squares);
+    }
+    store(sum + i, part, total);
+    store(square + i, part, squares);
+}
+
+static void merge_columns(size_t n, double count_a, double *mean_a, double *m2_a, double count_b, const double *mean_b,
+                          const double *m2_b) {
+    const double part = count_b / (count_a + count_b), weight = count_a * part;
+    for (size_t i = 0; i < n; i++) {
+        const double delta = mean_b[i] - mean_a[i];
+        mean_a[i] += delta * part;
+        m2_a[i] += m2_b[i] + delta * delta * weight;
+    }
+}
+
+// Some rows of some columns: as block_moments, but for a lane's worth of columns at a time. Memory is read in its own
+// order, four rows at a time; the sums stay in L1.
+static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *mean, double *m2) {
+    _Alignas(64) real near[COLUMN_BLOCK] = {0}, sum[COLUMN_BLOCK] = {0}, square[COLUMN_BLOCK] = {0};
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4) FOR_VECTORS(n, add_rows, 4, stride, x + r * stride, near);
+    for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);
+    const real share = 1 / (real)rows;
+    for (size_t i = 0; i < n; i++) near[i] *= share;
+    for (r = 0; r + 4 <= rows; r += 4) FOR_VECTORS(n, add_squares, 4, stride, x + r * stride, near, sum, square);
+    for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
+    double block_mean[COLUMN_BLOCK], block_m2[COLUMN_BLOCK];
+    const double count = (double)rows;
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        const double rest = (double)sum[i] / count;
+        block_mean[i] = (double)near[i] + rest;
+        block_m2[i] = (double)square[i] - (double)sum[i] * rest;
+        finite &= block_m2[i] < INFINITY;
+    }
+    for (size_t i = 0; i < n && !finite; i++) {
+        if (block_m2[i] < INFINITY) continue;
+        const fastnn_moments some = careful_moments(rows, stride, 1, x + i);
+        block_mean[i] = some.mean;
+        block_m2[i] = some.m2;
+    }
+    merge_columns(n, before, mean, m2, count, block_mean, block_m2);
+}
+
+static void column_moments(size_t rows, size_t stride, size_t n, const void *memory, double count, double *mean,
+                           double *m2) {
+    for (size_t r = 0; r < rows; r += ROW_BLOCK) {
+        const size_t some = rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK;
+        for (size_t i = 0; i < n; i += COLUMN_BLOCK) {
+            const real *x = (const real *)memory + r * stride + i;
+            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, count + (double)r, mean + i,
+                         m2 + i);
+        }
+    }
+}
+
+// ---- scale and shift -----------------------------------------------------------------------------------------------
+
+FORCE_INLINE void scale_step(size_t i, size_t part, real *y, const real *x, V center, V scale, V shift) {
+    store(y + i, part, vmadd(load(x + i, part) - center, scale, shift));
+}
+static void scale_planes(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
+                         const void *shift) {
+    for (size_t r = 0; r < rows; r++)
+        FOR_VECTORS(n, scale_step, (real *)y + r * n, (const real *)x + r * n, vset(((const real *)center)[r]),
+                    vset(((const real *)scale)[r]), vset(((const real *)shift)[r]));
+}
+FORCE_INLINE void scale_column_step(size_t i, size_t part, real *y, const real *x, const real *center,
+                                    const real *scale, const real *shift) {
+    scale_step(i, part, y, x, load(center + i, part), load(scale + i, part), load(shift + i, part));
+}
+static void scale_columns(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
+                          const void *shift) {
+    for (size_t r = 0; r < rows; r++)
+        FOR_VECTORS(n, scale_column_step, (real *)y + r * n, (const real *)x + r * n, center, scale, shift);
+}
+
+// ---- gradients -----------------------------------------------------------------------------------------------------
+
+// The sums of a tile are of `real`, over at most a few thousand elements; those of tiles are of double.
+static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
+                       double *const *sums) {
+    enum { SUMS = 2 };
+    for (size_t r = 0; r < rows; r++) {
+        const real *g = (const real *)g_memory + r * n, *x = (const real *)x_memory + r * n;
+        const V middle = vset(((const real *)center)[r]);
+        V sum[SUMS] = {vzero(), vzero()}, product[SUMS] = {vzero(), vzero()};
+        size_t i = 0;
+        for (; i + SUMS * LANES <= n; i += SUMS * LANES) {
+            for (int u = 0; u < SUMS; u++) {
+                const V v = vload(g + i + u * LANES);
+                sum[u] += v;
+                product[u] = vmadd(v, vload(x + i + u * LANES) - middle, product[u]);
+            }
+        }
+        for (size_t part; i < n; i += part) {
+            part = n - i < LANES ? n - i : LANES;
+            const V v = load(g + i, part);
+            sum[0] += v;
+            product[0] = vmadd(v, load(x + i, part) - middle, product[0]);
+        }
+        sums[0][r] += (double)vsum(sum[0] + sum[1]);
+        sums[1][r] += (double)vsum(product[0] + product[1]);
+    }
+}
+
+FORCE_INLINE void add_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x, V center,
+                           real *sum, real *product) {
+    V s = vzero(), p = vzero();
+    for (size_t r = 0; r < rows; r++) {
+        const V v = load(g + r * n + i, part);
+        s += v;
+        p = vmadd(v, load(x + r * n + i, part) - center, p);
+    }
+    store(sum, part, s);
+    store(product, part, p);
+}
+FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
+                                  const real *center, double *const *sums) {
+    real sum[LANES], product[LANES];
+    add_step(i, part, rows, n, g, x, load(center + i, part), sum, product);
+    for (size_t k = 0; k < part; k++) sums[0][i + k] += (double)sum[k];
+    for (size_t k = 0; k < part; k++) sums[1][i + k] += (double)product[k];
+}
+static void sum_columns(size_t rows, size_t n, const void *g, const void *x, const void *center, double *const *sums) {
+    FOR_VECTORS(n, sum_column_step, rows, n, g, x, center, sums);
+}
+
+FORCE_INLINE void gradient_step(size_t i, size_t part, real *dx, const real *g, const real *x, V center, V a, V b,
+                                V c) {
+    const V deviation = load(x + i, part) - center;
+    store(dx + i, part, vmadd(a, load(g + i, part), vmadd(b, deviation, c)));
+}
+static void gradient_planes(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
+                            const void *a, const void *b, const void *c) {
+    for (size_t r = 0; r < rows; r++)
+        FOR_VECTORS(n, gradient_step, (real *)dx + r * n, (const real *)g + r * n, (const real *)x + r * n,
+                    vset(((const real *)center)[r]), vset(((const real *)a)[r]), vset(((const real *)b)[r]),
+                    vset(((const real *)c)[r]));
+}
+FORCE_INLINE void gradient_column_step(size_t i, size_t part, real *dx, const real *g, const real *x,
+                                       const real *center, const real *a, const real *b, const real *c) {
+    gradient_step(i, part, dx, g, x, load(center + i, part), load(a + i, part), load(b + i, part), load(c + i, part));
+}
+static void gradient_columns(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
+                             const void *a, const void *b, const void *c) {
+    for (size_t r = 0; r < rows; r++)
+        FOR_VECTORS(n, gradient_column_step, (real *)dx + r * n, (const real *)g + r * n, (const real *)x + r * n,
+                    center, a, b, c);
+}
+
+FORCE_INLINE void addend_step(size_t i, size_t part, real *y, const real *x, const real *addend) {
+    store(y + i, part, load(x + i, part) + load(addend + i, part));
+}
+static void add(size_t n, void *y, const void *x, const void *addend) { FOR_VECTORS(n, addend_step, y, x, addend); }
+
+const fastnn_channel_table FASTNN_TABLE(channel) = {
+    .plane_moments = plane_moments,
+    .column_moments = column_moments,
+    .merge_columns = merge_columns,
+    .scale = {scale_planes, scale_columns},
+    .sums = {sum_planes, sum_columns},
+    .gradient = {gradient_planes, gradient_columns},
+    .add = add,
+};

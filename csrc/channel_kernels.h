@@ -1,11 +1,31 @@
-// Batch norm: moments, scale and shift, and gradients of channels.
+// Kernels of arrays with channels: moments, y = (x - center) scale + shift, and the gradient of that.
+//
+// A tile is rows x n contiguous elements. In planes every row has one channel: what belongs to a channel is indexed by
+// the row. In columns every row has all channels: it is indexed by the column.
 #ifndef FASTNN_CHANNEL_KERNELS_H
 #define FASTNN_CHANNEL_KERNELS_H
 
 #include "kernels.h"
 
+enum { PLANES, COLUMNS, LAYOUTS };
+
 typedef struct fastnn_channel_table {
-    int unused;
+    // Of rows x n elements, `stride` elements from row to row, all of one channel: added to `moments`.
+    void (*plane_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
+    // Of n columns: added to mean and m2, which are of `count` rows so far.
+    void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *mean, double *m2);
+    // Moments of count_b rows are added to those of count_a.
+    void (*merge_columns)(size_t n, double count_a, double *mean_a, double *m2_a, double count_b, const double *mean_b,
+                          const double *m2_b);
+    // y = (x - center) scale + shift; y may be x
+    void (*scale[LAYOUTS])(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
+                           const void *shift);
+    // sums[0][c] += sum of g, sums[1][c] += sum of g (x - center)
+    void (*sums[LAYOUTS])(size_t rows, size_t n, const void *g, const void *x, const void *center, double *const *sums);
+    // dx = a g + b (x - center) + c; dx may be g
+    void (*gradient[LAYOUTS])(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
+                              const void *a, const void *b, const void *c);
+    void (*add)(size_t n, void *y, const void *x, const void *addend);  // y = x + addend
 } fastnn_channel_table;
 
 #endif

@@ -88,7 +88,9 @@ static bool always(void) { return true; }
     #isa, runs, { TABLES(isa, 32), TABLES(isa, 64) }
 #if defined(__x86_64__)
 DECLARE(avx512, 32)
-DECLARE(avx512, 64) DECLARE(avx2, 32) DECLARE(avx2, 64) DECLARE(sse2, 32) DECLARE(sse2, 64)
+DECLARE(avx512, 64)
+DECLARE(avx2, 32)
+DECLARE(avx2, 64) DECLARE(sse2, 32) DECLARE(sse2, 64)
 #elif defined(__aarch64__)
 DECLARE(neon, 32)
 DECLARE(neon, 64)

@@ -91,6 +91,51 @@ bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t i
 bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
                             const uint8_t *planes, void *dx);
 
+// ---- chains --------------------------------------------------------------------------------------------------------
+
+// Which elements a dropout call keeps: those whose 16-bit draw is below `threshold`, times `scale`.
+typedef struct {
+    uint64_t seed, offset;
+    uint32_t threshold;  // 0 to 65536
+    double scale;
+} fastnn_dropout;
+
+typedef enum { FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD } fastnn_stage_kind;
+typedef struct {
+    fastnn_stage_kind kind;
+    int activation;
+    double parameters[FASTNN_MAX_PARAMETERS];
+    fastnn_dropout dropout;
+    const void *addend;
+    void *daddend;  // backward: where the gradient for the addend goes, or NULL
+} fastnn_stage;
+
+#define FASTNN_MAX_STAGES 8
+
+// What a chain computes: y = (x - mean) rstd weight + bias, channel by channel, and the stages after it. Memory is
+// (outer, channels, inner), or with `columns` (outer, inner, channels).
+typedef struct {
+    bool float64, columns;
+    size_t outer, channels, inner;
+    bool scaled;    // whether there is anything before the stages
+    bool training;  // mean and rstd are x's own: found by forward, and backward knows that they depend on x
+    double eps;
+    double *mean, *rstd;  // NULL: 0, 1
+    double *variance;     // of the batch; forward in training
+    const void *weight, *bias;
+    int stages;
+    fastnn_stage stage[FASTNN_MAX_STAGES];
+} fastnn_chain;
+
+size_t fastnn_chain_workspace(const fastnn_chain *chain);  // bytes
+bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, void *workspace);
+// dx may be dy, not x. `sums`: dbias and dweight; NULL, which training does not allow: they are not wanted.
+bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
+                           void *workspace);
+// running = (1 - momentum) running + momentum factor batch; with `skip` only where the batch's value is finite.
+void fastnn_update_running(bool float64, size_t channels, void *running, const double *batch, double factor,
+                           double momentum, bool skip);
+
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's

@@ -17,6 +17,18 @@ enum {
     KERNEL_COUNT
 };
 
+// Of `count` elements: their mean and the sum of (x - mean)^2.
+typedef struct {
+    double count, mean, m2;  // none: all 0
+} fastnn_moments;
+
+// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+static inline fastnn_moments merge_moments(fastnn_moments a, fastnn_moments b) {
+    if (a.count == 0) return b;
+    const double count = a.count + b.count, delta = b.mean - a.mean, part = delta * (b.count / count);
+    return (fastnn_moments){count, a.mean + part, a.m2 + b.m2 + delta * part * a.count};
+}
+
 typedef struct {
     fastnn_kernel *kernels[KERNEL_COUNT];
     void (*stream_copy)(size_t n, void *to, const void *from);  // `to` aligned to 64 bytes; past the caches

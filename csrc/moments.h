@@ -4,27 +4,8 @@
 
 #include <math.h>
 
+#include "kernels.h"
 #include "simd/simd.h"
-
-// Of `count` elements: their mean and the sum of (x - mean)^2.
-typedef struct {
-    double count, mean, m2;  // none: all 0
-} fastnn_moments;
-
-// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-FORCE_INLINE fastnn_moments merge_moments(fastnn_moments a, fastnn_moments b) {
-    if (a.count == 0) return b;
-    const double count = a.count + b.count, delta = b.mean - a.mean, part = delta * (b.count / count);
-    return (fastnn_moments){count, a.mean + part, a.m2 + b.m2 + delta * part * a.count};
-}
-
-FORCE_INLINE double sum_lanes(V x) {
-    real lane[LANES];
-    vstore(lane, x);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return (double)lane[0];
-}
 
 // In double, for values whose sums or squares leave the range of float.
 __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, size_t stride, size_t n, const real *x) {
@@ -59,7 +40,7 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
         for (size_t i = together; i < whole; i += LANES) sum[0] += vload(row + i);
         sum[1] += vload_part(row + whole, part);
     }
-    const double near = (double)(real)(sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3])) / count);
+    const double near = (double)(vsum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (real)count);
     const V center = vset((real)near);
     for (int u = 0; u < MOMENT_SUMS; u++) sum[u] = square[u] = vzero();
     for (size_t r = 0; r < rows; r++) {
@@ -80,8 +61,8 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
         sum[1] += d;
         square[1] = vmadd(d, d, square[1]);
     }
-    const double rest = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
-    const double m2 = sum_lanes((square[0] + square[1]) + (square[2] + square[3]));
+    const double rest = (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    const double m2 = (double)vsum((square[0] + square[1]) + (square[2] + square[3]));
     if (!isfinite(m2)) return careful_moments(rows, stride, n, x);
     return (fastnn_moments){count, near + rest / count, m2 - rest * (rest / count)};
 }

@@ -4,13 +4,6 @@
 
 #include "kernels.h"
 
-// Which elements a dropout call keeps (philox.h): those whose 16-bit draw is below `threshold`, times `scale`.
-typedef struct {
-    uint64_t seed, offset;
-    uint32_t threshold;  // 0 to 65536
-    double scale;
-} fastnn_dropout;
-
 typedef struct fastnn_random_table {
     // Bit i % 8 of bits[i / 8]: is element first + i kept? `bits` has room for count / 8 + 64 bytes.
     void (*keep_bits)(const fastnn_dropout *dropout, uint64_t first, size_t count, uint8_t *bits);

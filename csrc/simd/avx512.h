@@ -32,6 +32,7 @@ FORCE_INLINE M vle(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LE_OQ); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(mask_blend)(m, b, a); }
 FORCE_INLINE unsigned vmask_bits(M m) { return m; }
 
+FORCE_INLINE real vsum(V x) { return OP(reduce_add)(x); }
 FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
 FORCE_INLINE V vestimate(V x) { return OP(rcp14)(x); }
 #if FASTNN_BITS == 32

@@ -17,6 +17,7 @@ typedef V M;
 #include "x86.h"
 
 #define FASTNN_PART_BY_COPY
+#define FASTNN_SUM_BY_COPY
 
 FORCE_INLINE M vlt(V a, V b) { return OP(cmplt)(a, b); }
 FORCE_INLINE M vle(V a, V b) { return OP(cmple)(a, b); }

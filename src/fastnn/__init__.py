@@ -4,9 +4,11 @@
 `fastnn.reference` the definitions in plain NumPy. Importing fastnn loads NumPy and nothing else.
 """
 
+from fastnn import stages
 from fastnn._kernels import empty_cache
 from fastnn._machine import get_num_threads, info, set_num_threads, start
 from fastnn._version import __version__
+from fastnn.fusion import fuse
 from fastnn.random import Generator, Key, manual_seed
 
 __all__ = [
@@ -14,10 +16,12 @@ __all__ = [
     "Key",
     "__version__",
     "empty_cache",
+    "fuse",
     "get_num_threads",
     "info",
     "manual_seed",
     "set_num_threads",
+    "stages",
 ]
 
 start()

@@ -57,6 +57,37 @@ def maxout_backward(
 
 # ---- _binding/channel.pxi
 
+MAX_STAGES: int
+
+class Chain:
+    def __init__(self, float64: bool, outer: int, channels: int, inner: int, columns: bool) -> None: ...
+    def scale(
+        self,
+        training: bool,
+        eps: float,
+        mean: NDArray[np.float64] | None,
+        rstd: NDArray[np.float64] | None,
+        variance: NDArray[np.float64] | None,
+        weight: NDArray[Any] | None,
+        bias: NDArray[Any] | None,
+    ) -> None: ...
+    def activate(self, activation: int, p0: float, p1: float) -> None: ...
+    def drop(self, seed: int, offset: int, threshold: int, scale: float) -> None: ...
+    def add(self, addend: NDArray[Any] | None, daddend: NDArray[Any] | None) -> None: ...
+    def forward(self, x: NDArray[Any], y: NDArray[Any]) -> None: ...
+    def backward(
+        self,
+        dy: NDArray[Any],
+        x: NDArray[Any],
+        dx: NDArray[Any],
+        dbias: NDArray[np.float64] | None,
+        dweight: NDArray[np.float64] | None,
+    ) -> None: ...
+
+def update_running(
+    running: NDArray[Any], batch: NDArray[np.float64], factor: float, momentum: float, skip: bool
+) -> None: ...
+
 # ---- _binding/random.pxi
 
 # ---- _binding/row.pxi

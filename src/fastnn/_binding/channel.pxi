@@ -1,1 +1,132 @@
-# Batch norm: moments, scale and shift, and gradients of channels. Part of _kernels.pyx.
+# Chains: batch norm or scale and shift, activations, dropout and addition in one pass. Part of _kernels.pyx.
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fastnn_dropout:
+        uint64_t seed, offset
+        uint32_t threshold
+        double scale
+    ctypedef enum fastnn_stage_kind:
+        FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD
+    ctypedef struct fastnn_stage:
+        fastnn_stage_kind kind
+        int activation
+        double parameters[2]
+        fastnn_dropout dropout
+        const void *addend
+        void *daddend
+    enum: FASTNN_MAX_STAGES
+    ctypedef struct fastnn_chain:
+        bint float64, columns
+        size_t outer, channels, inner
+        bint scaled, training
+        double eps
+        double *mean
+        double *rstd
+        double *variance
+        const void *weight
+        const void *bias
+        int stages
+        fastnn_stage stage[8]
+    size_t fastnn_chain_workspace(const fastnn_chain *)
+    bint fastnn_chain_forward(const fastnn_chain *, const void *, void *, void *)
+    bint fastnn_chain_backward(const fastnn_chain *, const void *, const void *, void *, double **, void *)
+    void fastnn_update_running(bint, size_t, void *, const double *, double, double, bint)
+
+MAX_STAGES = FASTNN_MAX_STAGES
+
+
+cdef inline void *data_or_null(object array) except? NULL:
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+cdef class Chain:
+    """What a chain computes, for arrays of one layout: (outer, channels, inner) elements, channels last in `columns`.
+
+    mean, rstd and variance are float64; weight and bias are of the dtype that is computed in. All but what is given
+    as None are contiguous, and of `channels` elements.
+    """
+
+    cdef fastnn_chain chain
+    cdef object arrays  # alive as long as the chain points to them
+
+    def __init__(self, bint float64, size_t outer, size_t channels, size_t inner, bint columns):
+        self.chain.float64 = float64
+        self.chain.columns = columns
+        self.chain.outer, self.chain.channels, self.chain.inner = outer, channels, inner
+        self.arrays = []
+
+    def scale(self, bint training, double eps, mean, rstd, variance, weight, bias):
+        """Begins with y = (x - mean) rstd weight + bias; in training forward fills mean, rstd and variance."""
+        self.chain.scaled = True
+        self.chain.training = training
+        self.chain.eps = eps
+        self.chain.mean = <double *>data_or_null(mean)
+        self.chain.rstd = <double *>data_or_null(rstd)
+        self.chain.variance = <double *>data_or_null(variance)
+        self.chain.weight = data_or_null(weight)
+        self.chain.bias = data_or_null(bias)
+        self.arrays += [mean, rstd, variance, weight, bias]
+
+    cdef fastnn_stage *next_stage(self) except NULL:
+        if self.chain.stages == FASTNN_MAX_STAGES:
+            raise ValueError(f"a chain has at most {FASTNN_MAX_STAGES} stages")
+        self.chain.stages += 1
+        return &self.chain.stage[self.chain.stages - 1]
+
+    def activate(self, int activation, double p0, double p1):
+        """Goes on with an activation: its row of the table."""
+        cdef fastnn_stage *stage = self.next_stage()
+        stage.kind = FASTNN_ACTIVATE
+        stage.activation = activation
+        stage.parameters[0], stage.parameters[1] = p0, p1
+
+    def drop(self, uint64_t seed, uint64_t offset, uint32_t threshold, double scale):
+        """Goes on with dropout: draws below the threshold are kept, times `scale`."""
+        cdef fastnn_stage *stage = self.next_stage()
+        stage.kind = FASTNN_DROP
+        stage.dropout.seed, stage.dropout.offset = seed, offset
+        stage.dropout.threshold, stage.dropout.scale = threshold, scale
+
+    def add(self, addend, daddend):
+        """Goes on with an addition; backward puts the gradient for the addend into `daddend`, or nowhere for None."""
+        cdef fastnn_stage *stage = self.next_stage()
+        stage.kind = FASTNN_ADD
+        stage.addend = data_or_null(addend)
+        stage.daddend = data_or_null(daddend)
+        self.arrays += [addend, daddend]
+
+    cdef object workspace(self):
+        cdef cnp.npy_intp bytes[1]
+        bytes[0] = <cnp.npy_intp>fastnn_chain_workspace(&self.chain)
+        return new_array(1, bytes, cnp.NPY_UINT8, 1)
+
+    def forward(self, cnp.ndarray x, cnp.ndarray y):
+        """Fills y, which may be x."""
+        cdef cnp.ndarray workspace = self.workspace()
+        cdef void *p_x = cnp.PyArray_DATA(x)
+        cdef void *p_y = cnp.PyArray_DATA(y)
+        cdef void *p_workspace = cnp.PyArray_DATA(workspace)
+        cdef bint done
+        with nogil:
+            done = fastnn_chain_forward(&self.chain, p_x, p_y, p_workspace)
+        finish(done)
+
+    def backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
+        """Fills dx, which may be dy but not x, and dbias and dweight (float64), or None for both."""
+        cdef cnp.ndarray workspace = self.workspace()
+        cdef void *p_dy = cnp.PyArray_DATA(dy)
+        cdef void *p_x = cnp.PyArray_DATA(x)
+        cdef void *p_dx = cnp.PyArray_DATA(dx)
+        cdef void *p_workspace = cnp.PyArray_DATA(workspace)
+        cdef double *sums[2]
+        sums[0], sums[1] = <double *>data_or_null(dbias), <double *>data_or_null(dweight)
+        cdef bint done
+        with nogil:
+            done = fastnn_chain_backward(&self.chain, p_dy, p_x, p_dx, sums if sums[0] is not NULL else NULL, p_workspace)
+        finish(done)
+
+
+def update_running(cnp.ndarray running, cnp.ndarray batch, double factor, double momentum, bint skip):
+    """running = (1 - momentum) running + momentum factor batch, in place; with `skip` where the batch's is finite."""
+    fastnn_update_running(cnp.PyArray_TYPE(running) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(running),
+                          cnp.PyArray_DATA(running), <double *>cnp.PyArray_DATA(batch), factor, momentum, skip)

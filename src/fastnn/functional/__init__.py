@@ -58,6 +58,7 @@ from fastnn.functional.activation import (
     threshold,
     threshold_backward,
 )
+from fastnn.functional.batch_norm import batch_norm, batch_norm_backward
 from fastnn.functional.gated import (
     MaxoutSaved,
     glu,
@@ -77,6 +78,8 @@ from fastnn.functional.slope import (
 
 __all__ = [
     "MaxoutSaved",
+    "batch_norm",
+    "batch_norm_backward",
     "celu",
     "celu_backward",
     "cross_entropy",

@@ -1,0 +1,33 @@
+// A chain's work on one tile, for the drivers.
+#ifndef FASTNN_CHAIN_H
+#define FASTNN_CHAIN_H
+
+#include "channel_kernels.h"
+#include "tiles.h"
+
+// rows x n contiguous elements from `offset` on, of channels from `channel` on (channel_kernels.h).
+typedef struct {
+    size_t offset, rows, n, channel;
+} fastnn_tile;
+
+// y = (x - center) scale + shift: arrays of the computing dtype, by channel.
+typedef struct {
+    char *center, *scale, *shift;
+} fastnn_scaling;
+
+// What a tile needs to know of the call that it is part of.
+typedef struct {
+    const fastnn_chain *chain;
+    const fastnn_tables *tables;
+    fastnn_scaling scaling;
+} fastnn_run;
+
+void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, char *y);
+// The gradient behind the first stage, computed into dx's tile or, if no stage changes it, left in dy. Returns where.
+const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile, const char *dy, const char *x,
+                                 char *dx);
+
+// Whether it does, for any tile.
+bool fastnn_chain_changes_gradient(const fastnn_chain *chain);
+
+#endif

@@ -1,0 +1,438 @@
+// Chains over whole arrays: how they are cut into pieces for the threads and tiles for L1, and batch norm's statistics.
+//
+// Batch norm in training visits a channel twice, forward (its moments, then the tiles) and backward (two sums, then
+// dx). In planes, a piece is a few channels, whole, so that the second visit finds them in cache and memory is read
+// once. Few or large channels are cut, and columns are: there all pieces of the first pass come before those of the
+// second. Where the cuts are depends on the shape alone.
+#include <math.h>
+#include <string.h>
+
+#include "chain.h"
+
+enum {
+    SERIAL_ELEMENTS = 32768,   // up to here the calling thread works alone
+    SLAB_BYTES = 2 << 20,      // the largest channel that is not cut: it stays in the outer cache
+    GROUP_BYTES = 256 << 10,   // of the channels of a group: they stay in L2
+    FEW_CHANNELS = 4,          // are cut
+    CHANNEL_PIECE_TILES = 16,  // in a piece of a channel that is cut
+    WIDE = 64,                 // columns: rows are taken together until they are as wide, if they come out even
+    LEAST_ROWS = 64,           // columns: in a piece
+};
+
+typedef struct {
+    fastnn_run run;
+    const char *x, *dy;
+    char *out;           // y or dx
+    size_t size, count;  // bytes of an element; elements
+    size_t tile;         // elements in a tile
+    // Of all tiles in the order of memory:
+    size_t tiles, piece_tiles, pieces;
+    // Columns: elements in a row, or in the rows that are taken together; rows of that width, in all and in a piece.
+    size_t width, rows, piece_rows;
+    // Planes: channels in a group, or 0 if channels are cut; pieces of each channel that is cut, and their tiles.
+    size_t group, channel_pieces, channel_tiles;
+    char *a, *b, *c;  // backward: dx = a g + b (x - center) + c
+    double *const *total;
+    double *partial;
+} channel_job;
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+static size_t ceiling(size_t a, size_t b) { return (a + b - 1) / b; }
+
+// ---- tiles ---------------------------------------------------------------------------------------------------------
+
+// Planes: the tiles of channels first ... end - 1, sample by sample.
+static size_t plane_tiles(const channel_job *job, size_t first, size_t end) {
+    const fastnn_chain *chain = job->run.chain;
+    if (chain->inner >= job->tile) return chain->outer * (end - first) * ceiling(chain->inner, job->tile);
+    return chain->outer * ceiling(end - first, job->tile / chain->inner);
+}
+static fastnn_tile plane_tile(const channel_job *job, size_t first, size_t end, size_t index) {
+    const fastnn_chain *chain = job->run.chain;
+    const size_t inner = chain->inner, channels = end - first;
+    if (inner >= job->tile) {
+        const size_t cuts = ceiling(inner, job->tile), plane = index / cuts, start = index % cuts * job->tile;
+        const size_t channel = first + plane % channels;
+        const size_t offset = (plane / channels * chain->channels + channel) * inner + start;
+        return (fastnn_tile){offset, 1, least(job->tile, inner - start), channel};
+    }
+    const size_t rows = job->tile / inner, each = ceiling(channels, rows), channel = first + index % each * rows;
+    const size_t offset = (index / each * chain->channels + channel) * inner;
+    return (fastnn_tile){offset, least(rows, end - channel), inner, channel};
+}
+
+static size_t column_tiles(const channel_job *job, size_t rows) {
+    return job->width > job->tile ? rows * ceiling(job->width, job->tile) : ceiling(rows, job->tile / job->width);
+}
+static fastnn_tile column_tile(const channel_job *job, size_t index) {
+    const size_t width = job->width;
+    if (width > job->tile) {
+        const size_t cuts = ceiling(width, job->tile), start = index % cuts * job->tile;
+        return (fastnn_tile){index / cuts * width + start, 1, least(job->tile, width - start), start};
+    }
+    const size_t rows = job->tile / width, row = index * rows;
+    return (fastnn_tile){row * width, least(rows, job->rows - row), width, 0};
+}
+
+// ---- what belongs to a channel -------------------------------------------------------------------------------------
+
+static double element(const channel_job *job, const void *array, size_t i, double otherwise) {
+    if (array == NULL) return otherwise;
+    return job->size == 8 ? ((const double *)array)[i] : (double)((const float *)array)[i];
+}
+// In columns, for each of the rows that are taken together.
+static void set_element(const channel_job *job, char *array, size_t channel, double value) {
+    for (size_t i = channel; i < job->width; i += job->run.chain->channels) {
+        if (job->size == 8)
+            ((double *)array)[i] = value;
+        else
+            ((float *)array)[i] = (float)value;
+    }
+}
+
+// The mean as a number of the computing dtype is off by what may be large beside the deviations; shift has the rest.
+static double center_of(const channel_job *job, double mean) { return job->size == 8 ? mean : (double)(float)mean; }
+static double mean_of(const fastnn_chain *chain, size_t channel) { return chain->mean ? chain->mean[channel] : 0; }
+static double rstd_of(const fastnn_chain *chain, size_t channel) { return chain->rstd ? chain->rstd[channel] : 1; }
+
+static void set_scaling(const channel_job *job, size_t first, size_t end) {
+    const fastnn_chain *chain = job->run.chain;
+    for (size_t c = first; c < end && chain->scaled; c++) {
+        const double mean = mean_of(chain, c), center = center_of(job, mean);
+        const double scale = element(job, chain->weight, c, 1) * rstd_of(chain, c);
+        set_element(job, job->run.scaling.center, c, center);
+        set_element(job, job->run.scaling.scale, c, scale);
+        set_element(job, job->run.scaling.shift, c, element(job, chain->bias, c, 0) + (center - mean) * scale);
+    }
+}
+
+static void set_statistics(const channel_job *job, size_t channel, fastnn_moments moments) {
+    const fastnn_chain *chain = job->run.chain;
+    chain->mean[channel] = moments.mean;
+    chain->variance[channel] = moments.m2 / moments.count;
+    chain->rstd[channel] = 1 / sqrt(chain->variance[channel] + chain->eps);
+}
+
+// From the sums of g and of g (x - center) to dbias and dweight, and to the numbers of the second pass: with xhat the
+// normalised x, dx = weight rstd (g - mean of g - xhat mean of g xhat).
+static void set_gradient(const channel_job *job, size_t channel, double sum, double product) {
+    const fastnn_chain *chain = job->run.chain;
+    const double mean = mean_of(chain, channel), rstd = rstd_of(chain, channel);
+    const double rest = (mean - center_of(job, mean)) * rstd, dweight = product * rstd - rest * sum;
+    job->total[0][channel] = sum;
+    job->total[1][channel] = dweight;
+    if (!chain->training) return;
+    const double scale = element(job, chain->weight, channel, 1) * rstd, count = (double)(chain->outer * chain->inner);
+    set_element(job, job->a, channel, scale);
+    set_element(job, job->b, channel, -scale * rstd * (dweight / count));
+    set_element(job, job->c, channel, scale * (rest * (dweight / count) - sum / count));
+}
+
+// ---- visits of a tile ----------------------------------------------------------------------------------------------
+
+// `sums`: where those of the tile's first channel are; NULL: none are wanted.
+typedef void visit(const channel_job *job, const fastnn_tile *tile, double *const *sums);
+
+static void normalise(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
+    (void)sums;
+    fastnn_tile_forward(&job->run, tile, job->x, job->out);
+}
+
+// The first pass backward. Where dx does not wait for the sums, it is finished here.
+static void differentiate(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
+    const fastnn_chain *chain = job->run.chain;
+    const fastnn_channel_table *table = job->run.tables->channel;
+    const size_t at = tile->channel * job->size, start = tile->offset * job->size;
+    char *dx = job->out + start;
+    const void *g = fastnn_tile_backward(&job->run, tile, job->dy, job->x, job->out);
+    if (sums != NULL)
+        table->sums[chain->columns](tile->rows, tile->n, g, job->x + start, job->run.scaling.center + at, sums);
+    if (chain->training) return;
+    if (chain->scaled && (chain->rstd != NULL || chain->weight != NULL))
+        table->scale[chain->columns](tile->rows, tile->n, dx, g, job->c + at, job->run.scaling.scale + at, job->c + at);
+    else if (g != dx)
+        memcpy(dx, g, tile->rows * tile->n * job->size);
+}
+
+// The second pass backward. The first has left g in dx, if any stage changes it.
+static void subtract_means(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
+    (void)sums;
+    const size_t at = tile->channel * job->size, start = tile->offset * job->size;
+    const char *g = fastnn_chain_changes_gradient(job->run.chain) ? job->out : job->dy;
+    job->run.tables->channel->gradient[job->run.chain->columns](tile->rows, tile->n, job->out + start, g + start,
+                                                                job->x + start, job->run.scaling.center + at,
+                                                                job->a + at, job->b + at, job->c + at);
+}
+
+// ---- passes --------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    const channel_job *job;
+    visit *visit;
+    bool sums;
+} tile_pass;
+
+static bool run(const channel_job *job, size_t pieces, fastnn_task task, const void *context) {
+    if (job->count > SERIAL_ELEMENTS) return fastnn_parallel(pieces, task, context);
+    for (size_t piece = 0; piece < pieces; piece++) task(context, piece);
+    return true;
+}
+
+// All tiles, in the order of memory; sums (of columns) go to the piece's own.
+static void run_tiles(const void *context, size_t piece) {
+    const tile_pass *pass = context;
+    const channel_job *job = pass->job;
+    const fastnn_chain *chain = job->run.chain;
+    double *partial = pass->sums ? job->partial + 2 * job->width * piece : NULL;
+    if (pass->sums) memset(partial, 0, 2 * job->width * sizeof *partial);
+    for (size_t t = piece * job->piece_tiles; t < least((piece + 1) * job->piece_tiles, job->tiles); t++) {
+        const fastnn_tile tile = chain->columns ? column_tile(job, t) : plane_tile(job, 0, chain->channels, t);
+        double *const sums[] = {partial + tile.channel, partial + job->width + tile.channel};
+        pass->visit(job, &tile, pass->sums ? sums : NULL);
+    }
+}
+static bool visit_tiles(const channel_job *job, visit *visit, bool sums) {
+    return run(job, job->pieces, run_tiles, &(tile_pass){job, visit, sums});
+}
+
+// ---- planes --------------------------------------------------------------------------------------------------------
+
+static void forward_group(const void *context, size_t piece) {
+    const channel_job *job = context;
+    const fastnn_chain *chain = job->run.chain;
+    const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
+    for (size_t c = first; c < end; c++) {
+        fastnn_moments moments = {0, 0, 0};
+        job->run.tables->channel->plane_moments(chain->outer, chain->channels * chain->inner, chain->inner,
+                                                job->x + c * chain->inner * job->size, &moments);
+        set_statistics(job, c, moments);
+    }
+    set_scaling(job, first, end);
+    for (size_t t = plane_tiles(job, first, end); t-- > 0;) {  // what was read last is in L1 and L2
+        const fastnn_tile tile = plane_tile(job, first, end, t);
+        normalise(job, &tile, NULL);
+    }
+}
+
+static void backward_group(const void *context, size_t piece) {
+    const channel_job *job = context;
+    const fastnn_chain *chain = job->run.chain;
+    const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
+    double *const *total = job->total;
+    const size_t tiles = plane_tiles(job, first, end);
+    for (size_t c = first; c < end; c++) total[0][c] = total[1][c] = 0;
+    for (size_t t = 0; t < tiles; t++) {
+        const fastnn_tile tile = plane_tile(job, first, end, t);
+        differentiate(job, &tile, (double *[]){total[0] + tile.channel, total[1] + tile.channel});
+    }
+    for (size_t c = first; c < end; c++) set_gradient(job, c, total[0][c], total[1][c]);
+    for (size_t t = chain->training ? tiles : 0; t-- > 0;) {
+        const fastnn_tile tile = plane_tile(job, first, end, t);
+        subtract_means(job, &tile, NULL);
+    }
+}
+
+// The tiles of a piece of a channel that is cut.
+typedef struct {
+    size_t channel, first, end;
+} channel_piece;
+static channel_piece piece_of_channel(const channel_job *job, size_t piece) {
+    const size_t channel = piece / job->channel_pieces, first = piece % job->channel_pieces * job->channel_tiles;
+    return (channel_piece){channel, first, least(first + job->channel_tiles, plane_tiles(job, channel, channel + 1))};
+}
+
+static void find_moments(const void *context, size_t piece) {
+    const channel_job *job = context;
+    const channel_piece part = piece_of_channel(job, piece);
+    fastnn_moments moments = {0, 0, 0};
+    for (size_t t = part.first; t < part.end; t++) {
+        const fastnn_tile tile = plane_tile(job, part.channel, part.channel + 1, t);
+        job->run.tables->channel->plane_moments(1, 0, tile.n, job->x + tile.offset * job->size, &moments);
+    }
+    ((fastnn_moments *)job->partial)[piece] = moments;
+}
+
+static void find_sums(const void *context, size_t piece) {
+    const channel_job *job = context;
+    const channel_piece part = piece_of_channel(job, piece);
+    double *const sums[] = {job->partial + 2 * piece, job->partial + 2 * piece + 1};
+    *sums[0] = *sums[1] = 0;
+    for (size_t t = part.first; t < part.end; t++) {
+        const fastnn_tile tile = plane_tile(job, part.channel, part.channel + 1, t);
+        differentiate(job, &tile, sums);
+    }
+}
+
+static bool plane_statistics(const channel_job *job) {
+    const size_t channels = job->run.chain->channels, pieces = job->channel_pieces;
+    if (!run(job, channels * pieces, find_moments, job)) return false;
+    for (size_t c = 0; c < channels; c++) {
+        fastnn_moments all = {0, 0, 0};
+        for (size_t i = 0; i < pieces; i++) all = merge_moments(all, ((fastnn_moments *)job->partial)[c * pieces + i]);
+        set_statistics(job, c, all);
+    }
+    return true;
+}
+
+static bool plane_sums(const channel_job *job) {
+    const size_t channels = job->run.chain->channels, pieces = job->channel_pieces;
+    if (!run(job, channels * pieces, find_sums, job)) return false;
+    for (size_t c = 0; c < channels; c++) {
+        double sum = 0, product = 0;
+        for (size_t i = c * pieces; i < (c + 1) * pieces; i++) {
+            sum += job->partial[2 * i];
+            product += job->partial[2 * i + 1];
+        }
+        set_gradient(job, c, sum, product);
+    }
+    return true;
+}
+
+// ---- columns -------------------------------------------------------------------------------------------------------
+
+static void find_column_moments(const void *context, size_t piece) {
+    const channel_job *job = context;
+    const size_t width = job->width, first = piece * job->piece_rows;
+    double *mean = job->partial + 2 * width * piece, *m2 = mean + width;
+    memset(mean, 0, 2 * width * sizeof *mean);
+    job->run.tables->channel->column_moments(least(job->piece_rows, job->rows - first), width, width,
+                                             job->x + first * width * job->size, 0, mean, m2);
+}
+
+static bool column_statistics(const channel_job *job) {
+    if (!run(job, job->pieces, find_column_moments, job)) return false;
+    const size_t width = job->width;
+    double *mean = job->partial, *m2 = mean + width;
+    for (size_t piece = 1; piece < job->pieces; piece++) {
+        const size_t before = piece * job->piece_rows;
+        const double *other = job->partial + 2 * width * piece;
+        job->run.tables->channel->merge_columns(
+            width, (double)before, mean, m2, (double)least(job->piece_rows, job->rows - before), other, other + width);
+    }
+    for (size_t c = 0; c < job->run.chain->channels; c++) {
+        fastnn_moments all = {0, 0, 0};
+        for (size_t i = c; i < width; i += job->run.chain->channels)
+            all = merge_moments(all, (fastnn_moments){(double)job->rows, mean[i], m2[i]});
+        set_statistics(job, c, all);
+    }
+    return true;
+}
+
+static bool column_sums(const channel_job *job) {
+    if (!visit_tiles(job, differentiate, true)) return false;
+    const size_t width = job->width;
+    for (size_t piece = 1; piece < job->pieces; piece++)
+        for (size_t i = 0; i < 2 * width; i++) job->partial[i] += job->partial[2 * width * piece + i];
+    for (size_t c = 0; c < job->run.chain->channels; c++) {
+        double sum = 0, product = 0;
+        for (size_t i = c; i < width; i += job->run.chain->channels) {
+            sum += job->partial[i];
+            product += job->partial[width + i];
+        }
+        set_gradient(job, c, sum, product);
+    }
+    return true;
+}
+
+// ---- calls ---------------------------------------------------------------------------------------------------------
+
+static void cut_planes(channel_job *job) {
+    const fastnn_chain *chain = job->run.chain;
+    const size_t slab = chain->outer * chain->inner * job->size;
+    job->width = chain->channels;
+    job->tiles = plane_tiles(job, 0, chain->channels);
+    job->piece_tiles = ceiling(fastnn_piece_elements(job->count), ceiling(job->count, job->tiles));
+    if (slab <= SLAB_BYTES && chain->channels >= FEW_CHANNELS) {
+        job->group = most(1, least(job->tile / chain->inner, GROUP_BYTES / slab));
+    } else {
+        const size_t tiles = plane_tiles(job, 0, 1);
+        job->channel_tiles = most(CHANNEL_PIECE_TILES, CHANNEL_PIECE_TILES * job->tile / chain->inner);
+        job->channel_pieces = ceiling(tiles, job->channel_tiles);
+    }
+}
+
+static void cut_columns(channel_job *job) {
+    const fastnn_chain *chain = job->run.chain;
+    job->rows = chain->outer * chain->inner;
+    for (job->width = chain->channels; job->width < WIDE && job->rows % 2 == 0; job->width *= 2) job->rows /= 2;
+    const size_t together = job->width > job->tile ? 1 : job->tile / job->width;  // rows in a tile
+    job->piece_rows = ceiling(most(LEAST_ROWS, fastnn_piece_elements(job->count) / job->width), together) * together;
+    job->pieces = ceiling(job->rows, job->piece_rows);
+    job->tiles = column_tiles(job, job->rows);
+    job->piece_tiles = column_tiles(job, job->piece_rows);
+}
+
+enum { CHANNEL_ARRAYS = 6 };  // center, scale, shift, a, b, c
+
+static channel_job make_job(const fastnn_chain *chain) {
+    channel_job job = {
+        .run = {.chain = chain, .tables = fastnn_current(chain->float64)},
+        .size = chain->float64 ? 8 : 4,
+        .count = chain->outer * chain->channels * chain->inner,
+    };
+    job.tile = TILE_BYTES / job.size;
+    (chain->columns ? cut_columns : cut_planes)(&job);
+    job.pieces = ceiling(job.tiles, job.piece_tiles);
+    return job;
+}
+
+size_t fastnn_chain_workspace(const fastnn_chain *chain) {
+    const channel_job job = make_job(chain);
+    const size_t partial = chain->columns ? 2 * job.width * job.pieces : 3 * chain->channels * job.channel_pieces;
+    return partial * sizeof(double) + CHANNEL_ARRAYS * job.width * job.size;
+}
+
+static void place(channel_job *job, const char *x, const char *dy, void *out, char *workspace) {
+    const fastnn_chain *chain = job->run.chain;
+    const size_t partial = chain->columns ? 2 * job->width * job->pieces : 3 * chain->channels * job->channel_pieces;
+    char **const arrays[CHANNEL_ARRAYS] = {
+        &job->run.scaling.center, &job->run.scaling.scale, &job->run.scaling.shift, &job->a, &job->b, &job->c};
+    job->x = x;
+    job->dy = dy;
+    job->out = out;
+    job->partial = (double *)workspace;
+    workspace += partial * sizeof(double);
+    for (int i = 0; i < CHANNEL_ARRAYS; i++) *arrays[i] = workspace + (size_t)i * job->width * job->size;
+}
+
+bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, void *workspace) {
+    if (chain->outer * chain->channels * chain->inner == 0) return true;
+    channel_job job = make_job(chain);
+    place(&job, x, NULL, y, workspace);
+    if (chain->training && job.group > 0) return run(&job, ceiling(chain->channels, job.group), forward_group, &job);
+    if (chain->training && !(chain->columns ? column_statistics : plane_statistics)(&job)) return false;
+    set_scaling(&job, 0, chain->channels);
+    return visit_tiles(&job, normalise, false);
+}
+
+bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
+                           void *workspace) {
+    if (sums != NULL)
+        for (size_t c = 0; c < chain->channels; c++) sums[0][c] = sums[1][c] = 0;
+    if (chain->outer * chain->channels * chain->inner == 0) return true;
+    channel_job job = make_job(chain);
+    place(&job, x, dy, dx, workspace);
+    job.total = sums;
+    set_scaling(&job, 0, chain->channels);
+    memset(job.c, 0, job.width * job.size);
+    if (sums == NULL) return visit_tiles(&job, differentiate, false);
+    if (job.group > 0) return run(&job, ceiling(chain->channels, job.group), backward_group, &job);
+    if (!(chain->columns ? column_sums : plane_sums)(&job)) return false;
+    return !chain->training || visit_tiles(&job, subtract_means, false);
+}
+
+#define UPDATE(T)                                                                                   \
+    for (size_t c = 0; c < channels; c++) {                                                         \
+        T *value = (T *)running + c;                                                                \
+        const double new = factor * batch[c];                                                       \
+        if (!skip || isfinite(new)) *value = (T)((1 - momentum) * (double)*value + momentum * new); \
+    }
+void fastnn_update_running(bool float64, size_t channels, void *running, const double *batch, double factor,
+                           double momentum, bool skip) {
+    if (float64) {
+        UPDATE(double)
+    } else {
+        UPDATE(float)
+    }
+}

@@ -1,0 +1,103 @@
+"""Fused chains: batch norm, activations, dropout and a residual addition in one pass over memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _chain
+from fastnn.random import Key
+from fastnn.stages import Stage, checked
+
+Array = NDArray[Any]
+
+
+class FusedChain:
+    """Stages that are computed together; `fastnn.fuse` makes one."""
+
+    def __init__(self, *stages: Stage) -> None:
+        self.stages = stages
+        self._head, self._rest = checked(stages)
+
+    def __repr__(self) -> str:
+        return f"fuse({', '.join(map(repr, self.stages))})"
+
+    def forward(
+        self,
+        input: ArrayLike,
+        *,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        running_mean: Array | None = None,
+        running_var: Array | None = None,
+        num_batches_tracked: NDArray[np.integer[Any]] | None = None,
+        key: Key | None = None,
+        residual: ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> tuple[Array, _chain.Saved]:
+        """Return (y, saved): the stages one after the other, and what `backward` takes.
+
+        input: any shape, or (N, C, ...) if the first stage works channel by channel. weight, bias, running_mean,
+        running_var and num_batches_tracked are that stage's, as for fastnn.functional.batch_norm; key is Dropout's
+        (None: the default generator's next), residual is Add's, of input's shape. out may be the input.
+
+        Memory that is read and written: input once and y once, and residual once. Batch norm in training reads the
+        input a second time where a channel (in the usual layout) has more than 2 MB, or the channels are last.
+        Raises ValueError or TypeError for what does not fit or is missing, and then has written nothing.
+        """
+        given = {
+            "weight": weight,
+            "bias": bias,
+            "running_mean": running_mean,
+            "running_var": running_var,
+            "num_batches_tracked": num_batches_tracked,
+            "key": key,
+            "residual": residual,
+        }
+        self._check({name for name, value in given.items() if value is not None})
+        running = _chain.Running(running_mean, running_var, num_batches_tracked)
+        return _chain.forward(
+            self._head,
+            self._rest,
+            input,
+            weight=weight,
+            bias=bias,
+            running=running,
+            key=key,
+            residual=residual,
+            out=out,
+        )
+
+    def _check(self, given: set[str]) -> None:
+        """An error for an argument that no stage takes, and for a missing one."""
+        takes = {name for stage in self.stages for name in stage.takes}
+        if unused := given - takes:
+            raise ValueError(f"no stage of {self!r} takes {', '.join(sorted(unused))}")
+        needs = {name for stage in self.stages for name in stage.needs}
+        if missing := needs - given:
+            raise ValueError(f"{', '.join(sorted(missing))} must be given for {self!r}")
+
+    def backward(self, dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None) -> _chain.Gradients:
+        """Return the gradients for input, weight, bias and residual, None for what the chain does not have.
+
+        What the stages saw is computed again from the input, and dropout's mask drawn again. Memory that is read and
+        written: dy and the input once and dx once, and the residual's gradient; batch norm in training goes over them
+        a second time as forward does. out: for dx, may be dy. Raises ValueError for a dy of another shape.
+        """
+        return _chain.backward(dy, saved, out=out)
+
+
+def fuse(*stages: Stage) -> FusedChain:
+    """Return the chain of these stages (fastnn.stages), computed together while a tile is in the first cache.
+
+    At most one of Bias, ScaleShift and BatchNorm, as the first stage; then activations, one Dropout and one Add in any
+    order. Results are those of the functions called one after the other, to the last bit for y in float32 and
+    float64. Raises ValueError for stages that do not fit together.
+
+        chain = fuse(stages.BatchNorm(), stages.Activation("relu"), stages.Dropout(0.5))
+        y, saved = chain.forward(x, weight=weight, bias=bias)
+        gradients = chain.backward(dy, saved)
+    """
+    return FusedChain(*stages)
