@@ -5,7 +5,6 @@ It knows the descriptions of fastnn.stages, and not who made them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
 from fastnn.random import Key, as_key, default_generator
-from fastnn.stages import Activation, Add, BatchNorm, Bias, Dropout, Head, Stage
+from fastnn.stages import Activation, Add, BatchNorm, Dropout, Head, Stage
 
 Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
-    """How the memory of an array (N, C, ...) is seen: (outer, channels, inner), or in columns (outer, inner, channels)."""
+    """How an array's memory is seen: (outer, channels, inner), or in columns (outer, inner, channels)."""
 
     shape: tuple[int, ...]
     outer: int
@@ -70,7 +69,7 @@ def layout_of(array: Array) -> Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
-    """What backward needs: the input itself, and a few numbers for each channel. None of it may be changed before."""
+    """What backward needs: the input, and a few numbers for each channel; not to be changed before."""
 
     head: Head | None
     stages: tuple[Stage, ...]
@@ -93,6 +92,10 @@ class Gradients(NamedTuple):
 
 
 # ---- what is given ----------------------------------------------------------------------------------------
+
+
+def _wrong_channels(name: str, channels: int, got: Array) -> str:
+    return f"{name} must have shape ({channels},), one for each channel of input, got {got.shape}"
 
 
 def _vector(name: str, value: ArrayLike | None, channels: int, dtype: np.dtype[Any]) -> Array | None:
@@ -144,7 +147,7 @@ class Running(NamedTuple):
 
     mean: Array | None
     var: Array | None
-    count: NDArray[np.integer[Any]] | None
+    batches: NDArray[np.integer[Any]] | None
 
     def check(self, head: BatchNorm, input: Array) -> None:
         """An error for what does not fit, before anything is written."""
@@ -161,8 +164,8 @@ class Running(NamedTuple):
                 f"batch_norm in training needs more than one value per channel, got input of shape {input.shape}: "
                 "the variance of one value is 0. Use a larger batch, or evaluation (training=False, layer.eval())"
             )
-        if self.count is not None:
-            _check_counter(self.count)
+        if self.batches is not None:
+            _check_counter(self.batches)
         elif head.momentum is None and (self.mean is not None or self.var is not None):
             raise ValueError("momentum=None, the cumulative average, needs num_batches_tracked, got None")
 
@@ -171,15 +174,20 @@ class Running(NamedTuple):
     ) -> None:
         """Takes the statistics of a batch in."""
         momentum = head.momentum
-        if self.count is not None:
-            self.count += 1
+        if self.batches is not None:
+            np.add(self.batches, 1, out=self.batches)
+            if momentum is None:
+                momentum = 1 / int(self.batches.reshape(()))
         if momentum is None:
-            momentum = 1 / int(self.count.reshape(())) if self.count is not None else 0.0
+            return
         if self.mean is not None:
             _update(self.mean, mean, 1.0, momentum, head.skip_nonfinite)
         if self.var is not None:
             unbiased = 1.0 if head.biased_running_var else values / (values - 1)
             _update(self.var, var, unbiased, momentum, head.skip_nonfinite)
+
+
+NOT_RUNNING = Running(None, None, None)
 
 
 # ---- forward and backward ---------------------------------------------------------------------------------
@@ -220,7 +228,7 @@ def forward(
     *,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
-    running: Running = Running(None, None, None),  # noqa: B008: it is immutable
+    running: Running = NOT_RUNNING,
     key: Key | None = None,
     residual: ArrayLike | None = None,
     out: Array | None = None,
@@ -268,7 +276,7 @@ def forward(
 
 
 def _is_free(out: Array, layout: Layout, dtype: np.dtype[Any], x: Array, addend: Array | None) -> bool:
-    """Whether the chain may write to `out` while it reads: it is x itself or apart from it, and apart from the addend."""
+    """Whether the chain may write to `out` while it reads: x itself or apart from it, apart from the addend."""
     if not layout.holds(out, dtype) or (addend is not None and np.may_share_memory(out, addend)):
         return False
     same = out.__array_interface__["data"] == x.__array_interface__["data"]

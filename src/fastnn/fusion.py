@@ -39,13 +39,15 @@ class FusedChain:
     ) -> tuple[Array, _chain.Saved]:
         """Return (y, saved): the stages one after the other, and what `backward` takes.
 
-        input: any shape, or (N, C, ...) if the first stage works channel by channel. weight, bias, running_mean,
-        running_var and num_batches_tracked are that stage's, as for fastnn.functional.batch_norm; key is Dropout's
-        (None: the default generator's next), residual is Add's, of input's shape. out may be the input.
+        input: any shape, or (N, C, ...) if the first stage works channel by channel. weight, bias,
+        running_mean, running_var and num_batches_tracked are that stage's, as for
+        fastnn.functional.batch_norm; key is Dropout's (None: the default generator's next), residual is
+        Add's, of input's shape. out may be the input.
 
-        Memory that is read and written: input once and y once, and residual once. Batch norm in training reads the
-        input a second time where a channel (in the usual layout) has more than 2 MB, or the channels are last.
-        Raises ValueError or TypeError for what does not fit or is missing, and then has written nothing.
+        Memory that is read and written: input once and y once, and residual once. Batch norm in training
+        reads the input a second time where a channel (in the usual layout) has more than 2 MB, or the
+        channels are last. Raises ValueError or TypeError for what does not fit or is missing, and then has
+        written nothing.
         """
         given = {
             "weight": weight,
@@ -82,9 +84,10 @@ class FusedChain:
     def backward(self, dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None) -> _chain.Gradients:
         """Return the gradients for input, weight, bias and residual, None for what the chain does not have.
 
-        What the stages saw is computed again from the input, and dropout's mask drawn again. Memory that is read and
-        written: dy and the input once and dx once, and the residual's gradient; batch norm in training goes over them
-        a second time as forward does. out: for dx, may be dy. Raises ValueError for a dy of another shape.
+        What the stages saw is computed again from the input, and dropout's mask drawn again. Memory that is
+        read and written: dy and the input once and dx once, and the residual's gradient; batch norm in
+        training goes over them a second time as forward does. out: for dx, may be dy. Raises ValueError for
+        a dy of another shape.
         """
         return _chain.backward(dy, saved, out=out)
 
@@ -92,9 +95,9 @@ class FusedChain:
 def fuse(*stages: Stage) -> FusedChain:
     """Return the chain of these stages (fastnn.stages), computed together while a tile is in the first cache.
 
-    At most one of Bias, ScaleShift and BatchNorm, as the first stage; then activations, one Dropout and one Add in any
-    order. Results are those of the functions called one after the other, to the last bit for y in float32 and
-    float64. Raises ValueError for stages that do not fit together.
+    At most one of Bias, ScaleShift and BatchNorm, as the first stage; then activations, one Dropout and one
+    Add in any order. Results are those of the functions called one after the other, to the last bit for y
+    in float32 and float64. Raises ValueError for stages that do not fit together.
 
         chain = fuse(stages.BatchNorm(), stages.Activation("relu"), stages.Dropout(0.5))
         y, saved = chain.forward(x, weight=weight, bias=bias)

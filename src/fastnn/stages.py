@@ -56,8 +56,8 @@ class BatchNorm(_Stage):
 class Activation(_Stage):
     """An activation of fastnn.functional, by name, with its parameters: Activation("elu", alpha=0.5).
 
-    Those with arrays of their own or with several inputs (prelu, rrelu, glu, swiglu, maxout) cannot be in a chain:
-    ValueError.
+    Those with arrays of their own or with several inputs (prelu, rrelu, glu, swiglu, maxout) cannot be in a
+    chain: ValueError.
     """
 
     def __init__(self, name: str, **parameters: float | str) -> None:
@@ -131,7 +131,7 @@ Stage = Head | Activation | Dropout | Add
 
 
 def checked(stages: Sequence[Stage]) -> tuple[Head | None, tuple[Stage, ...]]:
-    """The stage that works channel by channel, if there is one, and those after it; an error if they do not fit."""
+    """The stage that works channel by channel, or None, and those after it; an error if they do not fit."""
     for stage in stages:
         if not isinstance(stage, Stage):
             raise TypeError(f"a stage must be one of fastnn.stages, got {type(stage).__name__}")

@@ -30,21 +30,22 @@ def batch_norm(
 ) -> tuple[Array, _chain.Saved]:
     """y = (x - mean) / sqrt(var + eps) weight + bias, channel by channel; returns (y, saved).
 
-    input: (N, C) or (N, C, ...), float32 or float64, or float16 and bfloat16 (computed in float32); memory with the
-    channels last is taken as it is, and y has the same layout. weight, bias: (C,), or None for 1 and 0. saved is what
-    batch_norm_backward takes: the input itself, which must not be changed before, and a few numbers for each channel.
+    input: (N, C) or (N, C, ...), float32 or float64, or float16 and bfloat16 (computed in float32); memory
+    with the channels last is taken as it is, and y has the same layout. weight, bias: (C,), or None for 1
+    and 0. saved is what batch_norm_backward takes: the input itself, which must not be changed before, and
+    a few numbers for each channel.
 
-    In training mean and var are the batch's (var biased), and running_mean and running_var, if given, take them in,
-    in place: running = (1 - momentum) running + momentum batch, with the unbiased variance, or the biased one
-    (Keras, CS231n) with biased_running_var=True. momentum=None is the cumulative average, 1 / num_batches_tracked, an
-    integer array of one element that is counted up in place. A channel with a NaN or an infinity has a y of NaN and
-    leaves its running statistics as they are; skip_nonfinite=False lets it spoil them, as torch does. In evaluation
-    (training=False) mean and var are the running ones.
+    In training mean and var are the batch's (var biased), and running_mean and running_var, if given, take
+    them in, in place: running = (1 - momentum) running + momentum batch, with the unbiased variance, or the
+    biased one (Keras, CS231n) with biased_running_var=True. momentum=None is the cumulative average, 1 /
+    num_batches_tracked, an integer array of one element that is counted up in place. A channel with a NaN
+    or an infinity has a y of NaN and leaves its running statistics as they are; skip_nonfinite=False lets
+    it spoil them, as torch does. In evaluation (training=False) mean and var are the running ones.
 
-    The mean is subtracted before anything is rounded, so a large one costs no digits; sums are merged in float64 and
-    do not depend on the threads. Memory is read once and written once while a channel fits the cache. Raises
-    ValueError for one value per channel in training and for arrays that do not have C elements, TypeError for dtypes.
-    Ioffe and Szegedy, 2015.
+    The mean is subtracted before anything is rounded, so a large one costs no digits; sums are merged in
+    float64 and do not depend on the threads. Memory is read once and written once while a channel fits the
+    cache. Raises ValueError for one value per channel in training and for arrays that do not have C
+    elements, TypeError for dtypes. Ioffe and Szegedy, 2015.
     """
     head = BatchNorm(eps, momentum, bool(training), biased_running_var, skip_nonfinite)
     running = _chain.Running(running_mean, running_var, num_batches_tracked)
@@ -54,11 +55,12 @@ def batch_norm(
 def batch_norm_backward(
     dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:
-    """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy; with dweight and dbias.
+    """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy; with dweight
+    and dbias.
 
-    rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; the means are over a channel. dweight is the sum of dy xhat,
-    dbias the sum of dy; None where forward had no weight or bias. dy: of y's shape; out: for dx, may be dy. Raises
-    ValueError for another shape. Ioffe and Szegedy, 2015.
+    rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; the means are over a channel. dweight is the sum
+    of dy xhat, dbias the sum of dy; None where forward had no weight or bias. dy: of y's shape; out: for
+    dx, may be dy. Raises ValueError for another shape. Ioffe and Szegedy, 2015.
     """
     gradients = _chain.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias
