@@ -30,7 +30,12 @@ static void plane_moments(size_t rows, size_t stride, size_t n, const void *x, f
     }
 }
 
-enum { COLUMN_BLOCK = 4096 / sizeof(real), ROW_BLOCK = 64 };
+enum {
+    ROWS = 4,  // of columns, done together: what belongs to the columns is loaded once for all
+    COLUMN_BLOCK = 4096 / sizeof(real),
+    ROW_BLOCK = 64,
+    TILE = 8192 / sizeof(real),
+};
 
 FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, real *sum) {
     V total = vzero();
@@ -65,11 +70,12 @@ static void merge_columns(size_t n, double count_a, double *mean_a, double *m2_a
 static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *mean, double *m2) {
     _Alignas(64) real near[COLUMN_BLOCK] = {0}, sum[COLUMN_BLOCK] = {0}, square[COLUMN_BLOCK] = {0};
     size_t r = 0;
-    for (; r + 4 <= rows; r += 4) FOR_VECTORS(n, add_rows, 4, stride, x + r * stride, near);
+    for (; r + ROWS <= rows; r += ROWS) FOR_VECTORS(n, add_rows, ROWS, stride, x + r * stride, near);
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);
     const real share = 1 / (real)rows;
     for (size_t i = 0; i < n; i++) near[i] *= share;
-    for (r = 0; r + 4 <= rows; r += 4) FOR_VECTORS(n, add_squares, 4, stride, x + r * stride, near, sum, square);
+    for (r = 0; r + ROWS <= rows; r += ROWS)
+        FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, near, sum, square);
     for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
     double block_mean[COLUMN_BLOCK], block_m2[COLUMN_BLOCK];
     const double count = (double)rows;
@@ -112,14 +118,19 @@ static void scale_planes(size_t rows, size_t n, void *y, const void *x, const vo
         FOR_VECTORS(n, scale_step, (real *)y + r * n, (const real *)x + r * n, vset(((const real *)center)[r]),
                     vset(((const real *)scale)[r]), vset(((const real *)shift)[r]));
 }
-FORCE_INLINE void scale_column_step(size_t i, size_t part, real *y, const real *x, const real *center,
-                                    const real *scale, const real *shift) {
-    scale_step(i, part, y, x, load(center + i, part), load(scale + i, part), load(shift + i, part));
+FORCE_INLINE void scale_column_step(size_t i, size_t part, size_t rows, size_t n, real *y, const real *x,
+                                    const real *center, const real *scale, const real *shift) {
+    const V middle = load(center + i, part), factor = load(scale + i, part), start = load(shift + i, part);
+    for (size_t r = 0; r < rows; r++) scale_step(i, part, y + r * n, x + r * n, middle, factor, start);
 }
 static void scale_columns(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
                           const void *shift) {
-    for (size_t r = 0; r < rows; r++)
-        FOR_VECTORS(n, scale_column_step, (real *)y + r * n, (const real *)x + r * n, center, scale, shift);
+    real *to = y;
+    const real *from = x;
+    size_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS)
+        FOR_VECTORS(n, scale_column_step, ROWS, n, to + r * n, from + r * n, center, scale, shift);
+    for (; r < rows; r++) FOR_VECTORS(n, scale_column_step, 1, n, to + r * n, from + r * n, center, scale, shift);
 }
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
@@ -151,26 +162,24 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
     }
 }
 
-FORCE_INLINE void add_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x, V center,
-                           real *sum, real *product) {
+FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
+                                  const real *center, real *sum, real *product) {
+    const V middle = load(center + i, part);
     V s = vzero(), p = vzero();
     for (size_t r = 0; r < rows; r++) {
         const V v = load(g + r * n + i, part);
         s += v;
-        p = vmadd(v, load(x + r * n + i, part) - center, p);
+        p = vmadd(v, load(x + r * n + i, part) - middle, p);
     }
-    store(sum, part, s);
-    store(product, part, p);
-}
-FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
-                                  const real *center, double *const *sums) {
-    real sum[LANES], product[LANES];
-    add_step(i, part, rows, n, g, x, load(center + i, part), sum, product);
-    for (size_t k = 0; k < part; k++) sums[0][i + k] += (double)sum[k];
-    for (size_t k = 0; k < part; k++) sums[1][i + k] += (double)product[k];
+    store(sum + i, part, s);
+    store(product + i, part, p);
 }
 static void sum_columns(size_t rows, size_t n, const void *g, const void *x, const void *center, double *const *sums) {
-    FOR_VECTORS(n, sum_column_step, rows, n, g, x, center, sums);
+    real sum[TILE], product[TILE];
+    double *sum_to = sums[0], *product_to = sums[1];
+    FOR_VECTORS(n, sum_column_step, rows, n, g, x, center, sum, product);
+    for (size_t i = 0; i < n; i++) sum_to[i] += (double)sum[i];
+    for (size_t i = 0; i < n; i++) product_to[i] += (double)product[i];
 }
 
 FORCE_INLINE void gradient_step(size_t i, size_t part, real *dx, const real *g, const real *x, V center, V a, V b,
@@ -185,15 +194,19 @@ static void gradient_planes(size_t rows, size_t n, void *dx, const void *g, cons
                     vset(((const real *)center)[r]), vset(((const real *)a)[r]), vset(((const real *)b)[r]),
                     vset(((const real *)c)[r]));
 }
-FORCE_INLINE void gradient_column_step(size_t i, size_t part, real *dx, const real *g, const real *x,
-                                       const real *center, const real *a, const real *b, const real *c) {
-    gradient_step(i, part, dx, g, x, load(center + i, part), load(a + i, part), load(b + i, part), load(c + i, part));
+FORCE_INLINE void gradient_column_step(size_t i, size_t part, size_t rows, size_t n, real *dx, const real *g,
+                                       const real *x, const real *center, const real *a, const real *b, const real *c) {
+    const V middle = load(center + i, part), va = load(a + i, part), vb = load(b + i, part), vc = load(c + i, part);
+    for (size_t r = 0; r < rows; r++) gradient_step(i, part, dx + r * n, g + r * n, x + r * n, middle, va, vb, vc);
 }
-static void gradient_columns(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
-                             const void *a, const void *b, const void *c) {
-    for (size_t r = 0; r < rows; r++)
-        FOR_VECTORS(n, gradient_column_step, (real *)dx + r * n, (const real *)g + r * n, (const real *)x + r * n,
-                    center, a, b, c);
+static void gradient_columns(size_t rows, size_t n, void *dx, const void *g_memory, const void *x_memory,
+                             const void *center, const void *a, const void *b, const void *c) {
+    real *to = dx;
+    const real *g = g_memory, *x = x_memory;
+    size_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS)
+        FOR_VECTORS(n, gradient_column_step, ROWS, n, to + r * n, g + r * n, x + r * n, center, a, b, c);
+    for (; r < rows; r++) FOR_VECTORS(n, gradient_column_step, 1, n, to + r * n, g + r * n, x + r * n, center, a, b, c);
 }
 
 FORCE_INLINE void addend_step(size_t i, size_t part, real *y, const real *x, const real *addend) {
