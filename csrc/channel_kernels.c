@@ -68,7 +68,8 @@ static void merge_columns(size_t n, double count_a, double *mean_a, double *m2_a
 // Some rows of some columns: as block_moments, but for a lane's worth of columns at a time. Memory is read in its own
 // order, four rows at a time; the sums stay in L1.
 static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *mean, double *m2) {
-    _Alignas(64) real near[COLUMN_BLOCK] = {0}, sum[COLUMN_BLOCK] = {0}, square[COLUMN_BLOCK] = {0};
+    _Alignas(64) real near[COLUMN_BLOCK], sum[COLUMN_BLOCK], square[COLUMN_BLOCK];
+    for (size_t i = 0; i < n; i++) near[i] = sum[i] = square[i] = 0;
     size_t r = 0;
     for (; r + ROWS <= rows; r += ROWS) FOR_VECTORS(n, add_rows, ROWS, stride, x + r * stride, near);
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);

@@ -6,7 +6,6 @@ It knows the descriptions of fastnn.stages, and not who made them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,21 +27,23 @@ class Layout(NamedTuple):
     inner: int
     columns: bool
 
+    @property
+    def usual(self) -> bool:
+        """Whether memory is in the order of the axes."""
+        return not self.columns or len(self.shape) == 2
+
     def empty(self, dtype: np.dtype[Any]) -> Array:
         """A new array of this layout."""
-        if self.columns and len(self.shape) > 2:
-            n, c, *positions = self.shape
-            return np.moveaxis(_kernels.empty((n, *positions, c), dtype), -1, 1)
-        return _kernels.empty(self.shape, dtype)
+        if self.usual:
+            return _kernels.empty(self.shape, dtype)
+        n, c, *positions = self.shape
+        return np.moveaxis(_kernels.empty((n, *positions, c), dtype), -1, 1)
 
     def holds(self, array: Array, dtype: np.dtype[Any]) -> bool:
         """Whether the array already is of this layout, and of this dtype."""
-        flags = array.flags
-        if array.dtype != dtype or not flags.aligned:
+        if array.dtype != dtype or not array.flags.aligned:
             return False
-        if self.columns and len(self.shape) > 2:
-            return bool(np.moveaxis(array, 1, -1).flags.c_contiguous)
-        return bool(flags.c_contiguous)
+        return array.flags.c_contiguous if self.usual else _channels_last(array)
 
     def arrange(self, array: Array, dtype: np.dtype[Any]) -> Array:
         """The same values in this layout and dtype."""
@@ -53,6 +54,10 @@ class Layout(NamedTuple):
         return copy
 
 
+def _channels_last(array: Array) -> bool:
+    return np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
 def layout_of(array: Array) -> Layout:
     """The layout of an array's memory, or the usual one if its memory has gaps."""
     shape, size = array.shape, array.size
@@ -60,15 +65,13 @@ def layout_of(array: Array) -> Layout:
         return Layout(shape, 1, 1, size, False)
     if size == 0:
         return Layout(shape, 0, shape[1], 0, False)
-    outer, channels = shape[:2]
+    outer, channels = shape[0], shape[1]
     inner = size // (outer * channels)
-    if array.flags.c_contiguous or len(shape) == 2:
-        return Layout(shape, outer, channels, inner, inner == 1)
-    return Layout(shape, outer, channels, inner, bool(np.moveaxis(array, 1, -1).flags.c_contiguous))
+    columns = inner == 1 or (not array.flags.c_contiguous and _channels_last(array))
+    return Layout(shape, outer, channels, inner, columns)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Saved:
+class Saved(NamedTuple):
     """What backward needs: the input, and a few numbers for each channel; not to be changed before."""
 
     head: Head | None
@@ -98,16 +101,17 @@ def _wrong_channels(name: str, channels: int, got: Array) -> str:
     return f"{name} must have shape ({channels},), one for each channel of input, got {got.shape}"
 
 
-def _vector(name: str, value: ArrayLike | None, channels: int, dtype: np.dtype[Any]) -> Array | None:
-    """What is given for each channel, contiguous."""
+def _vector(name: str, value: ArrayLike | None, like: Array) -> Array | None:
+    """What is given for each channel, in the dtype that is computed in."""
     if value is None:
         return None
+    channels = like.shape[1]
+    if _kernels.is_vector(value, channels, like):  # the short way: this is part of small calls
+        return np.asarray(value)
     array = _arrays.ready(name, value)
     if array.shape != (channels,):
-        raise ValueError(
-            f"{name} must have shape ({channels},), one for each channel of input, got {array.shape}"
-        )
-    return np.ascontiguousarray(array, dtype)
+        raise ValueError(_wrong_channels(name, channels, array))
+    return np.require(array, _computing(like.dtype), ["C", "A"])
 
 
 def check_running(name: str, value: object, channels: int) -> None:
@@ -127,7 +131,7 @@ def check_running(name: str, value: object, channels: int) -> None:
 
 
 def _update(running: Array, batch: NDArray[np.float64], factor: float, momentum: float, skip: bool) -> None:
-    if _arrays.is_plain(running):
+    if _kernels.is_vector(running, batch.size, running):
         _kernels.update_running(running, batch, factor, momentum, skip)
     else:
         values = np.array(running, np.float64)
@@ -155,14 +159,17 @@ class Running(NamedTuple):
         for name, value in (("running_mean", self.mean), ("running_var", self.var)):
             if value is None and not head.training:
                 raise ValueError(f"{name} is needed in evaluation (training=False), got None")
-            if value is not None:
+            if value is not None and not (
+                _kernels.is_vector(value, channels, input) and value.flags.writeable
+            ):
                 check_running(name, value, channels)
         if not head.training:
             return
         if values == 1:
             raise ValueError(
-                f"batch_norm in training needs more than one value per channel, got input of shape {input.shape}: "
-                "the variance of one value is 0. Use a larger batch, or evaluation (training=False, layer.eval())"
+                f"batch_norm in training needs more than one value per channel, got input of shape"
+                f" {input.shape}: the variance of one value is 0. Use a larger batch, or evaluation"
+                " (training=False, layer.eval())"
             )
         if self.batches is not None:
             _check_counter(self.batches)
@@ -209,12 +216,10 @@ def _add_stages(
             chain.add(addend, daddend)
 
 
-def _is_read_after(stages: Sequence[Stage], kind: type[Stage]) -> bool:
-    """Whether an activation comes after the stage of this kind: its gradient then depends on what that stage gave."""
-    return any(
-        isinstance(stage, kind) and any(isinstance(later, Activation) for later in stages[i:])
-        for i, stage in enumerate(stages)
-    )
+def _is_read_after_addition(stages: Sequence[Stage]) -> bool:
+    """Whether an activation comes after the addition: its gradient then depends on the residual."""
+    kinds = [type(stage) for stage in stages]
+    return Activation in kinds[kinds.index(Add) :]
 
 
 def _computing(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -234,53 +239,52 @@ def forward(
     out: Array | None = None,
 ) -> tuple[Array, Saved]:
     """The chain of head and stages: (y, what backward needs)."""
-    x = _arrays.ready("input", input)
+    x, addend = _arrays.ready("input", input), None
     if head is not None and x.ndim < 2:
         raise ValueError(f"input must have shape (N, C) or (N, C, ...), got {x.shape}")
     if residual is not None:
-        residual = _arrays.ready("residual", residual)
-        if residual.shape != x.shape:
-            raise ValueError(f"residual must have the shape of input, {x.shape}, got {residual.shape}")
-        x = x.astype(_arrays.common_dtype((("input", x), ("residual", residual))), copy=False)
-    dtype = _computing(x.dtype)
-    channels = x.shape[1] if head is not None else 1
-    weight, bias = _vector("weight", weight, channels, dtype), _vector("bias", bias, channels, dtype)
+        addend = _arrays.ready("residual", residual)
+        if addend.shape != x.shape:
+            raise ValueError(f"residual must have the shape of input, {x.shape}, got {addend.shape}")
+        x = x.astype(_arrays.common_dtype((("input", x), ("residual", addend))), copy=False)
+    weight, bias = _vector("weight", weight, x), _vector("bias", bias, x)
     if isinstance(head, BatchNorm):
         running.check(head, x)
     if out is not None:
         _arrays.check_out(out, x.shape, x.dtype)
-    if any(isinstance(stage, Dropout) for stage in stages):
+    if stages and any(isinstance(stage, Dropout) for stage in stages):
         key = default_generator().key() if key is None else as_key(key)
 
-    layout = layout_of(x)
+    dtype, layout = _computing(x.dtype), layout_of(x)
     plain = layout.arrange(x, dtype)
-    addend = None if residual is None else layout.arrange(residual, dtype)
-    target = out if out is not None and _is_free(out, layout, dtype, plain, addend) else layout.empty(dtype)
+    if addend is not None:
+        addend = layout.arrange(addend, dtype)
+    target = out if out is not None and _is_free(out, layout, plain, addend) else layout.empty(dtype)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
     mean = rstd = variance = None
     if isinstance(head, BatchNorm) and head.training:
-        mean, rstd, variance = np.zeros((3, channels))
-    elif isinstance(head, BatchNorm) and running.mean is not None and running.var is not None:
-        mean = np.array(running.mean, np.float64)
-        rstd = 1 / np.sqrt(running.var.astype(np.float64) + head.eps)
-    if head is not None:
-        training = isinstance(head, BatchNorm) and head.training
-        eps = float(head.eps) if isinstance(head, BatchNorm) else 0.0
-        chain.scale(training, eps, mean, rstd, variance, weight, bias)
+        mean, rstd, variance = chain.normalise(head.eps, weight, bias)
+    elif isinstance(head, BatchNorm):
+        mean, rstd = np.array(running.mean, np.float64), np.array(running.var, np.float64)
+        chain.evaluate(head.eps, mean, rstd, weight, bias)
+    elif head is not None:
+        chain.scale(False, 0.0, None, None, None, weight, bias)
     _add_stages(chain, stages, key, addend)
     chain.forward(plain, target)
     if isinstance(head, BatchNorm) and mean is not None and variance is not None and x.size:
-        running.update(head, mean, variance, x.size // channels)
-    kept = residual if _is_read_after(stages, Add) else None
+        running.update(head, mean, variance, x.size // x.shape[1])
+    kept = addend if addend is not None and _is_read_after_addition(stages) else None
     return _result(target, x.dtype, out), Saved(head, stages, x, mean, rstd, weight, bias, kept, key)
 
 
-def _is_free(out: Array, layout: Layout, dtype: np.dtype[Any], x: Array, addend: Array | None) -> bool:
-    """Whether the chain may write to `out` while it reads: x itself or apart from it, apart from the addend."""
-    if not layout.holds(out, dtype) or (addend is not None and np.may_share_memory(out, addend)):
+def _is_free(out: Array, layout: Layout, x: Array, addend: Array | None) -> bool:
+    """Whether the chain may write to `out` while it reads: it is x or apart from it, and not the addend."""
+    if addend is not None and np.may_share_memory(out, addend):
         return False
+    if layout.usual:
+        return _kernels.are_plain((x,), out)
     same = out.__array_interface__["data"] == x.__array_interface__["data"]
-    return same or not np.may_share_memory(out, x)
+    return layout.holds(out, x.dtype) and (same or not np.may_share_memory(out, x))
 
 
 def _result(target: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
@@ -301,8 +305,7 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
         _arrays.check_out(out, x.shape, x.dtype)
     dtype, layout = _computing(x.dtype), layout_of(x)
     plain, g = layout.arrange(x, dtype), layout.arrange(g, dtype)
-    free = out is not None and _is_free(out, layout, dtype, g, plain)
-    target = out if free and out is not None else layout.empty(dtype)
+    target = out if out is not None and _is_free(out, layout, g, plain) else layout.empty(dtype)
     adds = any(isinstance(stage, Add) for stage in saved.stages)
     daddend = layout.empty(dtype) if adds else None
     addend = None if saved.residual is None else layout.arrange(saved.residual, dtype)

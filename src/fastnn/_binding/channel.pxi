@@ -55,7 +55,22 @@ cdef class Chain:
         self.chain.outer, self.chain.channels, self.chain.inner = outer, channels, inner
         self.arrays = []
 
-    def scale(self, bint training, double eps, mean, rstd, variance, weight, bias):
+    def normalise(self, double eps, weight, bias):
+        """Begins with batch norm in training; returns arrays for mean, rstd and variance, which forward will fill."""
+        cdef cnp.npy_intp channels[1]
+        channels[0] = <cnp.npy_intp>self.chain.channels
+        mean, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(3)]
+        self.scale(True, eps, mean, rstd, variance, weight, bias)
+        return mean, rstd, variance
+
+    def evaluate(self, double eps, cnp.ndarray mean, cnp.ndarray var, weight, bias):
+        """Begins with batch norm in evaluation; var becomes 1 / sqrt(var + eps)."""
+        cdef double *p = <double *>cnp.PyArray_DATA(var)
+        for c in range(cnp.PyArray_SIZE(var)):
+            p[c] = 1 / sqrt(p[c] + eps)
+        self.scale(False, eps, mean, var, None, weight, bias)
+
+    cpdef scale(self, bint training, double eps, mean, rstd, variance, weight, bias):
         """Begins with y = (x - mean) rstd weight + bias; in training forward fills mean, rstd and variance."""
         self.chain.scaled = True
         self.chain.training = training
@@ -130,3 +145,12 @@ def update_running(cnp.ndarray running, cnp.ndarray batch, double factor, double
     """running = (1 - momentum) running + momentum factor batch, in place; with `skip` where the batch's is finite."""
     fastnn_update_running(cnp.PyArray_TYPE(running) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(running),
                           cnp.PyArray_DATA(running), <double *>cnp.PyArray_DATA(batch), factor, momentum, skip)
+
+
+def is_vector(value, cnp.npy_intp count, cnp.ndarray like):
+    """Whether value is a plain array of `count` elements and of the dtype of `like`."""
+    return (
+        is_plain(value, PLAIN)
+        and has_shape(value, 1, &count)
+        and cnp.PyArray_TYPE(<cnp.ndarray>value) == cnp.PyArray_TYPE(like)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from fastnn import _chain
 from fastnn.stages import BatchNorm
 
 Array = NDArray[Any]
+
+_stage = lru_cache(BatchNorm)  # a part of small calls
 
 
 def batch_norm(
@@ -47,7 +50,7 @@ def batch_norm(
     cache. Raises ValueError for one value per channel in training and for arrays that do not have C
     elements, TypeError for dtypes. Ioffe and Szegedy, 2015.
     """
-    head = BatchNorm(eps, momentum, bool(training), biased_running_var, skip_nonfinite)
+    head = _stage(eps, momentum, bool(training), biased_running_var, skip_nonfinite)
     running = _chain.Running(running_mean, running_var, num_batches_tracked)
     return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
@@ -55,12 +58,11 @@ def batch_norm(
 def batch_norm_backward(
     dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:
-    """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy; with dweight
-    and dbias.
+    """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy.
 
-    rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; the means are over a channel. dweight is the sum
-    of dy xhat, dbias the sum of dy; None where forward had no weight or bias. dy: of y's shape; out: for
-    dx, may be dy. Raises ValueError for another shape. Ioffe and Szegedy, 2015.
+    Returns (dx, dweight, dbias): dweight is the sum of dy xhat, dbias the sum of dy, None where forward had no
+    weight or bias. rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; means and sums are over a channel. dy
+    has y's shape; out is for dx, and may be dy. Raises ValueError for another shape. Ioffe and Szegedy, 2015.
     """
     gradients = _chain.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias
