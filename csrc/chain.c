@@ -52,10 +52,8 @@ static void stage_forward(const fastnn_run *run, const fastnn_stage *stage, cons
     }
 }
 
-void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, char *y) {
-    const size_t start = tile->offset * element_size(run);
-    const void *from = x + start;
-    void *to = y + start;
+void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, void *to) {
+    const void *from = x + tile->offset * element_size(run);
     if (run->chain->scaled) {
         scale_tile(run, tile, x, to);
         from = to;
@@ -66,7 +64,7 @@ void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const c
 static bool saves_output(const fastnn_stage *stage) { return fastnn_activations[stage->activation].saves_output; }
 
 const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile, const char *dy, const char *x,
-                                 char *dx) {
+                                 void *to) {
     const fastnn_chain *chain = run->chain;
     const size_t size = element_size(run), start = tile->offset * size, count = tile->rows * tile->n;
     _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][TILE_BYTES];
@@ -85,7 +83,6 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
     }
 
     const void *g = dy + start;
-    void *to = dx + start;
     for (int k = chain->stages - 1; k >= 0; k--) {
         const fastnn_stage *stage = &chain->stage[k];
         if (stage->kind == FASTNN_ADD) {
@@ -101,10 +98,4 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
         g = to;
     }
     return g;
-}
-
-bool fastnn_chain_changes_gradient(const fastnn_chain *chain) {
-    for (int k = 0; k < chain->stages; k++)
-        if (chain->stage[k].kind != FASTNN_ADD) return true;
-    return false;
 }

@@ -22,12 +22,10 @@ typedef struct {
     fastnn_scaling scaling;
 } fastnn_run;
 
-void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, char *y);
-// The gradient behind the first stage, computed into dx's tile or, if no stage changes it, left in dy. Returns where.
+// Of x's tile, to `to`, which may be that tile itself.
+void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, void *to);
+// The gradient behind the first stage, to `to` or, if no stage changes it, left in dy. Returns where. `to` may be dy's
+// tile.
 const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile, const char *dy, const char *x,
-                                 char *dx);
-
-// Whether it does, for any tile.
-bool fastnn_chain_changes_gradient(const fastnn_chain *chain);
-
+                                 void *to);
 #endif

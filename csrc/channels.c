@@ -10,6 +10,7 @@
 #include "chain.h"
 
 enum {
+    LINE = 64,
     SERIAL_ELEMENTS = 32768,   // up to here the calling thread works alone
     SLAB_BYTES = 2 << 20,      // the largest channel that is not cut: it stays in the outer cache
     GROUP_BYTES = 256 << 10,   // of the channels of a group: they stay in L2
@@ -25,6 +26,8 @@ typedef struct {
     char *out;           // y or dx
     size_t size, count;  // bytes of an element; elements
     size_t tile;         // elements in a tile
+    bool stream;         // the result goes past the caches
+    bool again;          // backward: the second pass finds g itself, the first does not leave it in dx
     // Of all tiles in the order of memory:
     size_t tiles, piece_tiles, pieces;
     // Columns: elements in a row, or in the rows that are taken together; rows of that width, in all and in a piece.
@@ -134,35 +137,58 @@ static void set_gradient(const channel_job *job, size_t channel, double sum, dou
 // `sums`: where those of the tile's first channel are; NULL: none are wanted.
 typedef void visit(const channel_job *job, const fastnn_tile *tile, double *const *sums);
 
+// Where a tile of the result is computed: where it belongs, or in `scratch` if the result is streamed past the caches.
+static void *target(const channel_job *job, const fastnn_tile *tile, void *scratch) {
+    return job->stream ? scratch : job->out + tile->offset * job->size;
+}
+// Brings a tile to where it belongs. Streaming wants whole lines, so the ends are stored plainly.
+static void deliver(const channel_job *job, const fastnn_tile *tile, const void *from) {
+    char *to = job->out + tile->offset * job->size;
+    if (from == to) return;
+    const size_t count = tile->rows * tile->n, head = least((size_t)(-(uintptr_t)to) % LINE / job->size, count);
+    memcpy(to, from, head * job->size);
+    job->run.tables->elementwise->stream_copy(count - head, to + head * job->size,
+                                              (const char *)from + head * job->size);
+}
+
 static void normalise(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
+    _Alignas(LINE) char scratch[TILE_BYTES];
+    void *y = target(job, tile, scratch);
     (void)sums;
-    fastnn_tile_forward(&job->run, tile, job->x, job->out);
+    fastnn_tile_forward(&job->run, tile, job->x, y);
+    deliver(job, tile, y);
 }
 
 // The first pass backward. Where dx does not wait for the sums, it is finished here.
 static void differentiate(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
+    _Alignas(LINE) char scratch[TILE_BYTES];
     const fastnn_chain *chain = job->run.chain;
     const fastnn_channel_table *table = job->run.tables->channel;
     const size_t at = tile->channel * job->size, start = tile->offset * job->size;
-    char *dx = job->out + start;
-    const void *g = fastnn_tile_backward(&job->run, tile, job->dy, job->x, job->out);
+    void *to = target(job, tile, scratch);
+    const void *g = fastnn_tile_backward(&job->run, tile, job->dy, job->x, to);
     if (sums != NULL)
         table->sums[chain->columns](tile->rows, tile->n, g, job->x + start, job->run.scaling.center + at, sums);
     if (chain->training) return;
-    if (chain->scaled && (chain->rstd != NULL || chain->weight != NULL))
-        table->scale[chain->columns](tile->rows, tile->n, dx, g, job->c + at, job->run.scaling.scale + at, job->c + at);
-    else if (g != dx)
-        memcpy(dx, g, tile->rows * tile->n * job->size);
+    if (chain->scaled && (chain->rstd != NULL || chain->weight != NULL)) {
+        table->scale[chain->columns](tile->rows, tile->n, to, g, job->c + at, job->run.scaling.scale + at, job->c + at);
+        g = to;
+    }
+    deliver(job, tile, g);
 }
 
-// The second pass backward. The first has left g in dx, if any stage changes it.
+// The second pass backward. The first has left g in dx, or where dx is streamed it is computed again.
 static void subtract_means(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
-    (void)sums;
+    _Alignas(LINE) char scratch[TILE_BYTES];
+    const fastnn_chain *chain = job->run.chain;
     const size_t at = tile->channel * job->size, start = tile->offset * job->size;
-    const char *g = fastnn_chain_changes_gradient(job->run.chain) ? job->out : job->dy;
-    job->run.tables->channel->gradient[job->run.chain->columns](tile->rows, tile->n, job->out + start, g + start,
-                                                                job->x + start, job->run.scaling.center + at,
-                                                                job->a + at, job->b + at, job->c + at);
+    void *to = target(job, tile, scratch);
+    const void *g = job->again ? fastnn_tile_backward(&job->run, tile, job->dy, job->x, to) : job->out + start;
+    (void)sums;
+    job->run.tables->channel->gradient[chain->columns](tile->rows, tile->n, to, g, job->x + start,
+                                                       job->run.scaling.center + at, job->a + at, job->b + at,
+                                                       job->c + at);
+    deliver(job, tile, to);
 }
 
 // ---- passes --------------------------------------------------------------------------------------------------------
@@ -363,6 +389,13 @@ static void cut_columns(channel_job *job) {
     job->piece_tiles = column_tiles(job, job->piece_rows);
 }
 
+// Outputs that are inputs too are in the cache already; streaming is for elements that lie as they should.
+static bool can_stream(const channel_job *job, const char *x, const char *dy, const char *out) {
+    const size_t arrays = dy == NULL ? 2 : 3;
+    return arrays * job->count * job->size >= FASTNN_STREAM_BYTES && out != x && out != dy &&
+           (uintptr_t)out % job->size == 0;
+}
+
 enum { CHANNEL_ARRAYS = 6 };  // center, scale, shift, a, b, c
 
 static channel_job make_job(const fastnn_chain *chain) {
@@ -383,7 +416,13 @@ size_t fastnn_chain_workspace(const fastnn_chain *chain) {
     return partial * sizeof(double) + CHANNEL_ARRAYS * job.width * job.size;
 }
 
-static void place(channel_job *job, const char *x, const char *dy, void *out, char *workspace) {
+static bool changes_gradient(const fastnn_chain *chain) {
+    for (int k = 0; k < chain->stages; k++)
+        if (chain->stage[k].kind != FASTNN_ADD) return true;
+    return false;
+}
+
+static void place(channel_job *job, const char *x, const char *dy, char *out, char *workspace) {
     const fastnn_chain *chain = job->run.chain;
     const size_t partial = chain->columns ? 2 * job->width * job->pieces : 3 * chain->channels * job->channel_pieces;
     char **const arrays[CHANNEL_ARRAYS] = {
@@ -391,6 +430,8 @@ static void place(channel_job *job, const char *x, const char *dy, void *out, ch
     job->x = x;
     job->dy = dy;
     job->out = out;
+    job->stream = can_stream(job, x, dy, out);
+    job->again = job->stream || !changes_gradient(chain);
     job->partial = (double *)workspace;
     workspace += partial * sizeof(double);
     for (int i = 0; i < CHANNEL_ARRAYS; i++) *arrays[i] = workspace + (size_t)i * job->width * job->size;

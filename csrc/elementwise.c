@@ -11,9 +11,6 @@ enum { LINE = 64 };
 // with tools/serial_threshold.py.
 static const size_t serial_elements[] = {[FASTNN_CHEAP] = 98304, [FASTNN_MEDIUM] = 16384, [FASTNN_COSTLY] = 8192};
 
-// From how many bytes of arrays on outputs are stored past the caches: three times a large last-level cache.
-static const size_t STREAM_BYTES = 96 << 20;
-
 // ---- contiguous arrays ---------------------------------------------------------------------------------------------
 
 typedef struct {
@@ -93,7 +90,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
         return true;
     }
     job.piece = fastnn_piece_elements(count);
-    job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= STREAM_BYTES &&
+    job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= FASTNN_STREAM_BYTES &&
                  (shape->inputs > shape->outputs || shape->cost > FASTNN_CHEAP) &&
                  can_stream(job.data, job.outputs, job.inputs, job.size);
     return fastnn_parallel((count + job.piece - 1) / job.piece, run_contiguous_piece, &job);

@@ -5,10 +5,10 @@
 """
 
 from fastnn import stages
+from fastnn._fused import fuse, fusion
 from fastnn._kernels import empty_cache
 from fastnn._machine import get_num_threads, info, set_num_threads, start
 from fastnn._version import __version__
-from fastnn.fusion import fuse
 from fastnn.random import Generator, Key, manual_seed
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "__version__",
     "empty_cache",
     "fuse",
+    "fusion",
     "get_num_threads",
     "info",
     "manual_seed",

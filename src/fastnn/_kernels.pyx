@@ -10,6 +10,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
+cimport cython
 cimport numpy as cnp
 
 

@@ -63,6 +63,7 @@ cdef class Chain:
         self.scale(True, eps, mean, rstd, variance, weight, bias)
         return mean, rstd, variance
 
+    @cython.cdivision(True)
     def evaluate(self, double eps, cnp.ndarray mean, cnp.ndarray var, weight, bias):
         """Begins with batch norm in evaluation; var becomes 1 / sqrt(var + eps)."""
         cdef double *p = <double *>cnp.PyArray_DATA(var)

@@ -60,9 +60,10 @@ def batch_norm_backward(
 ) -> tuple[Array, Array | None, Array | None]:
     """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy.
 
-    Returns (dx, dweight, dbias): dweight is the sum of dy xhat, dbias the sum of dy, None where forward had no
-    weight or bias. rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; means and sums are over a channel. dy
-    has y's shape; out is for dx, and may be dy. Raises ValueError for another shape. Ioffe and Szegedy, 2015.
+    Returns (dx, dweight, dbias): dweight is the sum of dy xhat, dbias the sum of dy, None where forward had
+    no weight or bias. rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; means and sums are over a
+    channel. dy has y's shape; out is for dx, and may be dy. Raises ValueError for another shape.
+    Ioffe and Szegedy, 2015.
     """
     gradients = _chain.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias

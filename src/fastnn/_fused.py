@@ -1,8 +1,11 @@
-"""Fused chains: batch norm, activations, dropout and a residual addition in one pass over memory."""
+"""Fused chains: batch norm, activations, dropout and a residual addition in one pass over memory.
+
+It joins descriptions (fastnn.stages) with what runs them, and knows no layers.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +16,8 @@ from fastnn.stages import Stage, checked
 
 Array = NDArray[Any]
 
+_ARGUMENTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "key", "residual")
+
 
 class FusedChain:
     """Stages that are computed together; `fastnn.fuse` makes one."""
@@ -20,6 +25,8 @@ class FusedChain:
     def __init__(self, *stages: Stage) -> None:
         self.stages = stages
         self._head, self._rest = checked(stages)
+        self._takes = {name for stage in stages for name in stage.takes}
+        self._needs = {name for stage in stages for name in stage.needs}
 
     def __repr__(self) -> str:
         return f"fuse({', '.join(map(repr, self.stages))})"
@@ -49,16 +56,8 @@ class FusedChain:
         channels are last. Raises ValueError or TypeError for what does not fit or is missing, and then has
         written nothing.
         """
-        given = {
-            "weight": weight,
-            "bias": bias,
-            "running_mean": running_mean,
-            "running_var": running_var,
-            "num_batches_tracked": num_batches_tracked,
-            "key": key,
-            "residual": residual,
-        }
-        self._check({name for name, value in given.items() if value is not None})
+        values = (weight, bias, running_mean, running_var, num_batches_tracked, key, residual)
+        self._check({name for name, value in zip(_ARGUMENTS, values, strict=True) if value is not None})
         running = _chain.Running(running_mean, running_var, num_batches_tracked)
         return _chain.forward(
             self._head,
@@ -74,11 +73,9 @@ class FusedChain:
 
     def _check(self, given: set[str]) -> None:
         """An error for an argument that no stage takes, and for a missing one."""
-        takes = {name for stage in self.stages for name in stage.takes}
-        if unused := given - takes:
+        if unused := given - self._takes:
             raise ValueError(f"no stage of {self!r} takes {', '.join(sorted(unused))}")
-        needs = {name for stage in self.stages for name in stage.needs}
-        if missing := needs - given:
+        if missing := self._needs - given:
             raise ValueError(f"{', '.join(sorted(missing))} must be given for {self!r}")
 
     def backward(self, dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None) -> _chain.Gradients:
@@ -104,3 +101,23 @@ def fuse(*stages: Stage) -> FusedChain:
         gradients = chain.backward(dy, saved)
     """
     return FusedChain(*stages)
+
+
+class fusion:  # noqa: N801: it is used as a function
+    """fusion(False) makes nn.Sequential run its layers one by one, fusion(True), as at first, fused where they can be.
+
+    It counts for all threads. As a context manager (`with fastnn.fusion(False):`) it sets back what was before.
+    """
+
+    enabled: ClassVar[bool] = True
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = fusion.enabled
+        fusion.enabled = bool(enabled)
+
+    def __enter__(self) -> None:
+        """Nothing more to do."""
+
+    def __exit__(self, *error: object) -> None:
+        """Set back what was before."""
+        fusion.enabled = self._before
