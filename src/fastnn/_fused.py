@@ -103,10 +103,10 @@ def fuse(*stages: Stage) -> FusedChain:
     return FusedChain(*stages)
 
 
-class fusion:  # noqa: N801: it is used as a function
-    """fusion(False) makes nn.Sequential run its layers one by one, fusion(True), as at first, fused where they can be.
+class fusion:  # noqa: N801
+    """fusion(False) makes nn.Sequential run its layers one by one, fusion(True) fuse them again, as at first.
 
-    It counts for all threads. As a context manager (`with fastnn.fusion(False):`) it sets back what was before.
+    It counts for all threads. As a context manager (`with fastnn.fusion(False):`) it sets back what was.
     """
 
     enabled: ClassVar[bool] = True
