@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,16 +50,52 @@ def test_digits_are_learnt(run: Path) -> None:
 
 
 def test_weights_give_the_same_predictions(run: Path) -> None:
+    check_predictions(run, nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)))
+
+
+def check_predictions(run: Path, model: nn.Module) -> None:
+    """The saved weights, in this model, get the accuracy that the run printed."""
     saved = weights(run)
     mean, std, classes = (saved.pop(name) for name in ("input.mean", "input.std", "classes"))
-    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
-    model.load_state_dict(saved)
+    model.eval().load_state_dict(saved)
     x, y = train.digits()
     data = train.prepare(x, y)
     held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in np.rint(data.x_test * std + mean)]
     logits = model(((x[held_out] - mean) / std).astype(np.float32))
     right = np.mean(classes[logits.argmax(axis=1)] == y[held_out])
     assert right == json.loads((run / "metrics.json").read_text())["accuracy"]
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--norm", norm, "--dropout", "0.25", "--layers", "96,40", "--epochs", "8"]
+    assert main(["train", *options, "--output", str(tmp_path)]) == 0
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((64, 96), (96, 40)):
+        normalise = {"batch": [nn.BatchNorm1d(outputs)], "layer": [nn.LayerNorm(outputs)], "none": []}[norm]
+        layers += [nn.Linear(inputs, outputs), *normalise, nn.ReLU(), nn.Dropout(0.25)]
+    model = nn.Sequential(*layers, nn.Linear(40, 10))
+    assert repr(model) in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["settings"]["norm"], metrics["settings"]["dropout"]) == (norm, 0.25)
+    assert metrics["accuracy"] > 0.95
+    # Without dropout and with the running statistics, the held-out samples are the easier ones.
+    assert metrics["epochs"][-1]["loss"] > metrics["epochs"][-1]["test_loss"]
+    assert {*weights(tmp_path)} == {*model.state_dict(), "input.mean", "input.std", "classes"}
+    check_predictions(tmp_path, model)
+    if norm == "batch":
+        assert weights(tmp_path)["1.num_batches_tracked"].shape == ()
+        assert weights(tmp_path)["1.num_batches_tracked"] == 8 * 45
+        assert np.abs(weights(tmp_path)["1.running_mean"]).max() > 0.1
+
+
+def test_batch_norm_and_a_lone_last_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["train", "--norm", "batch", "--epochs", "1", "--output", str(tmp_path)]
+    assert main([*options, "--batch-size", "479"]) == 0  # 1438 = 3 * 479 + 1
+    assert "3/3" in capsys.readouterr().err
+    assert weights(tmp_path)["1.num_batches_tracked"] == 3
+    assert main([*options, "--batch-size", "1"]) == 2
+    assert re.search("more than one value per channel.*use a larger batch", capsys.readouterr().err)
 
 
 def test_curves_are_a_picture(run: Path) -> None:
@@ -90,7 +127,7 @@ def bits(folder: Path, seed: int, threads: int) -> bytes:
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "FASTNN_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(threads))
     command = [sys.executable, "-m", "fastnn", "train", "--epochs", "2", "--batch-size", "256"]
-    command += ["--seed", str(seed), "--output", str(folder)]
+    command += ["--norm", "batch", "--dropout", "0.5", "--seed", str(seed), "--output", str(folder)]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     return (folder / "weights.safetensors").read_bytes()
 
@@ -217,6 +254,8 @@ def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> Non
         (["--epochs", "0"], "argument --epochs: '0' is not a whole number of at least 1"),
         (["--batch-size", "2.5"], "argument --batch-size"),
         (["--seed", "-1"], "argument --seed"),
+        (["--dropout", "1"], "argument --dropout: '1' is not a number from 0 to below 1"),
+        (["--norm", "group"], "argument --norm: invalid choice: 'group'"),
         (["--activation", "step"], "argument --activation: invalid choice: 'step'"),
     ],
 )
@@ -266,6 +305,17 @@ def test_held_out_fifth() -> None:
     )
     rows = np.concatenate([data.x_train, data.x_test]) * data.std + data.mean
     np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(x, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", range(1, 12))
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 20])
+def test_batches(samples: int, size: int) -> None:
+    batches = list(train.loop._batches(np.arange(samples), size))
+    assert np.concatenate(batches).tolist() == list(range(samples))
+    assert len(batches) == train.steps_per_epoch(samples, size)
+    lengths = [len(batch) for batch in batches]
+    assert lengths[:-1] == [size] * (len(batches) - 1) or lengths[:-1] == []
+    assert 1 < lengths[-1] <= size + 1 or size == 1 == lengths[-1] or samples == 1
 
 
 def test_fit_takes_every_sample_once_an_epoch_in_training_mode() -> None:

@@ -20,6 +20,7 @@ from fastnn._extras import require
 
 # An activation whose parameters have no defaults cannot be chosen by name.
 ACTIVATIONS = {name: layer for name, layer in nn.ACTIVATIONS.items() if name != "threshold"}
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="relu",
         metavar="NAME",
         help="what follows each hidden layer (default: %(default)s); one of %(choices)s",
+    )
+    add(
+        "--norm",
+        choices=["none", *NORMS],
+        default="none",
+        help="what normalises each hidden layer before the activation (default: %(default)s)",
+    )
+    add(
+        "--dropout",
+        type=_number(below=1.0),
+        default=0.0,
+        metavar="P",
+        help="share of each hidden layer's outputs that a training step sets to 0 (default: %(default)s)",
     )
     add(
         "--lr",
@@ -103,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     x, y = train.load_npz(args.data) if args.data else train.digits()
     data = train.prepare(x, y)
     sizes = [data.x_train.shape[1], *args.layers, len(data.classes)]
-    model = _model(sizes, ACTIVATIONS[args.activation])
+    model = _model(sizes, ACTIVATIONS[args.activation], NORMS.get(args.norm), args.dropout)
     optimizer = optim.SGD(model.parameters(), args.lr, args.momentum, args.weight_decay)
 
     name = args.data.stem if args.data else "digits"
@@ -118,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"held-out accuracy {accuracy:.2%} after {args.epochs} epochs in {seconds:.1f} s")
 
     tensors = model.state_dict() | {"input.mean": data.mean, "input.std": data.std, "classes": data.classes}
-    train.save_weights(output / "weights.safetensors", tensors, {"activation": args.activation})
+    about = {"activation": args.activation, "norm": args.norm}
+    train.save_weights(output / "weights.safetensors", tensors, about)
     train.save_curves(output / "curves.png", history, f"{name}: {accuracy:.1%} of held-out samples right")
     metrics = {
         "fastnn": fastnn.__version__,
@@ -134,21 +149,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, object]:
-    names = ("activation", "lr", "momentum", "weight_decay", "epochs", "batch_size", "seed")
+    model, training = ("activation", "norm", "dropout"), ("lr", "momentum", "weight_decay", "epochs")
+    names = (*model, *training, "batch_size", "seed")
     return {"data": str(args.data or "digits")} | {name: getattr(args, name) for name in names}
 
 
-def _model(sizes: Sequence[int], activation: type[nn.Activation]) -> nn.Sequential:
+def _model(
+    sizes: Sequence[int],
+    activation: type[nn.Activation],
+    norm: Callable[[int], nn.Module] | None,
+    dropout: float,
+) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), activation()]
-    return nn.Sequential(*layers[:-1])
+    for inputs, outputs in pairwise(sizes[:-1]):
+        layers.append(nn.Linear(inputs, outputs))
+        if norm is not None:
+            layers.append(norm(outputs))
+        layers.append(activation())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def _fit(
     model: nn.Module, optimizer: optim.Optimizer, data: train.Data, epochs: int, batch_size: int
 ) -> list[train.Epoch]:
-    steps = epochs * math.ceil(len(data.x_train) / batch_size)
+    steps = epochs * train.steps_per_epoch(len(data.x_train), batch_size)
     # A BLAS rounds differently on another number of threads; with one, a seed's weights do not depend on it.
     one_thread = require("threadpoolctl", "demo").threadpool_limits(limits=1, user_api="blas")
     with one_thread, require("tqdm", "demo").tqdm(total=steps, unit="step", leave=False) as bar:

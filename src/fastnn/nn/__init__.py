@@ -27,6 +27,7 @@ from fastnn.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import Sequential
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
@@ -38,6 +39,9 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",

@@ -61,6 +61,10 @@ from .activation import (
     threshold,
     threshold_backward,
 )
+from .batch_norm import (
+    batch_norm,
+    batch_norm_backward,
+)
 from .gated import (
     glu,
     glu_backward,
@@ -74,6 +78,8 @@ from .loss import (
 )
 
 __all__ = [
+    "batch_norm",
+    "batch_norm_backward",
     "celu",
     "celu_backward",
     "cross_entropy",

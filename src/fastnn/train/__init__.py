@@ -1,7 +1,7 @@
 """Training of classifiers: data, the mini-batch loop, and the files that it leaves behind."""
 
 from fastnn.train.data import Data, digits, load_npz, prepare
-from fastnn.train.loop import Epoch, evaluate, fit
+from fastnn.train.loop import Epoch, evaluate, fit, steps_per_epoch
 from fastnn.train.report import save_curves, save_json, save_weights
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "save_curves",
     "save_json",
     "save_weights",
+    "steps_per_epoch",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,8 +45,9 @@ def fit(
 ) -> list[Epoch]:
     """Train `model` by softmax cross-entropy and return what each epoch measured.
 
-    Every epoch takes the samples in a new order, from fastnn's default generator. `on_batch` and `on_epoch`
-    are called after each. Raises FloatingPointError where the loss stops being a finite number.
+    Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
+    joins the batch before it. `on_batch` and `on_epoch` are called after each. Raises FloatingPointError
+    where the loss stops being a finite number.
     """
     history = []
     with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it, below
@@ -86,9 +88,20 @@ def _train_epoch(
     return total / len(x), right / len(x)
 
 
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    """Return how many batches `fit` cuts the training samples into."""
+    return len(_ends(samples, batch_size))
+
+
+def _ends(samples: int, size: int) -> list[int]:
+    """Where batches end. One sample that would be left over joins the batch before: it has no variance."""
+    last = samples - 1 if size > 1 else samples
+    return [*range(size, last, size), samples]
+
+
 def _batches(order: Array, size: int) -> Iterator[Array]:
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    for start, end in pairwise([0, *_ends(len(order), size)]):
+        yield order[start:end]
 
 
 def _right(logits: Array, labels: Array) -> int:

@@ -36,7 +36,7 @@ def save_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def save_weights(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write named arrays as safetensors."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(require("safetensors.numpy", "demo").save(contiguous, dict(metadata)))
 

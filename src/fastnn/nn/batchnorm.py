@@ -1,0 +1,122 @@
+"""Batch normalisation as layers; formulas and gradients are fastnn.functional's."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+import fastnn.functional as F
+from fastnn.nn.module import Array, Module, Parameter
+
+
+class _BatchNorm(Module):
+    """What the three layers share; `_shapes` has the inputs that one takes, by number of dimensions."""
+
+    _shapes: ClassVar[dict[int, str]]
+    running_mean: Array | None
+    running_var: Array | None
+    num_batches_tracked: Array | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: DTypeLike = np.float32,
+        *,
+        bias: bool = True,
+        biased_running_var: bool = False,
+        skip_nonfinite: bool = True,
+    ) -> None:
+        name = type(self).__name__
+        if not isinstance(num_features, int | np.integer) or num_features < 1:
+            raise ValueError(
+                f"{name}: num_features is {num_features!r}; it takes a whole number of at least 1"
+            )
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"{name}: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.biased_running_var, self.skip_nonfinite = biased_running_var, skip_nonfinite
+        self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, dtype)) if affine and bias else None
+        tracks = track_running_stats
+        self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracks else None)
+        self.register_buffer("running_var", np.ones(num_features, dtype) if tracks else None)
+        self.register_buffer("num_batches_tracked", np.array(0) if tracks else None)
+
+    def reset_running_stats(self) -> None:
+        """Start the running statistics again: mean 0, variance 1, no batch seen."""
+        for array, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
+            if array is not None:
+                array[...] = value
+
+    def forward(self, x: Array) -> Array:
+        """Return F.batch_norm of `x`; in training mode, the running statistics take the batch in."""
+        shape = np.shape(x)
+        if len(shape) not in self._shapes or shape[1] != self.num_features:
+            takes = " or ".join(self._shapes.values())
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {shape}; it takes {takes} with C = {self.num_features}"
+            )
+        y, self._kept = F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            None if self.weight is None else self.weight.data,
+            None if self.bias is None else self.bias.data,
+            self.training or self.running_mean is None,
+            self.momentum,
+            self.eps,
+            num_batches_tracked=self.num_batches_tracked,
+            biased_running_var=self.biased_running_var,
+            skip_nonfinite=self.skip_nonfinite,
+        )
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.batch_norm_backward's dx; adds dweight and dbias."""
+        dx, dweight, dbias = F.batch_norm_backward(dy, self._keep())
+        if self.weight is not None and dweight is not None:
+            self.weight.accumulate(dweight)
+        if self.bias is not None and dbias is not None:
+            self.bias.accumulate(dbias)
+        return dx
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments, as PyTorch writes them."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
+            f" bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """y = (x - mean) / sqrt(var + eps) weight + bias for each channel; x has shape (N, C) or (N, C, L).
+
+    C is num_features. In training mode mean and var are the batch's, and the buffers `running_mean` and
+    `running_var` move towards them by `momentum`; with momentum=None they are averages over all batches
+    (`num_batches_tracked`). In evaluation mode they take the place of the batch's, unless
+    track_running_stats=False. `weight` starts at 1 and `bias` at 0; affine=False means neither, bias=False no
+    bias. `biased_running_var` and `skip_nonfinite` are F.batch_norm's; `dtype`, float32 or float64, is that
+    of parameters and buffers. Raises ValueError for shapes that do not fit and, in training, for one value
+    per channel. Ioffe and Szegedy, 2015.
+    """
+
+    _shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)"}
+
+
+class BatchNorm2d(_BatchNorm):
+    """BatchNorm1d for x of shape (N, C, H, W)."""
+
+    _shapes: ClassVar = {4: "(N, C, H, W)"}
+
+
+class BatchNorm3d(_BatchNorm):
+    """BatchNorm1d for x of shape (N, C, D, H, W)."""
+
+    _shapes: ClassVar = {5: "(N, C, D, H, W)"}
