@@ -55,55 +55,57 @@ FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride,
     store(square + i, part, squares);
 }
 
-static void merge_columns(size_t n, double count_a, double *mean_a, double *m2_a, double count_b, const double *mean_b,
-                          const double *m2_b) {
-    const double part = count_b / (count_a + count_b), weight = count_a * part;
+static void merge_columns(size_t n, double count_a, double *const *a, double count_b, double *const *b) {
+    if (count_a == 0) {
+        for (int k = 0; k < 3; k++) memcpy(a[k], b[k], n * sizeof(double));
+        return;
+    }
+    double *mean = a[0], *rest = a[1], *m2 = a[2];
+    const double *mean_b = b[0], *rest_b = b[1], *m2_b = b[2];
+    const double share = count_b / (count_a + count_b), weight = count_a * share;
     for (size_t i = 0; i < n; i++) {
-        const double delta = mean_b[i] - mean_a[i];
-        mean_a[i] += delta * part;
-        m2_a[i] += m2_b[i] + delta * delta * weight;
+        const double delta = (mean_b[i] - mean[i]) + (rest_b[i] - rest[i]);
+        add_to_mean(&mean[i], &rest[i], delta * share);
+        m2[i] += m2_b[i] + delta * delta * weight;
     }
 }
 
 // Some rows of some columns: as block_moments, but for a lane's worth of columns at a time. Memory is read in its own
 // order, four rows at a time; the sums stay in L1.
-static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *mean, double *m2) {
+static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *const *moments) {
     _Alignas(64) real near[COLUMN_BLOCK], sum[COLUMN_BLOCK], square[COLUMN_BLOCK];
     for (size_t i = 0; i < n; i++) near[i] = sum[i] = square[i] = 0;
     size_t r = 0;
     for (; r + ROWS <= rows; r += ROWS) FOR_VECTORS(n, add_rows, ROWS, stride, x + r * stride, near);
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);
-    const real share = 1 / (real)rows;
-    for (size_t i = 0; i < n; i++) near[i] *= share;
+    for (size_t i = 0; i < n; i++) near[i] /= (real)rows;
     for (r = 0; r + ROWS <= rows; r += ROWS)
         FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, near, sum, square);
     for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
-    double block_mean[COLUMN_BLOCK], block_m2[COLUMN_BLOCK];
-    const double count = (double)rows;
+
+    double mean[COLUMN_BLOCK], rest[COLUMN_BLOCK], m2[COLUMN_BLOCK];
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
-        const double rest = (double)sum[i] / count;
-        block_mean[i] = (double)near[i] + rest;
-        block_m2[i] = (double)square[i] - (double)sum[i] * rest;
-        finite &= block_m2[i] < INFINITY;
+        const fastnn_moments some = moments_of((double)rows, (double)near[i], (double)sum[i], (double)square[i]);
+        mean[i] = some.mean, rest[i] = some.rest, m2[i] = some.m2;
+        finite &= some.m2 < INFINITY;
     }
     for (size_t i = 0; i < n && !finite; i++) {
-        if (block_m2[i] < INFINITY) continue;
+        if (m2[i] < INFINITY) continue;
         const fastnn_moments some = careful_moments(rows, stride, 1, x + i);
-        block_mean[i] = some.mean;
-        block_m2[i] = some.m2;
+        mean[i] = some.mean, rest[i] = some.rest, m2[i] = some.m2;
     }
-    merge_columns(n, before, mean, m2, count, block_mean, block_m2);
+    merge_columns(n, before, moments, (double)rows, (double *[]){mean, rest, m2});
 }
 
-static void column_moments(size_t rows, size_t stride, size_t n, const void *memory, double count, double *mean,
-                           double *m2) {
+static void column_moments(size_t rows, size_t stride, size_t n, const void *memory, double count,
+                           double *const *moments) {
     for (size_t r = 0; r < rows; r += ROW_BLOCK) {
         const size_t some = rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK;
         for (size_t i = 0; i < n; i += COLUMN_BLOCK) {
             const real *x = (const real *)memory + r * stride + i;
-            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, count + (double)r, mean + i,
-                         m2 + i);
+            double *const here[] = {moments[0] + i, moments[1] + i, moments[2] + i};
+            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, count + (double)r, here);
         }
     }
 }
@@ -138,25 +140,25 @@ static void scale_columns(size_t rows, size_t n, void *y, const void *x, const v
 
 // The sums of a tile are of `real`, over at most a few thousand elements; those of tiles are of double.
 static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
-                       double *const *sums) {
+                       const void *rstd, double *const *sums) {
     enum { SUMS = 2 };
     for (size_t r = 0; r < rows; r++) {
         const real *g = (const real *)g_memory + r * n, *x = (const real *)x_memory + r * n;
-        const V middle = vset(((const real *)center)[r]);
+        const V middle = vset(((const real *)center)[r]), scale = vset(((const real *)rstd)[r]);
         V sum[SUMS] = {vzero(), vzero()}, product[SUMS] = {vzero(), vzero()};
         size_t i = 0;
         for (; i + SUMS * LANES <= n; i += SUMS * LANES) {
             for (int u = 0; u < SUMS; u++) {
                 const V v = vload(g + i + u * LANES);
                 sum[u] += v;
-                product[u] = vmadd(v, vload(x + i + u * LANES) - middle, product[u]);
+                product[u] = vmadd(v, (vload(x + i + u * LANES) - middle) * scale, product[u]);
             }
         }
         for (size_t part; i < n; i += part) {
             part = n - i < LANES ? n - i : LANES;
             const V v = load(g + i, part);
             sum[0] += v;
-            product[0] = vmadd(v, load(x + i, part) - middle, product[0]);
+            product[0] = vmadd(v, (load(x + i, part) - middle) * scale, product[0]);
         }
         sums[0][r] += (double)vsum(sum[0] + sum[1]);
         sums[1][r] += (double)vsum(product[0] + product[1]);
@@ -164,21 +166,22 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
 }
 
 FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
-                                  const real *center, real *sum, real *product) {
-    const V middle = load(center + i, part);
+                                  const real *center, const real *rstd, real *sum, real *product) {
+    const V middle = load(center + i, part), scale = load(rstd + i, part);
     V s = vzero(), p = vzero();
     for (size_t r = 0; r < rows; r++) {
         const V v = load(g + r * n + i, part);
         s += v;
-        p = vmadd(v, load(x + r * n + i, part) - middle, p);
+        p = vmadd(v, (load(x + r * n + i, part) - middle) * scale, p);
     }
     store(sum + i, part, s);
     store(product + i, part, p);
 }
-static void sum_columns(size_t rows, size_t n, const void *g, const void *x, const void *center, double *const *sums) {
+static void sum_columns(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
+                        double *const *sums) {
     real sum[TILE], product[TILE];
     double *sum_to = sums[0], *product_to = sums[1];
-    FOR_VECTORS(n, sum_column_step, rows, n, g, x, center, sum, product);
+    FOR_VECTORS(n, sum_column_step, rows, n, g, x, center, rstd, sum, product);
     for (size_t i = 0; i < n; i++) sum_to[i] += (double)sum[i];
     for (size_t i = 0; i < n; i++) product_to[i] += (double)product[i];
 }

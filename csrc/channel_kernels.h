@@ -12,16 +12,16 @@ enum { PLANES, COLUMNS, LAYOUTS };
 typedef struct fastnn_channel_table {
     // Of rows x n elements, `stride` elements from row to row, all of one channel: added to `moments`.
     void (*plane_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
-    // Of n columns: added to mean and m2, which are of `count` rows so far.
-    void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *mean, double *m2);
-    // Moments of count_b rows are added to those of count_a.
-    void (*merge_columns)(size_t n, double count_a, double *mean_a, double *m2_a, double count_b, const double *mean_b,
-                          const double *m2_b);
+    // Of n columns, added to `moments`: arrays of means, rests and m2 (fastnn_moments), of `count` rows so far.
+    void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *const *moments);
+    // Those of count_b rows are added to those of count_a.
+    void (*merge_columns)(size_t n, double count_a, double *const *a, double count_b, double *const *b);
     // y = (x - center) scale + shift; y may be x
     void (*scale[LAYOUTS])(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
                            const void *shift);
-    // sums[0][c] += sum of g, sums[1][c] += sum of g (x - center)
-    void (*sums[LAYOUTS])(size_t rows, size_t n, const void *g, const void *x, const void *center, double *const *sums);
+    // sums[0][c] += sum of g, sums[1][c] += sum of g ((x - center) rstd)
+    void (*sums[LAYOUTS])(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
+                          double *const *sums);
     // dx = a g + b (x - center) + c; dx may be g
     void (*gradient[LAYOUTS])(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
                               const void *a, const void *b, const void *c);

@@ -34,6 +34,7 @@ typedef struct {
     size_t width, rows, piece_rows;
     // Planes: channels in a group, or 0 if channels are cut; pieces of each channel that is cut, and their tiles.
     size_t group, channel_pieces, channel_tiles;
+    char *rstd;       // as the computing dtype has it
     char *a, *b, *c;  // backward: dx = a g + b (x - center) + c
     double *const *total;
     double *partial;
@@ -97,6 +98,7 @@ static void set_element(const channel_job *job, char *array, size_t channel, dou
 // The mean as a number of the computing dtype is off by what may be large beside the deviations; shift has the rest.
 static double center_of(const channel_job *job, double mean) { return job->size == 8 ? mean : (double)(float)mean; }
 static double mean_of(const fastnn_chain *chain, size_t channel) { return chain->mean ? chain->mean[channel] : 0; }
+static double rest_of(const fastnn_chain *chain, size_t channel) { return chain->rest ? chain->rest[channel] : 0; }
 static double rstd_of(const fastnn_chain *chain, size_t channel) { return chain->rstd ? chain->rstd[channel] : 1; }
 
 static void set_scaling(const channel_job *job, size_t first, size_t end) {
@@ -104,25 +106,29 @@ static void set_scaling(const channel_job *job, size_t first, size_t end) {
     for (size_t c = first; c < end && chain->scaled; c++) {
         const double mean = mean_of(chain, c), center = center_of(job, mean);
         const double scale = element(job, chain->weight, c, 1) * rstd_of(chain, c);
+        set_element(job, job->rstd, c, rstd_of(chain, c));
         set_element(job, job->run.scaling.center, c, center);
         set_element(job, job->run.scaling.scale, c, scale);
-        set_element(job, job->run.scaling.shift, c, element(job, chain->bias, c, 0) + (center - mean) * scale);
+        const double rest = (mean - center) + rest_of(chain, c);
+        set_element(job, job->run.scaling.shift, c, element(job, chain->bias, c, 0) - rest * scale);
     }
 }
 
 static void set_statistics(const channel_job *job, size_t channel, fastnn_moments moments) {
     const fastnn_chain *chain = job->run.chain;
     chain->mean[channel] = moments.mean;
+    chain->rest[channel] = moments.rest;
     chain->variance[channel] = moments.m2 / moments.count;
     chain->rstd[channel] = 1 / sqrt(chain->variance[channel] + chain->eps);
 }
 
-// From the sums of g and of g (x - center) to dbias and dweight, and to the numbers of the second pass: with xhat the
-// normalised x, dx = weight rstd (g - mean of g - xhat mean of g xhat).
+// From the sums of g and of g (x - center) rstd to dbias and dweight, and to the numbers of the second pass: with xhat
+// the normalised x, dx = weight rstd (g - mean of g - xhat mean of g xhat).
 static void set_gradient(const channel_job *job, size_t channel, double sum, double product) {
     const fastnn_chain *chain = job->run.chain;
     const double mean = mean_of(chain, channel), rstd = rstd_of(chain, channel);
-    const double rest = (mean - center_of(job, mean)) * rstd, dweight = product * rstd - rest * sum;
+    const double rest = ((mean - center_of(job, mean)) + rest_of(chain, channel)) * rstd;
+    const double dweight = product - rest * sum;
     job->total[0][channel] = sum;
     job->total[1][channel] = dweight;
     if (!chain->training) return;
@@ -168,7 +174,8 @@ static void differentiate(const channel_job *job, const fastnn_tile *tile, doubl
     void *to = target(job, tile, scratch);
     const void *g = fastnn_tile_backward(&job->run, tile, job->dy, job->x, to);
     if (sums != NULL)
-        table->sums[chain->columns](tile->rows, tile->n, g, job->x + start, job->run.scaling.center + at, sums);
+        table->sums[chain->columns](tile->rows, tile->n, g, job->x + start, job->run.scaling.center + at,
+                                    job->rstd + at, sums);
     if (chain->training) return;
     if (chain->scaled && (chain->rstd != NULL || chain->weight != NULL)) {
         table->scale[chain->columns](tile->rows, tile->n, to, g, job->c + at, job->run.scaling.scale + at, job->c + at);
@@ -229,7 +236,7 @@ static void forward_group(const void *context, size_t piece) {
     const fastnn_chain *chain = job->run.chain;
     const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
     for (size_t c = first; c < end; c++) {
-        fastnn_moments moments = {0, 0, 0};
+        fastnn_moments moments = {0, 0, 0, 0};
         job->run.tables->channel->plane_moments(chain->outer, chain->channels * chain->inner, chain->inner,
                                                 job->x + c * chain->inner * job->size, &moments);
         set_statistics(job, c, moments);
@@ -271,7 +278,7 @@ static channel_piece piece_of_channel(const channel_job *job, size_t piece) {
 static void find_moments(const void *context, size_t piece) {
     const channel_job *job = context;
     const channel_piece part = piece_of_channel(job, piece);
-    fastnn_moments moments = {0, 0, 0};
+    fastnn_moments moments = {0, 0, 0, 0};
     for (size_t t = part.first; t < part.end; t++) {
         const fastnn_tile tile = plane_tile(job, part.channel, part.channel + 1, t);
         job->run.tables->channel->plane_moments(1, 0, tile.n, job->x + tile.offset * job->size, &moments);
@@ -294,7 +301,7 @@ static bool plane_statistics(const channel_job *job) {
     const size_t channels = job->run.chain->channels, pieces = job->channel_pieces;
     if (!run(job, channels * pieces, find_moments, job)) return false;
     for (size_t c = 0; c < channels; c++) {
-        fastnn_moments all = {0, 0, 0};
+        fastnn_moments all = {0, 0, 0, 0};
         for (size_t i = 0; i < pieces; i++) all = merge_moments(all, ((fastnn_moments *)job->partial)[c * pieces + i]);
         set_statistics(job, c, all);
     }
@@ -317,30 +324,34 @@ static bool plane_sums(const channel_job *job) {
 
 // ---- columns -------------------------------------------------------------------------------------------------------
 
+// The means, rests and m2 of a piece's columns.
+static void column_partial(const channel_job *job, size_t piece, double *arrays[3]) {
+    for (size_t i = 0; i < 3; i++) arrays[i] = job->partial + (3 * piece + i) * job->width;
+}
+
 static void find_column_moments(const void *context, size_t piece) {
     const channel_job *job = context;
     const size_t width = job->width, first = piece * job->piece_rows;
-    double *mean = job->partial + 2 * width * piece, *m2 = mean + width;
-    memset(mean, 0, 2 * width * sizeof *mean);
+    double *moments[3];
+    column_partial(job, piece, moments);
     job->run.tables->channel->column_moments(least(job->piece_rows, job->rows - first), width, width,
-                                             job->x + first * width * job->size, 0, mean, m2);
+                                             job->x + first * width * job->size, 0, moments);
 }
 
 static bool column_statistics(const channel_job *job) {
     if (!run(job, job->pieces, find_column_moments, job)) return false;
-    const size_t width = job->width;
-    double *mean = job->partial, *m2 = mean + width;
+    double *all[3], *some[3];
+    column_partial(job, 0, all);
     for (size_t piece = 1; piece < job->pieces; piece++) {
-        const size_t before = piece * job->piece_rows;
-        const double *other = job->partial + 2 * width * piece;
-        job->run.tables->channel->merge_columns(
-            width, (double)before, mean, m2, (double)least(job->piece_rows, job->rows - before), other, other + width);
+        const size_t before = piece * job->piece_rows, rows = least(job->piece_rows, job->rows - before);
+        column_partial(job, piece, some);
+        job->run.tables->channel->merge_columns(job->width, (double)before, all, (double)rows, some);
     }
     for (size_t c = 0; c < job->run.chain->channels; c++) {
-        fastnn_moments all = {0, 0, 0};
-        for (size_t i = c; i < width; i += job->run.chain->channels)
-            all = merge_moments(all, (fastnn_moments){(double)job->rows, mean[i], m2[i]});
-        set_statistics(job, c, all);
+        fastnn_moments channel = {0, 0, 0, 0};
+        for (size_t i = c; i < job->width; i += job->run.chain->channels)
+            channel = merge_moments(channel, (fastnn_moments){(double)job->rows, all[0][i], all[1][i], all[2][i]});
+        set_statistics(job, c, channel);
     }
     return true;
 }
@@ -396,7 +407,7 @@ static bool can_stream(const channel_job *job, const char *x, const char *dy, co
            (uintptr_t)out % job->size == 0;
 }
 
-enum { CHANNEL_ARRAYS = 6 };  // center, scale, shift, a, b, c
+enum { CHANNEL_ARRAYS = 7 };
 
 static channel_job make_job(const fastnn_chain *chain) {
     channel_job job = {
@@ -410,10 +421,18 @@ static channel_job make_job(const fastnn_chain *chain) {
     return job;
 }
 
+// Three or four for each piece and what it has sums of: moments, or two sums.
+static size_t partial_numbers(const channel_job *job) {
+    const fastnn_chain *chain = job->run.chain;
+    return chain->columns ? 3 * job->width * job->pieces : 4 * chain->channels * job->channel_pieces;
+}
+
+static bool is_empty(const fastnn_chain *chain) { return chain->outer * chain->channels * chain->inner == 0; }
+
 size_t fastnn_chain_workspace(const fastnn_chain *chain) {
+    if (is_empty(chain)) return 0;
     const channel_job job = make_job(chain);
-    const size_t partial = chain->columns ? 2 * job.width * job.pieces : 3 * chain->channels * job.channel_pieces;
-    return partial * sizeof(double) + CHANNEL_ARRAYS * job.width * job.size;
+    return partial_numbers(&job) * sizeof(double) + CHANNEL_ARRAYS * job.width * job.size;
 }
 
 static bool changes_gradient(const fastnn_chain *chain) {
@@ -424,21 +443,25 @@ static bool changes_gradient(const fastnn_chain *chain) {
 
 static void place(channel_job *job, const char *x, const char *dy, char *out, char *workspace) {
     const fastnn_chain *chain = job->run.chain;
-    const size_t partial = chain->columns ? 2 * job->width * job->pieces : 3 * chain->channels * job->channel_pieces;
-    char **const arrays[CHANNEL_ARRAYS] = {
-        &job->run.scaling.center, &job->run.scaling.scale, &job->run.scaling.shift, &job->a, &job->b, &job->c};
+    char **const arrays[CHANNEL_ARRAYS] = {&job->run.scaling.center,
+                                           &job->run.scaling.scale,
+                                           &job->run.scaling.shift,
+                                           &job->rstd,
+                                           &job->a,
+                                           &job->b,
+                                           &job->c};
     job->x = x;
     job->dy = dy;
     job->out = out;
     job->stream = can_stream(job, x, dy, out);
     job->again = job->stream || !changes_gradient(chain);
     job->partial = (double *)workspace;
-    workspace += partial * sizeof(double);
+    workspace += partial_numbers(job) * sizeof(double);
     for (int i = 0; i < CHANNEL_ARRAYS; i++) *arrays[i] = workspace + (size_t)i * job->width * job->size;
 }
 
 bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, void *workspace) {
-    if (chain->outer * chain->channels * chain->inner == 0) return true;
+    if (is_empty(chain)) return true;
     channel_job job = make_job(chain);
     place(&job, x, NULL, y, workspace);
     if (chain->training && job.group > 0) return run(&job, ceiling(chain->channels, job.group), forward_group, &job);
@@ -451,7 +474,7 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
                            void *workspace) {
     if (sums != NULL)
         for (size_t c = 0; c < chain->channels; c++) sums[0][c] = sums[1][c] = 0;
-    if (chain->outer * chain->channels * chain->inner == 0) return true;
+    if (is_empty(chain)) return true;
     channel_job job = make_job(chain);
     place(&job, x, dy, dx, workspace);
     job.total = sums;
@@ -463,14 +486,15 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
     return !chain->training || visit_tiles(&job, subtract_means, false);
 }
 
-#define UPDATE(T)                                                                                   \
-    for (size_t c = 0; c < channels; c++) {                                                         \
-        T *value = (T *)running + c;                                                                \
-        const double new = factor * batch[c];                                                       \
-        if (!skip || isfinite(new)) *value = (T)((1 - momentum) * (double)*value + momentum * new); \
+#define UPDATE(T)                                                                                        \
+    for (size_t c = 0; c < channels; c++) {                                                              \
+        T *to[] = {(T *)running_mean + c, (T *)running_var + c};                                         \
+        const double batch[] = {mean[c], factor * variance[c]};                                          \
+        if (skip && !(isfinite((T)batch[0]) && isfinite((T)batch[1]))) continue;                         \
+        for (int i = 0; i < 2; i++) *to[i] = (T)((1 - momentum) * (double)*to[i] + momentum * batch[i]); \
     }
-void fastnn_update_running(bool float64, size_t channels, void *running, const double *batch, double factor,
-                           double momentum, bool skip) {
+void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
+                           const double *variance, double factor, double momentum, bool skip) {
     if (float64) {
         UPDATE(double)
     } else {

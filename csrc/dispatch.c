@@ -91,14 +91,15 @@ DECLARE(avx512, 32)
 DECLARE(avx512, 64)
 DECLARE(avx2, 32)
 DECLARE(avx2, 64)
-DECLARE(sse2, 32) DECLARE(sse2, 64)
+DECLARE(sse2, 32)
+DECLARE(sse2, 64)
 #elif defined(__aarch64__)
 DECLARE(neon, 32)
 DECLARE(neon, 64)
 #else
 #error "fastnn has kernels for x86-64 and AArch64"
 #endif
-    static const struct {
+static const struct {
     const char *name;
     bool (*runs)(void);
     fastnn_tables tables[2];

@@ -121,6 +121,7 @@ typedef struct {
     bool training;  // mean and rstd are x's own: found by forward, and backward knows that they depend on x
     double eps;
     double *mean, *rstd;  // NULL: 0, 1
+    double *rest;         // what rounding the mean to one number lost; NULL: 0
     double *variance;     // of the batch; forward in training
     const void *weight, *bias;
     int stages;
@@ -132,9 +133,10 @@ bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, voi
 // dx may be dy, not x. `sums`: dbias and dweight; NULL, which training does not allow: they are not wanted.
 bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
                            void *workspace);
-// running = (1 - momentum) running + momentum factor batch; with `skip` only where the batch's value is finite.
-void fastnn_update_running(bool float64, size_t channels, void *running, const double *batch, double factor,
-                           double momentum, bool skip);
+// running = (1 - momentum) running + momentum batch for means and variances, the batch's variances times `factor`; with
+// `skip` only for channels where both are finite as running values.
+void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
+                           const double *variance, double factor, double momentum, bool skip);
 
 // ---- random numbers ------------------------------------------------------------------------------------------------
 

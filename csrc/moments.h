@@ -7,19 +7,29 @@
 #include "kernels.h"
 #include "simd/simd.h"
 
+// From the sums of `count` differences from `near`, and of their squares.
+FORCE_INLINE fastnn_moments moments_of(double count, double near, double sum, double square) {
+    const double m2 = square - sum * (sum / count);
+    fastnn_moments moments = {count, near, 0, m2 < 0 ? 0 : m2};
+    add_to_mean(&moments.mean, &moments.rest, sum / count);
+    return moments;
+}
+
 // In double, for values whose sums or squares leave the range of float.
 __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, size_t stride, size_t n, const real *x) {
     const double count = (double)(rows * n);
-    double sum = 0, m2 = 0, rest = 0;
+    double near = (double)x[0], sum = 0, square = 0;
     for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < n; i++) sum += (double)x[r * stride + i] / count;
+        for (size_t i = 0; i < n; i++) sum += ((double)x[r * stride + i] - near) / count;
+    near += sum;
+    sum = 0;
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < n; i++) {
-            const double d = (double)x[r * stride + i] - sum;
-            m2 += d * d;
-            rest += d;
+            const double d = (double)x[r * stride + i] - near;
+            sum += d;
+            square += d * d;
         }
-    return (fastnn_moments){count, sum + rest / count, m2 - rest * (rest / count)};
+    return moments_of(count, near, sum, square);
 }
 
 // Of rows x n elements, with `stride` elements from one row to the next. Two passes: the first finds a value near the
@@ -64,12 +74,12 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
     const double rest = (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
     const double m2 = (double)vsum((square[0] + square[1]) + (square[2] + square[3]));
     if (!isfinite(m2)) return careful_moments(rows, stride, n, x);
-    return (fastnn_moments){count, near + rest / count, m2 - rest * (rest / count)};
+    return moments_of(count, near, rest, m2);
 }
 
 // Of one contiguous run of any length.
 static inline fastnn_moments run_moments(size_t n, const real *x) {
-    fastnn_moments all = {0, 0, 0};
+    fastnn_moments all = {0, 0, 0, 0};
     for (size_t i = 0; i < n; i += MOMENT_ELEMENTS)
         all = merge_moments(all, block_moments(1, 0, n - i < MOMENT_ELEMENTS ? n - i : MOMENT_ELEMENTS, x + i));
     return all;

@@ -78,6 +78,7 @@ class Saved(NamedTuple):
     stages: tuple[Stage, ...]
     input: Array
     mean: NDArray[np.float64] | None  # of each channel: of the batch, or the running one
+    rest: NDArray[np.float64] | None  # what rounding the mean to one float64 lost
     rstd: NDArray[np.float64] | None  # 1 / sqrt(variance + eps)
     weight: Array | None
     bias: Array | None
@@ -97,51 +98,46 @@ class Gradients(NamedTuple):
 # ---- what is given ----------------------------------------------------------------------------------------
 
 
-def _wrong_channels(name: str, channels: int, got: Array) -> str:
-    return f"{name} must have shape ({channels},), one for each channel of input, got {got.shape}"
+def _wrong_channels(name: str, channels: int, got: tuple[int, ...]) -> str:
+    return f"{name} must have shape ({channels},), one for each channel of input, got {got}"
 
 
-def _vector(name: str, value: ArrayLike | None, like: Array) -> Array | None:
-    """What is given for each channel, in the dtype that is computed in."""
+def _vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[Any]) -> Array | None:
+    """What is given for each of the input's channels, in the dtype that is computed in."""
     if value is None:
         return None
-    channels = like.shape[1]
-    if _kernels.is_vector(value, channels, like):  # the short way: this is part of small calls
-        return np.asarray(value)
     array = _arrays.ready(name, value)
-    if array.shape != (channels,):
-        raise ValueError(_wrong_channels(name, channels, array))
-    return np.require(array, _computing(like.dtype), ["C", "A"])
+    if input.dtype == dtype and _kernels.is_vector(array, input.shape[1], input):
+        return array  # the short way: this is part of small calls
+    if array.shape != (input.shape[1],):
+        raise ValueError(_wrong_channels(name, input.shape[1], array.shape))
+    return np.require(array, dtype, ["C", "A"])
 
 
-def check_running(name: str, value: object, channels: int) -> None:
-    """Whether running statistics can be updated in place."""
+def _as_given(value: ArrayLike | None) -> Array | None:
+    return None if value is None else np.asarray(value)
+
+
+def _check_running(name: str, value: object, channels: int, training: bool) -> None:
+    """Whether running statistics can be used and, in training, updated in place."""
     if not isinstance(value, np.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array, as it is updated in place, got {type(value).__name__}"
         )
     if value.shape != (channels,):
-        raise ValueError(
-            f"{name} must have shape ({channels},), one for each channel of input, got {value.shape}"
-        )
+        raise ValueError(_wrong_channels(name, channels, value.shape))
     if value.dtype.kind != "f" and value.dtype.name != "bfloat16":
-        raise TypeError(f"{name} must have a floating dtype, got {value.dtype}")
-    if not value.flags.writeable:
+        raise TypeError(f"{name} must be of a floating dtype, got {value.dtype}")
+    if training and not value.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
 
 
-def _update(running: Array, batch: NDArray[np.float64], factor: float, momentum: float, skip: bool) -> None:
-    if _kernels.is_vector(running, batch.size, running):
-        _kernels.update_running(running, batch, factor, momentum, skip)
-    else:
-        values = np.array(running, np.float64)
-        _kernels.update_running(values, batch, factor, momentum, skip)
-        running[...] = values
-
-
 def _check_counter(counter: object) -> None:
-    if not (isinstance(counter, np.ndarray) and counter.size == 1 and counter.dtype.kind in "iu"):
-        raise TypeError("num_batches_tracked must be an integer array of one element")
+    if not isinstance(counter, np.ndarray):
+        raise TypeError(f"num_batches_tracked must be a NumPy array, got {type(counter).__name__}")
+    if counter.size != 1 or counter.dtype.kind not in "iu":
+        got = f"{counter.dtype} of shape {counter.shape}"
+        raise TypeError(f"num_batches_tracked must be an integer array of one element, got {got}")
     if not counter.flags.writeable:
         raise ValueError("num_batches_tracked must be writeable, got a read-only array")
 
@@ -156,28 +152,29 @@ class Running(NamedTuple):
     def check(self, head: BatchNorm, input: Array) -> None:
         """An error for what does not fit, before anything is written."""
         channels, values = input.shape[1], input.size // max(input.shape[1], 1)
+        if (self.mean is None) != (self.var is None):
+            raise ValueError("running_mean and running_var must both be given, or neither; got one")
+        if self.mean is None and not head.training:
+            raise ValueError("running_mean and running_var must be given in evaluation, got None")
         for name, value in (("running_mean", self.mean), ("running_var", self.var)):
-            if value is None and not head.training:
-                raise ValueError(f"{name} is needed in evaluation (training=False), got None")
             if value is not None and not (
                 _kernels.is_vector(value, channels, input) and value.flags.writeable
             ):
-                check_running(name, value, channels)
+                _check_running(name, value, channels, head.training)
+        if self.batches is not None:
+            _check_counter(self.batches)
         if not head.training:
             return
         if values == 1:
             raise ValueError(
                 f"batch_norm in training needs more than one value per channel, got input of shape"
-                f" {input.shape}: the variance of one value is 0. Use a larger batch, or evaluation"
-                " (training=False, layer.eval())"
+                f" {input.shape}: the variance of one value is 0; use a larger batch or eval()"
             )
-        if self.batches is not None:
-            _check_counter(self.batches)
-        elif head.momentum is None and (self.mean is not None or self.var is not None):
+        if head.momentum is None and self.mean is not None and self.batches is None:
             raise ValueError("momentum=None, the cumulative average, needs num_batches_tracked, got None")
 
     def update(
-        self, head: BatchNorm, mean: NDArray[np.float64], var: NDArray[np.float64], values: int
+        self, head: BatchNorm, mean: NDArray[np.float64], variance: NDArray[np.float64], values: int
     ) -> None:
         """Takes the statistics of a batch in."""
         momentum = head.momentum
@@ -185,13 +182,21 @@ class Running(NamedTuple):
             np.add(self.batches, 1, out=self.batches)
             if momentum is None:
                 momentum = 1 / int(self.batches.reshape(()))
-        if momentum is None:
+        if self.mean is None or self.var is None or momentum is None:
             return
-        if self.mean is not None:
-            _update(self.mean, mean, 1.0, momentum, head.skip_nonfinite)
-        if self.var is not None:
-            unbiased = 1.0 if head.biased_running_var else values / (values - 1)
-            _update(self.var, var, unbiased, momentum, head.skip_nonfinite)
+        factor = 1.0 if head.biased_running_var else values / (values - 1)
+        running, channels = (self.mean, self.var), mean.size
+        if all(_kernels.is_vector(array, channels, self.mean) for array in running):
+            _kernels.update_running(*running, mean, variance, factor, momentum, head.skip_nonfinite)
+            return
+        batch = (mean, factor * variance)
+        with np.errstate(over="ignore", invalid="ignore"):
+            fits = np.isfinite([new.astype(old.dtype) for old, new in zip(running, batch, strict=True)]).all(
+                0
+            )
+            for old, new in zip(running, batch, strict=True):
+                taken = (1 - momentum) * old.astype(np.float64) + momentum * new
+                np.copyto(old, taken.astype(old.dtype), where=fits | (not head.skip_nonfinite))
 
 
 NOT_RUNNING = Running(None, None, None)
@@ -247,7 +252,8 @@ def forward(
         if addend.shape != x.shape:
             raise ValueError(f"residual must have the shape of input, {x.shape}, got {addend.shape}")
         x = x.astype(_arrays.common_dtype((("input", x), ("residual", addend))), copy=False)
-    weight, bias = _vector("weight", weight, x), _vector("bias", bias, x)
+    dtype, layout = _computing(x.dtype), layout_of(x)
+    scale, shift = _vector("weight", weight, x, dtype), _vector("bias", bias, x, dtype)
     if isinstance(head, BatchNorm):
         running.check(head, x)
     if out is not None:
@@ -255,26 +261,27 @@ def forward(
     if stages and any(isinstance(stage, Dropout) for stage in stages):
         key = default_generator().key() if key is None else as_key(key)
 
-    dtype, layout = _computing(x.dtype), layout_of(x)
     plain = layout.arrange(x, dtype)
     if addend is not None:
         addend = layout.arrange(addend, dtype)
     target = out if out is not None and _is_free(out, layout, plain, addend) else layout.empty(dtype)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
-    mean = rstd = variance = None
+    mean = rest = rstd = variance = None
     if isinstance(head, BatchNorm) and head.training:
-        mean, rstd, variance = chain.normalise(head.eps, weight, bias)
+        mean, rest, rstd, variance = chain.normalise(head.eps, scale, shift)
     elif isinstance(head, BatchNorm):
         mean, rstd = np.array(running.mean, np.float64), np.array(running.var, np.float64)
-        chain.evaluate(head.eps, mean, rstd, weight, bias)
+        chain.evaluate(head.eps, mean, rstd, scale, shift)
     elif head is not None:
-        chain.scale(False, 0.0, None, None, None, weight, bias)
+        chain.scale(False, None, None, None, scale, shift)
     _add_stages(chain, stages, key, addend)
     chain.forward(plain, target)
     if isinstance(head, BatchNorm) and mean is not None and variance is not None and x.size:
         running.update(head, mean, variance, x.size // x.shape[1])
     kept = addend if addend is not None and _is_read_after_addition(stages) else None
-    return _result(target, x.dtype, out), Saved(head, stages, x, mean, rstd, weight, bias, kept, key)
+    return _result(target, x.dtype, out), Saved(
+        head, stages, x, mean, rest, rstd, _as_given(weight), _as_given(bias), kept, key
+    )
 
 
 def _is_free(out: Array, layout: Layout, x: Array, addend: Array | None) -> bool:
@@ -297,30 +304,35 @@ def _result(target: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
 
 def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
     """The gradients of a forward call, from dL/dy and what that call saved."""
-    x, head, weight, bias = saved.input, saved.head, saved.weight, saved.bias
-    g = _arrays.ready("dy", dy)
+    if not isinstance(saved, Saved):
+        raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
+    g, x, head, stages = _arrays.ready("dy", dy), saved.input, saved.head, saved.stages
     if g.shape != x.shape:
         raise ValueError(f"dy must have the shape of the output, {x.shape}, got {g.shape}")
+    if g.dtype != x.dtype:
+        x = x.astype(_arrays.common_dtype((("dy", g), ("input", x))), copy=False)
     if out is not None:
         _arrays.check_out(out, x.shape, x.dtype)
     dtype, layout = _computing(x.dtype), layout_of(x)
     plain, g = layout.arrange(x, dtype), layout.arrange(g, dtype)
     target = out if out is not None and _is_free(out, layout, g, plain) else layout.empty(dtype)
-    adds = any(isinstance(stage, Add) for stage in saved.stages)
-    daddend = layout.empty(dtype) if adds else None
-    addend = None if saved.residual is None else layout.arrange(saved.residual, dtype)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
     training = isinstance(head, BatchNorm) and head.training
-    dbias = dweight = None
+    weight, bias = saved.weight, saved.bias
+    dbias = dweight = addend = daddend = None
     if head is not None:
-        chain.scale(training, 0.0, saved.mean, saved.rstd, None, weight, bias)
+        scale, shift = _vector("weight", weight, x, dtype), _vector("bias", bias, x, dtype)
+        chain.scale(training, saved.mean, saved.rest, saved.rstd, scale, shift)
         if training or weight is not None or bias is not None:
-            dbias, dweight = np.empty((2, x.shape[1]))
-    _add_stages(chain, saved.stages, saved.key, addend, daddend)
+            dbias, dweight = np.empty(x.shape[1]), np.empty(x.shape[1])
+    if stages and any(isinstance(stage, Add) for stage in stages):
+        addend = None if saved.residual is None else layout.arrange(saved.residual, dtype)
+        daddend = layout.empty(dtype)
+    _add_stages(chain, stages, saved.key, addend, daddend)
     chain.backward(g, plain, target, dbias, dweight)
     return Gradients(
         _result(target, x.dtype, out),
-        None if weight is None or dweight is None else dweight.astype(x.dtype),
-        None if bias is None or dbias is None else dbias.astype(x.dtype),
+        None if weight is None or dweight is None else dweight.astype(weight.dtype),
+        None if bias is None or dbias is None else dbias.astype(bias.dtype),
         None if daddend is None else daddend.astype(x.dtype, copy=False),
     )

@@ -64,16 +64,15 @@ class Chain:
     def scale(
         self,
         training: bool,
-        eps: float,
         mean: NDArray[np.float64] | None,
+        rest: NDArray[np.float64] | None,
         rstd: NDArray[np.float64] | None,
-        variance: NDArray[np.float64] | None,
         weight: NDArray[Any] | None,
         bias: NDArray[Any] | None,
     ) -> None: ...
     def normalise(
         self, eps: float, weight: NDArray[Any] | None, bias: NDArray[Any] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
     def evaluate(
         self,
         eps: float,
@@ -97,7 +96,13 @@ class Chain:
 
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
 def update_running(
-    running: NDArray[Any], batch: NDArray[np.float64], factor: float, momentum: float, skip: bool
+    running_mean: NDArray[Any],
+    running_var: NDArray[Any],
+    mean: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    factor: float,
+    momentum: float,
+    skip: bool,
 ) -> None: ...
 
 # ---- _binding/random.pxi

@@ -22,6 +22,7 @@ cdef extern from "fastnn.h" nogil:
         double eps
         double *mean
         double *rstd
+        double *rest
         double *variance
         const void *weight
         const void *bias
@@ -30,7 +31,7 @@ cdef extern from "fastnn.h" nogil:
     size_t fastnn_chain_workspace(const fastnn_chain *)
     bint fastnn_chain_forward(const fastnn_chain *, const void *, void *, void *)
     bint fastnn_chain_backward(const fastnn_chain *, const void *, const void *, void *, double **, void *)
-    void fastnn_update_running(bint, size_t, void *, const double *, double, double, bint)
+    void fastnn_update_running(bint, size_t, void *, void *, const double *, const double *, double, double, bint)
 
 MAX_STAGES = FASTNN_MAX_STAGES
 
@@ -42,7 +43,7 @@ cdef inline void *data_or_null(object array) except? NULL:
 cdef class Chain:
     """What a chain computes, for arrays of one layout: (outer, channels, inner) elements, channels last in `columns`.
 
-    mean, rstd and variance are float64; weight and bias are of the dtype that is computed in. All but what is given
+    mean, its rest, rstd and variance are float64; weight and bias are of the dtype that is computed in. All but what is given
     as None are contiguous, and of `channels` elements.
     """
 
@@ -56,12 +57,16 @@ cdef class Chain:
         self.arrays = []
 
     def normalise(self, double eps, weight, bias):
-        """Begins with batch norm in training; returns arrays for mean, rstd and variance, which forward will fill."""
+        """Begins with batch norm in training; returns arrays which forward will fill: mean, its rest, rstd, variance.
+        """
         cdef cnp.npy_intp channels[1]
         channels[0] = <cnp.npy_intp>self.chain.channels
-        mean, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(3)]
-        self.scale(True, eps, mean, rstd, variance, weight, bias)
-        return mean, rstd, variance
+        mean, rest, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(4)]
+        self.scale(True, mean, rest, rstd, weight, bias)
+        self.chain.eps = eps
+        self.chain.variance = <double *>data_or_null(variance)
+        self.arrays.append(variance)
+        return mean, rest, rstd, variance
 
     @cython.cdivision(True)
     def evaluate(self, double eps, cnp.ndarray mean, cnp.ndarray var, weight, bias):
@@ -69,19 +74,18 @@ cdef class Chain:
         cdef double *p = <double *>cnp.PyArray_DATA(var)
         for c in range(cnp.PyArray_SIZE(var)):
             p[c] = 1 / sqrt(p[c] + eps)
-        self.scale(False, eps, mean, var, None, weight, bias)
+        self.scale(False, mean, None, var, weight, bias)
 
-    cpdef scale(self, bint training, double eps, mean, rstd, variance, weight, bias):
-        """Begins with y = (x - mean) rstd weight + bias; in training forward fills mean, rstd and variance."""
+    cpdef scale(self, bint training, mean, rest, rstd, weight, bias):
+        """Begins with y = (x - (mean + rest)) rstd weight + bias, and in training they depend on x."""
         self.chain.scaled = True
         self.chain.training = training
-        self.chain.eps = eps
         self.chain.mean = <double *>data_or_null(mean)
+        self.chain.rest = <double *>data_or_null(rest)
         self.chain.rstd = <double *>data_or_null(rstd)
-        self.chain.variance = <double *>data_or_null(variance)
         self.chain.weight = data_or_null(weight)
         self.chain.bias = data_or_null(bias)
-        self.arrays += [mean, rstd, variance, weight, bias]
+        self.arrays += [mean, rest, rstd, weight, bias]
 
     cdef fastnn_stage *next_stage(self) except NULL:
         if self.chain.stages == FASTNN_MAX_STAGES:
@@ -142,10 +146,15 @@ cdef class Chain:
         finish(done)
 
 
-def update_running(cnp.ndarray running, cnp.ndarray batch, double factor, double momentum, bint skip):
-    """running = (1 - momentum) running + momentum factor batch, in place; with `skip` where the batch's is finite."""
-    fastnn_update_running(cnp.PyArray_TYPE(running) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(running),
-                          cnp.PyArray_DATA(running), <double *>cnp.PyArray_DATA(batch), factor, momentum, skip)
+def update_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray mean, cnp.ndarray variance,
+                   double factor, double momentum, bint skip):
+    """running = (1 - momentum) running + momentum batch, in place; the batch's variance is `factor` times as large.
+
+    With `skip` only for channels where both are finite.
+    """
+    fastnn_update_running(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(mean),
+                          cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),
+                          <double *>cnp.PyArray_DATA(mean), <double *>cnp.PyArray_DATA(variance), factor, momentum, skip)
 
 
 def is_vector(value, cnp.npy_intp count, cnp.ndarray like):
