@@ -138,7 +138,8 @@ static void scale_columns(size_t rows, size_t n, void *y, const void *x, const v
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 
-// The sums of a tile are of `real`, over at most a few thousand elements; those of tiles are of double.
+// g is scaled, and not the deviation: in the unused lanes g is 0, and the deviation may be large. The sums of a tile
+// are of `real`, over at most a few thousand elements; those of tiles are of double.
 static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
                        const void *rstd, double *const *sums) {
     enum { SUMS = 2 };
@@ -151,14 +152,14 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
             for (int u = 0; u < SUMS; u++) {
                 const V v = vload(g + i + u * LANES);
                 sum[u] += v;
-                product[u] = vmadd(v, (vload(x + i + u * LANES) - middle) * scale, product[u]);
+                product[u] = vmadd(v * scale, vload(x + i + u * LANES) - middle, product[u]);
             }
         }
         for (size_t part; i < n; i += part) {
             part = n - i < LANES ? n - i : LANES;
             const V v = load(g + i, part);
             sum[0] += v;
-            product[0] = vmadd(v, (load(x + i, part) - middle) * scale, product[0]);
+            product[0] = vmadd(v * scale, load(x + i, part) - middle, product[0]);
         }
         sums[0][r] += (double)vsum(sum[0] + sum[1]);
         sums[1][r] += (double)vsum(product[0] + product[1]);
@@ -172,7 +173,7 @@ FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, 
     for (size_t r = 0; r < rows; r++) {
         const V v = load(g + r * n + i, part);
         s += v;
-        p = vmadd(v, (load(x + r * n + i, part) - middle) * scale, p);
+        p = vmadd(v * scale, load(x + r * n + i, part) - middle, p);
     }
     store(sum + i, part, s);
     store(product + i, part, p);
