@@ -11,9 +11,6 @@ enum { LINE = 64 };
 // with tools/serial_threshold.py.
 static const size_t serial_elements[] = {[FASTNN_CHEAP] = 98304, [FASTNN_MEDIUM] = 16384, [FASTNN_COSTLY] = 8192};
 
-// From how many bytes of arrays on outputs are stored past the caches: three times a large last-level cache.
-static const size_t STREAM_BYTES = 96 << 20;
-
 // ---- contiguous arrays ---------------------------------------------------------------------------------------------
 
 typedef struct {

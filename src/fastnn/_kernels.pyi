@@ -59,6 +59,19 @@ def maxout_backward(
 
 # ---- _binding/random.pxi
 
+def dropout(
+    name: str,
+    input: ArrayLike,
+    out: NDArray[Any] | None,
+    key: tuple[int, int],
+    threshold: int,
+    scale: float,
+    shift: float = 0.0,
+    dropped: float = 0.0,
+    axes: int = -1,
+) -> NDArray[Any]: ...
+def dropout_mask(mask: NDArray[Any], count: int, key: tuple[int, int], threshold: int) -> None: ...
+
 # ---- _binding/row.pxi
 
 # ---- _binding/softmax.pxi

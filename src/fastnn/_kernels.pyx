@@ -64,6 +64,12 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_uniform_state:
         uint64_t seed, offset
         double lower, upper
+    ctypedef struct fastnn_dropout:
+        uint64_t seed, offset
+        uint32_t threshold
+        double scale, shift, dropped
+    bint fastnn_run_dropout(const fastnn_map *, const fastnn_dropout *, size_t)
+    bint fastnn_run_dropout_mask(const fastnn_dropout *, size_t, bint, uint8_t *)
     void fastnn_philox4x32(const uint32_t *, const uint32_t *, uint32_t *)
     void fastnn_generate_uniform(const fastnn_operand *, size_t, size_t, void *) noexcept
 

@@ -61,6 +61,23 @@ from .activation import (
     threshold,
     threshold_backward,
 )
+from .dropout import (
+    alpha_dropout,
+    alpha_dropout_backward,
+    drop_connect,
+    drop_connect_backward,
+    drop_path,
+    drop_path_backward,
+    dropout,
+    dropout1d,
+    dropout1d_backward,
+    dropout2d,
+    dropout2d_backward,
+    dropout3d,
+    dropout3d_backward,
+    dropout_backward,
+    dropout_mask,
+)
 from .gated import (
     glu,
     glu_backward,
@@ -74,9 +91,24 @@ from .loss import (
 )
 
 __all__ = [
+    "alpha_dropout",
+    "alpha_dropout_backward",
     "celu",
     "celu_backward",
     "cross_entropy",
+    "drop_connect",
+    "drop_connect_backward",
+    "drop_path",
+    "drop_path_backward",
+    "dropout",
+    "dropout1d",
+    "dropout1d_backward",
+    "dropout2d",
+    "dropout2d_backward",
+    "dropout3d",
+    "dropout3d_backward",
+    "dropout_backward",
+    "dropout_mask",
     "elu",
     "elu_backward",
     "exp",
