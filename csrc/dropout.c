@@ -6,7 +6,8 @@
 #include "tiles.h"
 
 enum {
-    SERIAL_ELEMENTS = 32768,  // from here on threads pay
+    SERIAL_ELEMENTS = 32768,   // from here on threads pay
+    PREFETCH_BYTES = 1 << 20,  // of arrays: from here on asking for the next tile pays
     LINE = 64,
 };
 
@@ -16,7 +17,7 @@ typedef struct {
     fastnn_dropout dropout;
     size_t count, unit;
     size_t size;  // of an element
-    bool stream;
+    bool prefetch, stream;
     fastnn_view y, x;
 } dropout_job;
 
@@ -99,6 +100,8 @@ static void run_piece(const void *context, size_t index) {
     }
     for (size_t count; first < end; first += count) {
         count = least(TILE_ELEMENTS, end - first);
+        if (job->prefetch)
+            fastnn_prefetch(job->x.operand.data + (first + count) * job->size, TILE_ELEMENTS * job->size);
         if (job->stream)
             stream_tile(job, first, count);
         else
@@ -120,8 +123,9 @@ bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, si
     for (int d = 0; d < map->dims; d++) job.count *= map->shape[d];
     fastnn_make_view(&job.y, y, map->float64, map->dims, map->shape, y->strides);
     fastnn_make_view(&job.x, x, map->float64, map->dims, map->shape, x->strides);
-    job.stream = 2 * job.count * job.size >= STREAM_BYTES && x->data != y->data && fastnn_is_contiguous(&job.y) &&
-                 fastnn_is_contiguous(&job.x);
+    const size_t bytes = 2 * job.count * job.size;
+    job.prefetch = bytes >= PREFETCH_BYTES && fastnn_is_contiguous(&job.x);
+    job.stream = bytes >= STREAM_BYTES && job.prefetch && x->data != y->data && fastnn_is_contiguous(&job.y);
     return run_pieces(job.count, run_piece, &job);
 }
 
@@ -130,6 +134,7 @@ bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, si
 typedef struct {
     const fastnn_random_table *random;
     const fastnn_dropout *dropout;
+    uint64_t first;
     size_t count;
     bool packed;
     uint8_t *mask;
@@ -154,20 +159,20 @@ static void spread_bits(const uint8_t *bits, size_t count, uint8_t *bytes) {
 static void mask_piece(const void *context, size_t index) {
     const mask_job *job = context;
     const size_t piece = piece_elements(job->count), end = least((index + 1) * piece, job->count);
-    for (size_t first = index * piece; first < end; first += TILE_ELEMENTS) {
-        const size_t count = least(TILE_ELEMENTS, end - first);
+    for (size_t i = index * piece; i < end; i += TILE_ELEMENTS) {
+        const size_t count = least(TILE_ELEMENTS, end - i);
         tile_bits bits;
-        job->random->keep_bits(job->dropout, first, count, bits.bytes);
+        job->random->keep_bits(job->dropout, job->first + i, count, bits.bytes);
         if (job->packed) {
             if (count % 8 > 0) bits.bytes[count / 8] &= (uint8_t)((1 << count % 8) - 1);
-            memcpy(job->mask + first / 8, bits.bytes, (count + 7) / 8);
+            memcpy(job->mask + i / 8, bits.bytes, (count + 7) / 8);
         } else {
-            spread_bits(bits.bytes, count, job->mask + first);
+            spread_bits(bits.bytes, count, job->mask + i);
         }
     }
 }
 
-bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, size_t count, bool packed, uint8_t *mask) {
-    const mask_job job = {fastnn_current(false)->random, dropout, count, packed, mask};
+bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask) {
+    const mask_job job = {fastnn_current(false)->random, dropout, first, count, packed, mask};
     return run_pieces(count, mask_piece, &job);
 }

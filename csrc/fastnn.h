@@ -99,6 +99,8 @@ typedef struct {
     uint64_t seed, offset;
     double lower, upper;
 } fastnn_uniform_state;
+// The draws of whole blocks, eight of each.
+void fastnn_draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws);
 void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 // y = scale x + shift where the element's 16-bit draw is below `threshold`, else `dropped`, whatever x is.
 typedef struct {
@@ -109,8 +111,9 @@ typedef struct {
 // The map's kernel and parameters are not used; its output may be its input, in the same layout. `unit` elements that
 // follow each other in C order (a channel, a sample) share a draw. False if interrupted.
 bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit);
-// What is kept: bytes 0 and 1, or packed: bit i % 8 of byte i / 8.
-bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, size_t count, bool packed, uint8_t *mask);
+// Which of the elements `first` and following are kept: bytes 0 and 1, or packed, element first + i in bit i % 8 of
+// byte i / 8.
+bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask);
 
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);

@@ -26,11 +26,11 @@ def _words(text: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN_ANSWERS)
-def test_philox_known_answers(counter: str, key: str, result: str) -> None:
+def test_philox_known_answers(counter: str, key: str, result: str, isa: str) -> None:
     assert list(_kernels.philox4x32(_words(counter), _words(key))) == _words(result)
 
 
-def test_philox_is_the_references() -> None:
+def test_philox_is_the_references(isa: str) -> None:
     rng = np.random.default_rng(0)
     counters, keys = rng.integers(2**32, size=(50, 4)), rng.integers(2**32, size=(50, 2))
     words = [_kernels.philox4x32(c, k) for c, k in zip(counters.tolist(), keys.tolist(), strict=True)]

@@ -44,8 +44,8 @@ def dropout(str name, input, out, key, uint32_t threshold, double scale, double 
     return out
 
 
-def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold):
-    """Fills `mask`: booleans of `count` elements, or uint8 with a bit for each of them."""
+def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold, uint64_t first=0):
+    """Fills `mask`: booleans of `count` elements from `first` on, or uint8 with a bit for each of them."""
     cdef fastnn_dropout rule
     cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(mask)
     cdef bint packed = cnp.PyArray_TYPE(mask) == cnp.NPY_UINT8
@@ -53,5 +53,18 @@ def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold):
     rule.seed, rule.offset = key
     rule.threshold = threshold
     with nogil:
-        done = fastnn_run_dropout_mask(&rule, count, packed, data)
+        done = fastnn_run_dropout_mask(&rule, first, count, packed, data)
     finish(done)
+
+
+def draw_blocks(key, uint64_t first, size_t blocks):
+    """The 16-bit draws of whole Philox blocks, eight of each."""
+    cdef uint64_t seed, offset
+    cdef cnp.npy_intp sizes[1]
+    seed, offset = key
+    sizes[0] = 8 * blocks
+    cdef cnp.ndarray draws = new_array(1, sizes, cnp.NPY_UINT16, 2)
+    cdef uint16_t *data = <uint16_t *>cnp.PyArray_DATA(draws)
+    with nogil:
+        fastnn_draw_blocks(seed, offset, first, blocks, data)
+    return draws

@@ -1,4 +1,4 @@
-"""Dropout: elements, channels, samples or weights are dropped by draws that a key gives, and backward draws again.
+"""Dropout of elements, channels, samples or weights: a key gives the draws, and backward draws them again.
 
 No mask is stored. Element i (C order) is kept where its 16-bit draw is below round((1 - p) 2^16), so the
 probability to be kept is that, divided by 2^16; docs/random.md says how the draws are made. What is kept is
@@ -24,16 +24,18 @@ F = TypeVar("F", bound=Callable[..., Array])
 
 _SHARED = """
 
-    p: the probability of 0, from 0 to 1; kept with probability round((1 - p) 2^16) / 2^16. p = 0 keeps all
-    and p = 1 nothing, exactly. training: False gives {name} itself, as a copy. key: what the draws are made
-    of (fastnn.Generator.key()). {key} A dropped NaN or infinity gives {dropped}. {name}: an array of any
-    memory layout; float32 and float64 as they are, float16 and bfloat16 computed in float32, integers and
-    booleans promoted as by np.tanh. out: an array of the result's shape and dtype to write to, `{name}`
-    included. Returns out, or a new array. Raises ValueError for a p outside [0, 1]{errors} and an out that
-    does not fit, TypeError for a p that is no real number and for other dtypes; nothing is written then.
+    {name}: an array of any memory layout; float32 and float64 as they are, float16 and bfloat16 computed in
+    float32, integers and booleans promoted as by np.tanh. A dropped NaN or infinity gives {dropped}.
+    p: the probability of being dropped, in [0, 1]; what is kept is kept with probability
+    round((1 - p) 2^16) / 2^16. p = 0 keeps all and p = 1 nothing, exactly.
+    training: False drops nothing. key: what the draws are made of, from fastnn.Generator.key().
+    {key}
+    out: an array of the result's shape and dtype to write to, `{name}` included. Returns out, or a new array.
+    Raises ValueError for a p outside [0, 1]{errors} or an out that does not fit, TypeError for a p that is
+    no real number and for other dtypes; nothing is written then.
     """
 _FORWARD_KEY = "None: the default generator's next. Give backward the same."
-_BACKWARD_KEY = "In training it must be the forward call's."
+_BACKWARD_KEY = "In training it must be given: the forward call's."
 
 _SELU_LIMIT = -1.7580993408473768  # selu's value at -infinity, -1.0507... * 1.6732...
 
@@ -47,7 +49,7 @@ def _documented(name: str, dropped: str = "0") -> Callable[[F], F]:
             name=name,
             key=_BACKWARD_KEY if backward else _FORWARD_KEY,
             dropped=dropped,
-            errors=", a missing key" if backward else "",
+            errors=", no key in training" if backward else "",
         )
         function.__doc__ = (function.__doc__ or "").rstrip() + shared
         return function
@@ -198,8 +200,8 @@ def dropout1d(
 ) -> Array:
     """y = x / (1 - p) in the channels that are kept, else 0.
 
-    input: (N, C, L) or (C, L). Channels are counted in the order of (N, C), and channel i takes draw
-    i. Tompson, Goroshin, Jain, LeCun and Bregler, 2015.
+    input: (N, C, L) or (C, L). Channels are counted in the order of (N, C);
+    channel i takes draw i. Tompson, Goroshin, Jain, LeCun and Bregler, 2015.
     """
     axes = _channel_axes("input", input, "L", unbatched=True)
     rule = _rule(p, training)
@@ -230,8 +232,8 @@ def dropout2d(
 ) -> Array:
     """y = x / (1 - p) in the channels that are kept, else 0.
 
-    input: (N, C, H, W). Channels are counted in the order of (N, C), and channel i takes draw
-    i. Tompson, Goroshin, Jain, LeCun and Bregler, 2015.
+    input: (N, C, H, W). Channels are counted in the order of (N, C);
+    channel i takes draw i. Tompson, Goroshin, Jain, LeCun and Bregler, 2015.
     """
     axes = _channel_axes("input", input, "H, W", unbatched=False)
     rule = _rule(p, training)
@@ -262,8 +264,8 @@ def dropout3d(
 ) -> Array:
     """y = x / (1 - p) in the channels that are kept, else 0.
 
-    input: (N, C, D, H, W) or (C, D, H, W). Channels are counted in the order of (N, C), and channel i takes draw
-    i. Tompson, Goroshin, Jain, LeCun and Bregler, 2015.
+    input: (N, C, D, H, W) or (C, D, H, W). Channels are counted in the order of (N, C);
+    channel i takes draw i. Tompson, Goroshin, Jain, LeCun and Bregler, 2015.
     """
     axes = _channel_axes("input", input, "D, H, W", unbatched=True)
     rule = _rule(p, training)
@@ -297,7 +299,7 @@ def _alpha_rule(p: object, training: bool) -> _Rule:
     return _Rule(keep_threshold(drop), a, b, a * _SELU_LIMIT + b)
 
 
-@_documented("input", "b + a α'")
+@_documented("input", "a limit + b")
 def alpha_dropout(
     input: ArrayLike,
     p: float = 0.5,
@@ -306,10 +308,10 @@ def alpha_dropout(
     key: Key | None = None,
     out: Array | None = None,
 ) -> Array:
-    """y = a x + b where the element is kept, else a α' + b: dropout for SELU, which keeps mean 0, variance 1.
+    """y = a x + b where the element is kept, else a limit + b: SELU's mean 0 and variance 1 stay.
 
-    α' = -1.7580993408473768 is SELU's limit, a = ((1 - p) (1 + p α'^2))^(-1/2) and b = -a p α'; y = 0 for
-    p = 1. Klambauer, Unterthiner, Mayr and Hochreiter, 2017.
+    limit = -1.7580993408473768 is SELU's at -infinity, a = ((1 - p) (1 + p limit^2))^(-1/2), b = -a p limit;
+    y = 0 for p = 1. Klambauer, Unterthiner, Mayr and Hochreiter, 2017.
     """
     rule = _alpha_rule(p, training)
     return _kernels.dropout("input", input, out, _forward_key(key, training), *rule)

@@ -28,6 +28,15 @@ from fastnn.nn.activation import (
     Threshold,
 )
 from fastnn.nn.container import Sequential
+from fastnn.nn.dropout import (
+    AlphaDropout,
+    DropConnect,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    DropPath,
+)
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 
@@ -38,6 +47,13 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "AlphaDropout",
+    "DropConnect",
+    "DropPath",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",

@@ -1,4 +1,4 @@
-"""Dropout and its relatives in plain NumPy. The masks come from `philox.random_draws`: element i takes draw i.
+"""Dropout and its relatives in plain NumPy. Element i takes draw i of `philox.random_draws`.
 
 It must not know the C kernels. A dropped value is dropped whatever it is, NaN and infinities included.
 """
@@ -117,7 +117,7 @@ def _alpha_scale(p: float) -> Any:
 def alpha_dropout(
     input: ArrayLike, p: float = 0.5, training: bool = True, *, key: Pair | None = None
 ) -> Array:
-    """Return a x + b where kept, else a limit + b: mean 0 and variance 1 stay, for SELU. Klambauer et al., 2017."""
+    """Return a x + b where kept, else a limit + b, for SELU. Klambauer et al., 2017."""
     x = floating(input)
     if not training:
         return x.copy()
