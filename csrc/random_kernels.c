@@ -3,13 +3,16 @@
 
 #include "philox.h"
 
-static void draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws) {
-    const philox_stream stream = philox_open(seed, offset);
+FORCE_INLINE void store_draws(const philox_stream *stream, uint64_t first, size_t blocks, uint16_t *draws) {
     for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
         U low[PHILOX_VECTORS], high[PHILOX_VECTORS];
-        philox_blocks(&stream, first + done, low, high);
+        philox_blocks(stream, first + done, low, high);
         for (size_t v = 0; v < PHILOX_VECTORS; v++) ustore_draws(draws + 8 * (done + v * ULANES), low[v], high[v]);
     }
+}
+static void draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws) {
+    const philox_stream stream = philox_open(seed, offset);
+    store_draws(&stream, first, blocks, draws);
 }
 
 static void uniform(const fastnn_uniform_state *state, uint64_t first, size_t count, void *memory) {
@@ -17,12 +20,13 @@ static void uniform(const fastnn_uniform_state *state, uint64_t first, size_t co
     const long double step = ((long double)state->upper - state->lower) / 65536, start = state->lower + step / 2;
     const V scale = vset((real)step), scale_low = vset((real)(step - (real)step));
     const V shift = vset((real)start), shift_low = vset((real)(start - (real)start));
+    const philox_stream stream = philox_open(state->seed, state->offset);
     uint16_t draws[ROOM + DRAWS_BEYOND];
     real *to = memory;
     for (size_t done = 0, part; done < count; done += part) {
         const size_t skip = (first + done) % 8;
         part = count - done < ROOM - 8 ? count - done : ROOM - skip;
-        draw_blocks(state->seed, state->offset, (first + done) / 8, (skip + part + 7) / 8, draws);
+        store_draws(&stream, (first + done) / 8, (skip + part + 7) / 8, draws);
         for (size_t i = 0; i < part; i += LANES) {
             const V draw = vload_draws(draws + skip + i);
             const V x = vfma(draw, scale, shift) + vfma(draw, scale_low, shift_low);
