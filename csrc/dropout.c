@@ -125,7 +125,7 @@ bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, si
     fastnn_make_view(&job.x, x, map->float64, map->dims, map->shape, x->strides);
     const size_t bytes = 2 * job.count * job.size;
     job.prefetch = bytes >= PREFETCH_BYTES && fastnn_is_contiguous(&job.x);
-    job.stream = bytes >= STREAM_BYTES && job.prefetch && x->data != y->data && fastnn_is_contiguous(&job.y);
+    job.stream = bytes >= FASTNN_STREAM_BYTES && job.prefetch && x->data != y->data && fastnn_is_contiguous(&job.y);
     return run_pieces(job.count, run_piece, &job);
 }
 

@@ -90,7 +90,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
         return true;
     }
     job.piece = fastnn_piece_elements(count);
-    job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= STREAM_BYTES &&
+    job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= FASTNN_STREAM_BYTES &&
                  (shape->inputs > shape->outputs || shape->cost > FASTNN_CHEAP) &&
                  can_stream(job.data, job.outputs, job.inputs, job.size);
     return fastnn_parallel((count + job.piece - 1) / job.piece, run_contiguous_piece, &job);

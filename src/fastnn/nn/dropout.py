@@ -27,22 +27,18 @@ class _Drawing(Module):
             raise TypeError(f"generator must be a fastnn.Generator, got {type(generator).__name__}")
         self.p = p
         self.generator = generator
-        self._key: Key | None = None  # None: nothing was dropped
-        self._ran = False
 
     def _next_key(self) -> Key | None:
         """Return the key for a forward pass, which backward uses again; None in evaluation."""
         generator = default_generator() if self.generator is None else self.generator
-        self._key = generator.key() if self.training else None
-        self._ran = True
-        return self._key
+        key = generator.key() if self.training else None
+        self._kept = (key,)
+        return key
 
     def _last_key(self) -> Key | None:
-        if not self._ran:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward pass first: call the layer, then backward"
-            )
-        return self._key
+        """Return the key of the last forward pass."""
+        (key,) = self._keep()
+        return key  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Return the probability."""

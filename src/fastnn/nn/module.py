@@ -41,7 +41,7 @@ class Module:
     """
 
     training: bool = True
-    _kept: Array | None = None  # what backward needs of the last forward pass
+    _kept: Any = None  # what backward needs of the last forward pass
 
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, keeping what `backward` needs."""
@@ -140,7 +140,7 @@ class Module:
             inside += f"\n  ({label}): " + repr(child).replace("\n", "\n  ")
         return f"{name}({inside}\n)" if "\n" in inside else f"{name}({inside})"
 
-    def _keep(self) -> Array:
+    def _keep(self) -> Any:
         """Return what the last forward pass kept."""
         if self._kept is None:
             raise RuntimeError(
