@@ -93,11 +93,11 @@ bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k,
 
 // ---- chains --------------------------------------------------------------------------------------------------------
 
-// Which elements a dropout call keeps: those whose 16-bit draw is below `threshold`, times `scale`.
+// y = scale x + shift where the element's 16-bit draw is below `threshold`, else `dropped`, whatever x is.
 typedef struct {
     uint64_t seed, offset;
     uint32_t threshold;  // 0 to 65536
-    double scale;
+    double scale, shift, dropped;
 } fastnn_dropout;
 
 typedef enum { FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD } fastnn_stage_kind;
@@ -146,7 +146,16 @@ typedef struct {
     uint64_t seed, offset;
     double lower, upper;
 } fastnn_uniform_state;
+// The draws of whole blocks, eight of each.
+void fastnn_draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws);
 void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+// The map's kernel and parameters are not used; its output may be its input, in the same layout. `unit` elements that
+// follow each other in C order (a channel, a sample) share a draw. False if interrupted.
+bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit);
+// Which of the elements `first` and following are kept: bytes 0 and 1, or packed, element first + i in bit i % 8 of
+// byte i / 8.
+bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask);
+
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
 

@@ -3,7 +3,6 @@
 #include "kernels.h"
 #include "activations.h"
 #include "half.h"
-#include "philox.h"
 
 // The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
 enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula keeps about eight values at a time
@@ -107,43 +106,6 @@ static void add_bit(size_t n, void *memory, int weight, const uint8_t *bits) {
     }
 }
 
-// The eight draws of each block, as numbers.
-static void draw_blocks(const fastnn_uniform_state *state, uint64_t first_block, size_t blocks, real *to) {
-    uint32_t words[4][PHILOX_BLOCKS];
-    for (int i = 0; i < PHILOX_BLOCKS; i++) {
-        const uint64_t block = first_block + (uint64_t)i;
-        words[0][i] = (uint32_t)block;
-        words[1][i] = (uint32_t)(block >> 32);
-        words[2][i] = (uint32_t)state->offset;
-        words[3][i] = (uint32_t)(state->offset >> 32);
-    }
-    philox_blocks(words, (uint32_t)state->seed, (uint32_t)(state->seed >> 32));
-    for (size_t i = 0; i < blocks; i++) {
-        for (size_t w = 0; w < 4; w++) {
-            to[8 * i + 2 * w] = (real)(int32_t)(words[w][i] & 0xffff);
-            to[8 * i + 2 * w + 1] = (real)(int32_t)(words[w][i] >> 16);
-        }
-    }
-}
-
-static void uniform(const fastnn_uniform_state *state, uint64_t first_block, size_t blocks, void *memory) {
-    const long double step = ((long double)state->upper - state->lower) / 65536, first = state->lower + step / 2;
-    const V scale = vset((real)step), scale_low = vset((real)(step - (real)step));
-    const V start = vset((real)first), start_low = vset((real)(first - (real)first));
-    real *to = memory;
-    for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
-        const size_t left = blocks - done < PHILOX_BLOCKS ? blocks - done : PHILOX_BLOCKS;
-        draw_blocks(state, first_block + done, left, to);
-        for (const real *end = to + 8 * left; to < end; to += 8) {
-            for (int i = 0; i < 8; i += LANES) {
-                const size_t part = LANES < 8 ? LANES : 8;
-                const V draw = vload_part(to + i, part);
-                vstore_part(to + i, part, vfma(draw, scale, start) + vfma(draw, scale_low, start_low));
-            }
-        }
-    }
-}
-
 const fastnn_table FASTNN_TABLE(elementwise) = {
     .kernels =
         {
@@ -155,7 +117,6 @@ const fastnn_table FASTNN_TABLE(elementwise) = {
     .sum = sum,
     .take_bit = take_bit,
     .add_bit = add_bit,
-    .uniform = uniform,
 #if FASTNN_BITS == 32
     .from_half = {from_float16, from_bfloat16},
     .to_half = {to_float16, to_bfloat16},

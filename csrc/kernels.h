@@ -47,8 +47,6 @@ typedef struct {
     // Whole numbers x < 2 weight to bits and back: the bit of x's weight is stored and taken away, or read and added.
     void (*take_bit)(size_t n, void *x, int weight, uint8_t *bits);
     void (*add_bit)(size_t n, void *x, int weight, const uint8_t *bits);
-    // n numbers lower + scale (draw + 1/2), from whole blocks of eight draws
-    void (*uniform)(const fastnn_uniform_state *state, uint64_t first_block, size_t blocks, void *to);
     // float32 tables only: half types, computed in float32
     void (*from_half[2])(size_t n, float *to, const uint16_t *from);  // float16, bfloat16
     void (*to_half[2])(size_t n, uint16_t *to, const float *from);

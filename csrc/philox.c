@@ -1,22 +1,25 @@
-// Random numbers outside the kernels: one block of Philox, and the generated input of a map.
-#include "philox.h"
-
+// Random numbers outside the kernels: blocks of Philox, and the generated input of a map.
 #include <string.h>
 
-#include "tiles.h"
+#include "random_kernels.h"
 
-void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
-    uint32_t words[4][PHILOX_BLOCKS] = {{0}};
-    for (int w = 0; w < 4; w++) words[w][0] = counter[w];
-    philox_blocks(words, key[0], key[1]);
-    for (int w = 0; w < 4; w++) out[w] = words[w][0];
+void fastnn_draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws) {
+    enum { TOGETHER = 128 };
+    uint16_t made[8 * TOGETHER + DRAWS_BEYOND];
+    for (size_t done = 0, part; done < blocks; done += part) {
+        part = blocks - done < TOGETHER ? blocks - done : TOGETHER;
+        fastnn_current(false)->random->draw_blocks(seed, offset, first + done, part, made);
+        memcpy(draws + 8 * done, made, 16 * part);
+    }
 }
 
-// Tiles begin anywhere, blocks at every eighth element: one block more than a tile covers what it needs.
+void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+    const uint64_t block = (uint64_t)counter[1] << 32 | counter[0], offset = (uint64_t)counter[3] << 32 | counter[2];
+    uint16_t draws[8];
+    fastnn_draw_blocks((uint64_t)key[1] << 32 | key[0], offset, block, 1, draws);
+    memcpy(out, draws, sizeof draws);
+}
+
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to) {
-    _Alignas(64) char scratch[TILE_BYTES + 2 * 8 * 8];
-    const bool float64 = self->dtype == FASTNN_FLOAT64;
-    const size_t size = float64 ? 8 : 4, skip = first % 8, blocks = (skip + count + 7) / 8;
-    fastnn_current_table(float64)->uniform(self->state, first / 8, blocks, scratch);
-    memcpy(to, scratch + skip * size, count * size);
+    fastnn_current(self->dtype == FASTNN_FLOAT64)->random->uniform(self->state, first, count, to);
 }

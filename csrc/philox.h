@@ -1,24 +1,60 @@
-// Philox4x32-10 and the numbers made of it. Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011. Plain loops over many blocks, which the compiler vectorises; part of kernels.c and philox.c.
+// Philox4x32-10, many blocks at a time: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+// SC 2011. Part of random_kernels.c; it knows words and counters, and not what a draw is used for.
+//
+// A word is the low half of a 64-bit lane. What is in the high half does not matter, since the product of two lanes is
+// that of their low halves; so the low half of a product needs no work, and the high half one shift.
 #ifndef FASTNN_PHILOX_H
 #define FASTNN_PHILOX_H
 
-#include "fastnn.h"
+#include "simd/simd.h"
 
-enum { PHILOX_BLOCKS = 16 };  // done together
+enum {
+    PHILOX_ROUNDS = 10,
+    PHILOX_VECTORS = REGISTERS / 8,  // computed side by side, so that one need not wait for another's latency
+    PHILOX_BLOCKS = PHILOX_VECTORS * ULANES,
+};
 
-// counter holds PHILOX_BLOCKS counters, word by word, and then their words.
-static inline void philox_blocks(uint32_t counter[4][PHILOX_BLOCKS], uint32_t key_low, uint32_t key_high) {
-    for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < PHILOX_BLOCKS; i++) {
-            const uint64_t a = (uint64_t)0xD2511F53u * counter[0][i], b = (uint64_t)0xCD9E8D57u * counter[2][i];
-            counter[0][i] = (uint32_t)(b >> 32) ^ counter[1][i] ^ key_low;
-            counter[1][i] = (uint32_t)b;
-            counter[2][i] = (uint32_t)(a >> 32) ^ counter[3][i] ^ key_high;
-            counter[3][i] = (uint32_t)a;
+// What all blocks of one stream share: the keys of the rounds, and the counter's upper words.
+typedef struct {
+    U key[PHILOX_ROUNDS][2], offset[2];
+} philox_stream;
+
+FORCE_INLINE philox_stream philox_open(uint64_t seed, uint64_t offset) {
+    philox_stream stream = {.offset = {uset((uint32_t)offset), uset(offset >> 32)}};
+    uint32_t low = (uint32_t)seed, high = (uint32_t)(seed >> 32);
+    for (int round = 0; round < PHILOX_ROUNDS; round++, low += 0x9E3779B9u, high += 0xBB67AE85u)
+        stream.key[round][0] = uset(low), stream.key[round][1] = uset(high);
+    return stream;
+}
+
+// Blocks `first` and following: words 0 and 1 of each in a lane of `low`, words 2 and 3 in `high`, in the order
+// uorder().
+FORCE_INLINE void philox_blocks(const philox_stream *stream, uint64_t first, U low[PHILOX_VECTORS],
+                                U high[PHILOX_VECTORS]) {
+    const U multiplier[] = {uset(0xD2511F53u), uset(0xCD9E8D57u)};
+    U word[PHILOX_VECTORS][4];
+#pragma GCC unroll 4
+    for (int v = 0; v < PHILOX_VECTORS; v++) {
+        word[v][0] = uorder() + uset(first + (uint64_t)(v * ULANES));
+        word[v][1] = uhigh(word[v][0]);
+        word[v][2] = stream->offset[0];
+        word[v][3] = stream->offset[1];
+    }
+#pragma GCC unroll 10
+    for (int round = 0; round < PHILOX_ROUNDS; round++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < PHILOX_VECTORS; v++) {
+            const U a = umul(word[v][0], multiplier[0]), b = umul(word[v][2], multiplier[1]);
+            word[v][0] = uxor3(uhigh(b), word[v][1], stream->key[round][0]);
+            word[v][1] = b;
+            word[v][2] = uxor3(uhigh(a), word[v][3], stream->key[round][1]);
+            word[v][3] = a;
         }
-        key_low += 0x9E3779B9u;
-        key_high += 0xBB67AE85u;
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < PHILOX_VECTORS; v++) {
+        low[v] = ujoin(word[v][0], word[v][1]);
+        high[v] = ujoin(word[v][2], word[v][3]);
     }
 }
 

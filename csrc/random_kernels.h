@@ -4,11 +4,20 @@
 
 #include "kernels.h"
 
+enum { DRAWS_BEYOND = 256 };  // blocks are made many at a time: how many draws beyond the last may be written
+
 typedef struct fastnn_random_table {
+    // The eight draws of each block; room for 8 blocks + DRAWS_BEYOND draws.
+    void (*draw_blocks)(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws);
+    // Element first + i: lower + (upper - lower) (draw + 1/2) / 2^16
+    void (*uniform)(const fastnn_uniform_state *state, uint64_t first, size_t count, void *to);
     // Bit i % 8 of bits[i / 8]: is element first + i kept? `bits` has room for count / 8 + 64 bytes.
     void (*keep_bits)(const fastnn_dropout *dropout, uint64_t first, size_t count, uint8_t *bits);
     // y = x scale where the bit is set, else 0; y may be x
     void (*mask)(size_t n, void *y, const void *x, const uint8_t *bits, double scale);
+    // y = x scale + shift where the bit is set, else `dropped`; y may be x
+    void (*mask_line)(size_t n, void *y, const void *x, const uint8_t *bits, double scale, double shift,
+                      double dropped);
 } fastnn_random_table;
 
 #endif

@@ -11,7 +11,7 @@ import pytest
 import fastnn
 from fastnn import Generator, Key, _kernels
 from fastnn.random import default_generator
-from fastnn.reference.philox import philox4x32
+from fastnn.reference.philox import philox4x32, random_draws
 
 # counter, key, result: philox4x32-10 in Random123's kat_vectors
 KNOWN_ANSWERS = [
@@ -26,15 +26,22 @@ def _words(text: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN_ANSWERS)
-def test_philox_known_answers(counter: str, key: str, result: str) -> None:
+def test_philox_known_answers(counter: str, key: str, result: str, isa: str) -> None:
     assert list(_kernels.philox4x32(_words(counter), _words(key))) == _words(result)
 
 
-def test_philox_is_the_references() -> None:
+def test_philox_is_the_references(isa: str) -> None:
     rng = np.random.default_rng(0)
     counters, keys = rng.integers(2**32, size=(50, 4)), rng.integers(2**32, size=(50, 2))
     words = [_kernels.philox4x32(c, k) for c, k in zip(counters.tolist(), keys.tolist(), strict=True)]
     np.testing.assert_array_equal(words, philox4x32(counters, keys))
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3, 31, 32, 33, 127, 128, 129, 1000])
+def test_draws_of_many_blocks_are_the_references(blocks: int, isa: str) -> None:
+    expected = random_draws(8 * (blocks + 5), 2**63 + 1, 2**35)
+    np.testing.assert_array_equal(_kernels.draw_blocks((2**63 + 1, 2**35), 0, blocks), expected[: 8 * blocks])
+    np.testing.assert_array_equal(_kernels.draw_blocks((2**63 + 1, 2**35), 5, blocks), expected[40:])
 
 
 def test_keys_count_up_from_the_seed() -> None:

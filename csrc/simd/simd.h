@@ -18,6 +18,18 @@
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
 //   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER for m
 //   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
+//   vmask_of_bits(bits)                       bit i as lane i of a mask; the bits beyond LANES are ignored
+//   vkeep(m, a)                               m ? a : 0
+//   vload_draws(p)                            LANES uint16_t as numbers
+//
+// and for random numbers (philox.h) a vector type U of ULANES 64-bit lanes, which takes + ^ too:
+//   uset(x)  uorder()                         broadcast; which block of ULANES blocks is in each lane
+//   umul(a, b)                                products of the lanes' low halves
+//   uhigh(a)                                  the lanes' high halves, as low halves; the new high halves are anything
+//   uxor3(a, b, c)                            a ^ b ^ c
+//   ujoin(a, b)                               the low halves of b above those of a
+//   ustore_draws(p, low, high)                16 bytes of each block, block by block: low's lane, then high's
+//   ustore_below(p, low, high, limit)         a bit for each of the blocks' 16-bit draws, in that order: draw <= limit
 // clang-format on
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
@@ -62,6 +74,10 @@ FORCE_INLINE V vone(void) { return vset(1); }
 FORCE_INLINE V vmadd(V a, V b, V c) { return a * b + c; }
 #else
 FORCE_INLINE V vmadd(V a, V b, V c) { return vfma(a, b, c); }
+#endif
+
+#ifndef FASTNN_TERNARY_LOGIC
+FORCE_INLINE U uxor3(U a, U b, U c) { return a ^ b ^ c; }
 #endif
 
 #ifdef FASTNN_PART_BY_COPY

@@ -107,7 +107,8 @@ def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[
     """Ready inputs of one dtype and the first one's shape, and the target for a result of that form."""
     values: Any = tuple(value for _, value in named)
     if _kernels.are_plain(values, out):  # the short way: this is part of small calls
-        return values, target_for(out, values[0].shape, values[0].dtype)
+        target: Any = _kernels.empty(values[0].shape, values[0].dtype) if out is None else out
+        return values, target
     arrays = [(name, ready(name, value)) for name, value in named]
     first_name, first = arrays[0]
     for name, array in arrays:

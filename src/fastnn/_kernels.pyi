@@ -107,6 +107,22 @@ def update_running(
 
 # ---- _binding/random.pxi
 
+def dropout(
+    name: str,
+    input: ArrayLike,
+    out: NDArray[Any] | None,
+    key: tuple[int, int],
+    threshold: int,
+    scale: float,
+    shift: float = 0.0,
+    dropped: float = 0.0,
+    axes: int = -1,
+) -> NDArray[Any]: ...
+def dropout_mask(
+    mask: NDArray[Any], count: int, key: tuple[int, int], threshold: int, first: int = 0
+) -> None: ...
+def draw_blocks(key: tuple[int, int], first: int, blocks: int) -> NDArray[np.uint16]: ...
+
 # ---- _binding/row.pxi
 
 # ---- _binding/softmax.pxi

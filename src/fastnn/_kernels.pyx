@@ -7,7 +7,7 @@ fastnn._arrays and goes through the strided driver.
 
 from libc.math cimport isnan, sqrt
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 cimport cython
@@ -65,6 +65,13 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_uniform_state:
         uint64_t seed, offset
         double lower, upper
+    ctypedef struct fastnn_dropout:
+        uint64_t seed, offset
+        uint32_t threshold
+        double scale, shift, dropped
+    bint fastnn_run_dropout(const fastnn_map *, const fastnn_dropout *, size_t)
+    bint fastnn_run_dropout_mask(const fastnn_dropout *, uint64_t, size_t, bint, uint8_t *)
+    void fastnn_draw_blocks(uint64_t, uint64_t, uint64_t, size_t, uint16_t *)
     void fastnn_philox4x32(const uint32_t *, const uint32_t *, uint32_t *)
     void fastnn_generate_uniform(const fastnn_operand *, size_t, size_t, void *) noexcept
 

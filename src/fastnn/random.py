@@ -24,7 +24,8 @@ class Key(NamedTuple):
 def as_key(key: tuple[int, int]) -> Key:
     """`key` with its two words checked."""
     try:
-        seed, offset = (operator.index(word) for word in key)
+        seed, offset = key
+        seed, offset = operator.index(seed), operator.index(offset)
     except (TypeError, ValueError):
         raise TypeError(f"key must be a fastnn.Key: two integers, seed and offset; got {key!r}") from None
     if not (0 <= seed < 2**64 and 0 <= offset < 2**64):

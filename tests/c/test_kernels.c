@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "kernels.h"
+#include "random_kernels.h"
 
 enum { LONGEST = 2 * 16 + 1 };  // two of the longest vectors and one element
 
@@ -174,14 +174,100 @@ static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, 
     free(x), free(dx), free(y), free(planes);
 }
 
-static void check_uniform(void) {
-    for (size_t count = 1; count <= 33; count++) {
-        float *to = malloc(count * 4);
-        const fastnn_uniform_state state = {1, 2, 0.0, 1.0};
-        const fastnn_operand operand = {.dtype = FASTNN_FLOAT32, .state = &state};
-        fastnn_generate_uniform(&operand, count, count, to);
+// philox4x32-10 in Random123's kat_vectors: counter, key, result.
+static void check_philox(void) {
+    static const uint32_t vectors[][10] = {
+        {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+        {~0u, ~0u, ~0u, ~0u, ~0u, ~0u, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+         0x24126ea1},
+    };
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        uint32_t words[4];
+        fastnn_philox4x32(vectors[i], vectors[i] + 4, words);
+        CHECK(memcmp(words, vectors[i] + 6, sizeof words) == 0, "%s: vector %zu", fastnn_isa(), i);
+    }
+    // Many blocks at once are the blocks one by one.
+    uint16_t many[8 * 300], one[8];
+    fastnn_draw_blocks(5, 6, ((uint64_t)1 << 32) - 100, 300, many);
+    for (size_t i = 0; i < 300; i++) {
+        fastnn_draw_blocks(5, 6, ((uint64_t)1 << 32) - 100 + i, 1, one);
+        CHECK(memcmp(one, many + 8 * i, sizeof one) == 0, "%s: block %zu", fastnn_isa(), i);
+    }
+}
+
+static void check_uniform(bool float64) {
+    const size_t size = size_of(float64);
+    char whole[600 * 8];
+    const fastnn_uniform_state state = {1, 2, 0.0, 1.0};
+    const fastnn_operand operand = {.dtype = float64 ? FASTNN_FLOAT64 : FASTNN_FLOAT32, .state = &state};
+    fastnn_generate_uniform(&operand, 0, 600, whole);
+    for (size_t count = 1; count < 520; count = count < 40 ? count + 1 : count + 53) {
+        void *to = malloc(count * size);
+        fastnn_generate_uniform(&operand, count % 77, count, to);
+        CHECK(memcmp(to, whole + count % 77 * size, count * size) == 0, "%s: %zu + %zu", fastnn_isa(), count % 77,
+              count);
         free(to);
     }
+}
+
+// keep_bits has 64 bytes of room beyond its bits, the others not a byte.
+static void check_masks(bool float64, size_t first, size_t count) {
+    const fastnn_random_table *table = fastnn_current(float64)->random;
+    const fastnn_dropout dropout = {.seed = 1, .offset = 2, .threshold = 30000};
+    const size_t size = size_of(float64), bytes = (count + 7) / 8;
+    uint16_t *draws = malloc(((first + count) / 8 + 1) * 16);
+    fastnn_draw_blocks(1, 2, 0, (first + count) / 8 + 1, draws);
+    uint8_t *roomy = malloc(count / 8 + 64);
+    table->keep_bits(&dropout, first, count, roomy);
+    uint8_t *bits = copy(roomy, bytes), *packed = malloc(bytes + 1), *bools = malloc(count + 1);
+    fastnn_run_dropout_mask(&dropout, first, count, true, packed);
+    fastnn_run_dropout_mask(&dropout, first, count, false, bools);
+    char *x = malloc(count * size + 1), *y = malloc(count * size + 1), *line = malloc(count * size + 1);
+    for (size_t i = 0; i < count; i++) set(x, float64, i, i % 3 ? 0.5 * (double)i : (double)NAN);
+    table->mask(count, y, x, bits, 2.0);
+    table->mask_line(count, line, x, bits, 2.0, 0.5, -1.0);
+    for (size_t i = 0; i < count; i++) {
+        char expected[2][8];
+        const bool kept = draws[first + i] < dropout.threshold;
+        const double twice = i % 3 ? (double)i : (double)NAN;
+        set(expected[0], float64, 0, kept ? twice : 0);
+        set(expected[1], float64, 0, kept ? twice + 0.5 : -1);
+        CHECK((bits[i / 8] >> i % 8 & 1) == kept && (packed[i / 8] >> i % 8 & 1) == kept && bools[i] == kept,
+              "%s: element %zu of %zu + %zu", fastnn_isa(), i, first, count);
+        CHECK(same(y + i * size, expected[0], float64, 1) && same(line + i * size, expected[1], float64, 1),
+              "%s: element %zu of %zu + %zu", fastnn_isa(), i, first, count);
+    }
+    free(draws), free(roomy), free(bits), free(packed), free(bools), free(x), free(y), free(line);
+}
+
+// Every other column of a (rows, 2 columns) array to a contiguous one; units of one row.
+static void check_dropout(bool float64, size_t rows, size_t columns) {
+    const size_t count = rows * columns;
+    const ptrdiff_t size = (ptrdiff_t)size_of(float64);
+    char *x = malloc((2 * count - 1) * (size_t)size), *y = malloc(count * (size_t)size);
+    uint8_t *kept = malloc(rows);
+    for (size_t i = 0; i < 2 * count - 1; i++) set(x, float64, i, i % 2 ? (double)NAN : 3);
+    const fastnn_dtype dtype = float64 ? FASTNN_FLOAT64 : FASTNN_FLOAT32;
+    const size_t shape[] = {rows, columns};
+    const ptrdiff_t from[] = {2 * size * (ptrdiff_t)columns, 2 * size}, to[] = {size * (ptrdiff_t)columns, size};
+    const fastnn_map map = {
+        .float64 = float64,
+        .dims = 2,
+        .shape = shape,
+        .outputs = 1,
+        .inputs = 1,
+        .operands = {{.data = y, .strides = to, .dtype = dtype}, {.data = x, .strides = from, .dtype = dtype}},
+    };
+    const fastnn_dropout dropout = {.seed = 3, .threshold = 32768, .scale = 2};
+    CHECK(fastnn_run_dropout(&map, &dropout, columns), "interrupted");
+    CHECK(fastnn_run_dropout_mask(&dropout, 0, rows, false, kept), "interrupted");
+    for (size_t i = 0; i < count; i++) {
+        char expected[8];
+        set(expected, float64, 0, kept[i / columns] ? 6 : 0);
+        CHECK(same(y + i * (size_t)size, expected, float64, 1), "element %zu of %zu rows", i, rows);
+    }
+    free(x), free(y), free(kept);
 }
 
 int main(void) {
@@ -193,11 +279,20 @@ int main(void) {
             for (int float64 = 0; float64 < 2; float64++) check_kernel(kernel, float64);
         for (int float64 = 0; float64 < 2; float64++) check_stream_and_sum(float64);
         for (int type = 0; type < 2; type++) check_halves(type);
+        check_philox();
+        for (int float64 = 0; float64 < 2; float64++) {
+            check_uniform(float64);
+            for (size_t count = 0; count < 300; count++) check_masks(float64, count % 11, count);
+            check_masks(float64, 5, 5000);
+        }
     }
     fastnn_select_isa(NULL);
     for (int float64 = 0; float64 < 2; float64++) {
         static const size_t counts[] = {1, 1025, 30001, 70003, (size_t)5 << 20};  // the last is streamed
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) check_contiguous(float64, counts[i]);
+        check_dropout(float64, 1, 1);
+        check_dropout(float64, 300, 7);
+        check_dropout(float64, 9, 5000);
         check_prelu_and_maxout(float64, 3, 5, 7);
         check_prelu_and_maxout(float64, 40, 9, 1);
         check_prelu_and_maxout(float64, 2, 3, 5000);
@@ -212,5 +307,4 @@ int main(void) {
         check_strided(1030, 3, pairs[i][0], pairs[i][1]);
         check_strided(150, 211, pairs[i][0], pairs[i][1]);
     }
-    check_uniform();
 }

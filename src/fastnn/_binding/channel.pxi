@@ -1,10 +1,6 @@
 # Chains: batch norm or scale and shift, activations, dropout and addition in one pass. Part of _kernels.pyx.
 
 cdef extern from "fastnn.h" nogil:
-    ctypedef struct fastnn_dropout:
-        uint64_t seed, offset
-        uint32_t threshold
-        double scale
     ctypedef enum fastnn_stage_kind:
         FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD
     ctypedef struct fastnn_stage:

@@ -29,6 +29,15 @@ from fastnn.nn.activation import (
 )
 from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import Sequential
+from fastnn.nn.dropout import (
+    AlphaDropout,
+    DropConnect,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    DropPath,
+)
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 
@@ -39,9 +48,16 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "AlphaDropout",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "DropConnect",
+    "DropPath",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",

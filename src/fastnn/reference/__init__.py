@@ -61,9 +61,23 @@ from .activation import (
     threshold,
     threshold_backward,
 )
-from .batch_norm import (
-    batch_norm,
-    batch_norm_backward,
+from .batch_norm import batch_norm, batch_norm_backward
+from .dropout import (
+    alpha_dropout,
+    alpha_dropout_backward,
+    drop_connect,
+    drop_connect_backward,
+    drop_path,
+    drop_path_backward,
+    dropout,
+    dropout1d,
+    dropout1d_backward,
+    dropout2d,
+    dropout2d_backward,
+    dropout3d,
+    dropout3d_backward,
+    dropout_backward,
+    dropout_mask,
 )
 from .gated import (
     glu,
@@ -78,11 +92,26 @@ from .loss import (
 )
 
 __all__ = [
+    "alpha_dropout",
+    "alpha_dropout_backward",
     "batch_norm",
     "batch_norm_backward",
     "celu",
     "celu_backward",
     "cross_entropy",
+    "drop_connect",
+    "drop_connect_backward",
+    "drop_path",
+    "drop_path_backward",
+    "dropout",
+    "dropout1d",
+    "dropout1d_backward",
+    "dropout2d",
+    "dropout2d_backward",
+    "dropout3d",
+    "dropout3d_backward",
+    "dropout_backward",
+    "dropout_mask",
     "elu",
     "elu_backward",
     "exp",
