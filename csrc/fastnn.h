@@ -91,6 +91,27 @@ bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t i
 bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
                             const uint8_t *planes, void *dx);
 
+// ---- norms of rows -------------------------------------------------------------------------------------------------
+
+// Layer, RMS, group and instance norm of contiguous (rows, channels, inner) elements: each row has a mean and a
+// variance of its own, and each channel a weight and a bias. Row r has those of group r % groups.
+typedef struct {
+    bool float64;
+    bool given;  // mean and rstd are not the row's own, but given
+    size_t rows, groups, channels, inner;
+    double eps;
+    const void *x;
+    const void *weight, *bias;       // groups * channels; NULL: 1 and 0
+    double *mean, *rstd, *variance;  // one for each row. mean is NULL for the RMS norm; variance if it is not wanted.
+    void *y;                         // forward only; may be x
+    const void *dy;                  // these backward only
+    void *dx, *dweight, *dbias;      // dx may be x or dy; the others are NULL where they are not wanted
+} fastnn_norm;
+bool fastnn_run_norm(const fastnn_norm *norm);  // false if interrupted
+// `scratch` has fastnn_norm_scratch(norm) doubles.
+size_t fastnn_norm_scratch(const fastnn_norm *norm);
+bool fastnn_run_norm_backward(const fastnn_norm *norm, double *scratch);
+
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's

@@ -68,6 +68,17 @@ from fastnn.functional.gated import (
     swiglu_backward,
 )
 from fastnn.functional.loss import cross_entropy
+from fastnn.functional.norm import (
+    NormSaved,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 from fastnn.functional.slope import (
     prelu,
     prelu_backward,
@@ -77,6 +88,7 @@ from fastnn.functional.slope import (
 
 __all__ = [
     "MaxoutSaved",
+    "NormSaved",
     "celu",
     "celu_backward",
     "cross_entropy",
@@ -88,6 +100,8 @@ __all__ = [
     "gelu_backward",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardshrink",
     "hardshrink_backward",
     "hardsigmoid",
@@ -98,6 +112,10 @@ __all__ = [
     "hardtanh_backward",
     "identity",
     "identity_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "logsigmoid",
@@ -112,6 +130,8 @@ __all__ = [
     "relu6",
     "relu6_backward",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "rrelu",
     "rrelu_backward",
     "selu",
