@@ -18,13 +18,7 @@ FORCE_INLINE fastnn_moments merge_moments(fastnn_moments a, fastnn_moments b) {
     return (fastnn_moments){count, a.mean + part, a.m2 + b.m2 + delta * part * a.count};
 }
 
-FORCE_INLINE double sum_lanes(V x) {
-    real lane[LANES];
-    vstore(lane, x);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return (double)lane[0];
-}
+FORCE_INLINE double sum_lanes(V x) { return (double)vsum(x); }
 
 // In double, for values whose sums or squares leave the range of float.
 __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, size_t stride, size_t n, const real *x) {

@@ -7,7 +7,11 @@
 
 #include "moments.h"
 
-enum { TOGETHER = 4, SUM_ELEMENTS = 2048 };  // rows at a time; elements of a row that are summed in `real`
+enum {
+    TOGETHER = 4,                // rows at a time
+    SHORT_ELEMENTS = 64 * LANES,  // of a row whose sums of squares may go to one vector
+    SUM_ELEMENTS = 2048,         // of a row that are summed in `real` for its gradient
+};
 
 static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm->inner; }
 // Where the weights of a row's channels begin.
@@ -52,21 +56,76 @@ static double mean_square(size_t n, const real *x) {
     return sum;
 }
 
-static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
+// The variance of a row, or its mean square; norm->mean is set.
+static double long_row(const fastnn_norm *norm, size_t row) {
     const size_t n = row_length(norm);
-    for (size_t r = row; r < row + rows; r++) {
-        const real *x = (const real *)norm->x + r * n;
-        double variance;
-        if (norm->mean == NULL) {
-            variance = mean_square(n, x);
-        } else {
-            const fastnn_moments moments = run_moments(n, x);
-            norm->mean[r] = moments.mean;
-            variance = moments.m2 / (double)n;
+    const real *x = (const real *)norm->x + row * n;
+    if (norm->mean == NULL) return mean_square(n, x);
+    const fastnn_moments moments = run_moments(n, x);
+    norm->mean[row] = moments.mean;
+    return moments.m2 / (double)n;
+}
+
+// The same for rows of at most SHORT_ELEMENTS, to `variances`: as block_moments, but a row's sums go to one vector, and
+// those of several rows are under way at a time.
+FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool centred, double *variances) {
+    static const real ones[LANES] = {[0 ... LANES - 1] = 1};
+    const size_t n = row_length(norm), part = n % LANES, whole = n - part;
+    const real *x = (const real *)norm->x + row * n;
+    const V inside = vload_part(ones, part);
+    real near[TOGETHER] = {0};
+    V sum[TOGETHER], square[TOGETHER];
+    for (int k = 0; k < rows; k++) sum[k] = square[k] = vzero();
+    if (centred) {
+        for (size_t i = 0; i < whole; i += LANES)
+            for (int k = 0; k < rows; k++) sum[k] += vload(x + (size_t)k * n + i);
+        for (int k = 0; k < rows; k++) {
+            if (part > 0) sum[k] += vload_part(x + (size_t)k * n + whole, part);
+            near[k] = (real)(sum_lanes(sum[k]) / (double)n);
+            sum[k] = vzero();
         }
-        norm->rstd[r] = 1 / sqrt(variance + norm->eps);
-        if (norm->variance != NULL) norm->variance[r] = variance;
     }
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (int k = 0; k < rows; k++) {
+            const V d = vload(x + (size_t)k * n + i) - vset(near[k]);
+            sum[k] += d;
+            square[k] = vmadd(d, d, square[k]);
+        }
+    }
+    for (int k = 0; k < rows; k++) {
+        if (part > 0) {
+            const V d = vload_part(x + (size_t)k * n + whole, part) - vset(near[k]) * inside;
+            sum[k] += d;
+            square[k] = vmadd(d, d, square[k]);
+        }
+        const double rest = sum_lanes(sum[k]) / (double)n, mean_of_squares = sum_lanes(square[k]) / (double)n;
+        if (!isfinite(mean_of_squares)) {
+            variances[k] = long_row(norm, row + (size_t)k);
+        } else if (centred) {
+            norm->mean[row + (size_t)k] = (double)near[k] + rest;
+            variances[k] = mean_of_squares - rest * rest;
+        } else {
+            variances[k] = mean_of_squares;
+        }
+    }
+}
+
+FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t rows, bool centred, double *variances) {
+    size_t r = 0;
+    for (; r + TOGETHER <= rows; r += TOGETHER) short_rows(TOGETHER, norm, row + r, centred, variances + r);
+    for (; r < rows; r++) short_rows(1, norm, row + r, centred, variances + r);
+}
+
+static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
+    double *variances = norm->rstd + row;
+    if (row_length(norm) > SHORT_ELEMENTS)
+        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
+    else if (norm->mean == NULL)
+        all_short_rows(norm, row, rows, false, variances);
+    else
+        all_short_rows(norm, row, rows, true, variances);
+    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
+    for (size_t r = 0; r < rows; r++) norm->rstd[row + r] = 1 / sqrt(norm->rstd[row + r] + norm->eps);
 }
 
 // ---- forward -------------------------------------------------------------------------------------------------------

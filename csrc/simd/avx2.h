@@ -18,6 +18,12 @@ typedef V M;
 
 #define FASTNN_PART_BY_COPY
 
+#if FASTNN_BITS == 32
+FORCE_INLINE real vsum(V x) { return sum_of_4(_mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1)); }
+#else
+FORCE_INLINE real vsum(V x) { return sum_of_2(_mm256_castpd256_pd128(x) + _mm256_extractf128_pd(x, 1)); }
+#endif
+
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 

@@ -50,6 +50,7 @@ FORCE_INLINE unsigned vmask_bits(M m) {
     for (unsigned i = 0; i < LANES; i++) bits |= (unsigned)(m[i] & 1) << i;
     return bits;
 }
+FORCE_INLINE real vsum(V x) { return OP(vaddv)(x); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 FORCE_INLINE V vpower_of_2(V m) { return CAST_FROM_INT(SHIFT_LEFT(CAST_TO_INT(m), MANTISSA_BITS)); }
 #define FASTNN_SCALE_BY_PRODUCT

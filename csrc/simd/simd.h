@@ -11,6 +11,7 @@
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
+//   vsum(x)                                   the sum of the lanes, pairwise
 //   vlt(a, b)  vle(a, b)                      a mask M: false where either is NaN
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
