@@ -8,9 +8,9 @@
 #include "moments.h"
 
 enum {
-    TOGETHER = 4,                // rows at a time
+    TOGETHER = 4,                 // rows at a time
     SHORT_ELEMENTS = 64 * LANES,  // of a row whose sums of squares may go to one vector
-    SUM_ELEMENTS = 2048,         // of a row that are summed in `real` for its gradient
+    SUM_ELEMENTS = 2048,          // of a row that are summed in `real` for its gradient
 };
 
 static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm->inner; }
@@ -130,6 +130,14 @@ static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
 
 // ---- forward -------------------------------------------------------------------------------------------------------
 
+// How far the chunk is that comes next. While results are written, it is fetched from memory: reading it later would
+// hold up the sums.
+static size_t ahead_of(const fastnn_norm *norm, size_t rows) {
+    enum { LEAST_AHEAD = 4096 };
+    const size_t chunk = rows * row_length(norm);
+    return chunk > LEAST_AHEAD ? chunk : LEAST_AHEAD;
+}
+
 // What x - mean is made of: x - center - rest, with both scaled by rstd.
 typedef struct {
     V center, rstd, shift;
@@ -142,8 +150,9 @@ FORCE_INLINE row_scale scale_of(double mean, double rstd) {
 FORCE_INLINE V normalised(V x, row_scale row) { return vmadd(x - row.center, row.rstd, row.shift); }
 
 // A weight and a bias for each element; NULL: 1 and 0.
-FORCE_INLINE void apply_step(size_t i, size_t count, const real *x, row_scale row, const real *weight, const real *bias,
-                             real *y) {
+FORCE_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x, row_scale row, const real *weight,
+                             const real *bias, real *y) {
+    __builtin_prefetch(x + i + ahead);
     V v = normalised(load_some(x + i, count), row);
     if (weight != NULL && bias != NULL)
         v = vmadd(v, load_some(weight + i, count), load_some(bias + i, count));
@@ -153,17 +162,21 @@ FORCE_INLINE void apply_step(size_t i, size_t count, const real *x, row_scale ro
         v = v + load_some(bias + i, count);
     store_some(y + i, count, v);
 }
-FORCE_INLINE void apply_vectors(size_t n, const real *x, row_scale row, const real *weight, const real *bias, real *y) {
+FORCE_INLINE void apply_vectors(size_t n, size_t ahead, const real *x, row_scale row, const real *weight,
+                                const real *bias, real *y) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) apply_step(i, LANES, x, row, weight, bias, y);
-    if (i < n) apply_step(i, n - i, x, row, weight, bias, y);
+    for (; i + LANES <= n; i += LANES) apply_step(i, LANES, ahead, x, row, weight, bias, y);
+    if (i < n) apply_step(i, n - i, ahead, x, row, weight, bias, y);
 }
 
 // y = (x - center) slope + shift
-FORCE_INLINE void apply_run(size_t n, const real *x, real center, real slope, real shift, real *y) {
+FORCE_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, real slope, real shift, real *y) {
     const V c = vset(center), a = vset(slope), b = vset(shift);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) vstore(y + i, vmadd(vload(x + i) - c, a, b));
+    for (; i + LANES <= n; i += LANES) {
+        __builtin_prefetch(x + i + ahead);
+        vstore(y + i, vmadd(vload(x + i) - c, a, b));
+    }
     if (i < n) vstore_part(y + i, n - i, vmadd(vload_part(x + i, n - i) - c, a, b));
 }
 
@@ -172,37 +185,38 @@ static double value_or(const real *values, size_t i, double otherwise) {
 }
 
 // Channels of several elements, each with its weight and bias; from element `first` of the row on.
-static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
+static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead, const real *x,
+                           real *y) {
     const double mean = mean_of(norm, row), rstd = norm->rstd[row], low = mean - (double)(real)mean;
     size_t channel = first_channel(norm, row) + first / norm->inner, left = norm->inner - first % norm->inner;
     for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
         n = count - i < left ? count - i : left;
         const double slope = rstd * value_or(norm->weight, channel, 1);
         const double shift = value_or(norm->bias, channel, 0) - low * slope;
-        apply_run(n, x + i, (real)mean, (real)slope, (real)shift, y + i);
+        apply_run(n, ahead, x + i, (real)mean, (real)slope, (real)shift, y + i);
     }
 }
 
 static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
-    const size_t n = row_length(norm);
+    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
     real *y = memory;
     for (size_t r = row; r < row + rows; r++, y += count) {
         const real *x = (const real *)norm->x + r * n + first;
         if (norm->inner > 1) {
-            apply_channels(norm, r, first, count, x, y);
+            apply_channels(norm, r, first, count, ahead, x, y);
             continue;
         }
         const real *weight = norm->weight, *bias = norm->bias;
         const size_t channel = first_channel(norm, r) + first;
         const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
         if (weight != NULL && bias != NULL)
-            apply_vectors(count, x, scale, weight + channel, bias + channel, y);
+            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
         else if (weight != NULL)
-            apply_vectors(count, x, scale, weight + channel, NULL, y);
+            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
         else if (bias != NULL)
-            apply_vectors(count, x, scale, NULL, bias + channel, y);
+            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
         else
-            apply_vectors(count, x, scale, NULL, NULL, y);
+            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
     }
 }
 
@@ -324,30 +338,34 @@ static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gr
     for (; r < rows; r++) sums_of_some(1, norm, row + r, gradients + r, sums);
 }
 
-FORCE_INLINE void backward_step(size_t i, size_t count, const real *dy, const real *x, const real *weight, V center,
-                                V scale, V slope, V shift, real *dx) {
+FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
+                                V center, V scale, V slope, V shift, real *dx) {
+    __builtin_prefetch(dy + i + ahead);
+    __builtin_prefetch(x + i + ahead);
     V g = load_some(dy + i, count);
     if (weight != NULL) g = g * load_some(weight + i, count);
     const V from_statistics = vmadd(load_some(x + i, count) - center, slope, shift);
     store_some(dx + i, count, vmadd(g, scale, -from_statistics));
 }
-FORCE_INLINE void backward_vectors(size_t n, const real *dy, const real *x, const real *weight, real scale,
-                                   const fastnn_row_gradient *row, real *dx) {
+FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const real *x, const real *weight,
+                                   real scale, const fastnn_row_gradient *row, real *dx) {
     const V center = vset((real)row->center), slope = vset((real)row->slope), shift = vset((real)row->shift);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) backward_step(i, LANES, dy, x, weight, center, vset(scale), slope, shift, dx);
-    if (i < n) backward_step(i, n - i, dy, x, weight, center, vset(scale), slope, shift, dx);
+    for (; i + LANES <= n; i += LANES)
+        backward_step(i, LANES, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
+    if (i < n) backward_step(i, n - i, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
 }
 
 static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *gradients, size_t row, size_t rows,
                            size_t first, size_t count, void *memory) {
+    const size_t ahead = ahead_of(norm, rows);
     real *dx = memory;
     for (size_t r = row; r < row + rows; r++, gradients++, dx += count) {
         const size_t start = r * row_length(norm) + first;
         const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start, *weight = norm->weight;
         size_t channel = first_channel(norm, r) + first / norm->inner;
         if (norm->inner == 1 && weight != NULL) {
-            backward_vectors(count, dy, x, weight + channel, (real)gradients->scale, gradients, dx);
+            backward_vectors(count, ahead, dy, x, weight + channel, (real)gradients->scale, gradients, dx);
             continue;
         }
         // Runs of one weight each; without weights the row is one.
@@ -355,7 +373,7 @@ static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *g
         for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
             n = count - i < left ? count - i : left;
             const real scale = (real)(gradients->scale * value_or(weight, channel, 1));
-            backward_vectors(n, dy + i, x + i, NULL, scale, gradients, dx + i);
+            backward_vectors(n, ahead, dy + i, x + i, NULL, scale, gradients, dx + i);
         }
     }
 }
