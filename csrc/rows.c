@@ -48,7 +48,8 @@ static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, siz
         .out = out,
     };
     const size_t count = norm->rows * job.row, fitting = at_least(CHUNK_ELEMENTS / job.row, 1);
-    job.chunk = job.row > TOGETHER_ELEMENTS / 4 ? 1 : at_most(at_least(fitting, 4), CHUNK_ROWS);
+    const bool together = norm->inner == 1 && job.row <= TOGETHER_ELEMENTS / 4;
+    job.chunk = at_most(together ? at_least(fitting, 4) : fitting, CHUNK_ROWS);
     job.tile = at_most(fitting, job.chunk);
     if (count >= PARALLEL_ELEMENTS) {
         job.piece = rounded_up(at_least(divided_up(norm->rows, PIECES), least_rows), job.chunk);
