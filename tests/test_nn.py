@@ -239,7 +239,7 @@ def test_state_dict_round_trip() -> None:
     [
         ({"3.bias": None}, ValueError, r"missing names \['3.bias'\]"),
         ({"4.bias": np.zeros(3)}, ValueError, r"unknown names \['4.bias'\]"),
-        ({"3.bias": np.zeros(4)}, ValueError, r"'3.bias'\] has shape \(4,\), the parameter \(3,\)"),
+        ({"3.bias": np.zeros(4)}, ValueError, r"'3.bias'\] has shape \(4,\), the module's \(3,\)"),
         ({"3.bias": np.zeros(3, complex)}, TypeError, r"'3.bias'\] has dtype complex128"),
     ],
 )

@@ -82,9 +82,7 @@ def _normalise(
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
 
 
-def _backward(
-    dy: ArrayLike, saved: NormSaved, out: Array | None
-) -> tuple[Array, Array | None, Array | None]:
+def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> tuple[Array, Array | None, Array | None]:
     """(dx, dweight, dbias), each in the dtype of what it is the gradient of."""
     if not isinstance(saved, NormSaved):
         raise TypeError(f"saved must be the NormSaved that forward returned, got {type(saved).__name__}")
@@ -294,7 +292,10 @@ def instance_norm(
             raise ValueError("running_mean and running_var must be given without use_input_stats, got None")
         _check_instances(x, inner)
         return _normalise(x, w, b, out, rows, blocks, eps)
-    means, variances = _running("running_mean", running_mean, channels), _running("running_var", running_var, channels)
+    means, variances = (
+        _running("running_mean", running_mean, channels),
+        _running("running_var", running_var, channels),
+    )
     if not use_input_stats:
         rstd = 1 / np.sqrt(variances.astype(np.float64) + eps)
         given = np.tile(means.astype(np.float64), (n, 1)), np.tile(rstd, (n, 1))

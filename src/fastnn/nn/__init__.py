@@ -30,6 +30,7 @@ from fastnn.nn.activation import (
 from fastnn.nn.container import Sequential
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
 
 __all__ = [
     "ACTIVATIONS",
@@ -38,17 +39,23 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
     "Mish",
     "Module",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Sequential",

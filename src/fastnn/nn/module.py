@@ -37,11 +37,12 @@ class Module:
     """The base of all layers. A layer of your own defines `forward` and `backward`; no other call is needed.
 
     Parameters and child modules are simply the attributes that hold one, named as in PyTorch:
-    `model.state_dict()` has keys such as `0.weight`.
+    `model.state_dict()` has keys such as `0.weight`. Arrays that are saved but not trained are buffers.
     """
 
     training: bool = True
-    _kept: Array | None = None  # what backward needs of the last forward pass
+    _kept: Any = None  # what backward needs of the last forward pass
+    _buffers: tuple[str, ...] = ()  # their names
 
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, keeping what `backward` needs."""
@@ -67,18 +68,25 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and every one inside it."""
-        yield self
-        for _, child in self.named_children():
-            yield from child.modules()
+        for _, module in self._named_modules():
+            yield module
+
+    def register_buffer(self, name: str, array: Array | None) -> None:
+        """Make `array` the attribute `name`, and part of `state_dict`; one that is None is left out there."""
+        setattr(self, name, array)
+        self._buffers = (*self._buffers, name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter) for this module's own parameters, then for its children's."""
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield name, value
-        for prefix, child in self.named_children():
-            for name, parameter in child.named_parameters():
-                yield f"{prefix}.{name}", parameter
+        for prefix, module in self._named_modules():
+            for name, parameter in module._own_parameters():
+                yield prefix + name, parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Yield (dotted name, array) for this module's own buffers, then for its children's."""
+        for prefix, module in self._named_modules():
+            for name, array in module._own_buffers():
+                yield prefix + name, array
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, in the order of `named_parameters`."""
@@ -86,34 +94,30 @@ class Module:
             yield parameter
 
     def state_dict(self) -> dict[str, Array]:
-        """Return a copy of every parameter, by name. Unlike PyTorch's, it does not change in training."""
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        """Return a copy of every parameter and buffer, by name. Unlike PyTorch's, it stays as it is."""
+        return {name: array.copy() for name, array in self._named_state()}
 
     def load_state_dict(self, state_dict: Mapping[str, Array]) -> None:
-        """Copy arrays saved by `state_dict` into the parameters, in place, in the parameters' dtype.
+        """Copy arrays saved by `state_dict` into parameters and buffers, in place, in their dtypes.
 
         Raises ValueError for missing or unknown names and for a wrong shape, TypeError for a dtype that does
         not convert; then nothing is changed.
         """
-        own = dict(self.named_parameters())
+        own = dict(self._named_state())
         missing, unknown = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
         if missing or unknown:
             raise ValueError(
                 f"state_dict does not fit {type(self).__name__}:"
                 f" missing names {sorted(missing)}, unknown names {sorted(unknown)}"
             )
-        for name, parameter in own.items():
+        for name, array in own.items():
             value = np.asarray(state_dict[name])
-            if value.shape != parameter.data.shape:
-                raise ValueError(
-                    f"state_dict[{name!r}] has shape {value.shape}, the parameter {parameter.data.shape}"
-                )
-            if not np.can_cast(value.dtype, parameter.data.dtype, "same_kind"):
-                raise TypeError(
-                    f"state_dict[{name!r}] has dtype {value.dtype}, the parameter {parameter.data.dtype}"
-                )
-        for name, parameter in own.items():
-            np.copyto(parameter.data, state_dict[name], casting="same_kind")
+            if value.shape != array.shape:
+                raise ValueError(f"state_dict[{name!r}] has shape {value.shape}, the module's {array.shape}")
+            if not np.can_cast(value.dtype, array.dtype, "same_kind"):
+                raise TypeError(f"state_dict[{name!r}] has dtype {value.dtype}, the module's {array.dtype}")
+        for name, array in own.items():
+            np.copyto(array, state_dict[name], casting="same_kind")
 
     def zero_grad(self) -> None:
         """Forget all gradients: every `Parameter.grad` becomes None."""
@@ -140,7 +144,30 @@ class Module:
             inside += f"\n  ({label}): " + repr(child).replace("\n", "\n  ")
         return f"{name}({inside}\n)" if "\n" in inside else f"{name}({inside})"
 
-    def _keep(self) -> Array:
+    def _named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._named_modules(f"{prefix}{name}.")
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield name, value
+
+    def _own_buffers(self) -> Iterator[tuple[str, Array]]:
+        for name in self._buffers:
+            if getattr(self, name) is not None:
+                yield name, getattr(self, name)
+
+    def _named_state(self) -> Iterator[tuple[str, Array]]:
+        """Yield (dotted name, array) in the order of PyTorch's state_dict: a module's own, then inside."""
+        for prefix, module in self._named_modules():
+            for name, parameter in module._own_parameters():
+                yield prefix + name, parameter.data
+            for name, array in module._own_buffers():
+                yield prefix + name, array
+
+    def _keep(self) -> Any:
         """Return what the last forward pass kept."""
         if self._kept is None:
             raise RuntimeError(

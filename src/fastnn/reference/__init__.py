@@ -72,6 +72,16 @@ from .gated import (
 from .loss import (
     cross_entropy,
 )
+from .norm import (
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 
 __all__ = [
     "celu",
@@ -85,6 +95,8 @@ __all__ = [
     "gelu_backward",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardshrink",
     "hardshrink_backward",
     "hardsigmoid",
@@ -95,6 +107,10 @@ __all__ = [
     "hardtanh_backward",
     "identity",
     "identity_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "logsigmoid",
@@ -109,6 +125,8 @@ __all__ = [
     "relu6",
     "relu6_backward",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "rrelu",
     "rrelu_backward",
     "selu",
