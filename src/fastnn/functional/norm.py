@@ -1,7 +1,7 @@
 """Layer, RMS, group and instance norm: every row of elements that lie together is normalised by itself.
 
-To the kernels all four are the same: a row has channels of `inner` elements each, and a channel has a weight and
-a bias. Rows of different groups have different weights.
+To the kernels all four are the same: a row has channels of `inner` elements each, and a channel has a weight
+and a bias. Rows of different groups have different weights.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fastnn import _arrays, _kernels
 
 Array = NDArray[Any]
 Statistics = NDArray[np.float64]
+Gradients = tuple[Array, Array | None, Array | None]
 
 
 class NormSaved(NamedTuple):
@@ -82,7 +83,7 @@ def _normalise(
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
 
 
-def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> tuple[Array, Array | None, Array | None]:
+def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
     """(dx, dweight, dbias), each in the dtype of what it is the gradient of."""
     if not isinstance(saved, NormSaved):
         raise TypeError(f"saved must be the NormSaved that forward returned, got {type(saved).__name__}")
@@ -95,7 +96,7 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> tuple[Array
     parameter = next((p for p in (weight, bias) if p is not None), None)
     shape = () if parameter is None else parameter.shape
     options = mean, rstd, given, blocks, shape, bias is not None
-    result = _kernels.norm_backward(g, x, weight, *options, out)
+    result: Gradients | None = _kernels.norm_backward(g, x, weight, *options, out)
     if result is not None:
         return result
     dtype = _arrays.common_dtype((("dy", g), ("input", x)))
@@ -139,11 +140,12 @@ def layer_norm(
 ) -> tuple[Array, NormSaved]:
     """y = (x - mean) / sqrt(variance + eps) weight + bias, each row by its own mean and variance.
 
-    A row is the elements of input's last dimensions, which are normalized_shape (an integer stands for one of
-    them); weight and bias have that shape, and None is 1 and 0. Dtypes and out as for relu; weight and bias are
-    taken in the dtype that is computed in. The variance is that of the row itself, divided by its length. A row
-    with NaN or infinity is NaN. Returns (y, saved), saved for layer_norm_backward; with out in the input's
-    memory it serves no backward. Raises ValueError for shapes that do not fit. Ba, Kiros and Hinton, 2016.
+    A row is the elements of input's last dimensions, which are normalized_shape (an integer stands for one
+    of them); weight and bias have that shape, and None is 1 and 0. Dtypes and out as for relu; weight and
+    bias are taken in the dtype that is computed in. The variance is that of the row itself, divided by its
+    length. A row with NaN or infinity is NaN. Returns (y, saved), saved for layer_norm_backward; with out
+    in the input's memory it serves no backward. Raises ValueError for shapes that do not fit. Ba, Kiros and
+    Hinton, 2016.
     """
     x = _arrays.ready("input", input)
     shape = _normalized_shape(normalized_shape, x)
@@ -151,14 +153,13 @@ def layer_norm(
     return _normalise(x, w, b, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps)
 
 
-def layer_norm_backward(
-    dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
-) -> tuple[Array, Array | None, Array | None]:
+def layer_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight and xhat = (x - mean) rstd.
 
-    dweight is the sum of dy xhat over all rows and dbias the sum of dy, in double and in an order that does not
-    depend on the threads; None where forward had None. dy: the input's shape; saved: what layer_norm returned;
-    out: for dx, and may be dy. Returns (dx, dweight, dbias). Raises ValueError for shapes that do not fit.
+    dweight is the sum of dy xhat over all rows and dbias the sum of dy, in double and in an order that does
+    not depend on the threads; None where forward had None. dy: the input's shape; saved: what layer_norm
+    returned; out: for dx, and may be dy. Returns (dx, dweight, dbias). Raises ValueError for shapes that do
+    not fit.
     """
     return _backward(dy, saved, out)
 
@@ -188,10 +189,10 @@ def rms_norm(
 def rms_norm_backward(
     dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
 ) -> tuple[Array, Array | None]:
-    """dx = rrms (g - xhat mean(g xhat)), with g = dy weight, xhat = x rrms and rrms = 1 / sqrt(mean(x^2) + eps).
+    """dx = rrms (g - xhat mean(g xhat)), with g = dy weight, xhat = x rrms, rrms = 1 / sqrt(mean(x^2) + eps).
 
-    dweight is the sum of dy xhat over all rows, or None. dy, saved and out as for layer_norm_backward. Returns
-    (dx, dweight). Raises ValueError for shapes that do not fit.
+    dweight is the sum of dy xhat over all rows, or None. dy, saved and out as for layer_norm_backward.
+    Returns (dx, dweight). Raises ValueError for shapes that do not fit.
     """
     dx, dweight, _ = _backward(dy, saved, out)
     return dx, dweight
@@ -211,10 +212,10 @@ def group_norm(
 ) -> tuple[Array, NormSaved]:
     """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by the mean and variance of each group.
 
-    input: (N, C, ...), its C channels in num_groups groups of neighbours; a group of one sample has statistics
-    of its own. weight and bias: (C,), and None is 1 and 0. Dtypes, out and what is returned as for layer_norm.
-    Raises ValueError for shapes that do not fit and where C is no multiple of num_groups, or there is but one
-    value to normalise. Wu and He, 2018.
+    input: (N, C, ...), its C channels in num_groups groups of neighbours; a group of one sample has
+    statistics of its own. weight and bias: (C,), and None is 1 and 0. Dtypes, out and what is returned as
+    for layer_norm. Raises ValueError for shapes that do not fit and where C is no multiple of num_groups,
+    or there is but one value to normalise. Wu and He, 2018.
     """
     x = _arrays.ready("input", input)
     if x.ndim < 2:
@@ -236,13 +237,12 @@ def group_norm(
     return _normalise(x, w, b, out, (n, groups), (groups, channels // groups, inner), eps)
 
 
-def group_norm_backward(
-    dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
-) -> tuple[Array, Array | None, Array | None]:
-    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd, means of groups.
+def group_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
+    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
 
-    dweight[c] is the sum of dy xhat over channel c and dbias[c] the sum of dy; None where forward had None. dy,
-    saved, out and what is returned as for layer_norm_backward. Raises ValueError for shapes that do not fit.
+    The means are those of groups. dweight[c] is the sum of dy xhat over channel c and dbias[c] the sum of
+    dy; None where forward had None. dy, saved, out and what is returned as for layer_norm_backward. Raises
+    ValueError for shapes that do not fit.
     """
     return _backward(dy, saved, out)
 
@@ -269,13 +269,14 @@ def instance_norm(
     *,
     out: Array | None = None,
 ) -> tuple[Array, NormSaved]:
-    """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by each sample's mean and variance of channel c.
+    """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by each sample's own statistics.
 
-    input: (N, C, ...); weight, bias, running_mean, running_var: (C,) or None. With use_input_stats the running
-    statistics, if given, are moved in place by momentum, the weight of the new value, towards the batch's mean
-    of the means and of the variances (divided by their length less 1); without, they are what x is normalised
-    by. Dtypes, out and what is returned as for layer_norm. Raises ValueError for shapes that do not fit, for
-    channels of one element, and for statistics that are missing. Ulyanov, Vedaldi and Lempitsky, 2016.
+    mean and variance are those of channel c in the sample. input: (N, C, ...); weight, bias, running_mean,
+    running_var: (C,) or None. With use_input_stats the running statistics, if given, are moved in place by
+    momentum, the weight of the new value, towards the batch's mean of the means and of the variances
+    (divided by their length less 1); without, they are what x is normalised by. Dtypes, out and what is
+    returned as for layer_norm. Raises ValueError for shapes that do not fit, for channels of one element,
+    and for statistics that are missing. Ulyanov, Vedaldi and Lempitsky, 2016.
     """
     x = _arrays.ready("input", input)
     if x.ndim < 2:
@@ -321,13 +322,11 @@ def _check_instances(x: Array, inner: int) -> None:
         )
 
 
-def instance_norm_backward(
-    dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
-) -> tuple[Array, Array | None, Array | None]:
-    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd, means of instances.
+def instance_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
+    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
 
-    Where running statistics were used, dx = rstd g. dweight[c] is the sum of dy xhat over channel c and dbias[c]
-    the sum of dy; None where forward had None. dy, saved, out and what is returned as for layer_norm_backward.
-    Raises ValueError for shapes that do not fit.
+    The means are those of a sample's channel. Where running statistics were used, dx = rstd g. dweight[c]
+    is the sum of dy xhat over channel c and dbias[c] the sum of dy; None where forward had None. dy, saved,
+    out and what is returned as for layer_norm_backward. Raises ValueError for shapes that do not fit.
     """
     return _backward(dy, saved, out)

@@ -49,9 +49,10 @@ def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 class LayerNorm(_Norm):
     """y = (x - mean) / sqrt(variance + eps) weight + bias, mean and variance being those of each row.
 
-    A row is the elements of x's last dimensions, which have to be normalized_shape (an integer stands for one of
-    them). elementwise_affine=False: no weight and no bias; bias=False: no bias. `dtype` is that of the
-    parameters. Raises ValueError for a wrong shape, TypeError for a wrong dtype. Ba, Kiros and Hinton, 2016.
+    A row is the elements of x's last dimensions, which have to be normalized_shape (an integer stands for
+    one of them). elementwise_affine=False: no weight and no bias; bias=False: no bias. `dtype` is that of
+    the parameters. Raises ValueError for a wrong shape, TypeError for a wrong dtype. Ba, Kiros and Hinton,
+    2016.
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class RMSNorm(_Norm):
 class GroupNorm(_Norm):
     """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by the statistics of each sample's groups.
 
-    x has shape (N, C, ...), and C = num_channels channels in num_groups groups of neighbours. affine=False: no
-    weight and no bias; bias=False: no bias. dtype and errors as for LayerNorm. Wu and He, 2018.
+    x has shape (N, C, ...), and C = num_channels channels in num_groups groups of neighbours. affine=False:
+    no weight and no bias; bias=False: no bias. dtype and errors as for LayerNorm. Wu and He, 2018.
     """
 
     def __init__(
@@ -208,10 +209,10 @@ class _InstanceNorm(_Norm):
 class InstanceNorm1d(_InstanceNorm):
     """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by the statistics of each sample's channels.
 
-    x has shape (N, C, L), and C is num_features. There are no weight and bias unless affine=True (bias=False: no
-    bias), and no running statistics unless track_running_stats=True: these move by `momentum` in training mode,
-    and are what evaluation mode normalises by. dtype and errors as for LayerNorm; channels of one element raise
-    ValueError in training. Ulyanov, Vedaldi and Lempitsky, 2016.
+    x has shape (N, C, L), and C is num_features. There are no weight and bias unless affine=True
+    (bias=False: no bias), and no running statistics unless track_running_stats=True: these move by
+    `momentum` in training mode, and are what evaluation mode normalises by. dtype and errors as for
+    LayerNorm; channels of one element raise ValueError in training. Ulyanov, Vedaldi and Lempitsky, 2016.
     """
 
     _shape: ClassVar = "(N, C, L)"

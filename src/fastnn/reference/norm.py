@@ -1,4 +1,4 @@
-"""Layer, RMS, group and instance norm in plain NumPy, from their definitions; must not know fastnn.functional.
+"""Layer, RMS, group and instance norm in plain NumPy, from the definitions; it must not know the C kernels.
 
 All four see the input as (samples, groups, channels, elements), and take mean and variance over the last two.
 """
@@ -83,7 +83,7 @@ def layer_norm(
     bias: ArrayLike | None = None,
     eps: float = 1e-5,
 ) -> tuple[Array, NormSaved]:
-    """Return (x - mean) / sqrt(variance + eps) weight + bias over the last dimensions, and what backward needs.
+    """Return (x - mean) / sqrt(variance + eps) weight + bias over the last dimensions, and saved.
 
     Ba, Kiros and Hinton, 2016.
     """
@@ -131,7 +131,7 @@ def group_norm(
     bias: ArrayLike | None = None,
     eps: float = 1e-5,
 ) -> tuple[Array, NormSaved]:
-    """Return (x - mean) / sqrt(variance + eps) weight[c] + bias[c] over groups of channels, and what backward needs.
+    """Return (x - mean) / sqrt(variance + eps) weight[c] + bias[c] over groups of channels, and saved.
 
     Wu and He, 2018.
     """
@@ -162,9 +162,10 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Array, NormSaved]:
-    """Return (x - mean) / sqrt(variance + eps) weight[c] + bias[c] over each channel of each sample, and saved.
+    """Return (x - mean) / sqrt(variance + eps) weight[c] + bias[c] over a sample's channel, and saved.
 
-    With use_input_stats running statistics are updated in place, else they are the statistics. Ulyanov et al., 2016.
+    Running statistics are updated in place, or, without use_input_stats, are the statistics. Ulyanov et
+    al., 2016.
     """
     x = floating(input)
     n, channels, *rest = x.shape
@@ -190,5 +191,5 @@ def instance_norm(
 
 @quiet
 def instance_norm_backward(dy: ArrayLike, saved: NormSaved) -> tuple[Array, Array | None, Array | None]:
-    """Return dx = rstd (g - mean(g) - xhat mean(g xhat)), or rstd g if statistics were given, dweight and dbias."""
+    """Return dx as for group_norm_backward, or rstd g where statistics were given, dweight and dbias."""
     return _gradients(dy, saved)
