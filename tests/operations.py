@@ -160,6 +160,8 @@ def _calls() -> list[Call]:
         function = getattr(F, name)
         if f"{name}_backward" not in F.__all__ or function.__name__ != name:  # swish is silu
             continue
+        if function.__module__.rpartition(".")[2] == "norm":  # tests/test_norm.py
+            continue
         required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
         variants: list[dict[str, Any]] = [{}] * (len(required) == 1) + VARIANTS.get(name, [])
         variants += [params for choice, params in CHOICES.values() if choice == name]

@@ -117,10 +117,8 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
 
 def _normalized_shape(normalized_shape: int | Sequence[int], x: Array) -> tuple[int, ...]:
     """The shape as a tuple, after it was checked to be that of x's last dimensions."""
-    if isinstance(normalized_shape, tuple):
-        shape = normalized_shape
-    elif isinstance(normalized_shape, int | np.integer):
-        shape = (int(normalized_shape),)
+    if isinstance(normalized_shape, (int, np.integer)):
+        shape: tuple[int, ...] = (int(normalized_shape),)
     else:
         shape = tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
