@@ -137,6 +137,26 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
 // `skip` only for channels where both are finite as running values.
 void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
                            const double *variance, double factor, double momentum, bool skip);
+// ---- norms of rows -------------------------------------------------------------------------------------------------
+
+// Layer, RMS, group and instance norm of contiguous (rows, channels, inner) elements: each row has a mean and a
+// variance of its own, and each channel a weight and a bias. Row r has those of group r % groups.
+typedef struct {
+    bool float64;
+    bool given;  // mean and rstd are not the row's own, but given
+    size_t rows, groups, channels, inner;
+    double eps;
+    const void *x;
+    const void *weight, *bias;       // groups * channels; NULL: 1 and 0
+    double *mean, *rstd, *variance;  // one for each row. mean is NULL for the RMS norm; variance if it is not wanted.
+    void *y;                         // forward only; may be x
+    const void *dy;                  // these backward only
+    void *dx, *dweight, *dbias;      // dx may be x or dy; the others are NULL where they are not wanted
+} fastnn_norm;
+bool fastnn_run_norm(const fastnn_norm *norm);  // false if interrupted
+// `scratch` has fastnn_norm_scratch(norm) doubles.
+size_t fastnn_norm_scratch(const fastnn_norm *norm);
+bool fastnn_run_norm_backward(const fastnn_norm *norm, double *scratch);
 
 // ---- random numbers ------------------------------------------------------------------------------------------------
 

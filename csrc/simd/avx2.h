@@ -18,6 +18,12 @@ typedef V M;
 
 #define FASTNN_PART_BY_COPY
 
+#if FASTNN_BITS == 32
+FORCE_INLINE real vsum(V x) { return sum_of_4(_mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1)); }
+#else
+FORCE_INLINE real vsum(V x) { return sum_of_2(_mm256_castpd256_pd128(x) + _mm256_extractf128_pd(x, 1)); }
+#endif
+
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 
@@ -26,19 +32,6 @@ FORCE_INLINE M vle(V a, V b) { return OP(cmp)(a, b, _CMP_LE_OQ); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(blendv)(b, a, m); }
 FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
 FORCE_INLINE V vkeep(M m, V a) { return OP(and)(m, a); }
-
-#if FASTNN_BITS == 32
-FORCE_INLINE real vsum(V x) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-#else
-FORCE_INLINE real vsum(V x) {
-    const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-}
-#endif
 
 #if FASTNN_BITS == 32
 FORCE_INLINE V vestimate(V x) { return _mm256_rcp_ps(x); }

@@ -24,6 +24,8 @@ typedef __mmask8 M;
 FORCE_INLINE V vload_part(const real *p, size_t n) { return OP(maskz_loadu)(ALL_LANES(n), p); }
 FORCE_INLINE void vstore_part(real *p, size_t n, V x) { OP(mask_storeu)(p, ALL_LANES(n), x); }
 
+FORCE_INLINE real vsum(V x) { return OP(reduce_add)(x); }
+
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 
@@ -34,7 +36,6 @@ FORCE_INLINE unsigned vmask_bits(M m) { return m; }
 FORCE_INLINE M vmask_of_bits(unsigned bits) { return (M)bits; }
 FORCE_INLINE V vkeep(M m, V a) { return OP(maskz_mov)(m, a); }
 
-FORCE_INLINE real vsum(V x) { return OP(reduce_add)(x); }
 FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
 FORCE_INLINE V vestimate(V x) { return OP(rcp14)(x); }
 #if FASTNN_BITS == 32

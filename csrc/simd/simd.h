@@ -11,9 +11,9 @@
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
+//   vsum(x)                                   the sum of the lanes, pairwise
 //   vlt(a, b)  vle(a, b)                      a mask M: false where either is NaN
 //   vselect(m, a, b)                          m ? a : b, lane by lane
-//   vsum(x)                                   the sum of the lanes
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
 //   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER for m
@@ -90,16 +90,6 @@ FORCE_INLINE void vstore_part(real *p, size_t n, V x) {
     real lanes[LANES];
     vstore(lanes, x);
     memcpy(p, lanes, n * sizeof(real));
-}
-#endif
-
-#ifdef FASTNN_SUM_BY_COPY
-FORCE_INLINE real vsum(V x) {
-    real lane[LANES];
-    vstore(lane, x);
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return lane[0];
 }
 #endif
 

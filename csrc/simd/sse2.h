@@ -17,13 +17,17 @@ typedef V M;
 #include "x86.h"
 
 #define FASTNN_PART_BY_COPY
-#define FASTNN_SUM_BY_COPY
 
 FORCE_INLINE M vlt(V a, V b) { return OP(cmplt)(a, b); }
 FORCE_INLINE M vle(V a, V b) { return OP(cmple)(a, b); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(or)(OP(and)(m, a), OP(andnot)(m, b)); }
 FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
 FORCE_INLINE V vkeep(M m, V a) { return OP(and)(m, a); }
+#if FASTNN_BITS == 32
+FORCE_INLINE real vsum(V x) { return sum_of_4(x); }
+#else
+FORCE_INLINE real vsum(V x) { return sum_of_2(x); }
+#endif
 
 // SSE2 has no fused multiply-add; accuracy comes before speed on so old a machine.
 #if FASTNN_BITS == 32

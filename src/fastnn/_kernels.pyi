@@ -125,6 +125,31 @@ def draw_blocks(key: tuple[int, int], first: int, blocks: int) -> NDArray[np.uin
 
 # ---- _binding/row.pxi
 
+def norm(
+    input: ArrayLike,
+    weight: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+    out: NDArray[Any] | None,
+    rows: tuple[int, ...],
+    blocks: tuple[int, int, int],
+    eps: float,
+    centred: bool,
+    given: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    variance: NDArray[np.float64] | None,
+) -> Any: ...
+def norm_backward(
+    dy: NDArray[Any],
+    input: NDArray[Any],
+    weight: NDArray[Any] | None,
+    mean: NDArray[np.float64] | None,
+    rstd: NDArray[np.float64],
+    given: bool,
+    blocks: tuple[int, int, int],
+    parameters: tuple[int, ...],
+    biased: bool,
+    out: NDArray[Any] | None,
+) -> Any: ...
+
 # ---- _binding/softmax.pxi
 
 # ---- the table, the machine

@@ -196,6 +196,10 @@ def empty(tuple shape, dtype):
     return new_array(len(shape), sizes, form.num, form.itemsize)
 
 
+cdef inline void *data_or_null(object array) except? NULL:
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
 cdef inline double parameter(int kernel, int index, object value) except? -1:
     if PyFloat_CheckExact(value):
         return PyFloat_AsDouble(value)

@@ -32,10 +32,6 @@ cdef extern from "fastnn.h" nogil:
 MAX_STAGES = FASTNN_MAX_STAGES
 
 
-cdef inline void *data_or_null(object array) except? NULL:
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
-
-
 cdef class Chain:
     """What a chain computes, for arrays of one layout: (outer, channels, inner) elements, channels last in `columns`.
 

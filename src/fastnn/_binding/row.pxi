@@ -1,1 +1,121 @@
-# Norms over contiguous rows: layer norm, RMS norm, group norm. Part of _kernels.pyx.
+# Norms over contiguous rows: layer norm, RMS norm, group norm, instance norm. Part of _kernels.pyx.
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fastnn_norm:
+        bint float64, given
+        size_t rows, groups, channels, inner
+        double eps
+        const void *x
+        const void *weight
+        const void *bias
+        double *mean
+        double *rstd
+        double *variance
+        void *y
+        const void *dy
+        void *dx
+        void *dweight
+        void *dbias
+    bint fastnn_run_norm(const fastnn_norm *)
+    size_t fastnn_norm_scratch(const fastnn_norm *)
+    bint fastnn_run_norm_backward(const fastnn_norm *, double *)
+
+
+cdef inline bint is_parameter(object array, cnp.ndarray x, object out):
+    """None, or a plain array of x's dtype, apart from `out`."""
+    if array is None:
+        return True
+    if not (is_plain(array, PLAIN) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.PyArray_TYPE(x)):
+        return False
+    return out is None or are_apart(array, out)
+
+
+cdef object new_doubles(tuple shape):
+    cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
+    for d in range(len(shape)):
+        sizes[d] = shape[d]
+    return new_array(len(shape), sizes, cnp.NPY_DOUBLE, 8)
+
+
+cdef int start_norm(fastnn_norm *norm, cnp.ndarray x, weight, mean, cnp.ndarray rstd, bint given, tuple blocks) except -1:
+    """What forward and backward share."""
+    norm.float64 = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE
+    norm.given = given
+    norm.rows = <size_t>cnp.PyArray_SIZE(rstd)
+    norm.groups, norm.channels, norm.inner = blocks
+    norm.x = cnp.PyArray_DATA(x)
+    norm.weight = data_or_null(weight)
+    norm.mean = <double *>data_or_null(mean)
+    norm.rstd = <double *>cnp.PyArray_DATA(rstd)
+    return 0
+
+
+def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint centred, tuple given, variance):
+    """(y, mean, rstd), the last two of shape `rows`, and fills `variance`; None if the arrays are not plain.
+
+    blocks: (groups, channels, inner); centred: mean is None if not; given: (mean, rstd), if x's own do not count.
+    """
+    cdef fastnn_norm norm
+    cdef bint done
+    if not (is_plain(input, PLAIN) and (out is None or fits(out, input))):
+        return None
+    cdef cnp.ndarray x = input
+    if not (is_parameter(weight, x, out) and is_parameter(bias, x, out)):
+        return None
+    if given is None:
+        mean, rstd = new_doubles(rows) if centred else None, new_doubles(rows)
+    else:
+        mean, rstd = given
+    if out is None:
+        out = new_like(x)
+    start_norm(&norm, x, weight, mean, rstd, given is not None, blocks)
+    norm.eps = eps
+    norm.bias = data_or_null(bias)
+    norm.variance = <double *>data_or_null(variance)
+    norm.y = cnp.PyArray_DATA(<cnp.ndarray>out)
+    if cnp.PyArray_SIZE(x) < GIL_FREE_ELEMENTS:
+        done = fastnn_run_norm(&norm)
+    else:
+        with nogil:
+            done = fastnn_run_norm(&norm)
+    finish(done)
+    return out, mean, rstd
+
+
+def norm_backward(dy, input, weight, mean, rstd, bint given, tuple blocks, tuple parameters, bint biased, out):
+    """(dx, dweight, dbias), the last two of shape `parameters`; None if the arrays are not plain.
+
+    dweight is None without a weight, dbias unless `biased`.
+    """
+    cdef fastnn_norm norm
+    cdef bint done
+    cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
+    cdef cnp.npy_intp scratch_size[1]
+    if not (is_plain(dy, PLAIN) and is_plain(input, PLAIN) and same_form(dy, input)
+            and (out is None or (fits(out, dy) and fits(out, input)))):
+        return None
+    cdef cnp.ndarray x = input
+    cdef int type = cnp.PyArray_TYPE(x)
+    if not is_parameter(weight, x, out):
+        return None
+    for d in range(len(parameters)):
+        sizes[d] = parameters[d]
+    dweight = None if weight is None else new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x))
+    dbias = new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x)) if biased else None
+    if out is None:
+        out = new_like(x)
+    start_norm(&norm, x, weight, mean, rstd, given, blocks)
+    norm.dy = cnp.PyArray_DATA(<cnp.ndarray>dy)
+    norm.dx = cnp.PyArray_DATA(<cnp.ndarray>out)
+    norm.dweight = data_or_null(dweight)
+    norm.dbias = data_or_null(dbias)
+    scratch_size[0] = fastnn_norm_scratch(&norm)
+    cdef cnp.ndarray scratch = new_array(1, scratch_size, cnp.NPY_DOUBLE, 8)
+    cdef double *p_scratch = <double *>cnp.PyArray_DATA(scratch)
+    if cnp.PyArray_SIZE(x) < GIL_FREE_ELEMENTS:
+        done = fastnn_run_norm_backward(&norm, p_scratch)
+    else:
+        with nogil:
+            done = fastnn_run_norm_backward(&norm, p_scratch)
+    finish(done)
+    return out, dweight, dbias

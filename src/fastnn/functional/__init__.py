@@ -86,6 +86,17 @@ from fastnn.functional.gated import (
     swiglu_backward,
 )
 from fastnn.functional.loss import cross_entropy
+from fastnn.functional.norm import (
+    NormSaved,
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 from fastnn.functional.slope import (
     prelu,
     prelu_backward,
@@ -95,6 +106,7 @@ from fastnn.functional.slope import (
 
 __all__ = [
     "MaxoutSaved",
+    "NormSaved",
     "alpha_dropout",
     "alpha_dropout_backward",
     "batch_norm",
@@ -123,6 +135,8 @@ __all__ = [
     "gelu_backward",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardshrink",
     "hardshrink_backward",
     "hardsigmoid",
@@ -133,6 +147,10 @@ __all__ = [
     "hardtanh_backward",
     "identity",
     "identity_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "logsigmoid",
@@ -147,6 +165,8 @@ __all__ = [
     "relu6",
     "relu6_backward",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "rrelu",
     "rrelu_backward",
     "selu",

@@ -40,6 +40,7 @@ from fastnn.nn.dropout import (
 )
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
 
 __all__ = [
     "ACTIVATIONS",
@@ -58,17 +59,23 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
     "Mish",
     "Module",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Sequential",

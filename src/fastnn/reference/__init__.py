@@ -90,6 +90,16 @@ from .gated import (
 from .loss import (
     cross_entropy,
 )
+from .norm import (
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
+)
 
 __all__ = [
     "alpha_dropout",
@@ -120,6 +130,8 @@ __all__ = [
     "gelu_backward",
     "glu",
     "glu_backward",
+    "group_norm",
+    "group_norm_backward",
     "hardshrink",
     "hardshrink_backward",
     "hardsigmoid",
@@ -130,6 +142,10 @@ __all__ = [
     "hardtanh_backward",
     "identity",
     "identity_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "logsigmoid",
@@ -144,6 +160,8 @@ __all__ = [
     "relu6",
     "relu6_backward",
     "relu_backward",
+    "rms_norm",
+    "rms_norm_backward",
     "rrelu",
     "rrelu_backward",
     "selu",

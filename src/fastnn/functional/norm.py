@@ -1,0 +1,330 @@
+"""Layer, RMS, group and instance norm: every row of elements that lie together is normalised by itself.
+
+To the kernels all four are the same: a row has channels of `inner` elements each, and a channel has a weight
+and a bias. Rows of different groups have different weights.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _arrays, _kernels
+
+Array = NDArray[Any]
+Statistics = NDArray[np.float64]
+Gradients = tuple[Array, Array | None, Array | None]
+
+
+class NormSaved(NamedTuple):
+    """What a norm keeps for its backward: its arguments, and two numbers for each row."""
+
+    input: Array | None  # None: the result was written over it
+    mean: Statistics | None  # None for rms_norm
+    rstd: Statistics  # 1 / sqrt(variance + eps)
+    weight: Array | None
+    bias: Array | None
+    blocks: tuple[int, int, int]  # groups, channels of a row, elements of a channel
+    given: bool  # the statistics are not the input's own
+
+
+# ---- what all of them share --------------------------------------------------------------------------------
+
+
+def _parameter(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
+    """The weight or bias as an array, after its shape was checked."""
+    if value is None:
+        return None
+    array = _arrays.ready(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -> Array | None:
+    """The weight in the computing dtype, apart from where the result is written."""
+    if array is None:
+        return None
+    return _arrays.plain(array.astype(dtype, copy=np.may_share_memory(array, target)))
+
+
+def _normalise(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    out: Array | None,
+    rows: tuple[int, ...],
+    blocks: tuple[int, int, int],
+    eps: float,
+    *,
+    centred: bool = True,
+    given: tuple[Statistics, Statistics] | None = None,
+    variance: Statistics | None = None,
+) -> tuple[Array, NormSaved]:
+    """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
+    eps = _arrays.real_number("eps", eps)
+    options = rows, blocks, eps, centred, given, variance
+    result = _kernels.norm(x, weight, bias, out, *options)
+    if result is not None:
+        y, mean, rstd = result
+    else:
+        target = _arrays.target_for(out, x.shape, x.dtype)
+        (source,) = _arrays.apart((x,), target)
+        place = _arrays.plain_target(target)
+        w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
+        y, mean, rstd = _kernels.norm(_arrays.plain(source), w, b, place, *options)
+        y = _arrays.deliver(_arrays.deliver(y, target), out)
+    kept = x if out is None or not np.may_share_memory(x, out) else None
+    return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
+
+
+def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
+    """(dx, dweight, dbias), each in the dtype of what it is the gradient of."""
+    if not isinstance(saved, NormSaved):
+        raise TypeError(f"saved must be the NormSaved that forward returned, got {type(saved).__name__}")
+    x, mean, rstd, weight, bias, blocks, given = saved
+    if x is None:
+        raise ValueError("saved must have forward's input, got none: forward's out was in the input's memory")
+    g = _arrays.ready("dy", dy)
+    if g.shape != x.shape:
+        raise ValueError(f"dy must have the shape of forward's input, {x.shape}, got {g.shape}")
+    parameter = next((p for p in (weight, bias) if p is not None), None)
+    shape = () if parameter is None else parameter.shape
+    options = mean, rstd, given, blocks, shape, bias is not None
+    result: Gradients | None = _kernels.norm_backward(g, x, weight, *options, out)
+    if result is not None:
+        return result
+    dtype = _arrays.common_dtype((("dy", g), ("input", x)))
+    target = _arrays.target_for(out, x.shape, dtype)
+    g, x = _arrays.apart((g.astype(dtype, copy=False), x.astype(dtype, copy=False)), target)
+    place = _arrays.plain_target(target)
+    w = _plain_parameter(weight, target, place.dtype)
+    dx, dweight, dbias = _kernels.norm_backward(_arrays.plain(g), _arrays.plain(x), w, *options, place)
+    if dweight is not None and weight is not None:
+        dweight = dweight.astype(weight.dtype, copy=False)
+    if dbias is not None and bias is not None:
+        dbias = dbias.astype(bias.dtype, copy=False)
+    return _arrays.deliver(_arrays.deliver(dx, target), out), dweight, dbias
+
+
+# ---- layer norm, RMS norm ----------------------------------------------------------------------------------
+
+
+def _normalized_shape(normalized_shape: int | Sequence[int], x: Array) -> tuple[int, ...]:
+    """The shape as a tuple, after it was checked to be that of x's last dimensions."""
+    if isinstance(normalized_shape, (int, np.integer)):
+        shape: tuple[int, ...] = (int(normalized_shape),)
+    else:
+        shape = tuple(normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        takes = f"input's last dimensions, of {x.shape}" if shape else "at least one dimension"
+        raise ValueError(f"normalized_shape must be {takes}, got {normalized_shape}")
+    return shape
+
+
+def layer_norm(
+    input: ArrayLike,
+    normalized_shape: int | Sequence[int],
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, NormSaved]:
+    """y = (x - mean) / sqrt(variance + eps) weight + bias, each row by its own mean and variance.
+
+    A row is the elements of input's last dimensions, which are normalized_shape (an integer stands for one
+    of them); weight and bias have that shape, and None is 1 and 0. Dtypes and out as for relu; weight and
+    bias are taken in the dtype that is computed in. The variance is that of the row itself, divided by its
+    length. A row with NaN or infinity is NaN. Returns (y, saved), saved for layer_norm_backward; with out
+    in the input's memory it serves no backward. Raises ValueError for shapes that do not fit. Ba, Kiros and
+    Hinton, 2016.
+    """
+    x = _arrays.ready("input", input)
+    shape = _normalized_shape(normalized_shape, x)
+    w, b = _parameter("weight", weight, shape), _parameter("bias", bias, shape)
+    return _normalise(x, w, b, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps)
+
+
+def layer_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
+    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight and xhat = (x - mean) rstd.
+
+    dweight is the sum of dy xhat over all rows and dbias the sum of dy, in double and in an order that does
+    not depend on the threads; None where forward had None. dy: the input's shape; saved: what layer_norm
+    returned; out: for dx, and may be dy. Returns (dx, dweight, dbias). Raises ValueError for shapes that do
+    not fit.
+    """
+    return _backward(dy, saved, out)
+
+
+def rms_norm(
+    input: ArrayLike,
+    normalized_shape: int | Sequence[int],
+    weight: ArrayLike | None = None,
+    eps: float | None = None,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, NormSaved]:
+    """y = x / sqrt(mean(x^2) + eps) weight, each row by its own mean square.
+
+    normalized_shape, weight, dtypes and out as for layer_norm; eps=None is the machine epsilon of the dtype
+    that is computed in. Returns (y, saved), saved for rms_norm_backward. Raises ValueError for shapes that do
+    not fit. Zhang and Sennrich, 2019.
+    """
+    x = _arrays.ready("input", input)
+    shape = _normalized_shape(normalized_shape, x)
+    w = _parameter("weight", weight, shape)
+    if eps is None:
+        eps = 2.0**-52 if x.dtype == np.float64 else 2.0**-23
+    return _normalise(x, w, None, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps, centred=False)
+
+
+def rms_norm_backward(
+    dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
+) -> tuple[Array, Array | None]:
+    """dx = rrms (g - xhat mean(g xhat)), with g = dy weight, xhat = x rrms, rrms = 1 / sqrt(mean(x^2) + eps).
+
+    dweight is the sum of dy xhat over all rows, or None. dy, saved and out as for layer_norm_backward.
+    Returns (dx, dweight). Raises ValueError for shapes that do not fit.
+    """
+    dx, dweight, _ = _backward(dy, saved, out)
+    return dx, dweight
+
+
+# ---- group norm, instance norm -----------------------------------------------------------------------------
+
+
+def group_norm(
+    input: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, NormSaved]:
+    """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by the mean and variance of each group.
+
+    input: (N, C, ...), its C channels in num_groups groups of neighbours; a group of one sample has
+    statistics of its own. weight and bias: (C,), and None is 1 and 0. Dtypes, out and what is returned as
+    for layer_norm. Raises ValueError for shapes that do not fit and where C is no multiple of num_groups,
+    or there is but one value to normalise. Wu and He, 2018.
+    """
+    x = _arrays.ready("input", input)
+    if x.ndim < 2:
+        raise ValueError(f"input must have shape (N, C, ...), got {x.shape}")
+    try:
+        groups = operator.index(num_groups)
+    except TypeError:
+        raise TypeError(f"num_groups must be an integer, got {type(num_groups).__name__}") from None
+    n, channels, *rest = x.shape
+    if groups < 1 or channels % groups:
+        raise ValueError(f"num_groups must be >= 1 and divide input's {channels} channels, got {num_groups}")
+    inner = math.prod(rest)
+    if n * (channels // groups) * inner == 1:
+        raise ValueError(
+            "input must have more than one value in a group, whose variance is 0 else, got shape "
+            f"{x.shape} in {groups} groups: use fewer groups"
+        )
+    w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
+    return _normalise(x, w, b, out, (n, groups), (groups, channels // groups, inner), eps)
+
+
+def group_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
+    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
+
+    The means are those of groups. dweight[c] is the sum of dy xhat over channel c and dbias[c] the sum of
+    dy; None where forward had None. dy, saved, out and what is returned as for layer_norm_backward. Raises
+    ValueError for shapes that do not fit.
+    """
+    return _backward(dy, saved, out)
+
+
+def _running(name: str, array: object, channels: int) -> Array:
+    """A running statistic, after it was checked."""
+    if not isinstance(array, np.ndarray) or array.dtype.type not in (np.float32, np.float64):
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be an array of float32 or float64, got {got}")
+    if array.shape != (channels,):
+        raise ValueError(f"{name} must have shape ({channels},), got {array.shape}")
+    return array
+
+
+def instance_norm(
+    input: ArrayLike,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, NormSaved]:
+    """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by each sample's own statistics.
+
+    mean and variance are those of channel c in the sample. input: (N, C, ...); weight, bias, running_mean,
+    running_var: (C,) or None. With use_input_stats the running statistics, if given, are moved in place by
+    momentum, the weight of the new value, towards the batch's mean of the means and of the variances
+    (divided by their length less 1); without, they are what x is normalised by. Dtypes, out and what is
+    returned as for layer_norm. Raises ValueError for shapes that do not fit, for channels of one element,
+    and for statistics that are missing. Ulyanov, Vedaldi and Lempitsky, 2016.
+    """
+    x = _arrays.ready("input", input)
+    if x.ndim < 2:
+        raise ValueError(f"input must have shape (N, C, ...), got {x.shape}")
+    n, channels, *rest = x.shape
+    inner = math.prod(rest)
+    w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
+    eps = _arrays.real_number("eps", eps)
+    rows, blocks = (n, channels), (channels, 1, inner)
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var must be given together, got one of them")
+    if running_mean is None or running_var is None:
+        if not use_input_stats:
+            raise ValueError("running_mean and running_var must be given without use_input_stats, got None")
+        _check_instances(x, inner)
+        return _normalise(x, w, b, out, rows, blocks, eps)
+    means, variances = (
+        _running("running_mean", running_mean, channels),
+        _running("running_var", running_var, channels),
+    )
+    if not use_input_stats:
+        rstd = 1 / np.sqrt(variances.astype(np.float64) + eps)
+        given = np.tile(means.astype(np.float64), (n, 1)), np.tile(rstd, (n, 1))
+        return _normalise(x, w, b, out, rows, blocks, eps, given=given)
+    _check_instances(x, inner)
+    for name, array in (("running_mean", means), ("running_var", variances)):
+        if not array.flags.writeable:
+            raise ValueError(f"{name} must be writeable, got a read-only array")
+    part = _arrays.real_number("momentum", momentum)
+    variance = np.empty(rows)
+    y, saved = _normalise(x, w, b, out, rows, blocks, eps, variance=variance)
+    if x.size and saved.mean is not None:
+        means += part * (saved.mean.mean(axis=0) - means)
+        variances += part * (variance.mean(axis=0) * (inner / (inner - 1)) - variances)
+    return y, saved
+
+
+def _check_instances(x: Array, inner: int) -> None:
+    if inner == 1:
+        raise ValueError(
+            "input must have more than one element in a channel, whose variance is 0 else, got shape "
+            f"{x.shape}: use layer_norm, or running statistics with use_input_stats=False"
+        )
+
+
+def instance_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
+    """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
+
+    The means are those of a sample's channel. Where running statistics were used, dx = rstd g. dweight[c]
+    is the sum of dy xhat over channel c and dbias[c] the sum of dy; None where forward had None. dy, saved,
+    out and what is returned as for layer_norm_backward. Raises ValueError for shapes that do not fit.
+    """
+    return _backward(dy, saved, out)
