@@ -152,14 +152,14 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
             for (int u = 0; u < SUMS; u++) {
                 const V v = vload(g + i + u * LANES);
                 sum[u] += v;
-                product[u] = vmadd(v * scale, vload(x + i + u * LANES) - middle, product[u]);
+                product[u] = vmadd(v, (vload(x + i + u * LANES) - middle) * scale, product[u]);
             }
         }
         for (size_t part; i < n; i += part) {
             part = n - i < LANES ? n - i : LANES;
-            const V v = load(g + i, part);
+            const V v = load(g + i, part), inside = load(ones, part);
             sum[0] += v;
-            product[0] = vmadd(v * scale, load(x + i, part) - middle, product[0]);
+            product[0] = vmadd(v, (load(x + i, part) - middle * inside) * scale, product[0]);
         }
         sums[0][r] += (double)vsum(sum[0] + sum[1]);
         sums[1][r] += (double)vsum(product[0] + product[1]);
@@ -173,7 +173,7 @@ FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, 
     for (size_t r = 0; r < rows; r++) {
         const V v = load(g + r * n + i, part);
         s += v;
-        p = vmadd(v * scale, load(x + r * n + i, part) - middle, p);
+        p = vmadd(v, (load(x + r * n + i, part) - middle) * scale, p);
     }
     store(sum + i, part, s);
     store(product + i, part, p);

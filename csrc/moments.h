@@ -32,12 +32,13 @@ __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, siz
     return moments_of(count, near, sum, square);
 }
 
+static const real ones[LANES] = {[0 ... LANES - 1] = 1};  // the first of them: which lanes of a part are used
+
 // Of rows x n elements, with `stride` elements from one row to the next. Two passes: the first finds a value near the
 // mean, the second sums the differences from it, which loses nothing even where the mean is far larger than they are.
 // For what stays in L1, at most MOMENT_ELEMENTS: the sums are of `real`.
 enum { MOMENT_ELEMENTS = 4096, MOMENT_SUMS = 4 };
 static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const real *x) {
-    static const real ones[LANES] = {[0 ... LANES - 1] = 1};
     const size_t part = n % LANES, whole = n - part, together = whole - whole % (MOMENT_SUMS * LANES);
     const V inside = vload_part(ones, part);
     const double count = (double)(rows * n);

@@ -133,7 +133,9 @@ def assert_sums(
     computing = np.finfo(np.float64 if input == np.float64 else np.float32)
     eps = float(ml_dtypes.finfo(got.dtype).eps)  # type: ignore[no-untyped-call]
     error, allowed = np.abs(widen(got) - exact), eps * np.abs(exact) + ulps * float(computing.eps) * size
-    allowed = allowed + 4 * float(computing.smallest_subnormal)
+    allowed = allowed + 16 * float(
+        computing.smallest_subnormal
+    )  # of up to 120 terms, each off by half of one
     worst = np.max(error / allowed, initial=0)
     assert (error <= allowed).all(), f"{worst} times what is allowed"
 
@@ -266,10 +268,11 @@ def test_a_constant_channel_gives_its_bias(
 @DTYPES
 def test_subnormal_numbers(dtype: np.dtype[Any], isa: str) -> None:
     least = float(np.finfo(dtype).smallest_subnormal)
-    for shape in ((9, 3), (4, 3, 6, 5)):
+    for shape in ((8, 3), (4, 3, 6, 5)):
         x = (least * np.random.default_rng(0).integers(-1000, 1000, shape)).astype(dtype)
-        if dtype == np.float64:  # here the mean, too, is a multiple of the least number
-            x -= least * np.round(x.mean(axis=(0, *range(2, x.ndim)), keepdims=True) / least)
+        x[shape[0] // 2 :] = -x[
+            : shape[0] // 2
+        ]  # in float64 the mean, too, is a multiple of the least number
         for given in (problem(shape, dtype), problem(shape, dtype, False, False, False)):
             check(given._replace(x=x), training=True)
             check(given._replace(x=problem(shape, dtype).x, dy=x), training=True)
