@@ -187,31 +187,37 @@ static void sum_columns(size_t rows, size_t n, const void *g, const void *x, con
     for (size_t i = 0; i < n; i++) product_to[i] += (double)product[i];
 }
 
-FORCE_INLINE void gradient_step(size_t i, size_t part, real *dx, const real *g, const real *x, V center, V a, V b,
-                                V c) {
-    const V deviation = load(x + i, part) - center;
-    store(dx + i, part, vmadd(a, load(g + i, part), vmadd(b, deviation, c)));
+typedef struct {
+    V center, rstd, a, b, c;
+} gradient_numbers;
+FORCE_INLINE void gradient_step(size_t i, size_t part, real *dx, const real *g, const real *x, gradient_numbers k) {
+    const V xhat = (load(x + i, part) - k.center) * k.rstd;
+    store(dx + i, part, vmadd(k.a, load(g + i, part), vmadd(k.b, xhat, k.c)));
 }
 static void gradient_planes(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
-                            const void *a, const void *b, const void *c) {
-    for (size_t r = 0; r < rows; r++)
-        FOR_VECTORS(n, gradient_step, (real *)dx + r * n, (const real *)g + r * n, (const real *)x + r * n,
-                    vset(((const real *)center)[r]), vset(((const real *)a)[r]), vset(((const real *)b)[r]),
-                    vset(((const real *)c)[r]));
+                            const void *rstd, const void *a, const void *b, const void *c) {
+    for (size_t r = 0; r < rows; r++) {
+        const gradient_numbers k = {vset(((const real *)center)[r]), vset(((const real *)rstd)[r]),
+                                    vset(((const real *)a)[r]), vset(((const real *)b)[r]), vset(((const real *)c)[r])};
+        FOR_VECTORS(n, gradient_step, (real *)dx + r * n, (const real *)g + r * n, (const real *)x + r * n, k);
+    }
 }
 FORCE_INLINE void gradient_column_step(size_t i, size_t part, size_t rows, size_t n, real *dx, const real *g,
-                                       const real *x, const real *center, const real *a, const real *b, const real *c) {
-    const V middle = load(center + i, part), va = load(a + i, part), vb = load(b + i, part), vc = load(c + i, part);
-    for (size_t r = 0; r < rows; r++) gradient_step(i, part, dx + r * n, g + r * n, x + r * n, middle, va, vb, vc);
+                                       const real *x, const real *center, const real *rstd, const real *a,
+                                       const real *b, const real *c) {
+    const gradient_numbers k = {load(center + i, part), load(rstd + i, part), load(a + i, part), load(b + i, part),
+                                load(c + i, part)};
+    for (size_t r = 0; r < rows; r++) gradient_step(i, part, dx + r * n, g + r * n, x + r * n, k);
 }
 static void gradient_columns(size_t rows, size_t n, void *dx, const void *g_memory, const void *x_memory,
-                             const void *center, const void *a, const void *b, const void *c) {
+                             const void *center, const void *rstd, const void *a, const void *b, const void *c) {
     real *to = dx;
     const real *g = g_memory, *x = x_memory;
     size_t r = 0;
     for (; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, gradient_column_step, ROWS, n, to + r * n, g + r * n, x + r * n, center, a, b, c);
-    for (; r < rows; r++) FOR_VECTORS(n, gradient_column_step, 1, n, to + r * n, g + r * n, x + r * n, center, a, b, c);
+        FOR_VECTORS(n, gradient_column_step, ROWS, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
+    for (; r < rows; r++)
+        FOR_VECTORS(n, gradient_column_step, 1, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
 }
 
 FORCE_INLINE void addend_step(size_t i, size_t part, real *y, const real *x, const real *addend) {

@@ -22,9 +22,9 @@ typedef struct fastnn_channel_table {
     // sums[0][c] += sum of g, sums[1][c] += sum of g ((x - center) rstd)
     void (*sums[LAYOUTS])(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
                           double *const *sums);
-    // dx = a g + b (x - center) + c; dx may be g
+    // dx = a g + b ((x - center) rstd) + c; dx may be g
     void (*gradient[LAYOUTS])(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
-                              const void *a, const void *b, const void *c);
+                              const void *rstd, const void *a, const void *b, const void *c);
     void (*add)(size_t n, void *y, const void *x, const void *addend);  // y = x + addend
 } fastnn_channel_table;
 

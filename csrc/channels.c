@@ -35,7 +35,7 @@ typedef struct {
     // Planes: channels in a group, or 0 if channels are cut; pieces of each channel that is cut, and their tiles.
     size_t group, channel_pieces, channel_tiles;
     char *rstd;       // as the computing dtype has it
-    char *a, *b, *c;  // backward: dx = a g + b (x - center) + c
+    char *a, *b, *c;  // backward: dx = a g + b ((x - center) rstd) + c
     double *const *total;
     double *partial;
 } channel_job;
@@ -134,7 +134,7 @@ static void set_gradient(const channel_job *job, size_t channel, double sum, dou
     if (!chain->training) return;
     const double scale = element(job, chain->weight, channel, 1) * rstd, count = (double)(chain->outer * chain->inner);
     set_element(job, job->a, channel, scale);
-    set_element(job, job->b, channel, -scale * rstd * (dweight / count));
+    set_element(job, job->b, channel, -scale * (dweight / count));
     set_element(job, job->c, channel, scale * (rest * (dweight / count) - sum / count));
 }
 
@@ -193,8 +193,8 @@ static void subtract_means(const channel_job *job, const fastnn_tile *tile, doub
     const void *g = job->again ? fastnn_tile_backward(&job->run, tile, job->dy, job->x, to) : job->out + start;
     (void)sums;
     job->run.tables->channel->gradient[chain->columns](tile->rows, tile->n, to, g, job->x + start,
-                                                       job->run.scaling.center + at, job->a + at, job->b + at,
-                                                       job->c + at);
+                                                       job->run.scaling.center + at, job->rstd + at, job->a + at,
+                                                       job->b + at, job->c + at);
     deliver(job, tile, to);
 }
 

@@ -121,11 +121,18 @@ def per_channel(values: Array | None, like: Array, otherwise: float) -> Array:
 
 
 def assert_sums(
-    got: Array | None, exact: Array | None, size: Array, ulps: float, input: np.dtype[Any]
+    got: Array | None,
+    exact: Array | None,
+    size: Array,
+    ulps: float,
+    input: np.dtype[Any],
+    mean: float | Array = 0,
 ) -> None:
     """Rounded once, and off by `ulps` of `size`, the sum of the terms' sizes, before that.
 
-    The terms are computed in the input's dtype, or in float32 for the half types.
+    The terms are computed in the input's dtype, or in float32 for the half types. In the subnormals a term is off
+    by half of the least number, and there are up to 120 of them; `mean` says how much a float64 mean's being off
+    by the least number matters.
     """
     if got is None or exact is None:
         assert got is exact is None
@@ -166,7 +173,8 @@ def check(given: Problem, training: bool, factor: float = 1.0, mean: float = 0.0
     if training and g.size:
         g = g + g.mean(axis=others, keepdims=True) + x_hat * terms.mean(axis=others, keepdims=True)
     assert_within(got.dx, exact.dx, factor * BACKWARD_ULP, weight * rstd * g)
-    assert_sums(got.dweight, exact.dweight, terms.sum(axis=others), factor * SUM_ULP, given.x.dtype)
+    matters = (np.abs(wide.dy) * rstd).sum(axis=others) if given.x.dtype == np.float64 else 0
+    assert_sums(got.dweight, exact.dweight, terms.sum(axis=others), factor * SUM_ULP, given.x.dtype, matters)
     assert_sums(got.dbias, exact.dbias, np.abs(wide.dy).sum(axis=others), factor * SUM_ULP, given.x.dtype)
     if exact.running_mean is not None and exact.running_var is not None:
         assert given.running_mean is not None
@@ -363,7 +371,7 @@ def _parameters(given: Problem) -> list[Array | None]:
 
 @DTYPES
 @TRAINING
-@pytest.mark.parametrize("shape", [(64, 40), (9, 24, 7, 6), (3, 8, 4, 5, 6)], ids=str)
+@pytest.mark.parametrize("shape", [(640, 40), (9, 24, 7, 6), (30, 8, 4, 5, 6)], ids=str)
 def test_channels_last_memory_stays_so_without_a_copy(
     shape: Shape, dtype: np.dtype[Any], training: bool
 ) -> None:
@@ -483,8 +491,9 @@ def test_a_channel_does_not_depend_on_the_others(isa: str) -> None:
         for some in (slice(0, 1), slice(7, 9), slice(3, 40)):
             part = [None if a is None else a[some].copy() for a in given[2:6]]
             one, _ = run(Problem(given.x[:, some].copy(), given.dy[:, some].copy(), *part), True)
-            np.testing.assert_array_equal(one.y, whole.y[:, some])
-            np.testing.assert_array_equal(one.dx, whole.dx[:, some])
+            # How many rows are summed together depends on the number of channels: not the same to the last bit.
+            np.testing.assert_allclose(one.y, whole.y[:, some], rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(one.dx, whole.dx[:, some], rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_of_the_size_of_the_output_is_kept() -> None:

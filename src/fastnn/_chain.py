@@ -171,7 +171,7 @@ class Running(NamedTuple):
                 f" {input.shape}: the variance of one value is 0; use a larger batch or eval()"
             )
         if head.momentum is None and self.mean is not None and self.batches is None:
-            raise ValueError("momentum=None, the cumulative average, needs num_batches_tracked, got None")
+            raise ValueError("momentum is None, the cumulative average, which needs num_batches_tracked too")
 
     def update(
         self, head: BatchNorm, mean: NDArray[np.float64], variance: NDArray[np.float64], values: int

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _chain
+from fastnn._arrays import real_number
 from fastnn.stages import BatchNorm
 
 Array = NDArray[Any]
@@ -50,7 +51,8 @@ def batch_norm(
     cache. Raises ValueError for one value per channel in training and for arrays that do not have C
     elements, TypeError for dtypes. Ioffe and Szegedy, 2015.
     """
-    head = _stage(eps, momentum, bool(training), biased_running_var, skip_nonfinite)
+    weight_of_new = None if momentum is None else real_number("momentum", momentum)
+    head = _stage(real_number("eps", eps), weight_of_new, bool(training), biased_running_var, skip_nonfinite)
     running = _chain.Running(running_mean, running_var, num_batches_tracked)
     return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
