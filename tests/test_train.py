@@ -79,8 +79,6 @@ def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["settings"]["norm"], metrics["settings"]["dropout"]) == (norm, 0.25)
     assert metrics["accuracy"] > 0.95
-    # Without dropout and with the running statistics, the held-out samples are the easier ones.
-    assert metrics["epochs"][-1]["loss"] > metrics["epochs"][-1]["test_loss"]
     assert {*weights(tmp_path)} == {*model.state_dict(), "input.mean", "input.std", "classes"}
     check_predictions(tmp_path, model)
     if norm == "batch":

@@ -7,6 +7,7 @@ curves.png, weights.safetensors and metrics.json. The same seed gives the same w
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -132,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"held-out accuracy {accuracy:.2%} after {args.epochs} epochs in {seconds:.1f} s")
 
     tensors = model.state_dict() | {"input.mean": data.mean, "input.std": data.std, "classes": data.classes}
-    about = {"activation": args.activation, "norm": args.norm}
+    # One text: safetensors writes several in an order that differs from run to run.
+    about = {"model": json.dumps({"activation": args.activation, "norm": args.norm})}
     train.save_weights(output / "weights.safetensors", tensors, about)
     train.save_curves(output / "curves.png", history, f"{name}: {accuracy:.1%} of held-out samples right")
     metrics = {

@@ -64,8 +64,8 @@ def batch_norm_backward(
 
     Returns (dx, dweight, dbias): dweight is the sum of dy xhat, dbias the sum of dy, None where forward had
     no weight or bias. rstd = 1 / sqrt(var + eps) and xhat = (x - mean) rstd; means and sums are over a
-    channel. dy has y's shape; saved is forward's; out is for dx, and may be dy. Raises ValueError for another shape.
-    Ioffe and Szegedy, 2015.
+    channel. dy has y's shape; saved is forward's; out is for dx, and may be dy. Raises ValueError for
+    another shape. Ioffe and Szegedy, 2015.
     """
     gradients = _chain.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias

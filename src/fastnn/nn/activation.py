@@ -10,12 +10,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
 import fastnn.functional as F
+from fastnn import stages
 from fastnn.nn.module import Array, Module
+
+_stage = lru_cache(stages.Activation)
 
 
 @dataclass_transform(eq_default=False)
@@ -52,6 +56,10 @@ class Activation(Module):
     def backward(self, dy: Array) -> Array:
         """Return dy times the function's derivative."""
         return self._backward(dy, self._keep(), **self._parameters())
+
+    def stage(self) -> stages.Stage | None:
+        """Return the same activation as a stage."""
+        return _stage(self.function, **self._parameters())
 
     def extra_repr(self) -> str:
         """Return the parameters, by name."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn import stages
+from fastnn._chain import Gradients
 from fastnn.nn.module import Array, Module, Parameter
 
 
@@ -57,35 +59,56 @@ class _BatchNorm(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.batch_norm of `x`; in training mode, the running statistics take the batch in."""
+        stage = self.stage()
+        y, self._kept = F.batch_norm(
+            x,
+            **self.stage_arguments(x),
+            training=stage.training,
+            momentum=stage.momentum,
+            eps=stage.eps,
+            biased_running_var=stage.biased_running_var,
+            skip_nonfinite=stage.skip_nonfinite,
+        )
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.batch_norm_backward's dx; adds dweight and dbias."""
+        gradients = Gradients(*F.batch_norm_backward(dy, self._keep()))
+        self.take_gradients(gradients)
+        return gradients.input
+
+    def stage(self) -> stages.BatchNorm:
+        """Return the same normalisation as a stage."""
+        return stages.BatchNorm(
+            self.eps,
+            self.momentum,
+            self.training or self.running_mean is None,
+            self.biased_running_var,
+            self.skip_nonfinite,
+        )
+
+    def stage_arguments(self, x: Array) -> dict[str, Any]:
+        """Return the parameters and buffers; ValueError for a shape that the layer does not take."""
         shape = np.shape(x)
         if len(shape) not in self._shapes or shape[1] != self.num_features:
             takes = " or ".join(self._shapes.values())
             raise ValueError(
                 f"{type(self).__name__}: x has shape {shape}; it takes {takes} with C = {self.num_features}"
             )
-        y, self._kept = F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            None if self.weight is None else self.weight.data,
-            None if self.bias is None else self.bias.data,
-            self.training or self.running_mean is None,
-            self.momentum,
-            self.eps,
-            num_batches_tracked=self.num_batches_tracked,
-            biased_running_var=self.biased_running_var,
-            skip_nonfinite=self.skip_nonfinite,
-        )
-        return y
+        return {
+            "running_mean": self.running_mean,
+            "running_var": self.running_var,
+            "num_batches_tracked": self.num_batches_tracked,
+            "weight": None if self.weight is None else self.weight.data,
+            "bias": None if self.bias is None else self.bias.data,
+        }
 
-    def backward(self, dy: Array) -> Array:
-        """Return F.batch_norm_backward's dx; adds dweight and dbias."""
-        dx, dweight, dbias = F.batch_norm_backward(dy, self._keep())
-        if self.weight is not None and dweight is not None:
-            self.weight.accumulate(dweight)
-        if self.bias is not None and dbias is not None:
-            self.bias.accumulate(dbias)
-        return dx
+    def take_gradients(self, gradients: Gradients) -> None:
+        """Add dweight and dbias."""
+        if self.weight is not None and gradients.weight is not None:
+            self.weight.accumulate(gradients.weight)
+        if self.bias is not None and gradients.bias is not None:
+            self.bias.accumulate(gradients.bias)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as PyTorch writes them."""

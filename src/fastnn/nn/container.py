@@ -1,16 +1,56 @@
-"""Sequential: layers one after the other."""
+"""Sequential: layers one after the other, neighbours fused where they can be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
+from fastnn._chain import Saved
+from fastnn._fused import FusedChain, fuse, fusion
 from fastnn.nn.module import Array, Module
+from fastnn.stages import Dropout, Head
+
+
+class _Pass(Protocol):
+    """What Sequential runs in one go: a layer, or layers that are fused."""
+
+    def forward(self, x: Array) -> Array:
+        """As Module.forward."""
+
+    def backward(self, dy: Array) -> Array:
+        """As Module.backward."""
+
+
+class _Fused:
+    """Neighbouring layers as one chain."""
+
+    def __init__(self, layers: Sequence[Module], chain: FusedChain) -> None:
+        self.layers, self._chain = layers, chain
+        self._saved: Saved | None = None
+
+    def forward(self, x: Array) -> Array:
+        arguments: dict[str, Any] = {}
+        for layer in self.layers:
+            arguments |= layer.stage_arguments(x)
+            layer._kept = None  # what an earlier pass left would be of another input
+        y, self._saved = self._chain.forward(x, **arguments)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        assert self._saved is not None
+        gradients = self._chain.backward(dy, self._saved)
+        for layer in self.layers:
+            layer.take_gradients(gradients)
+        return gradients.input
 
 
 class Sequential(Module):
     """Apply `layers` in order; `backward` goes through them in reverse.
 
-    A layer keeps its last forward pass, so one object can stand in one place only, else ValueError.
+    Neighbours that can be are computed as one chain (fastnn.fuse), with the same results: a batch norm and
+    the activations and dropout after it, or activations and dropout alone. `repr` shows which;
+    fastnn.fusion(False) makes every layer run by itself. A layer keeps its last forward pass, so one object
+    can stand in one place only, else ValueError.
     """
 
     def __init__(self, *layers: Module) -> None:
@@ -18,6 +58,7 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: layer {index} is {type(layer).__name__}; it takes an nn.Module")
         self._layers = layers
+        self._ran: list[_Pass] | None = None
         seen: set[int] = set()
         for module in self.modules():
             if id(module) in seen:
@@ -26,14 +67,21 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the last layer's output."""
-        for layer in self._layers:
-            x = layer(x)
+        ran = []
+        for step in self._passes():
+            x = step.forward(x)
+            ran.append(step)
+        self._ran = ran
         return x
 
     def backward(self, dy: Array) -> Array:
         """Return the gradient for the first layer's input."""
-        for layer in reversed(self._layers):
-            dy = layer.backward(dy)
+        if self._ran is None:
+            raise RuntimeError(
+                "Sequential.backward needs a forward pass first: call the model, then backward"
+            )
+        for step in reversed(self._ran):
+            dy = step.backward(dy)
         return dy
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -49,3 +97,34 @@ class Sequential(Module):
 
     def __getitem__(self, index: int) -> Module:
         return self._layers[index]
+
+    def __repr__(self) -> str:
+        fused = [group for group in self._groups() if len(group) > 1]
+        if not fused:
+            return super().__repr__()
+        places = {id(layer): index for index, layer in enumerate(self._layers)}
+        spans = [f"{places[id(group[0])]} to {places[id(group[-1])]}" for group in fused]
+        return super().__repr__().removesuffix("\n)") + f"\n  fused: {', '.join(spans)}\n)"
+
+    def _passes(self) -> list[_Pass]:
+        return [
+            group[0]
+            if len(group) == 1
+            else _Fused(group, fuse(*filter(None, (layer.stage() for layer in group))))
+            for group in self._groups()
+        ]
+
+    def _groups(self) -> list[list[Module]]:
+        """The layers, with those together that make one chain."""
+        groups: list[list[Module]] = []
+        open_group = has_dropout = False
+        for layer in self._layers:
+            stage = layer.stage() if fusion.enabled else None
+            starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
+            if starts or not open_group:
+                groups.append([])
+                has_dropout = False
+            groups[-1].append(layer)
+            open_group = stage is not None
+            has_dropout = has_dropout or isinstance(stage, Dropout)
+        return groups

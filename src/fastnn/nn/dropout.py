@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 import fastnn.functional as F
+from fastnn import stages
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Array, Module, Parameter
 from fastnn.random import Generator, Key, default_generator
@@ -78,6 +79,14 @@ class Dropout(_Dropout, function="dropout"):
     generator: where keys come from; None: fastnn's default generator. Raises ValueError for a p outside
     [0, 1]. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, 2014.
     """
+
+    def stage(self) -> stages.Stage | None:
+        """Return the same dropout as a stage; in evaluation one that drops nothing."""
+        return stages.Dropout(self.p if self.training else 0.0)
+
+    def stage_arguments(self, x: Array) -> dict[str, Any]:
+        """Return the next key."""
+        return {"key": self._next_key()}
 
 
 class Dropout1d(_Dropout, function="dropout1d"):

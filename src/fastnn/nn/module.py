@@ -12,6 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._chain import Gradients
+from fastnn.stages import Stage
+
 Array = NDArray[Any]
 
 
@@ -59,6 +62,17 @@ class Module:
     def __call__(self, x: Array) -> Array:
         """Return `forward(x)`."""
         return self.forward(x)
+
+    def stage(self) -> Stage | None:
+        """Return what this layer is in a fused chain, in its present mode; None: it cannot be in one."""
+        return None
+
+    def stage_arguments(self, x: Array) -> dict[str, Any]:
+        """Return what its stage takes of the chain's forward; ValueError for an `x` that does not fit."""
+        return {}
+
+    def take_gradients(self, gradients: Gradients) -> None:
+        """Add the gradients of its stage's parameters, in place of `backward`."""
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) for the modules directly inside this one."""
