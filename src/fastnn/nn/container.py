@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fastnn._chain import Saved
 from fastnn._fused import FusedChain, fuse, fusion
 from fastnn.nn.module import Array, Module
-from fastnn.stages import Dropout, Head
+from fastnn.stages import Dropout, Head, Stage
 
 
 class _Pass(Protocol):
@@ -42,6 +42,11 @@ class _Fused:
         for layer in self.layers:
             layer.take_gradients(gradients)
         return gradients.input
+
+
+def _chain(layers: Sequence[Module]) -> FusedChain:
+    stages: list[Stage] = [stage for layer in layers if (stage := layer.stage()) is not None]
+    return fuse(*stages)
 
 
 class Sequential(Module):
@@ -107,12 +112,7 @@ class Sequential(Module):
         return super().__repr__().removesuffix("\n)") + f"\n  fused: {', '.join(spans)}\n)"
 
     def _passes(self) -> list[_Pass]:
-        return [
-            group[0]
-            if len(group) == 1
-            else _Fused(group, fuse(*filter(None, (layer.stage() for layer in group))))
-            for group in self._groups()
-        ]
+        return [group[0] if len(group) == 1 else _Fused(group, _chain(group)) for group in self._groups()]
 
     def _groups(self) -> list[list[Module]]:
         """The layers, with those together that make one chain."""
