@@ -24,9 +24,10 @@ static void plane_moments(size_t rows, size_t stride, size_t n, const void *x, f
     const size_t together = n < MOMENT_ELEMENTS ? MOMENT_ELEMENTS / n : 1;
     for (size_t r = 0; r < rows; r += together) {
         const real *row = (const real *)x + r * stride;
-        *moments = merge_moments(
-            *moments, n > MOMENT_ELEMENTS ? run_moments(n, row)
-                                          : block_moments(rows - r < together ? rows - r : together, stride, n, row));
+        const size_t some = rows - r < together ? rows - r : together;
+        const real *next = rows - r < 2 * together ? row : row + together * stride;
+        *moments = merge_moments(*moments,
+                                 n > MOMENT_ELEMENTS ? run_moments(n, row) : block_moments(some, stride, n, row, next));
     }
 }
 
@@ -42,11 +43,12 @@ FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, co
     for (size_t r = 0; r < rows; r++) total += load(x + r * stride + i, part);
     store(sum + i, part, load(sum + i, part) + total);
 }
-FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *near,
-                              real *sum, real *square) {
+FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *next,
+                              const real *near, real *sum, real *square) {
     const V center = load(near + i, part);
     V total = load(sum + i, part), squares = load(square + i, part);
     for (size_t r = 0; r < rows; r++) {
+        __builtin_prefetch(next + r * stride + i);
         const V d = load(x + r * stride + i, part) - center;
         total += d;
         squares = vmadd(d, d, squares);
@@ -71,8 +73,9 @@ static void merge_columns(size_t n, double count_a, double *const *a, double cou
 }
 
 // Some rows of some columns: as block_moments, but for a lane's worth of columns at a time. Memory is read in its own
-// order, four rows at a time; the sums stay in L1.
-static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *const *moments) {
+// order, four rows at a time; the sums stay in L1. `next`: the block that comes then.
+static void column_block(size_t rows, size_t stride, size_t n, const real *x, const real *next, double before,
+                         double *const *moments) {
     _Alignas(64) real near[COLUMN_BLOCK], sum[COLUMN_BLOCK], square[COLUMN_BLOCK];
     for (size_t i = 0; i < n; i++) near[i] = sum[i] = square[i] = 0;
     size_t r = 0;
@@ -80,8 +83,8 @@ static void column_block(size_t rows, size_t stride, size_t n, const real *x, do
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);
     for (size_t i = 0; i < n; i++) near[i] /= (real)rows;
     for (r = 0; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, near, sum, square);
-    for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
+        FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, next + r * stride, near, sum, square);
+    for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, next + r * stride, near, sum, square);
 
     double mean[COLUMN_BLOCK], rest[COLUMN_BLOCK], m2[COLUMN_BLOCK];
     bool finite = true;
@@ -104,8 +107,9 @@ static void column_moments(size_t rows, size_t stride, size_t n, const void *mem
         const size_t some = rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK;
         for (size_t i = 0; i < n; i += COLUMN_BLOCK) {
             const real *x = (const real *)memory + r * stride + i;
+            const real *next = rows - r < 2 * ROW_BLOCK ? x : x + ROW_BLOCK * stride;
             double *const here[] = {moments[0] + i, moments[1] + i, moments[2] + i};
-            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, count + (double)r, here);
+            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, next, count + (double)r, here);
         }
     }
 }

@@ -17,6 +17,7 @@ enum {
     FEW_CHANNELS = 4,          // are cut
     CHANNEL_PIECE_TILES = 16,  // in a piece of a channel that is cut
     WIDE = 64,                 // columns: rows are taken together until they are as wide, if they come out even
+    PREFETCH_BYTES = 1 << 20,  // of an array: from here on asking for the next tile pays
     LEAST_ROWS = 64,           // columns: in a piece
 };
 
@@ -26,6 +27,7 @@ typedef struct {
     char *out;           // y or dx
     size_t size, count;  // bytes of an element; elements
     size_t tile;         // elements in a tile
+    bool prefetch;       // a tile is asked for before the one before it is computed
     bool stream;         // the result goes past the caches
     bool again;          // backward: the second pass finds g itself, the first does not leave it in dx
     // Of all tiles in the order of memory:
@@ -200,11 +202,38 @@ static void subtract_means(const channel_job *job, const fastnn_tile *tile, doub
 
 // ---- passes --------------------------------------------------------------------------------------------------------
 
+// Some of the tiles of some channels; in columns of all. Backwards: what was read last is still in cache.
 typedef struct {
-    const channel_job *job;
-    visit *visit;
-    bool sums;
-} tile_pass;
+    size_t first, end;  // channels
+    size_t from, to;    // tiles
+    bool backwards;
+} tile_range;
+
+static fastnn_tile tile_at(const channel_job *job, const tile_range *range, size_t i) {
+    const size_t index = range->backwards ? range->to - 1 - i : range->from + i;
+    return job->run.chain->columns ? column_tile(job, index) : plane_tile(job, range->first, range->end, index);
+}
+
+// Asks for a tile of what a pass reads.
+static void prefetch(const channel_job *job, const fastnn_tile *tile) {
+    const size_t start = tile->offset * job->size, bytes = tile->rows * tile->n * job->size;
+    fastnn_prefetch(job->x + start, bytes);
+    if (job->dy != NULL) fastnn_prefetch(job->dy + start, bytes);
+}
+
+// `sums`: of the range's first channel and those after it; NULL: none are wanted.
+static void visit_range(const channel_job *job, tile_range range, visit *visit, double *const *sums) {
+    fastnn_tile next = tile_at(job, &range, 0);
+    for (size_t i = 0, count = range.to - range.from; i < count; i++) {
+        const fastnn_tile tile = next;
+        if (i + 1 < count) {
+            next = tile_at(job, &range, i + 1);
+            if (job->prefetch) prefetch(job, &next);
+        }
+        const size_t channel = tile.channel - range.first;
+        visit(job, &tile, sums ? (double *[]){sums[0] + channel, sums[1] + channel} : NULL);
+    }
+}
 
 static bool run(const channel_job *job, size_t pieces, fastnn_task task, const void *context) {
     if (job->count > SERIAL_ELEMENTS) return fastnn_parallel(pieces, task, context);
@@ -212,21 +241,24 @@ static bool run(const channel_job *job, size_t pieces, fastnn_task task, const v
     return true;
 }
 
-// All tiles, in the order of memory; sums (of columns) go to the piece's own.
-static void run_tiles(const void *context, size_t piece) {
+typedef struct {
+    const channel_job *job;
+    visit *visit;
+    bool sums;  // columns: into the piece's own
+} tile_pass;
+
+static void run_piece(const void *context, size_t piece) {
     const tile_pass *pass = context;
     const channel_job *job = pass->job;
-    const fastnn_chain *chain = job->run.chain;
-    double *partial = pass->sums ? job->partial + 2 * job->width * piece : NULL;
+    const size_t from = piece * job->piece_tiles, to = least(from + job->piece_tiles, job->tiles);
+    double *const partial = pass->sums ? job->partial + 2 * job->width * piece : NULL;
     if (pass->sums) memset(partial, 0, 2 * job->width * sizeof *partial);
-    for (size_t t = piece * job->piece_tiles; t < least((piece + 1) * job->piece_tiles, job->tiles); t++) {
-        const fastnn_tile tile = chain->columns ? column_tile(job, t) : plane_tile(job, 0, chain->channels, t);
-        double *const sums[] = {partial + tile.channel, partial + job->width + tile.channel};
-        pass->visit(job, &tile, pass->sums ? sums : NULL);
-    }
+    visit_range(job, (tile_range){0, job->run.chain->channels, from, to, false}, pass->visit,
+                pass->sums ? (double *[]){partial, partial + job->width} : NULL);
 }
-static bool visit_tiles(const channel_job *job, visit *visit, bool sums) {
-    return run(job, job->pieces, run_tiles, &(tile_pass){job, visit, sums});
+// All tiles, in the order of memory.
+static bool visit_all(const channel_job *job, visit *visit, bool sums) {
+    return run(job, job->pieces, run_piece, &(tile_pass){job, visit, sums});
 }
 
 // ---- planes --------------------------------------------------------------------------------------------------------
@@ -242,10 +274,7 @@ static void forward_group(const void *context, size_t piece) {
         set_statistics(job, c, moments);
     }
     set_scaling(job, first, end);
-    for (size_t t = plane_tiles(job, first, end); t-- > 0;) {  // what was read last is in L1 and L2
-        const fastnn_tile tile = plane_tile(job, first, end, t);
-        normalise(job, &tile, NULL);
-    }
+    visit_range(job, (tile_range){first, end, 0, plane_tiles(job, first, end), true}, normalise, NULL);
 }
 
 static void backward_group(const void *context, size_t piece) {
@@ -253,34 +282,26 @@ static void backward_group(const void *context, size_t piece) {
     const fastnn_chain *chain = job->run.chain;
     const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
     double *const *total = job->total;
-    const size_t tiles = plane_tiles(job, first, end);
-    for (size_t c = first; c < end; c++) total[0][c] = total[1][c] = 0;
-    for (size_t t = 0; t < tiles; t++) {
-        const fastnn_tile tile = plane_tile(job, first, end, t);
-        differentiate(job, &tile, (double *[]){total[0] + tile.channel, total[1] + tile.channel});
-    }
+    tile_range range = {first, end, 0, plane_tiles(job, first, end), false};
+    visit_range(job, range, differentiate, (double *[]){total[0] + first, total[1] + first});
     for (size_t c = first; c < end; c++) set_gradient(job, c, total[0][c], total[1][c]);
-    for (size_t t = chain->training ? tiles : 0; t-- > 0;) {
-        const fastnn_tile tile = plane_tile(job, first, end, t);
-        subtract_means(job, &tile, NULL);
-    }
+    range.backwards = true;
+    if (chain->training) visit_range(job, range, subtract_means, NULL);
 }
 
-// The tiles of a piece of a channel that is cut.
-typedef struct {
-    size_t channel, first, end;
-} channel_piece;
-static channel_piece piece_of_channel(const channel_job *job, size_t piece) {
-    const size_t channel = piece / job->channel_pieces, first = piece % job->channel_pieces * job->channel_tiles;
-    return (channel_piece){channel, first, least(first + job->channel_tiles, plane_tiles(job, channel, channel + 1))};
+// A piece of a channel that is cut.
+static tile_range piece_of_channel(const channel_job *job, size_t piece) {
+    const size_t channel = piece / job->channel_pieces, from = piece % job->channel_pieces * job->channel_tiles;
+    const size_t tiles = plane_tiles(job, channel, channel + 1);
+    return (tile_range){channel, channel + 1, from, least(from + job->channel_tiles, tiles), false};
 }
 
 static void find_moments(const void *context, size_t piece) {
     const channel_job *job = context;
-    const channel_piece part = piece_of_channel(job, piece);
+    const tile_range range = piece_of_channel(job, piece);
     fastnn_moments moments = {0, 0, 0, 0};
-    for (size_t t = part.first; t < part.end; t++) {
-        const fastnn_tile tile = plane_tile(job, part.channel, part.channel + 1, t);
+    for (size_t i = 0; i < range.to - range.from; i++) {
+        const fastnn_tile tile = tile_at(job, &range, i);
         job->run.tables->channel->plane_moments(1, 0, tile.n, job->x + tile.offset * job->size, &moments);
     }
     ((fastnn_moments *)job->partial)[piece] = moments;
@@ -288,13 +309,9 @@ static void find_moments(const void *context, size_t piece) {
 
 static void find_sums(const void *context, size_t piece) {
     const channel_job *job = context;
-    const channel_piece part = piece_of_channel(job, piece);
     double *const sums[] = {job->partial + 2 * piece, job->partial + 2 * piece + 1};
     *sums[0] = *sums[1] = 0;
-    for (size_t t = part.first; t < part.end; t++) {
-        const fastnn_tile tile = plane_tile(job, part.channel, part.channel + 1, t);
-        differentiate(job, &tile, sums);
-    }
+    visit_range(job, piece_of_channel(job, piece), differentiate, sums);
 }
 
 static bool plane_statistics(const channel_job *job) {
@@ -357,7 +374,7 @@ static bool column_statistics(const channel_job *job) {
 }
 
 static bool column_sums(const channel_job *job) {
-    if (!visit_tiles(job, differentiate, true)) return false;
+    if (!visit_all(job, differentiate, true)) return false;
     const size_t width = job->width;
     for (size_t piece = 1; piece < job->pieces; piece++)
         for (size_t i = 0; i < 2 * width; i++) job->partial[i] += job->partial[2 * width * piece + i];
@@ -453,6 +470,7 @@ static void place(channel_job *job, const char *x, const char *dy, char *out, ch
     job->x = x;
     job->dy = dy;
     job->out = out;
+    job->prefetch = job->count * job->size >= PREFETCH_BYTES;
     job->stream = can_stream(job, x, dy, out);
     job->again = job->stream || !changes_gradient(chain);
     job->partial = (double *)workspace;
@@ -467,7 +485,7 @@ bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, voi
     if (chain->training && job.group > 0) return run(&job, ceiling(chain->channels, job.group), forward_group, &job);
     if (chain->training && !(chain->columns ? column_statistics : plane_statistics)(&job)) return false;
     set_scaling(&job, 0, chain->channels);
-    return visit_tiles(&job, normalise, false);
+    return visit_all(&job, normalise, false);
 }
 
 bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
@@ -480,10 +498,10 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
     job.total = sums;
     set_scaling(&job, 0, chain->channels);
     memset(job.c, 0, job.width * job.size);
-    if (sums == NULL) return visit_tiles(&job, differentiate, false);
+    if (sums == NULL) return visit_all(&job, differentiate, false);
     if (job.group > 0) return run(&job, ceiling(chain->channels, job.group), backward_group, &job);
     if (!(chain->columns ? column_sums : plane_sums)(&job)) return false;
-    return !chain->training || visit_tiles(&job, subtract_means, false);
+    return !chain->training || visit_all(&job, subtract_means, false);
 }
 
 #define UPDATE(T)                                                                                        \

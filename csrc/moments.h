@@ -36,9 +36,10 @@ static const real ones[LANES] = {[0 ... LANES - 1] = 1};  // the first of them: 
 
 // Of rows x n elements, with `stride` elements from one row to the next. Two passes: the first finds a value near the
 // mean, the second sums the differences from it, which loses nothing even where the mean is far larger than they are.
-// For what stays in L1, at most MOMENT_ELEMENTS: the sums are of `real`.
+// For what stays in L1, at most MOMENT_ELEMENTS: the sums are of `real`. What comes `next`, as many rows, is asked for
+// meanwhile.
 enum { MOMENT_ELEMENTS = 4096, MOMENT_SUMS = 4 };
-static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const real *x) {
+static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const real *x, const real *next) {
     const size_t part = n % LANES, whole = n - part, together = whole - whole % (MOMENT_SUMS * LANES);
     const V inside = vload_part(ones, part);
     const double count = (double)(rows * n);
@@ -57,6 +58,8 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
     for (size_t r = 0; r < rows; r++) {
         const real *row = x + r * stride;
         for (size_t i = 0; i < together; i += MOMENT_SUMS * LANES) {
+            for (size_t u = 0; u < MOMENT_SUMS * LANES * sizeof(real); u += 64)
+                __builtin_prefetch((const char *)(next + r * stride + i) + u);
             for (int u = 0; u < MOMENT_SUMS; u++) {
                 const V d = vload(row + i + u * LANES) - center;
                 sum[u] += d;
@@ -81,8 +84,10 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
 // Of one contiguous run of any length.
 static inline fastnn_moments run_moments(size_t n, const real *x) {
     fastnn_moments all = {0, 0, 0, 0};
-    for (size_t i = 0; i < n; i += MOMENT_ELEMENTS)
-        all = merge_moments(all, block_moments(1, 0, n - i < MOMENT_ELEMENTS ? n - i : MOMENT_ELEMENTS, x + i));
+    for (size_t i = 0; i < n; i += MOMENT_ELEMENTS) {
+        const size_t some = n - i < MOMENT_ELEMENTS ? n - i : MOMENT_ELEMENTS;
+        all = merge_moments(all, block_moments(1, 0, some, x + i, x + i + (n - i > some ? some : 0)));
+    }
     return all;
 }
 #endif
