@@ -52,32 +52,59 @@ static void stage_forward(const fastnn_run *run, const fastnn_stage *stage, cons
     }
 }
 
+// The kernel of the scaling and the first stage together, if there is one.
+static fastnn_scaled_kernel *scaled_kernel(const fastnn_run *run, bool backward) {
+    const fastnn_chain *chain = run->chain;
+    if (!chain->scaled || chain->stages == 0 || chain->stage[0].kind != FASTNN_ACTIVATE) return NULL;
+    return run->tables->channel->scaled[chain->stage[0].activation][backward][chain->columns];
+}
+static void run_scaled(const fastnn_run *run, fastnn_scaled_kernel *kernel, const fastnn_tile *tile, void *to,
+                       const void *dy, const char *x) {
+    const size_t size = element_size(run), at = tile->channel * size;
+    const fastnn_scaling *s = &run->scaling;
+    kernel(tile->rows, tile->n, to, dy, x + tile->offset * size, s->center + at, s->scale + at, s->shift + at,
+           run->chain->stage[0].parameters);
+}
+
 void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, void *to) {
     const void *from = x + tile->offset * element_size(run);
-    if (run->chain->scaled) {
+    fastnn_scaled_kernel *first = scaled_kernel(run, false);
+    if (first != NULL) {
+        run_scaled(run, first, tile, to, NULL, x);
+        from = to;
+    } else if (run->chain->scaled) {
         scale_tile(run, tile, x, to);
         from = to;
     }
-    for (int k = 0; k < run->chain->stages; k++, from = to) stage_forward(run, &run->chain->stage[k], tile, to, from);
+    for (int k = first != NULL; k < run->chain->stages; k++, from = to)
+        stage_forward(run, &run->chain->stage[k], tile, to, from);
 }
 
 static bool saves_output(const fastnn_stage *stage) { return fastnn_activations[stage->activation].saves_output; }
+
+// How many stages have an output that some activation's gradient needs.
+static int stages_needed(const fastnn_chain *chain) {
+    int needed = chain->stages;
+    while (needed > 0 && chain->stage[needed - 1].kind != FASTNN_ACTIVATE) needed--;
+    return needed > 0 && !saves_output(&chain->stage[needed - 1]) ? needed - 1 : needed;
+}
 
 const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile, const char *dy, const char *x,
                                  void *to) {
     const fastnn_chain *chain = run->chain;
     const size_t size = element_size(run), start = tile->offset * size, count = tile->rows * tile->n;
     _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][TILE_BYTES];
-    const void *before[FASTNN_MAX_STAGES + 1] = {x + start};  // each stage
-    int needed = chain->stages;                               // stages whose output an activation's gradient needs
-    while (needed > 0 && chain->stage[needed - 1].kind != FASTNN_ACTIVATE) needed--;
-    const bool any = needed > 0;
-    if (any && !saves_output(&chain->stage[needed - 1])) needed--;
-    if (any && chain->scaled) {
+    const void *before[FASTNN_MAX_STAGES + 1] = {x + start};  // each stage; the first one's is not used with `last`
+    fastnn_scaled_kernel *last = scaled_kernel(run, true);
+    const int needed = stages_needed(chain);
+    if (last != NULL) {
+        if (needed > 1) run_scaled(run, scaled_kernel(run, false), tile, scratch[1], NULL, x);
+        before[1] = scratch[1];
+    } else if (chain->scaled && chain->stages > 0) {
         scale_tile(run, tile, x, scratch[0]);
         before[0] = scratch[0];
     }
-    for (int k = 0; k < needed; k++) {
+    for (int k = last != NULL; k < needed; k++) {
         stage_forward(run, &chain->stage[k], tile, scratch[k + 1], before[k]);
         before[k + 1] = scratch[k + 1];
     }
@@ -91,6 +118,8 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
         }
         if (stage->kind == FASTNN_DROP) {
             drop(run, stage, tile, to, g);
+        } else if (k == 0 && last != NULL) {
+            run_scaled(run, last, tile, to, g, x);
         } else {
             const void *in[] = {g, before[k + saves_output(stage)]};
             run->tables->elementwise->kernels[2 * stage->activation + 1](count, &to, in, stage->parameters);

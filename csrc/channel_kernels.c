@@ -1,6 +1,7 @@
 // Kernels of arrays with channels. Compiled once for each instruction set and dtype, as kernels.c.
 #include "channel_kernels.h"
 
+#include "activations.h"
 #include "moments.h"
 
 // A step of a loop over n elements is inlined twice: with `part` the constant LANES, and once for the rest.
@@ -43,12 +44,11 @@ FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, co
     for (size_t r = 0; r < rows; r++) total += load(x + r * stride + i, part);
     store(sum + i, part, load(sum + i, part) + total);
 }
-FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *next,
-                              const real *near, real *sum, real *square) {
+FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *near,
+                              real *sum, real *square) {
     const V center = load(near + i, part);
     V total = load(sum + i, part), squares = load(square + i, part);
     for (size_t r = 0; r < rows; r++) {
-        __builtin_prefetch(next + r * stride + i);
         const V d = load(x + r * stride + i, part) - center;
         total += d;
         squares = vmadd(d, d, squares);
@@ -73,9 +73,8 @@ static void merge_columns(size_t n, double count_a, double *const *a, double cou
 }
 
 // Some rows of some columns: as block_moments, but for a lane's worth of columns at a time. Memory is read in its own
-// order, four rows at a time; the sums stay in L1. `next`: the block that comes then.
-static void column_block(size_t rows, size_t stride, size_t n, const real *x, const real *next, double before,
-                         double *const *moments) {
+// order, four rows at a time; the sums stay in L1.
+static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *const *moments) {
     _Alignas(64) real near[COLUMN_BLOCK], sum[COLUMN_BLOCK], square[COLUMN_BLOCK];
     for (size_t i = 0; i < n; i++) near[i] = sum[i] = square[i] = 0;
     size_t r = 0;
@@ -83,18 +82,18 @@ static void column_block(size_t rows, size_t stride, size_t n, const real *x, co
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);
     for (size_t i = 0; i < n; i++) near[i] /= (real)rows;
     for (r = 0; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, next + r * stride, near, sum, square);
-    for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, next + r * stride, near, sum, square);
+        FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, near, sum, square);
+    for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
 
     double mean[COLUMN_BLOCK], rest[COLUMN_BLOCK], m2[COLUMN_BLOCK];
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
         const fastnn_moments some = moments_of((double)rows, (double)near[i], (double)sum[i], (double)square[i]);
         mean[i] = some.mean, rest[i] = some.rest, m2[i] = some.m2;
-        finite &= some.m2 < INFINITY;
+        finite &= some.m2 <= DBL_MAX;
     }
     for (size_t i = 0; i < n && !finite; i++) {
-        if (m2[i] < INFINITY) continue;
+        if (m2[i] <= DBL_MAX) continue;
         const fastnn_moments some = careful_moments(rows, stride, 1, x + i);
         mean[i] = some.mean, rest[i] = some.rest, m2[i] = some.m2;
     }
@@ -107,9 +106,8 @@ static void column_moments(size_t rows, size_t stride, size_t n, const void *mem
         const size_t some = rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK;
         for (size_t i = 0; i < n; i += COLUMN_BLOCK) {
             const real *x = (const real *)memory + r * stride + i;
-            const real *next = rows - r < 2 * ROW_BLOCK ? x : x + ROW_BLOCK * stride;
             double *const here[] = {moments[0] + i, moments[1] + i, moments[2] + i};
-            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, next, count + (double)r, here);
+            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, count + (double)r, here);
         }
     }
 }
@@ -139,6 +137,71 @@ static void scale_columns(size_t rows, size_t n, void *y, const void *x, const v
         FOR_VECTORS(n, scale_column_step, ROWS, n, to + r * n, from + r * n, center, scale, shift);
     for (; r < rows; r++) FOR_VECTORS(n, scale_column_step, 1, n, to + r * n, from + r * n, center, scale, shift);
 }
+
+// ---- scale, shift and activation -----------------------------------------------------------------------------------
+
+typedef V Scaled(V z, V dy, const V *p);
+typedef struct {
+    V center, scale, shift, p[FASTNN_MAX_PARAMETERS];
+} scaled_numbers;
+
+FORCE_INLINE void scaled_step(size_t i, size_t part, real *out, const real *dy, const real *x, const scaled_numbers *k,
+                              bool backward, Scaled *formula) {
+    const V z = vmadd(load(x + i, part) - k->center, k->scale, k->shift);
+    store(out + i, part, formula(z, backward ? load(dy + i, part) : vzero(), k->p));
+}
+FORCE_INLINE void scaled_planes(size_t rows, size_t n, real *out, const real *dy, const real *x, const real *center,
+                                const real *scale, const real *shift, const double *parameters, bool backward,
+                                Scaled *formula) {
+    scaled_numbers k = {.p = {vset((real)parameters[0]), vset((real)parameters[1])}};
+    for (size_t r = 0; r < rows; r++) {
+        k.center = vset(center[r]), k.scale = vset(scale[r]), k.shift = vset(shift[r]);
+        FOR_VECTORS(n, scaled_step, out + r * n, dy + r * n, x + r * n, &k, backward, formula);
+    }
+}
+FORCE_INLINE void scaled_column_step(size_t i, size_t part, size_t rows, size_t n, real *out, const real *dy,
+                                     const real *x, const real *center, const real *scale, const real *shift,
+                                     scaled_numbers k, bool backward, Scaled *formula) {
+    k.center = load(center + i, part), k.scale = load(scale + i, part), k.shift = load(shift + i, part);
+    for (size_t r = 0; r < rows; r++) scaled_step(i, part, out + r * n, dy + r * n, x + r * n, &k, backward, formula);
+}
+FORCE_INLINE void scaled_columns(size_t rows, size_t n, real *out, const real *dy, const real *x, const real *center,
+                                 const real *scale, const real *shift, const double *parameters, bool backward,
+                                 Scaled *formula) {
+    const scaled_numbers k = {.p = {vset((real)parameters[0]), vset((real)parameters[1])}};
+    size_t r = 0;
+    for (; r + ROWS <= rows; r += ROWS)
+        FOR_VECTORS(n, scaled_column_step, ROWS, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k,
+                    backward, formula);
+    for (; r < rows; r++)
+        FOR_VECTORS(n, scaled_column_step, 1, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k, backward,
+                    formula);
+}
+
+#define INPUT false
+#define OUTPUT true
+#define SCALED_LOOP(name, layout, backward)                                                                          \
+    static void name##_scaled_##layout##_##backward(size_t rows, size_t n, void *out, const void *dy, const void *x, \
+                                                    const void *center, const void *scale, const void *shift,        \
+                                                    const double *parameters) {                                      \
+        scaled_##layout(rows, n, out, dy ? dy : x, x, center, scale, shift, parameters, backward,                    \
+                        name##_of_scaled_##backward);                                                                \
+    }
+#define SCALED_CHEAP(name, saved)                                                             \
+    FORCE_INLINE V name##_of_scaled_0(V z, V dy, const V *p) { return (void)dy, name(z, p); } \
+    FORCE_INLINE V name##_of_scaled_1(V z, V dy, const V *p) {                                \
+        return name##_backward(dy, saved ? name(z, p) : z, p);                                \
+    }                                                                                         \
+    SCALED_LOOP(name, planes, 0)                                                              \
+    SCALED_LOOP(name, planes, 1)                                                              \
+    SCALED_LOOP(name, columns, 0)                                                             \
+    SCALED_LOOP(name, columns, 1)
+#define SCALED_MEDIUM(name, saved)
+#define SCALED_COSTLY(name, saved)
+#define ACTIVATION(name, saved, cost, ...) SCALED_##cost(name, saved)
+#define KERNEL(name, ...)
+#include "activations.def"
+#undef ACTIVATION
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 
@@ -237,4 +300,14 @@ const fastnn_channel_table FASTNN_TABLE(channel) = {
     .sums = {sum_planes, sum_columns},
     .gradient = {gradient_planes, gradient_columns},
     .add = add,
+    .scaled =
+        {
+#define ROW_CHEAP(name)                                                       \
+    [ACTIVATION_##name] = {{name##_scaled_planes_0, name##_scaled_columns_0}, \
+                           {name##_scaled_planes_1, name##_scaled_columns_1}},
+#define ROW_MEDIUM(name)
+#define ROW_COSTLY(name)
+#define ACTIVATION(name, saved, cost, ...) ROW_##cost(name)
+#include "activations.def"
+        },
 };

@@ -9,6 +9,10 @@
 
 enum { PLANES, COLUMNS, LAYOUTS };
 
+// An activation of z = (x - center) scale + shift, or its gradient: of dy. out may be x or dy.
+typedef void fastnn_scaled_kernel(size_t rows, size_t n, void *out, const void *dy, const void *x, const void *center,
+                                  const void *scale, const void *shift, const double *parameters);
+
 typedef struct fastnn_channel_table {
     // Of rows x n elements, `stride` elements from row to row, all of one channel: added to `moments`.
     void (*plane_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
@@ -25,6 +29,8 @@ typedef struct fastnn_channel_table {
     // dx = a g + b ((x - center) rstd) + c; dx may be g
     void (*gradient[LAYOUTS])(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
                               const void *rstd, const void *a, const void *b, const void *c);
+    // Forward and backward; NULL where an activation takes so long that passes over L1 do not matter beside it.
+    fastnn_scaled_kernel *scaled[ACTIVATION_COUNT][2][LAYOUTS];
     void (*add)(size_t n, void *y, const void *x, const void *addend);  // y = x + addend
 } fastnn_channel_table;
 

@@ -17,7 +17,7 @@ enum {
     FEW_CHANNELS = 4,          // are cut
     CHANNEL_PIECE_TILES = 16,  // in a piece of a channel that is cut
     WIDE = 64,                 // columns: rows are taken together until they are as wide, if they come out even
-    PREFETCH_BYTES = 1 << 20,  // of an array: from here on asking for the next tile pays
+    PREFETCH_BYTES = 4 << 20,  // of an array: from here on asking for the next tile pays
     LEAST_ROWS = 64,           // columns: in a piece
 };
 

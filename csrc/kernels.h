@@ -17,6 +17,15 @@ enum {
     KERNEL_COUNT
 };
 
+enum {
+#define ACTIVATION(name, ...) ACTIVATION_##name,
+#define KERNEL(name, ...)
+#include "activations.def"
+#undef ACTIVATION
+#undef KERNEL
+    ACTIVATION_COUNT
+};
+
 // Of `count` elements: their mean, which is mean + rest (of float64, one number would not have digits enough beside a
 // small variance), and the sum of the squared deviations from it.
 typedef struct {

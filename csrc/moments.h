@@ -2,7 +2,7 @@
 #ifndef FASTNN_MOMENTS_H
 #define FASTNN_MOMENTS_H
 
-#include <math.h>
+#include <float.h>
 
 #include "kernels.h"
 #include "simd/simd.h"
@@ -77,7 +77,7 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
     }
     const double rest = (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
     const double m2 = (double)vsum((square[0] + square[1]) + (square[2] + square[3]));
-    if (!isfinite(m2)) return careful_moments(rows, stride, n, x);
+    if (!(m2 <= DBL_MAX)) return careful_moments(rows, stride, n, x);
     return moments_of(count, near, rest, m2);
 }
 

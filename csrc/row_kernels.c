@@ -5,6 +5,8 @@
 // so that a mean of a million costs no digits. An RMS norm is the same with a mean of 0.
 #include "row_kernels.h"
 
+#include <math.h>
+
 #include "moments.h"
 
 enum {
