@@ -15,27 +15,11 @@ static void scale_tile(const fastnn_run *run, const fastnn_tile *tile, const cha
                                                      s->scale + at, s->shift + at);
 }
 
-// Draws are numbered in the order (outer, channels, inner); memory is in the order (outer, inner, channels).
-static void keep_transposed(const fastnn_run *run, const fastnn_stage *stage, const fastnn_tile *tile, uint8_t *bits) {
-    const size_t channels = run->chain->channels, inner = run->chain->inner, count = tile->rows * tile->n;
-    memset(bits, 0, (count + 7) / 8);
-    for (size_t i = 0; i < count; i++) {
-        const size_t at = tile->offset + i, position = at / channels;
-        const size_t index = (position / inner * channels + at % channels) * inner + position % inner;
-        uint8_t bit[65];
-        run->tables->random->keep_bits(&stage->dropout, index, 1, bit);
-        bits[i / 8] |= (uint8_t)((bit[0] & 1) << i % 8);
-    }
-}
-
 static void drop(const fastnn_run *run, const fastnn_stage *stage, const fastnn_tile *tile, void *to,
                  const void *from) {
     uint8_t bits[TILE_BYTES / 4 / 8 + 64];
     const size_t count = tile->rows * tile->n;
-    if (run->chain->columns && run->chain->inner > 1)
-        keep_transposed(run, stage, tile, bits);
-    else
-        run->tables->random->keep_bits(&stage->dropout, tile->offset, count, bits);
+    fastnn_keep_tile(run, &stage->dropout, tile, bits);
     run->tables->random->mask(count, to, from, bits, stage->dropout.scale);
 }
 
@@ -78,6 +62,7 @@ void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const c
     }
     for (int k = first != NULL; k < run->chain->stages; k++, from = to)
         stage_forward(run, &run->chain->stage[k], tile, to, from);
+    if (from != to) memcpy(to, from, tile->rows * tile->n * element_size(run));  // nothing to compute
 }
 
 static bool saves_output(const fastnn_stage *stage) { return fastnn_activations[stage->activation].saves_output; }

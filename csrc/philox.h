@@ -27,16 +27,15 @@ FORCE_INLINE philox_stream philox_open(uint64_t seed, uint64_t offset) {
     return stream;
 }
 
-// Blocks `first` and following: words 0 and 1 of each in a lane of `low`, words 2 and 3 in `high`, in the order
-// uorder().
-FORCE_INLINE void philox_blocks(const philox_stream *stream, uint64_t first, U low[PHILOX_VECTORS],
+// Of each block words 0 and 1 in a lane of `low`, words 2 and 3 in `high`.
+FORCE_INLINE void philox_blocks(const philox_stream *stream, const U block[PHILOX_VECTORS], U low[PHILOX_VECTORS],
                                 U high[PHILOX_VECTORS]) {
     const U multiplier[] = {uset(0xD2511F53u), uset(0xCD9E8D57u)};
     U word[PHILOX_VECTORS][4];
 #pragma GCC unroll 4
     for (int v = 0; v < PHILOX_VECTORS; v++) {
-        word[v][0] = uorder() + uset(first + (uint64_t)(v * ULANES));
-        word[v][1] = uhigh(word[v][0]);
+        word[v][0] = block[v];
+        word[v][1] = uhigh(block[v]);
         word[v][2] = stream->offset[0];
         word[v][3] = stream->offset[1];
     }
@@ -56,6 +55,15 @@ FORCE_INLINE void philox_blocks(const philox_stream *stream, uint64_t first, U l
         low[v] = ujoin(word[v][0], word[v][1]);
         high[v] = ujoin(word[v][2], word[v][3]);
     }
+}
+
+// Blocks `first` and following, in the order uorder().
+FORCE_INLINE void philox_following(const philox_stream *stream, uint64_t first, U low[PHILOX_VECTORS],
+                                   U high[PHILOX_VECTORS]) {
+    U block[PHILOX_VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < PHILOX_VECTORS; v++) block[v] = uorder() + uset(first + (uint64_t)(v * ULANES));
+    philox_blocks(stream, block, low, high);
 }
 
 #endif

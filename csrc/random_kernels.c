@@ -6,7 +6,7 @@
 FORCE_INLINE void store_draws(const philox_stream *stream, uint64_t first, size_t blocks, uint16_t *draws) {
     for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
         U low[PHILOX_VECTORS], high[PHILOX_VECTORS];
-        philox_blocks(stream, first + done, low, high);
+        philox_following(stream, first + done, low, high);
         for (size_t v = 0; v < PHILOX_VECTORS; v++) ustore_draws(draws + 8 * (done + v * ULANES), low[v], high[v]);
     }
 }
@@ -58,10 +58,25 @@ static void keep_bits(const fastnn_dropout *dropout, uint64_t first, size_t coun
     const uint16_t limit = (uint16_t)(dropout->threshold - 1);
     for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
         U low[PHILOX_VECTORS], high[PHILOX_VECTORS];
-        philox_blocks(&stream, first / 8 + done, low, high);
+        philox_following(&stream, first / 8 + done, low, high);
         for (size_t v = 0; v < PHILOX_VECTORS; v++) ustore_below(bits + done + v * ULANES, low[v], high[v], limit);
     }
     skip_bits(bits, blocks, first % 8);
+}
+
+static void keep_blocks(const fastnn_dropout *dropout, size_t count, const uint64_t *blocks, uint8_t *bits) {
+    if (dropout->threshold == 0 || dropout->threshold == 65536) {
+        memset(bits, dropout->threshold == 0 ? 0 : 0xff, count);
+        return;
+    }
+    const philox_stream stream = philox_open(dropout->seed, dropout->offset);
+    const uint16_t limit = (uint16_t)(dropout->threshold - 1);
+    for (size_t done = 0; done < count; done += PHILOX_BLOCKS) {
+        U block[PHILOX_VECTORS], low[PHILOX_VECTORS], high[PHILOX_VECTORS];
+        for (size_t v = 0; v < PHILOX_VECTORS; v++) block[v] = uload(blocks + done + v * ULANES);
+        philox_blocks(&stream, block, low, high);
+        for (size_t v = 0; v < PHILOX_VECTORS; v++) ustore_below(bits + done + v * ULANES, low[v], high[v], limit);
+    }
 }
 
 // The loop over vectors and the bits of their elements; `formula` is a constant at every call. 64 elements a turn.
@@ -104,6 +119,7 @@ const fastnn_random_table FASTNN_TABLE(random) = {
     .draw_blocks = draw_blocks,
     .uniform = uniform,
     .keep_bits = keep_bits,
+    .keep_blocks = keep_blocks,
     .mask = mask,
     .mask_line = mask_line,
 };

@@ -68,6 +68,7 @@ typedef __m256i U;
 #define ULANES 4
 FORCE_INLINE U uset(uint64_t x) { return _mm256_set1_epi64x((long long)x); }
 FORCE_INLINE U uorder(void) { return _mm256_setr_epi64x(0, 1, 2, 3); }
+FORCE_INLINE U uload(const uint64_t *p) { return _mm256_loadu_si256((const U *)p); }
 FORCE_INLINE U umul(U a, U b) { return _mm256_mul_epu32(a, b); }
 FORCE_INLINE U uhigh(U a) { return _mm256_srli_epi64(a, 32); }
 FORCE_INLINE U ujoin(U a, U b) { return _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa); }

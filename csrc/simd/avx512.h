@@ -59,6 +59,7 @@ typedef __m512i U;
 FORCE_INLINE U uset(uint64_t x) { return _mm512_set1_epi64((long long)x); }
 // Unpacking takes the even lanes, and then the odd ones.
 FORCE_INLINE U uorder(void) { return _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7); }
+FORCE_INLINE U uload(const uint64_t *p) { return _mm512_permutexvar_epi64(uorder(), _mm512_loadu_si512(p)); }
 FORCE_INLINE U umul(U a, U b) { return _mm512_mul_epu32(a, b); }
 FORCE_INLINE U uhigh(U a) { return _mm512_srli_epi64(a, 32); }
 FORCE_INLINE U uxor3(U a, U b, U c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }

@@ -67,6 +67,7 @@ typedef uint64x2_t U;
 #define ULANES 2
 FORCE_INLINE U uset(uint64_t x) { return vdupq_n_u64(x); }
 FORCE_INLINE U uorder(void) { return (U){0, 1}; }
+FORCE_INLINE U uload(const uint64_t *p) { return vld1q_u64(p); }
 FORCE_INLINE U umul(U a, U b) { return vmull_u32(vmovn_u64(a), vmovn_u64(b)); }
 FORCE_INLINE U uhigh(U a) { return vshrq_n_u64(a, 32); }
 FORCE_INLINE U ujoin(U a, U b) { return vsliq_n_u64(a, b, 32); }

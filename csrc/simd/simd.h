@@ -24,6 +24,7 @@
 //
 // and for random numbers (philox.h) a vector type U of ULANES 64-bit lanes, which takes + ^ too:
 //   uset(x)  uorder()                         broadcast; which block of ULANES blocks is in each lane
+//   uload(p)                                  the numbers of ULANES blocks, in that order
 //   umul(a, b)                                products of the lanes' low halves
 //   uhigh(a)                                  the lanes' high halves, as low halves; the new high halves are anything
 //   uxor3(a, b, c)                            a ^ b ^ c

@@ -82,6 +82,7 @@ typedef __m128i U;
 #define ULANES 2
 FORCE_INLINE U uset(uint64_t x) { return _mm_set1_epi64x((long long)x); }
 FORCE_INLINE U uorder(void) { return _mm_set_epi64x(1, 0); }
+FORCE_INLINE U uload(const uint64_t *p) { return _mm_loadu_si128((const U *)p); }
 FORCE_INLINE U umul(U a, U b) { return _mm_mul_epu32(a, b); }
 FORCE_INLINE U uhigh(U a) { return _mm_srli_epi64(a, 32); }
 FORCE_INLINE U ujoin(U a, U b) { return (a & uset(0xffffffffu)) | _mm_slli_epi64(b, 32); }
