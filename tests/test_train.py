@@ -79,10 +79,8 @@ def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["settings"]["norm"], metrics["settings"]["dropout"]) == (norm, 0.25)
     assert metrics["accuracy"] > 0.95
-    # Without dropout and with the running statistics, the held-out samples are the easier ones.
-    assert metrics["epochs"][-1]["loss"] > metrics["epochs"][-1]["test_loss"]
     assert {*weights(tmp_path)} == {*model.state_dict(), "input.mean", "input.std", "classes"}
-    check_predictions(tmp_path, model)
+    check_predictions(tmp_path, model)  # in evaluation mode, as the accuracy printed is
     if norm == "batch":
         assert weights(tmp_path)["1.num_batches_tracked"].shape == ()
         assert weights(tmp_path)["1.num_batches_tracked"] == 8 * 45
