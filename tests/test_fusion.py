@@ -54,7 +54,7 @@ class Arrays(NamedTuple):
 
     def laid_out(self, lay_out: Callable[[Array], Array]) -> Arrays:
         """The same, with the large arrays in another layout."""
-        return Arrays(*[lay_out(array) for array in self[:3]], *self[3:])
+        return Arrays._make([*map(lay_out, self[:3]), *self[3:]])
 
     def copies(self, dtype: np.dtype[Any]) -> Arrays:
         return Arrays(*[array.astype(dtype) for array in self])
@@ -64,7 +64,7 @@ def arrays(shape: Shape, dtype: np.dtype[Any]) -> Arrays:
     large = [normal(shape, dtype, seed) for seed in range(3)]
     channels = shape[1:2] or (1,)
     small = [normal(channels, dtype, seed) for seed in range(3, 6)]
-    return Arrays(*large, *small, np.abs(normal(channels, dtype, 6)) + dtype.type(0.5))
+    return Arrays._make([*large, *small, np.abs(normal(channels, dtype, 6)) + dtype.type(0.5)])
 
 
 class Results(NamedTuple):
@@ -96,7 +96,8 @@ def one_by_one(chain: Sequence[Any], given: Arrays) -> Results:
     """The stages as calls of functions, each with an array of its own."""
     mean, var = given.running_mean.copy(), given.running_var.copy()
     head = chain[0] if not isinstance(chain[0], stages.Activation | stages.Dropout | stages.Add) else None
-    values, saved = [given.x], None
+    values: list[Array] = [given.x]
+    saved: Any = None
     rest = list(chain[head is not None :])
     if head is not None:
         y, saved = head_by_itself(head, given, mean, var)
@@ -260,7 +261,7 @@ FORMS: dict[str, Callable[[Array], Array]] = {
 
 
 def with_native(results: Results) -> Results:
-    return Results(*[a if a is None else a.astype(a.dtype.newbyteorder("=")) for a in results])
+    return Results._make(a if a is None else a.astype(a.dtype.newbyteorder("=")) for a in results)
 
 
 @DTYPES
@@ -316,7 +317,7 @@ def test_in_place(head: str, lay_out: Callable[[Array], Array], dtype: np.dtype[
             values |= {"bias": again.bias} if head != "nothing" else {}
             if head.startswith("batch"):
                 values |= {"running_mean": again.running_mean.copy(), "running_var": again.running_var.copy()}
-            y, _ = takes.forward(again.x, key=KEY, **values, out=out)  # type: ignore[arg-type]
+            y, _ = takes.forward(again.x, key=KEY, **values, out=out)
             assert y is out
             np.testing.assert_array_equal(y, expected.y)
         for name in ("dy", "x"):
@@ -338,7 +339,7 @@ def test_a_residual_of_another_dtype_meets_in_the_wider() -> None:
     y, saved = chain.forward(given.x, residual=given.residual.astype(np.float64))
     np.testing.assert_array_equal(y, F.relu(given.x).astype(np.float64) + given.residual)
     gradients = chain.backward(given.dy.astype(np.float64), saved)
-    np.testing.assert_array_equal(gradients.residual, given.dy)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(gradients.residual, given.dy)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 3, 4), (2, 3, 0)], ids=str)
@@ -592,7 +593,7 @@ def test_arrays_that_do_not_fit() -> None:
     for name, old in before.items():
         np.testing.assert_array_equal(right[name], old)
     for head in (stages.Bias(), stages.ScaleShift(), stages.BatchNorm()):
-        values = {name: given.weight for name in head.takes if name in ("weight", "bias")}
+        values: Any = {name: given.weight for name in head.takes if name in ("weight", "bias")}
         with pytest.raises(ValueError, match=r"^input must have shape \(N, C\).*got \(3,\)"):
             fastnn.fuse(head).forward(given.weight, **values)
 

@@ -72,7 +72,8 @@ def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["train", *options, "--output", str(tmp_path)]) == 0
     layers: list[nn.Module] = []
     for inputs, outputs in ((64, 96), (96, 40)):
-        normalise = {"batch": [nn.BatchNorm1d(outputs)], "layer": [nn.LayerNorm(outputs)], "none": []}[norm]
+        norms = {"batch": nn.BatchNorm1d(outputs), "layer": nn.LayerNorm(outputs)}
+        normalise = [norms[norm]] if norm in norms else []
         layers += [nn.Linear(inputs, outputs), *normalise, nn.ReLU(), nn.Dropout(0.25)]
     model = nn.Sequential(*layers, nn.Linear(40, 10))
     assert repr(model) in capsys.readouterr().out
