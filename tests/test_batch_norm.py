@@ -57,7 +57,7 @@ class Problem(NamedTuple):
 
     def wide(self) -> Problem:
         """The same in the dtype that the exact result is computed in."""
-        return Problem(*[a if a is None or a.dtype.kind == "i" else widen(a) for a in self])
+        return Problem._make(a if a is None or a.dtype.kind == "i" else widen(a) for a in self)
 
 
 class Result(NamedTuple):
@@ -85,7 +85,7 @@ def run(given: Problem, training: bool, module: ModuleType = F, **options: Any) 
         given.x, mean, var, given.weight, given.bias, training, num_batches_tracked=tracked, **options
     )
     gradients = module.batch_norm_backward(given.dy, saved)
-    return Result(y, *gradients, mean, var, tracked), saved
+    return Result._make((y, *gradients, mean, var, tracked)), saved
 
 
 def parameter_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -221,7 +221,7 @@ def test_one_sample_in_evaluation(shape: Shape, dtype: np.dtype[Any], isa: str) 
 @TRAINING
 def test_parameters_of_half_types(kind: np.dtype[Any], training: bool) -> None:
     given = problem((6, 5, 7), kind)
-    check(Problem(*[None if a is None else a.astype(kind) for a in given]), training)
+    check(Problem._make(None if a is None else a.astype(kind) for a in given), training)
 
 
 @TRAINING
@@ -280,7 +280,8 @@ def test_subnormal_numbers(dtype: np.dtype[Any], isa: str) -> None:
 def test_huge_numbers(dtype: np.dtype[Any], isa: str) -> None:
     """Neither sums nor squares of float32 overflow; of float64, squares to the limit do not either."""
     size = 1e38 if dtype == np.float32 else 1e150
-    for shape, lay_out in product([(50, 3), (4, 3, 40, 50)], [np.copy, channels_last]):
+    lay_outs: list[Callable[[Array], Array]] = [np.copy, channels_last]
+    for shape, lay_out in product([(50, 3), (4, 3, 40, 50)], lay_outs):
         given = problem(shape, dtype, running=False)
         x = lay_out((np.random.default_rng(0).uniform(-size, size, shape)).astype(dtype))
         assert np.isfinite(check(given._replace(x=x), training=True).y).all()
@@ -343,7 +344,7 @@ def test_layouts(form: str, dtype: np.dtype[Any], training: bool) -> None:
             dx, _, _ = F.batch_norm_backward(dy, saved, out=dout)
             assert y is out
             assert dx is dout
-            near = {"rtol": 1e-2 if dtype in HALF else 1e-4, "atol": 1e-2 if dtype in HALF else 1e-5}
+            near: Any = {"rtol": 1e-2 if dtype in HALF else 1e-4, "atol": 1e-2 if dtype in HALF else 1e-5}
             np.testing.assert_allclose(widen(_native(y)), widen(_native(result.y)), **near)
             np.testing.assert_allclose(widen(_native(dx)), widen(_native(result.dx)), **near)
         for array, old in zip((given.x, given.dy), before, strict=True):
@@ -354,9 +355,10 @@ def _native(array: Array) -> Array:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _parameters(given: Problem) -> list[Array | None]:
+def _parameters(given: Problem) -> tuple[Array | None, Array | None, Array | None, Array | None]:
     """Running statistics, weight and bias: copies."""
-    return [None if array is None else array.copy() for array in given[2:6]]
+    mean, var, weight, bias = (None if array is None else array.copy() for array in given[2:6])
+    return mean, var, weight, bias
 
 
 @DTYPES
@@ -428,7 +430,7 @@ def test_partial_overlap(shift: int, dtype: np.dtype[Any], training: bool) -> No
 def test_no_elements(shape: Shape, dtype: type, training: bool) -> None:
     given = problem(shape, np.dtype(dtype))
     result, _ = run(given, training)
-    assert (result.y.shape, result.y.dtype, result.dx.shape) == (shape, dtype, shape)
+    assert (result.y.shape, result.y.dtype, result.dx.shape) == (shape, np.dtype(dtype), shape)
     for gradient in (result.dweight, result.dbias):
         np.testing.assert_array_equal(gradient, np.zeros(shape[1]))
     np.testing.assert_array_equal(result.running_mean, given.running_mean)
@@ -528,6 +530,7 @@ def test_nan_stays_in_its_channel(
                 array, before = getattr(got, name), getattr(clean, name)
                 np.testing.assert_array_equal(array[others], before[others])
                 if skip:
+                    assert start is not None
                     np.testing.assert_array_equal(array[spoilt], start[spoilt])
                 else:
                     assert not np.isfinite(array[spoilt]).any()
@@ -696,7 +699,7 @@ def _assert_nothing_written(
     training: bool = False,
     **options: Any,
 ) -> None:
-    arrays = [a if a is None or not isinstance(a, np.ndarray) else a.copy() for a in given]
+    arrays: list[Any] = [a if a is None or not isinstance(a, np.ndarray) else a.copy() for a in given]
     before = [None if a is None or not isinstance(a, np.ndarray) else a.copy() for a in arrays]
     x, _, mean, var, weight, bias, tracked = arrays
     if module is F and "out" not in options:
@@ -726,7 +729,8 @@ def test_arguments_that_need_each_other(module: ModuleType) -> None:
     _assert_nothing_written(bare, ValueError, r"^running_mean .*evaluation", module, False)
     for training in (True, False):
         for name in ("running_mean", "running_var"):
-            one = given._replace(**{name: None})
+            missing: Any = {name: None}
+            one = given._replace(**missing)
             _assert_nothing_written(one, ValueError, "^running_mean and running_var", module, training)
     _assert_nothing_written(
         given, ValueError, r"^momentum .*num_batches_tracked", module, True, momentum=None

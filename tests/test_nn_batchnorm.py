@@ -61,7 +61,7 @@ def test_training_and_evaluation_are_torch_s(
         theirs_x = torch.tensor(x, requires_grad=True)
         theirs_y = theirs(theirs_x)
         theirs_y.backward(torch.tensor(dy))
-        near = {"rtol": 1e-11, "atol": 1e-12}
+        near: Any = {"rtol": 1e-11, "atol": 1e-12}
         np.testing.assert_allclose(ours(x), theirs_y.detach(), **near)
         np.testing.assert_allclose(ours.backward(dy), theirs_x.grad, **near)
         for name, parameter in ours.named_parameters():
@@ -127,7 +127,7 @@ def test_gradients_add_up() -> None:
 
 def test_options_reach_the_function() -> None:
     x = batch((7, 3), 0)
-    biased = nn.BatchNorm1d(3, momentum=1.0, dtype=np.float64, biased_running_var=True)
+    biased: Any = nn.BatchNorm1d(3, momentum=1.0, dtype=np.float64, biased_running_var=True)
     biased(x)
     np.testing.assert_allclose(biased.running_var, x.var(axis=0), rtol=1e-13)
     x[2, 1] = np.nan
@@ -229,7 +229,7 @@ def test_state_dict_round_trip_with_buffers() -> None:
 
 
 def test_copies_have_buffers_of_their_own() -> None:
-    layer = nn.BatchNorm1d(3)
+    layer: Any = nn.BatchNorm1d(3)
     twin = copy.deepcopy(layer)
     twin(batch((4, 3), 0).astype(np.float32))
     assert (layer.num_batches_tracked, twin.num_batches_tracked) == (0, 1)

@@ -72,7 +72,8 @@ def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["train", *options, "--output", str(tmp_path)]) == 0
     layers: list[nn.Module] = []
     for inputs, outputs in ((64, 96), (96, 40)):
-        normalise = {"batch": [nn.BatchNorm1d(outputs)], "layer": [nn.LayerNorm(outputs)], "none": []}[norm]
+        norms = {"batch": nn.BatchNorm1d(outputs), "layer": nn.LayerNorm(outputs)}
+        normalise = [norms[norm]] if norm in norms else []
         layers += [nn.Linear(inputs, outputs), *normalise, nn.ReLU(), nn.Dropout(0.25)]
     model = nn.Sequential(*layers, nn.Linear(40, 10))
     assert repr(model) in capsys.readouterr().out
@@ -80,7 +81,7 @@ def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (metrics["settings"]["norm"], metrics["settings"]["dropout"]) == (norm, 0.25)
     assert metrics["accuracy"] > 0.95
     assert {*weights(tmp_path)} == {*model.state_dict(), "input.mean", "input.std", "classes"}
-    check_predictions(tmp_path, model)
+    check_predictions(tmp_path, model)  # in evaluation mode, as the accuracy printed is
     if norm == "batch":
         assert weights(tmp_path)["1.num_batches_tracked"].shape == ()
         assert weights(tmp_path)["1.num_batches_tracked"] == 8 * 45
