@@ -79,8 +79,8 @@ def machine() -> dict[str, Any]:
 def settings(plan: Plan) -> dict[str, Any]:
     """Options of the run, as JSON."""
     return {
-        "kernels": list(dict.fromkeys(case.label for case in plan.cases)),
-        "sizes": list(plan.sizes),
+        "kernels": list(dict.fromkeys(case.label for case, _ in plan.work)),
+        "sizes": list(dict.fromkeys(str(size) for _, sizes in plan.work for size in sizes)),
         "dtypes": list(plan.dtypes),
         "threads": list(plan.threads),
         "out": plan.out,
@@ -102,11 +102,14 @@ def lines(report: Report) -> Iterator[str]:
         yield f"copy on {plural(copy.threads, 'thread')}: {copy.bytes_per_second / 1e9:.1f} GB/s ({copy.by})"
     mode = "with" if report.settings["out"] else "without"
     yield f"x: their time / ours, {mode} out=; copy: share of that bandwidth; the fastest sample of each"
+    for group in dict.fromkeys(cell.group for cell in report.cells):
+        cells = [cell for cell in report.cells if cell.group == group]
+        yield ""
+        yield from table(report, cells)
+        yield ""
+        for peer in report.peers():
+            yield from summary(cells, peer)
     yield ""
-    yield from table(report)
-    yield ""
-    for peer in report.peers():
-        yield from summary(report.cells, peer)
     yield from report.notes
     if report.machine["load"] > BUSY * report.machine["cores"]:
         yield f"other processes were running (load {report.machine['load']}): rows on many threads say little"
@@ -114,7 +117,7 @@ def lines(report: Report) -> Iterator[str]:
         yield f"interrupted after {plural(len(report.cells), 'cell')}"
 
 
-def table(report: Report) -> Iterator[str]:
+def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
     """One line for each cell."""
     head = [
         "kernel",
@@ -125,12 +128,13 @@ def table(report: Report) -> Iterator[str]:
         "fastnn",
         "ns/element",
         *report.peers(),
+        "GB/s",
         "copy",
     ]
     body = []
-    for cell in report.cells:
+    for cell in cells:
         ours = cell.timings["fastnn"].minimum
-        where = [cell.label, cell.direction, str(cell.elements), cell.dtype, str(cell.threads)]
+        where = [cell.label, cell.direction, cell.size, cell.dtype, str(cell.threads)]
         found = [ratio(cell, peer) for peer in report.peers()]
         ratios = [f"{value:.2f} x" if value is not None else "-" for value in found]
         body.append(
@@ -139,6 +143,7 @@ def table(report: Report) -> Iterator[str]:
                 duration(ours),
                 f"{ours / cell.elements * 1e9:.3g}",
                 *ratios,
+                f"{cell.moved / ours / 1e9:.1f}",
                 f"{report.share(cell):.0%}",
             ]
         )
@@ -161,9 +166,7 @@ def summary(cells: Sequence[Cell], peer: str) -> Iterator[str]:
     if peer == "reference":
         return
     for value, cell in sorted(found, key=lambda pair: pair[0])[:WORST]:
-        where = (
-            f"{cell.label} {cell.direction}, {cell.elements} {cell.dtype}, {plural(cell.threads, 'thread')}"
-        )
+        where = f"{cell.label} {cell.direction}, {cell.size} {cell.dtype}, {plural(cell.threads, 'thread')}"
         yield f"  {value:5.2f} x  {where}"
 
 
