@@ -1,4 +1,4 @@
-"""The cases measured by their number of elements: every activation of `fastnn.reference`, gated ones included.
+"""The cases measured by their number of elements: the activations of `fastnn.reference`, gated ones included.
 
 A forward and a backward case follow from the name and the signature alone; only a case that needs more has a
 row in VARIANTS.

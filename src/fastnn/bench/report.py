@@ -107,6 +107,9 @@ def lines(report: Report) -> Iterator[str]:
         yield ""
         yield from table(report, cells)
         yield ""
+        if group == "layers":  # few kernels, each with a dozen sizes
+            yield from kernel_means(report, cells)
+            yield ""
         for peer in report.peers():
             yield from summary(cells, peer)
     yield ""
@@ -147,8 +150,38 @@ def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
                 f"{report.share(cell):.0%}",
             ]
         )
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-    for row in [head, *body]:
+    yield from aligned([head, *body])
+
+
+def kernel_means(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
+    """Geometric means of each kernel over its sizes: against every peer, and against the best in each cell."""
+    peers = [peer for peer in report.peers() if peer != "reference"]
+    kernels = dict.fromkeys((cell.label, cell.direction, cell.threads) for cell in cells)
+    body = []
+    for kernel in kernels:
+        own = [cell for cell in cells if (cell.label, cell.direction, cell.threads) == kernel]
+        found = [[ratio(cell, peer) for cell in own] for peer in peers] + [
+            [best(cell, peers) for cell in own]
+        ]
+        body.append([*map(str, kernel), *(mean(values) for values in found)])
+    yield from aligned([["geometric mean", "direction", "threads", *peers, "best peer"], *body])
+
+
+def best(cell: Cell, peers: Sequence[str]) -> float | None:
+    """The fastest peer's time over ours."""
+    return min((value for peer in peers if (value := ratio(cell, peer)) is not None), default=None)
+
+
+def mean(values: Sequence[float | None]) -> str:
+    """The geometric mean of those that there are, as text."""
+    there = [value for value in values if value is not None]
+    return f"{geometric_mean(there):.2f} x" if there else "-"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns of equal width, the first two to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
         left = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
         right = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
         yield "  ".join(left + right)

@@ -86,7 +86,7 @@ def size(text: str) -> Size:
 
 
 def shape(text: str) -> Size:
-    """Parse a shape of two axes or more: 64x64x32x32, and with :last where the channels lie last in memory."""
+    """Parse a shape of two axes or more, 64x64x32x32; with :last the channels lie last in memory."""
     parsed = Size.parse(text)
     if len(parsed.shape) < 2:
         raise argparse.ArgumentTypeError(f"must have two axes or more, got {text}")
@@ -158,7 +158,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 
 def choose_sizes(case: Case, args: argparse.Namespace) -> list[Size]:
-    """Return the sizes given for this table, as far as the case takes them, or its own; from small to large."""
+    """Return the sizes given for this table that the case takes, or its own; from small to large."""
     given = args.sizes if case.group == "activations" else args.shapes
     sizes = [size for size in given if case.takes(size)] if given else case.sizes(quick=args.quick)
     return sorted(dict.fromkeys(sizes), key=lambda size: size.elements)

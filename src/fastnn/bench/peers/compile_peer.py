@@ -1,6 +1,6 @@
 """`torch.compile`: Inductor's kernel for a layer's forward pass, and through autograd for a block's two.
 
-The time to compile is not counted. Its C++ code is made for one shape and thread count, as a user would have it.
+The time to compile is not counted. The code is made for one shape and thread count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JAX's layers, as one writes them in jax.numpy. Channels last is an order of the axes there, not of memory."""
+"""JAX's layers, as one writes them in jax.numpy. Channels last is an order of the axes there."""
 
 from __future__ import annotations
 

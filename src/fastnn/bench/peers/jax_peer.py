@@ -16,8 +16,7 @@ import numpy as np
 
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call
-from fastnn.bench.peers import jax_layers
+from fastnn.bench.peers import Call, jax_layers
 
 jax: Any = importlib.import_module("jax")
 jnp: Any = importlib.import_module("jax.numpy")
