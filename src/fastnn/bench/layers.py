@@ -130,8 +130,8 @@ class Layer(Case):
     def data(self, buffers: Buffers, size: Size) -> Data:
         """Return views of the shared memory in this shape.
 
-        `output` is what the forward function gives, where backward wants it; for a block, the buffer that takes
-        the output while `out` takes the gradient.
+        `output` is what the forward function gives, where backward wants it; for a block, the buffer that
+        takes the output while `out` takes the gradient.
         """
         features = size.shape[-1 if "normalized_shape" in self.row.arrays else 1]
         made = arguments(size, features, buffers.dtype)

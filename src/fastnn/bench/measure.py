@@ -26,6 +26,7 @@ SAMPLE = 200e-6  # seconds that a sample lasts at least: far above the clock's r
 SETTLE = (
     5e-3  # idle threads of another library spin for a few milliseconds and would hold a core of the next one
 )
+FEWEST = 4  # samples: a thread that another process keeps from its core costs a sample tens of milliseconds
 WARM_UP = 5e-3  # a shorter call is preceded by an untimed one, which wakes its own library's threads
 COPY_ELEMENTS = 2**25  # 128 MiB of float32, beyond any cache
 BUDGET = 2.0  # seconds: a call that would take longer, by its time at the size before, is not made
@@ -164,7 +165,7 @@ def interleave(calls: Mapping[str, Call], seconds: float, *, spinning: bool) -> 
                 timers[name].timeit(1)
             samples[name].append(timers[name].timeit(batch[name]) / batch[name])
             spent[name] += time.perf_counter() - start
-        pending = [name for name in pending if spent[name] < share or len(samples[name]) < 2]
+        pending = [name for name in pending if spent[name] < share or len(samples[name]) < FEWEST]
     return {name: Timing(min(s), median(s), len(s), batch[name]) for name, s in samples.items()}
 
 
