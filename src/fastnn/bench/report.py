@@ -160,9 +160,8 @@ def kernel_means(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
     body = []
     for kernel in kernels:
         own = [cell for cell in cells if (cell.label, cell.direction, cell.threads) == kernel]
-        found = [[ratio(cell, peer) for cell in own] for peer in peers] + [
-            [best(cell, peers) for cell in own]
-        ]
+        found = [[ratio(cell, peer) for cell in own] for peer in peers]
+        found.append([best(cell, peers) for cell in own])
         body.append([*map(str, kernel), *(mean(values) for values in found)])
     yield from aligned([["geometric mean", "direction", "threads", *peers, "best peer"], *body])
 
@@ -193,9 +192,10 @@ def summary(cells: Sequence[Cell], peer: str) -> Iterator[str]:
     if not found:
         return
     slower = sum(value < 1 for value, _ in found)
-    mean = geometric_mean(value for value, _ in found)
+    whole = geometric_mean(value for value, _ in found)
     parts = "; ".join(f"{name} {value:.2f} x" for name, value in means(found))
-    yield f"{peer}: geometric mean {mean:.2f} x over {len(found)} cells, {slower} of them below 1 ({parts})"
+    parts = f" ({parts})" if parts else ""
+    yield f"{peer}: geometric mean {whole:.2f} x over {len(found)} cells, {slower} of them below 1{parts}"
     if peer == "reference":
         return
     for value, cell in sorted(found, key=lambda pair: pair[0])[:WORST]:
