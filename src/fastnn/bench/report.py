@@ -8,14 +8,14 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 import fastnn
-from fastnn.bench.measure import Cell, Copy, Plan
+from fastnn.bench.measure import Cell, Copy, Plan, Timing
 
 LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba")
 WORST = 10
@@ -48,6 +48,15 @@ class Report:
         temporary = path.with_name(path.name + ".part")
         temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, path)
+
+    @classmethod
+    def read_json(cls, path: Path) -> Report:
+        """Return the report that `write_json` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["copies"] = [Copy(**copy) for copy in values["copies"]]
+        for cell in values["cells"]:
+            cell["timings"] = {name: Timing(**timing) for name, timing in cell["timings"].items()}
+        return cls(**{**values, "cells": [Cell(**cell) for cell in values["cells"]]})
 
 
 def ratio(cell: Cell, peer: str) -> float | None:
@@ -154,7 +163,7 @@ def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def kernel_means(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
-    """Geometric means of each kernel over its sizes: against every peer, and against the best in each cell."""
+    """Geometric means of each kernel over its sizes: against every peer, and against the best of a cell."""
     peers = [peer for peer in report.peers() if peer != "reference"]
     kernels = dict.fromkeys((cell.label, cell.direction, cell.threads) for cell in cells)
     body = []
@@ -171,10 +180,10 @@ def best(cell: Cell, peers: Sequence[str]) -> float | None:
     return min((value for peer in peers if (value := ratio(cell, peer)) is not None), default=None)
 
 
-def mean(values: Sequence[float | None]) -> str:
+def mean(values: Iterable[float | None]) -> str:
     """The geometric mean of those that there are, as text."""
     there = [value for value in values if value is not None]
-    return f"{geometric_mean(there):.2f} x" if there else "-"
+    return f"{geometric_mean(there):.2f}" if there else "-"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
