@@ -8,14 +8,14 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 import fastnn
-from fastnn.bench.measure import Cell, Copy, Plan
+from fastnn.bench.measure import Cell, Copy, Plan, Timing
 
 LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba")
 WORST = 10
@@ -49,6 +49,15 @@ class Report:
         temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, path)
 
+    @classmethod
+    def read_json(cls, path: Path) -> Report:
+        """Return the report that `write_json` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["copies"] = [Copy(**copy) for copy in values["copies"]]
+        for cell in values["cells"]:
+            cell["timings"] = {name: Timing(**timing) for name, timing in cell["timings"].items()}
+        return cls(**{**values, "cells": [Cell(**cell) for cell in values["cells"]]})
+
 
 def ratio(cell: Cell, peer: str) -> float | None:
     """Their time over ours; None where they have none."""
@@ -79,8 +88,8 @@ def machine() -> dict[str, Any]:
 def settings(plan: Plan) -> dict[str, Any]:
     """Options of the run, as JSON."""
     return {
-        "kernels": list(dict.fromkeys(case.label for case in plan.cases)),
-        "sizes": list(plan.sizes),
+        "kernels": list(dict.fromkeys(case.label for case, _ in plan.work)),
+        "sizes": list(dict.fromkeys(str(size) for _, sizes in plan.work for size in sizes)),
         "dtypes": list(plan.dtypes),
         "threads": list(plan.threads),
         "out": plan.out,
@@ -102,11 +111,17 @@ def lines(report: Report) -> Iterator[str]:
         yield f"copy on {plural(copy.threads, 'thread')}: {copy.bytes_per_second / 1e9:.1f} GB/s ({copy.by})"
     mode = "with" if report.settings["out"] else "without"
     yield f"x: their time / ours, {mode} out=; copy: share of that bandwidth; the fastest sample of each"
+    for group in dict.fromkeys(cell.group for cell in report.cells):
+        cells = [cell for cell in report.cells if cell.group == group]
+        yield ""
+        yield from table(report, cells)
+        yield ""
+        if group == "layers":  # few kernels, each with a dozen sizes
+            yield from kernel_means(report, cells)
+            yield ""
+        for peer in report.peers():
+            yield from summary(cells, peer)
     yield ""
-    yield from table(report)
-    yield ""
-    for peer in report.peers():
-        yield from summary(report.cells, peer)
     yield from report.notes
     if report.machine["load"] > BUSY * report.machine["cores"]:
         yield f"other processes were running (load {report.machine['load']}): rows on many threads say little"
@@ -114,7 +129,7 @@ def lines(report: Report) -> Iterator[str]:
         yield f"interrupted after {plural(len(report.cells), 'cell')}"
 
 
-def table(report: Report) -> Iterator[str]:
+def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
     """One line for each cell."""
     head = [
         "kernel",
@@ -125,12 +140,13 @@ def table(report: Report) -> Iterator[str]:
         "fastnn",
         "ns/element",
         *report.peers(),
+        "GB/s",
         "copy",
     ]
     body = []
-    for cell in report.cells:
+    for cell in cells:
         ours = cell.timings["fastnn"].minimum
-        where = [cell.label, cell.direction, str(cell.elements), cell.dtype, str(cell.threads)]
+        where = [cell.label, cell.direction, cell.size, cell.dtype, str(cell.threads)]
         found = [ratio(cell, peer) for peer in report.peers()]
         ratios = [f"{value:.2f} x" if value is not None else "-" for value in found]
         body.append(
@@ -139,11 +155,41 @@ def table(report: Report) -> Iterator[str]:
                 duration(ours),
                 f"{ours / cell.elements * 1e9:.3g}",
                 *ratios,
+                f"{cell.moved / ours / 1e9:.1f}",
                 f"{report.share(cell):.0%}",
             ]
         )
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-    for row in [head, *body]:
+    yield from aligned([head, *body])
+
+
+def kernel_means(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
+    """Geometric means of each kernel over its sizes: against every peer, and against the best of a cell."""
+    peers = [peer for peer in report.peers() if peer != "reference"]
+    kernels = dict.fromkeys((cell.label, cell.direction, cell.threads) for cell in cells)
+    body = []
+    for kernel in kernels:
+        own = [cell for cell in cells if (cell.label, cell.direction, cell.threads) == kernel]
+        found = [[ratio(cell, peer) for cell in own] for peer in peers]
+        found.append([best(cell, peers) for cell in own])
+        body.append([*map(str, kernel), *(mean(values) for values in found)])
+    yield from aligned([["geometric mean", "direction", "threads", *peers, "best peer"], *body])
+
+
+def best(cell: Cell, peers: Sequence[str]) -> float | None:
+    """The fastest peer's time over ours."""
+    return min((value for peer in peers if (value := ratio(cell, peer)) is not None), default=None)
+
+
+def mean(values: Iterable[float | None]) -> str:
+    """The geometric mean of those that there are, as text."""
+    there = [value for value in values if value is not None]
+    return f"{geometric_mean(there):.2f}" if there else "-"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns of equal width, the first two to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
         left = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
         right = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
         yield "  ".join(left + right)
@@ -155,15 +201,14 @@ def summary(cells: Sequence[Cell], peer: str) -> Iterator[str]:
     if not found:
         return
     slower = sum(value < 1 for value, _ in found)
-    mean = geometric_mean(value for value, _ in found)
+    whole = geometric_mean(value for value, _ in found)
     parts = "; ".join(f"{name} {value:.2f} x" for name, value in means(found))
-    yield f"{peer}: geometric mean {mean:.2f} x over {len(found)} cells, {slower} of them below 1 ({parts})"
+    parts = f" ({parts})" if parts else ""
+    yield f"{peer}: geometric mean {whole:.2f} x over {len(found)} cells, {slower} of them below 1{parts}"
     if peer == "reference":
         return
     for value, cell in sorted(found, key=lambda pair: pair[0])[:WORST]:
-        where = (
-            f"{cell.label} {cell.direction}, {cell.elements} {cell.dtype}, {plural(cell.threads, 'thread')}"
-        )
+        where = f"{cell.label} {cell.direction}, {cell.size} {cell.dtype}, {plural(cell.threads, 'thread')}"
         yield f"  {value:5.2f} x  {where}"
 
 

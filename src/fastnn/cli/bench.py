@@ -1,7 +1,7 @@
 """Compare fastnn's speed with the NumPy reference's and with that of the installed peers (torch, jax, numba).
 
 Interleaved in one process, on the same memory and thread count. Prints a table of ratios (their time / ours),
-and writes bench.json and PNG charts into the output folder. The default run takes about a quarter of an hour.
+and writes bench.json and PNG charts into the output folder. The default run takes about half an hour.
 """
 
 from __future__ import annotations
@@ -15,40 +15,58 @@ from typing import TYPE_CHECKING, TypeVar
 
 import fastnn
 from fastnn._extras import require
+from fastnn.bench.data import DIRECTIONS, DTYPES, Size
 
 if TYPE_CHECKING:
+    from fastnn.bench.data import Case
     from fastnn.bench.measure import Cell, Plan
     from fastnn.bench.peers import Contestant
     from fastnn.bench.report import Report
 
 Number = TypeVar("Number", int, float)
 
-SIZES = (16, 256, 4096, 2**14, 2**17, 2**20, 2**23, 2**25)
-QUICK_SIZES = (16, 2**14, 2**20)
 ARRAYS = 8  # of the largest size at once: four buffers, a peer's result, the reference's temporaries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fastnn bench`."""
     add = parser.add_argument
-    add("--kernels", nargs="+", default=[], metavar="NAME", help="kernels to time (default: all)")
+    add(
+        "--kernels",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="what to time: names, patterns ('batch_norm*'), 'activations' or 'layers' (default: all)",
+    )
     add(
         "--sizes",
         nargs="+",
         type=size,
         metavar="N",
-        help="input elements, e.g. 16 4096 2^25 (default: 16 to 2^25)",
+        help="elements of an activation's input, e.g. 16 4096 2^25 (default: 16 to 2^25)",
     )
-    add("--dtypes", nargs="+", choices=["float32", "float64"], help="default: both; --quick: float32")
+    add(
+        "--shapes",
+        nargs="+",
+        type=shape,
+        metavar="NxC",
+        help="a layer's inputs, e.g. 128x256 64x64x32x32 64x64x32x32:last (channels last in memory)",
+    )
+    add("--dtypes", nargs="+", choices=DTYPES, help="default: both; --quick: float32")
     add("--threads", nargs="+", type=positive(int), metavar="N", help="thread counts (default: 1 and all)")
-    add("--direction", choices=["forward", "backward", "both"], default="both", help="default: both")
-    add("--peers", nargs="*", metavar="NAME", help="of torch, jax, numba (default: those installed)")
+    add("--direction", nargs="+", choices=DIRECTIONS, default=DIRECTIONS, help="default: all")
+    add(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help="of torch, compile (torch.compile), jax, numba (default: those installed, without compile)",
+    )
     add(
         "--no-out",
         action="store_true",
         help="time calls that allocate their result, instead of calls with out=",
     )
-    add("--quick", action="store_true", help="about a minute: three sizes, float32, less time per cell")
+    add("--quick", action="store_true", help="about two minutes: small sizes, float32, less time per cell")
     add(
         "--time-per-cell",
         type=positive(float),
@@ -58,13 +76,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="default: runs/bench")
 
 
-def size(text: str) -> int:
+def size(text: str) -> Size:
     """Parse a number of elements, as digits or as a power: 2^20."""
     base, power, exponent = text.partition("^")
     number: int = int(base) ** (int(exponent) if power else 1)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
+    return Size((number,))
+
+
+def shape(text: str) -> Size:
+    """Parse a shape of two axes or more, 64x64x32x32; with :last the channels lie last in memory."""
+    parsed = Size.parse(text)
+    if len(parsed.shape) < 2:
+        raise argparse.ArgumentTypeError(f"must have two axes or more, got {text}")
+    return parsed
 
 
 def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
@@ -111,22 +137,31 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """Turn the options into what is measured; ValueError where they name what does not exist."""
     from fastnn.bench import cases, measure
 
-    sizes = sorted(set(args.sizes or (QUICK_SIZES if args.quick else SIZES)))
-    need = ARRAYS * sizes[-1] * 8 / 2**30
-    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    if need > have:
-        raise ValueError(
-            f"sizes: {sizes[-1]} elements take about {need:.0f} GiB; this machine has {have:.0f} GiB"
-        )
-    directions = cases.DIRECTIONS if args.direction == "both" else (args.direction,)
-    return measure.Plan(
-        cases=cases.select(args.kernels, directions),
-        sizes=sizes,
-        dtypes=args.dtypes or (cases.DTYPES[:1] if args.quick else cases.DTYPES),
+    chosen = [(case, choose_sizes(case, args)) for case in cases.select(args.kernels, args.direction)]
+    work = [(case, sizes) for case, sizes in chosen if sizes]
+    if not work:
+        raise ValueError("kernels: none of these has such a direction or takes such a shape")
+    plan = measure.Plan(
+        work=work,
+        dtypes=args.dtypes or (DTYPES[:1] if args.quick else DTYPES),
         threads=sorted(set(args.threads or (1, fastnn.get_num_threads()))),
         out=not args.no_out,
         seconds=args.time_per_cell or (0.1 if args.quick else 0.3),
     )
+    need = ARRAYS * plan.elements * 8 / 2**30
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    if need > have:
+        raise ValueError(
+            f"sizes: {plan.elements} elements take about {need:.0f} GiB; this machine has {have:.0f} GiB"
+        )
+    return plan
+
+
+def choose_sizes(case: Case, args: argparse.Namespace) -> list[Size]:
+    """Return the sizes given for this table that the case takes, or its own; from small to large."""
+    given = args.sizes if case.group == "activations" else args.shapes
+    sizes = [size for size in given if case.takes(size)] if given else case.sizes(quick=args.quick)
+    return sorted(dict.fromkeys(sizes), key=lambda size: size.elements)
 
 
 def choose_peers(wanted: list[str] | None) -> list[str]:
@@ -138,7 +173,7 @@ def choose_peers(wanted: list[str] | None) -> list[str]:
     if unknown := [name for name in wanted if name not in peers.PEERS]:
         raise ValueError(f"peers: unknown {', '.join(unknown)}; known are {', '.join(peers.PEERS)}")
     for name in wanted:
-        require(name, "bench")
+        require(peers.PEERS[name], "bench")
     return wanted
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
-from fastnn.bench.cases import Data
+from fastnn.bench.data import Data
 
-PEERS = ("torch", "jax", "numba")
+PEERS = {"torch": "torch", "compile": "torch", "jax": "jax", "numba": "numba"}  # name: what it imports
+SLOW = {"compile"}  # seconds for every cell before it can be timed: only when asked for
 OURS = ("fastnn", "reference")
 
 Call = Callable[[], Any]
@@ -47,8 +48,12 @@ def session(contestants: Sequence[Contestant]) -> Iterator[None]:
 
 
 def installed() -> list[str]:
-    """Return the peers that this Python can import."""
-    return [name for name in PEERS if importlib.util.find_spec(name) is not None]
+    """Return the peers that this Python can import, but the SLOW ones."""
+    return [
+        name
+        for name, library in PEERS.items()
+        if name not in SLOW and importlib.util.find_spec(library) is not None
+    ]
 
 
 def load(name: str) -> Contestant:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from inspect import Parameter
+import inspect
+from collections.abc import Mapping
+from inspect import Parameter, Signature
 from types import ModuleType
 from typing import Any
 
-from fastnn.bench.cases import Data
+from fastnn.bench.data import Data
 
 
 def bind(data: Data, module: ModuleType) -> tuple[list[Any], dict[str, Any]]:
     """Return arguments for `module`'s function; what its backward wants saved, its own forward makes."""
     case, values = data.case, dict(data.values)
     if "saved" in case.signature.parameters:
-        values["saved"] = getattr(module, case.function)(values["input"], **case.variant.params)[-1]
+        forward = getattr(module, case.function)
+        positional, keywords = place(values, inspect.signature(forward))
+        values["saved"] = forward(*positional, **keywords)[-1]
+    return place(values, case.signature)
+
+
+def place(values: Mapping[str, Any], signature: Signature) -> tuple[list[Any], dict[str, Any]]:
+    """Return the values that this signature names."""
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
-    for position, (name, parameter) in enumerate(case.signature.parameters.items()):
+    for position, (name, parameter) in enumerate(signature.parameters.items()):
         if name not in values:
             continue
         # After a default that was skipped, position no longer says which parameter is meant.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import fastnn
 import fastnn.functional as F
-from fastnn.bench.cases import Data
+from fastnn.bench.data import Array, Data
+from fastnn.bench.layers import Layer
 from fastnn.bench.peers import Call
 from fastnn.bench.peers.arguments import bind
 
@@ -30,7 +32,9 @@ class Peer:
             fastnn.set_num_threads(before)
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
-        """Bind `fastnn.functional`'s function to the arrays."""
+        """Bind `fastnn.functional`'s function, or a fused chain, to the arrays."""
+        if isinstance(data.case, Layer) and data.case.row.then:
+            return block(data, data.case, out=out)
         positional, keywords = bind(data, F)
         if out:
             keywords["out"] = data.out
@@ -40,3 +44,24 @@ class Peer:
         """Set the size of the pool."""
         fastnn.set_num_threads(threads)
         return True
+
+
+def block(data: Data, case: Layer, *, out: bool) -> Call:
+    """Return the call of a chain that begins with batch_norm; both passes return the gradients alone."""
+    stages: list[Any] = [fastnn.stages.BatchNorm(training=True)]
+    for name in case.row.then:
+        rate = data.values.get("p")
+        stages.append(fastnn.stages.Dropout(rate) if name == "dropout" else fastnn.stages.Activation(name))
+    chain = fastnn.fuse(*stages)
+    values = {name: data.values[name] for name in (*case.row.arrays, "key") if name in data.values}
+    x, dy = data.values["input"], data.values["dy"]
+    if case.direction == "forward":
+        return partial(chain.forward, x, **values, out=data.out if out else None)
+    y, dx = (data.values["output"], data.out) if out else (None, None)
+
+    def passes() -> tuple[Array, ...]:
+        _, saved = chain.forward(x, **values, out=y)
+        gradients = chain.backward(dy, saved, out=dx)
+        return gradients.input, gradients.weight, gradients.bias
+
+    return passes

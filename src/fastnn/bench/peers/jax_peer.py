@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.bench.cases import Data
-from fastnn.bench.peers import Call
+from fastnn.bench.data import Data
+from fastnn.bench.layers import Layer
+from fastnn.bench.peers import Call, jax_layers
 
 jax: Any = importlib.import_module("jax")
 jnp: Any = importlib.import_module("jax.numpy")
@@ -66,15 +67,17 @@ class Peer:
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Compile the function for these shapes; None where jax lacks it, and in rows on fewer threads."""
+        if not self._all_threads:
+            return None
+        if isinstance(data.case, Layer):
+            return jax_layers.prepare(data)
         forward = function(data.case.label)
-        if forward is None or not self._all_threads:
+        if forward is None:
             return None
         primals = [jnp.asarray(data.values[name]) for name in ("input", "weight") if name in data.values]
         if data.case.direction == "forward":
-            compiled, arguments = jax.jit(forward), primals
-        else:
-            compiled, arguments = jax.jit(backward(forward)), [jnp.asarray(data.values["dy"]), *primals]
-        return lambda: jax.block_until_ready(compiled(*arguments))
+            return jax_layers.compiled(forward, *primals)
+        return jax_layers.compiled(backward(forward), jnp.asarray(data.values["dy"]), *primals)
 
     def set_threads(self, threads: int) -> bool:
         """JAX uses every core that the process may run on, and has no switch for it."""

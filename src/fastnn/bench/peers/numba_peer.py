@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.bench.cases import Data
+from fastnn.bench.data import Data
 from fastnn.bench.peers import Call
 
 numba: Any = importlib.import_module("numba")

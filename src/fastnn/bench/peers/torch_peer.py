@@ -3,7 +3,7 @@
 In that order: a direct binding with out= (`torch.sigmoid`, `torch._C._nn.silu`), the ATen overload
 that writes into our buffer (`aten.silu_backward.grad_input`), and the ATen function that allocates, where
 torch has no other (`mish_backward`; some ATen `.out` overloads, relu's among them, only copy a
-fresh result: they are not used). Names are regular; ROWS holds what is not.
+fresh result: they are not used). Names are regular; ROWS holds what is not. Layers are in torch_layers.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from fastnn.bench.cases import Data
+from fastnn.bench.data import Data
+from fastnn.bench.layers import Layer
 from fastnn.bench.peers import Call
+from fastnn.bench.peers.torch_layers import eager
 
 torch: Any = importlib.import_module("torch")
 aten: Any = torch.ops.aten
@@ -176,7 +178,8 @@ class Peer:
 
     name = "torch"
     note = (
-        "torch has no out= for prelu, nor for the backward of prelu, mish and hardswish: it allocates there"
+        "torch has no out= for prelu, nor for the backward of prelu, mish and hardswish, nor for layers but"
+        " batch_norm and softmax: it allocates there"
     )
     serial = False
 
@@ -192,6 +195,8 @@ class Peer:
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Bind torch's operator to tensors on the same memory."""
+        if isinstance(data.case, Layer):
+            return eager(data, out=out)
         row = choose(data)
         tensors = {name: tensor(value) for name, value in data.values.items()}
         tensors |= extras(data, tensors)
