@@ -34,8 +34,8 @@ static void plane_moments(size_t rows, size_t stride, size_t n, const void *x, f
 
 enum {
     ROWS = 4,  // of columns, done together: what belongs to the columns is loaded once for all
-    COLUMN_BLOCK = 4096 / sizeof(real),
-    ROW_BLOCK = 64,
+    COLUMN_BLOCK = 2048 / sizeof(real),
+    ROW_BLOCK = 256,
     TILE = 8192 / sizeof(real),
 };
 
