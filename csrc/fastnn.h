@@ -91,6 +91,45 @@ bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t i
 bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
                             const uint8_t *planes, void *dx);
 
+// ---- softmax and losses --------------------------------------------------------------------------------------------
+
+typedef enum {
+    FASTNN_SOFTMAX,
+    FASTNN_LOG_SOFTMAX,
+    FASTNN_SOFTMAX_BACKWARD,
+    FASTNN_LOG_SOFTMAX_BACKWARD,
+    FASTNN_CROSS_ENTROPY,
+    FASTNN_HINGE,
+    FASTNN_BCE_WITH_LOGITS,
+    FASTNN_MSE,
+    FASTNN_SAMPLES_KERNELS
+} fastnn_samples_kind;
+
+// Contiguous (outer, classes, inner) arrays of one dtype: sample s = o inner + i has its classes `inner` elements apart.
+// For the losses of single elements, BCE and MSE, every element is a sample: classes = inner = 1.
+typedef struct {
+    size_t outer, classes, inner;
+    const void *x;      // the input; forward's output in the backward passes
+    const void *other;  // dy, or the target of x's shape; NULL where `labels` are the target
+    void *out;          // y, or the gradient; may be x, and but for the cross-entropy `other`
+    // Of losses:
+    const int64_t *labels;   // one for each sample, in [0, classes) or `ignored`
+    int64_t ignored;         // this label's loss and gradient are 0
+    const void *weight;      // one for each class; BCE: each element; NULL: 1
+    const void *pos_weight;  // BCE: of the target's 1, one for each element; NULL: 1
+    double keep, uniform;    // cross-entropy: the target t stands for keep t + uniform (label smoothing)
+    double margin;           // hinge
+    double scale;            // of the gradient
+    void *losses;            // one for each sample; NULL: not wanted
+} fastnn_samples;
+
+// *loss: the sum of the losses, in an order that depends on the shape alone. False if interrupted.
+bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_samples *call, double *loss);
+// The first label that is neither in [0, classes) nor `ignored`; `count` if there is none. *total: the sum of the
+// others' weights, their number without weights.
+size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
+                           const void *weight, double *total);
+
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's

@@ -1,4 +1,4 @@
-"""The table of operations for the tests: every function of fastnn.functional that has a gradient.
+"""The table of operations for the tests: every elementwise function of fastnn.functional that has a gradient.
 
 The C table, the signatures and the reference say everything but which parameters are worth testing, and how
 far a result may be off. Must not know what is tested: layouts, sizes, threads.
@@ -27,6 +27,8 @@ BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
 FULL: tuple[np.dtype[Any], ...] = (np.dtype(np.float32), np.dtype(np.float64))
 HALF: tuple[np.dtype[Any], ...] = (np.dtype(np.float16), BFLOAT16)
 
+# The files of fastnn.functional whose functions these are; the others have tests of their own.
+ELEMENTWISE_FILES = ("activation", "gated", "slope")
 # Parameters to test beside the defaults. Exact in every dtype, as the reference computes in a wider one.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "leaky_relu": [{"negative_slope": 0.25}, {"negative_slope": -1.5}],
@@ -159,6 +161,8 @@ def _calls() -> list[Call]:
     for name in F.__all__:
         function = getattr(F, name)
         if f"{name}_backward" not in F.__all__ or function.__name__ != name:  # swish is silu
+            continue
+        if function.__module__.rpartition(".")[2] not in ELEMENTWISE_FILES:
             continue
         required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
         variants: list[dict[str, Any]] = [{}] * (len(required) == 1) + VARIANTS.get(name, [])

@@ -18,6 +18,12 @@ typedef V M;
 
 #define FASTNN_PART_BY_COPY
 
+#if FASTNN_BITS == 32
+FORCE_INLINE real vsum(V x) { return sum_of_4(_mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1)); }
+#else
+FORCE_INLINE real vsum(V x) { return sum_of_2(_mm256_castpd256_pd128(x) + _mm256_extractf128_pd(x, 1)); }
+#endif
+
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 
@@ -25,6 +31,7 @@ FORCE_INLINE M vlt(V a, V b) { return OP(cmp)(a, b, _CMP_LT_OQ); }
 FORCE_INLINE M vle(V a, V b) { return OP(cmp)(a, b, _CMP_LE_OQ); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(blendv)(b, a, m); }
 FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
+FORCE_INLINE V vkeep(M m, V a) { return OP(and)(m, a); }
 
 #if FASTNN_BITS == 32
 FORCE_INLINE V vestimate(V x) { return _mm256_rcp_ps(x); }
@@ -34,7 +41,56 @@ FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(m), 23)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m256i exponent = _mm256_srli_epi32(_mm256_castps_si256(x), 23);
+    return OP(or)(_mm256_castsi256_ps(exponent), vset(1ull << 23));
+}
 #else
 FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(m), 52)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m256i exponent = _mm256_srli_epi64(_mm256_castpd_si256(x), 52);
+    return OP(or)(_mm256_castsi256_pd(exponent), vset(1ull << 52));
+}
 #endif
 #define FASTNN_SCALE_BY_PRODUCT
+
+#if FASTNN_BITS == 32
+FORCE_INLINE M vmask_of_bits(unsigned bits) {
+    const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_set1_epi32((int)bits) & each, each));
+}
+FORCE_INLINE V vload_draws(const uint16_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+#else
+FORCE_INLINE M vmask_of_bits(unsigned bits) {
+    const __m256i each = _mm256_setr_epi64x(1, 2, 4, 8);
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_set1_epi64x(bits) & each, each));
+}
+FORCE_INLINE V vload_draws(const uint16_t *p) {
+    return _mm256_cvtepi32_pd(_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+#endif
+
+typedef __m256i U;
+#define ULANES 4
+FORCE_INLINE U uset(uint64_t x) { return _mm256_set1_epi64x((long long)x); }
+FORCE_INLINE U uorder(void) { return _mm256_setr_epi64x(0, 1, 2, 3); }
+FORCE_INLINE U umul(U a, U b) { return _mm256_mul_epu32(a, b); }
+FORCE_INLINE U uhigh(U a) { return _mm256_srli_epi64(a, 32); }
+FORCE_INLINE U ujoin(U a, U b) { return _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa); }
+FORCE_INLINE void ustore_draws(void *p, U low, U high) {
+    const U even = _mm256_unpacklo_epi64(low, high), odd = _mm256_unpackhi_epi64(low, high);
+    _mm256_storeu_si256(p, _mm256_permute2x128_si256(even, odd, 0x20));
+    _mm256_storeu_si256((U *)p + 1, _mm256_permute2x128_si256(even, odd, 0x31));
+}
+// What is left over the limit is 0 where the draw is within it, and stays so when it is packed, which also puts the
+// blocks in order.
+FORCE_INLINE void ustore_below(uint8_t *p, U low, U high, uint16_t limit) {
+    const U limits = _mm256_set1_epi16((short)limit);
+    const U even = _mm256_subs_epu16(_mm256_unpacklo_epi64(low, high), limits);
+    const U odd = _mm256_subs_epu16(_mm256_unpackhi_epi64(low, high), limits);
+    const U below = _mm256_cmpeq_epi8(_mm256_packs_epi16(even, odd), _mm256_setzero_si256());
+    const int bits = _mm256_movemask_epi8(below);
+    memcpy(p, &bits, 4);
+}

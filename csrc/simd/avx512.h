@@ -24,6 +24,8 @@ typedef __mmask8 M;
 FORCE_INLINE V vload_part(const real *p, size_t n) { return OP(maskz_loadu)(ALL_LANES(n), p); }
 FORCE_INLINE void vstore_part(real *p, size_t n, V x) { OP(mask_storeu)(p, ALL_LANES(n), x); }
 
+FORCE_INLINE real vsum(V x) { return OP(reduce_add)(x); }
+
 FORCE_INLINE V vfnma(V a, V b, V c) { return OP(fnmadd)(a, b, c); }
 FORCE_INLINE V vfma(V a, V b, V c) { return OP(fmadd)(a, b, c); }
 
@@ -31,11 +33,47 @@ FORCE_INLINE M vlt(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LT_OQ); }
 FORCE_INLINE M vle(V a, V b) { return MASK_OP(cmp)(a, b, _CMP_LE_OQ); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(mask_blend)(m, b, a); }
 FORCE_INLINE unsigned vmask_bits(M m) { return m; }
+FORCE_INLINE M vmask_of_bits(unsigned bits) { return (M)bits; }
+FORCE_INLINE V vkeep(M m, V a) { return OP(maskz_mov)(m, a); }
 
 FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
+FORCE_INLINE V vexponent(V x) { return OP(getexp)(x); }
+FORCE_INLINE real vlargest(V x) { return OP(reduce_max)(x); }
 FORCE_INLINE V vestimate(V x) { return OP(rcp14)(x); }
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(m), 23)); }
 #else
 FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(m), 52)); }
 #endif
+
+#if FASTNN_BITS == 32
+FORCE_INLINE V vload_draws(const uint16_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)));
+}
+#else
+FORCE_INLINE V vload_draws(const uint16_t *p) {
+    return _mm512_cvtepi32_pd(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+#endif
+
+typedef __m512i U;
+#define ULANES 8
+FORCE_INLINE U uset(uint64_t x) { return _mm512_set1_epi64((long long)x); }
+// Unpacking takes the even lanes, and then the odd ones.
+FORCE_INLINE U uorder(void) { return _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7); }
+FORCE_INLINE U umul(U a, U b) { return _mm512_mul_epu32(a, b); }
+FORCE_INLINE U uhigh(U a) { return _mm512_srli_epi64(a, 32); }
+FORCE_INLINE U uxor3(U a, U b, U c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
+#define FASTNN_TERNARY_LOGIC
+FORCE_INLINE U ujoin(U a, U b) { return _mm512_mask_shuffle_epi32(a, 0xaaaa, b, _MM_PERM_CCAA); }
+FORCE_INLINE void ustore_draws(void *p, U low, U high) {
+    _mm512_storeu_si512(p, _mm512_unpacklo_epi64(low, high));
+    _mm512_storeu_si512((char *)p + 64, _mm512_unpackhi_epi64(low, high));
+}
+FORCE_INLINE void ustore_below(uint8_t *p, U low, U high, uint16_t limit) {
+    const U limits = _mm512_set1_epi16((short)limit);
+    const uint32_t first = _mm512_cmple_epu16_mask(_mm512_unpacklo_epi64(low, high), limits);
+    const uint32_t second = _mm512_cmple_epu16_mask(_mm512_unpackhi_epi64(low, high), limits);
+    memcpy(p, &first, 4);
+    memcpy(p + 4, &second, 4);
+}

@@ -12,6 +12,7 @@ typedef uint32x4_t M;
 #define CAST_TO_INT vreinterpretq_u32_f32
 #define CAST_FROM_INT vreinterpretq_f32_u32
 #define SHIFT_LEFT vshlq_n_u32
+#define SHIFT_RIGHT vshrq_n_u32
 #define SELECT vbslq_f32
 #define SIGN vdupq_n_u32(0x80000000u)
 #else
@@ -23,6 +24,7 @@ typedef uint64x2_t M;
 #define CAST_TO_INT vreinterpretq_u64_f64
 #define CAST_FROM_INT vreinterpretq_f64_u64
 #define SHIFT_LEFT vshlq_n_u64
+#define SHIFT_RIGHT vshrq_n_u64
 #define SELECT vbslq_f64
 #define SIGN vdupq_n_u64(0x8000000000000000u)
 #endif
@@ -50,6 +52,39 @@ FORCE_INLINE unsigned vmask_bits(M m) {
     for (unsigned i = 0; i < LANES; i++) bits |= (unsigned)(m[i] & 1) << i;
     return bits;
 }
+FORCE_INLINE real vsum(V x) { return OP(vaddv)(x); }
+#if FASTNN_BITS == 32
+FORCE_INLINE M vmask_of_bits(unsigned bits) { return vtstq_u32(vdupq_n_u32(bits), (M){1, 2, 4, 8}); }
+FORCE_INLINE V vload_draws(const uint16_t *p) { return vcvtq_f32_u32(vmovl_u16(vld1_u16(p))); }
+#else
+FORCE_INLINE M vmask_of_bits(unsigned bits) { return vtstq_u64(vdupq_n_u64(bits), (M){1, 2}); }
+FORCE_INLINE V vload_draws(const uint16_t *p) { return vcvtq_f64_u64((M){p[0], p[1]}); }
+#endif
+FORCE_INLINE V vkeep(M m, V a) { return CAST_FROM_INT(CAST_TO_INT(a) & m); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 FORCE_INLINE V vpower_of_2(V m) { return CAST_FROM_INT(SHIFT_LEFT(CAST_TO_INT(m), MANTISSA_BITS)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    return CAST_FROM_INT(SHIFT_RIGHT(CAST_TO_INT(x), MANTISSA_BITS) | CAST_TO_INT(vset(1ull << MANTISSA_BITS)));
+}
 #define FASTNN_SCALE_BY_PRODUCT
+
+typedef uint64x2_t U;
+#define ULANES 2
+FORCE_INLINE U uset(uint64_t x) { return vdupq_n_u64(x); }
+FORCE_INLINE U uorder(void) { return (U){0, 1}; }
+FORCE_INLINE U umul(U a, U b) { return vmull_u32(vmovn_u64(a), vmovn_u64(b)); }
+FORCE_INLINE U uhigh(U a) { return vshrq_n_u64(a, 32); }
+FORCE_INLINE U ujoin(U a, U b) { return vsliq_n_u64(a, b, 32); }
+FORCE_INLINE void ustore_draws(void *p, U low, U high) {
+    const uint64x2x2_t both = {{low, high}};
+    vst2q_u64(p, both);
+}
+FORCE_INLINE uint8_t draws_below(U block, uint16x8_t limits) {
+    const uint16x8_t each = {1, 2, 4, 8, 16, 32, 64, 128};
+    return (uint8_t)vaddvq_u16(vcleq_u16(vreinterpretq_u16_u64(block), limits) & each);
+}
+FORCE_INLINE void ustore_below(uint8_t *p, U low, U high, uint16_t limit) {
+    const uint16x8_t limits = vdupq_n_u16(limit);
+    p[0] = draws_below(vzip1q_u64(low, high), limits);
+    p[1] = draws_below(vzip2q_u64(low, high), limits);
+}

@@ -11,12 +11,27 @@
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
+//   vlargest(x)                               the largest lane, if none is NaN
+//   vsum(x)                                   the sum of the lanes, pairwise
 //   vlt(a, b)  vle(a, b)                      a mask M: false where either is NaN
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
 //   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER for m
+//   vexponent(x)                              floor(log2(x)) of normal x > 0
 //   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
+//   vmask_of_bits(bits)                       bit i as lane i of a mask; the bits beyond LANES are ignored
+//   vkeep(m, a)                               m ? a : 0
+//   vload_draws(p)                            LANES uint16_t as numbers
+//
+// and for random numbers (philox.h) a vector type U of ULANES 64-bit lanes, which takes + ^ too:
+//   uset(x)  uorder()                         broadcast; which block of ULANES blocks is in each lane
+//   umul(a, b)                                products of the lanes' low halves
+//   uhigh(a)                                  the lanes' high halves, as low halves; the new high halves are anything
+//   uxor3(a, b, c)                            a ^ b ^ c
+//   ujoin(a, b)                               the low halves of b above those of a
+//   ustore_draws(p, low, high)                16 bytes of each block, block by block: low's lane, then high's
+//   ustore_below(p, low, high, limit)         a bit for each of the blocks' 16-bit draws, in that order: draw <= limit
 // clang-format on
 #ifndef FASTNN_SIMD_H
 #define FASTNN_SIMD_H
@@ -57,10 +72,26 @@ typedef double real;
 FORCE_INLINE V vzero(void) { return vset(0); }
 FORCE_INLINE V vone(void) { return vset(1); }
 
+#ifndef FASTNN_AVX512
+FORCE_INLINE real vlargest(V x) {
+    real lane[LANES];
+    vstore(lane, x);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] = lane[i + width] > lane[i] ? lane[i + width] : lane[i];
+    return lane[0];
+}
+// The biased exponent goes into the low bits of 2^MANTISSA_BITS.
+FORCE_INLINE V vexponent(V x) { return vexponent_bits(x) - vset((real)(1ull << MANTISSA_BITS) + EXPONENT_BIAS); }
+#endif
+
 #ifdef FASTNN_FMA_IN_PARTS
 FORCE_INLINE V vmadd(V a, V b, V c) { return a * b + c; }
 #else
 FORCE_INLINE V vmadd(V a, V b, V c) { return vfma(a, b, c); }
+#endif
+
+#ifndef FASTNN_TERNARY_LOGIC
+FORCE_INLINE U uxor3(U a, U b, U c) { return a ^ b ^ c; }
 #endif
 
 #ifdef FASTNN_PART_BY_COPY

@@ -22,6 +22,12 @@ FORCE_INLINE M vlt(V a, V b) { return OP(cmplt)(a, b); }
 FORCE_INLINE M vle(V a, V b) { return OP(cmple)(a, b); }
 FORCE_INLINE V vselect(M m, V a, V b) { return OP(or)(OP(and)(m, a), OP(andnot)(m, b)); }
 FORCE_INLINE unsigned vmask_bits(M m) { return (unsigned)OP(movemask)(m); }
+FORCE_INLINE V vkeep(M m, V a) { return OP(and)(m, a); }
+#if FASTNN_BITS == 32
+FORCE_INLINE real vsum(V x) { return sum_of_4(x); }
+#else
+FORCE_INLINE real vsum(V x) { return sum_of_2(x); }
+#endif
 
 // SSE2 has no fused multiply-add; accuracy comes before speed on so old a machine.
 #if FASTNN_BITS == 32
@@ -50,8 +56,52 @@ FORCE_INLINE V vfnma(V a, V b, V c) { return vfma(-a, b, c); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(m), 23)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m128i exponent = _mm_srli_epi32(_mm_castps_si128(x), 23);
+    return OP(or)(_mm_castsi128_ps(exponent), vset(1ull << 23));
+}
 #else
 FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(m), 52)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m128i exponent = _mm_srli_epi64(_mm_castpd_si128(x), 52);
+    return OP(or)(_mm_castsi128_pd(exponent), vset(1ull << 52));
+}
 #endif
 #define FASTNN_SCALE_BY_PRODUCT
 #define FASTNN_FMA_IN_PARTS
+
+#if FASTNN_BITS == 32
+FORCE_INLINE M vmask_of_bits(unsigned bits) {
+    const __m128i each = _mm_setr_epi32(1, 2, 4, 8);
+    return _mm_castsi128_ps(_mm_cmpeq_epi32(_mm_set1_epi32((int)bits) & each, each));
+}
+FORCE_INLINE V vload_draws(const uint16_t *p) {
+    return _mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_loadl_epi64((const __m128i *)p), _mm_setzero_si128()));
+}
+#else
+FORCE_INLINE M vmask_of_bits(unsigned bits) {
+    const __m128i each = _mm_setr_epi32(1, 1, 2, 2);
+    return _mm_castsi128_pd(_mm_cmpeq_epi32(_mm_set1_epi32((int)bits) & each, each));
+}
+FORCE_INLINE V vload_draws(const uint16_t *p) { return _mm_setr_pd(p[0], p[1]); }
+#endif
+
+typedef __m128i U;
+#define ULANES 2
+FORCE_INLINE U uset(uint64_t x) { return _mm_set1_epi64x((long long)x); }
+FORCE_INLINE U uorder(void) { return _mm_set_epi64x(1, 0); }
+FORCE_INLINE U umul(U a, U b) { return _mm_mul_epu32(a, b); }
+FORCE_INLINE U uhigh(U a) { return _mm_srli_epi64(a, 32); }
+FORCE_INLINE U ujoin(U a, U b) { return (a & uset(0xffffffffu)) | _mm_slli_epi64(b, 32); }
+FORCE_INLINE void ustore_draws(void *p, U low, U high) {
+    _mm_storeu_si128(p, _mm_unpacklo_epi64(low, high));
+    _mm_storeu_si128((U *)p + 1, _mm_unpackhi_epi64(low, high));
+}
+// What is left over the limit is 0 where the draw is within it, and stays so when it is packed.
+FORCE_INLINE void ustore_below(uint8_t *p, U low, U high, uint16_t limit) {
+    const U limits = _mm_set1_epi16((short)limit);
+    const U first = _mm_subs_epu16(_mm_unpacklo_epi64(low, high), limits);
+    const U second = _mm_subs_epu16(_mm_unpackhi_epi64(low, high), limits);
+    const int bits = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_packs_epi16(first, second), _mm_setzero_si128()));
+    memcpy(p, &bits, 2);
+}

@@ -14,3 +14,9 @@ FORCE_INLINE V vcopysign(V size, V sign) {
     const V bit = vset((real)-0.0);
     return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
 }
+
+FORCE_INLINE float sum_of_4(__m128 x) {
+    const __m128 pair = x + _mm_movehl_ps(x, x);
+    return _mm_cvtss_f32(pair) + _mm_cvtss_f32(_mm_shuffle_ps(pair, pair, 1));
+}
+FORCE_INLINE double sum_of_2(__m128d x) { return _mm_cvtsd_f64(x) + _mm_cvtsd_f64(_mm_unpackhi_pd(x, x)); }

@@ -67,16 +67,28 @@ from fastnn.functional.gated import (
     swiglu,
     swiglu_backward,
 )
-from fastnn.functional.loss import cross_entropy
+from fastnn.functional.loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    mse_loss,
+)
 from fastnn.functional.slope import (
     prelu,
     prelu_backward,
     rrelu,
     rrelu_backward,
 )
+from fastnn.functional.softmax import (
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
     "MaxoutSaved",
+    "binary_cross_entropy_with_logits",
     "celu",
     "celu_backward",
     "cross_entropy",
@@ -96,16 +108,20 @@ __all__ = [
     "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
+    "hinge_loss",
     "identity",
     "identity_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "logsigmoid",
     "logsigmoid_backward",
     "maxout",
     "maxout_backward",
     "mish",
     "mish_backward",
+    "mse_loss",
     "prelu",
     "prelu_backward",
     "relu",
@@ -120,6 +136,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "softplus",
     "softplus_backward",
     "softshrink",

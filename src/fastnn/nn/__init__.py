@@ -30,6 +30,7 @@ from fastnn.nn.activation import (
 from fastnn.nn.container import Sequential
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
+from fastnn.nn.softmax import LogSoftmax, Softmax
 
 __all__ = [
     "ACTIVATIONS",
@@ -46,6 +47,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
+    "LogSoftmax",
     "Mish",
     "Module",
     "Parameter",
@@ -54,6 +56,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Softmax",
     "Softplus",
     "Softshrink",
     "Softsign",

@@ -70,10 +70,20 @@ from .gated import (
     swiglu_backward,
 )
 from .loss import (
+    binary_cross_entropy_with_logits,
     cross_entropy,
+    hinge_loss,
+    mse_loss,
+)
+from .softmax import (
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
 )
 
 __all__ = [
+    "binary_cross_entropy_with_logits",
     "celu",
     "celu_backward",
     "cross_entropy",
@@ -93,16 +103,20 @@ __all__ = [
     "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
+    "hinge_loss",
     "identity",
     "identity_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "logsigmoid",
     "logsigmoid_backward",
     "maxout",
     "maxout_backward",
     "mish",
     "mish_backward",
+    "mse_loss",
     "prelu",
     "prelu_backward",
     "relu",
@@ -117,6 +131,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "softplus",
     "softplus_backward",
     "softshrink",
