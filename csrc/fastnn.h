@@ -105,8 +105,8 @@ typedef enum {
     FASTNN_SAMPLES_KERNELS
 } fastnn_samples_kind;
 
-// Contiguous (outer, classes, inner) arrays of one dtype: sample s = o inner + i has its classes `inner` elements apart.
-// For the losses of single elements, BCE and MSE, every element is a sample: classes = inner = 1.
+// Contiguous (outer, classes, inner) arrays of one dtype: sample s = o inner + i has its classes `inner` elements
+// apart. For the losses of single elements, BCE and MSE, every element is a sample: classes = inner = 1.
 typedef struct {
     size_t outer, classes, inner;
     const void *x;      // the input; forward's output in the backward passes

@@ -19,7 +19,7 @@ typedef struct {
 } Place;
 
 // A sum in as many parts as vectors are taken together; `now` is folded into the rest every few vectors.
-enum { TOGETHER = 2, FOLD = 64 };
+enum { TOGETHER = 2, FOLD = 8 };
 typedef struct {
     V now[TOGETHER], total, low;
 } Sum;

@@ -1,7 +1,7 @@
 # Softmax and the losses. Part of _kernels.pyx. Each function takes plain arrays and parameters that are in order, and
 # does nothing but return None if they are not: fastnn.functional then says what is wrong, or makes them so.
 
-from libc.math cimport NAN
+from libc.math cimport NAN, isfinite
 from libc.stdint cimport int64_t
 
 cdef extern from "fastnn.h" nogil:
@@ -197,7 +197,7 @@ def cross_entropy(input, target, weight, ignore_index, reduction, label_smoothin
 def hinge_loss(input, target, margin, reduction, out):
     """(loss, gradient); target: labels in range."""
     cdef fastnn_samples call
-    if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(margin) is float):
+    if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(margin) is float and isfinite(margin)):
         return None
     cdef cnp.ndarray x = input
     cdef double count = 0

@@ -96,8 +96,9 @@ def _of_elements(
     _check_reduction(reduction)
     inputs, dx = _arrays.prepare((("input", input), ("target", target)), out)
     x, t = (_arrays.plain(array) for array in inputs)
-    weights = [_element_weight(*named, x, dx) for named in (("weight", weight), ("pos_weight", pos_weight))]
-    return _finish(lambda place: _kernels.elements_loss(kind, x, t, *weights, reduction, place), dx, out)
+    w = _element_weight("weight", weight, x, dx)
+    pos = _element_weight("pos_weight", pos_weight, x, dx)
+    return _finish(lambda place: _kernels.elements_loss(kind, x, t, w, pos, reduction, place), dx, out)
 
 
 # ---- losses of samples -------------------------------------------------------------------------------------
@@ -143,8 +144,8 @@ def cross_entropy(
     label_smoothing / C), and t is the target: probabilities, or 1 at a label and 0 elsewhere.
 
     input: (N, C) or (N, C, ...), dtypes as for softmax. target: labels, integers in [0, C) or ignore_index,
-    of shape (N, ...); or probabilities, floats of input's shape. weight: (C,). reduction: "sum"; "mean", which
-    divides by the number of samples, and for labels by the sum of their weights; "none": loss is an array
+    of shape (N, ...); or probabilities, floats of input's shape. weight: (C,). reduction: "sum"; "mean",
+    which divides by the number of samples, for labels by the sum of their weights; "none": loss is an array
     (N, ...), and dinput the gradient of their sum. The other losses are floats, summed in float64. A sample
     with ignore_index has no loss and no gradient; if all are ignored, or there are none, the mean is NaN.
     out: for dinput; input's shape, and the input itself is allowed. Raises TypeError for a dtype that does
@@ -193,6 +194,8 @@ def hinge_loss(
         return result
     _check_reduction(reduction)
     margin = _arrays.real_number("margin", margin)
+    if not math.isfinite(margin):
+        raise ValueError(f"margin must be finite, got {margin}")
     x = _ready_logits(input)
     labels = _ready_labels(np.asarray(target), x)
     (x,), dx = _arrays.prepare((("input", x),), out)

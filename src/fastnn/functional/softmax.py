@@ -57,8 +57,8 @@ def softmax_backward(dy: ArrayLike, output: ArrayLike, dim: int = -1, *, out: Ar
 def log_softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     """y = x - log(the sum of e^x along dim), which keeps its digits where softmax is 0.
 
-    input, dtypes, out, errors raised and the treatment of infinities and NaN as for softmax, but that -inf
-    gives -inf.
+    input, dim, dtypes, out and the treatment of infinities and NaN as for softmax, but that -inf gives -inf.
+    Raises what softmax raises.
     """
     return _forward(_kernels.LOG_SOFTMAX, input, dim, out)
 

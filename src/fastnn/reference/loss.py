@@ -1,7 +1,7 @@
 """Losses from their definitions, in plain NumPy; must not know fastnn.functional.
 
-Each returns (loss, the gradient with respect to input). reduction is "mean", "sum" or "none", for which loss is
-an array and the gradient that of its sum.
+Each returns (loss, the gradient with respect to input). reduction is "mean", "sum" or "none", for which loss
+is an array and the gradient that of its sum.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .activation import Array, floating, quiet
-from .softmax import log_sum_exp
+from .softmax import log_probabilities
 
 Loss = tuple[Any, Array]
 
@@ -42,8 +42,8 @@ def cross_entropy(
 ) -> Loss:
     """Return the cross-entropy of softmax(input) along axis 1 with a distribution q, and its gradient.
 
-    q = weight ((1 - label_smoothing) t + label_smoothing / C), t being 1 at a label, or the target itself. The
-    mean is over the weights of the labels, or over the samples; samples of label ignore_index are 0.
+    q = weight ((1 - label_smoothing) t + label_smoothing / C), t being 1 at a label, or the target itself.
+    The mean is over the weights of the labels, or over the samples; samples of label ignore_index are 0.
     """
     x, t = np.moveaxis(floating(input), 1, -1), np.asarray(target)
     classes = x.shape[-1]
@@ -56,7 +56,7 @@ def cross_entropy(
         t = np.moveaxis(t, 1, -1)
         used, divisor = np.ones(x.shape[:-1], bool), x[..., 0].size
     q = used[..., None] * w * ((1 - label_smoothing) * t + label_smoothing / x.dtype.type(classes))
-    log_p = x - log_sum_exp(x)
+    log_p = log_probabilities(x)
     losses = -np.where(q == 0, 0, q * log_p).sum(axis=-1)  # 0 log 0 = 0: a class that is masked out
     gradient = np.where(used[..., None], q.sum(axis=-1, keepdims=True) * np.exp(log_p) - q, 0)
     return _reduced(losses, np.moveaxis(gradient, -1, 1), reduction, divisor)

@@ -16,10 +16,10 @@ def _back(dim: int, result: Array, shape: tuple[int, ...]) -> Array:
 
 
 @quiet
-def log_sum_exp(x: Array) -> Array:
-    """Return log(sum of e^x) along the last axis, which is kept; the largest x is taken out of the sum."""
-    largest = x.max(axis=-1, keepdims=True, initial=-np.inf)
-    result: Array = largest + np.log(np.exp(x - largest).sum(axis=-1, keepdims=True))
+def log_probabilities(x: Array) -> Array:
+    """Return x - log(the sum of e^x) along the last axis, with the largest x taken away from both."""
+    shifted = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return result
 
 
@@ -41,8 +41,7 @@ def softmax_backward(dy: ArrayLike, output: ArrayLike, dim: int = -1) -> Array:
 @quiet
 def log_softmax(input: ArrayLike, dim: int = -1) -> Array:
     """Return x - log(the sum of e^x along dim)."""
-    x = _along(dim, floating(input))
-    return _back(dim, x - log_sum_exp(x), np.shape(input))
+    return _back(dim, log_probabilities(_along(dim, floating(input))), np.shape(input))
 
 
 @quiet
