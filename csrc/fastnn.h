@@ -137,6 +137,7 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
 // `skip` only for channels where both are finite as running values.
 void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
                            const double *variance, double factor, double momentum, bool skip);
+
 // ---- norms of rows -------------------------------------------------------------------------------------------------
 
 // Layer, RMS, group and instance norm of contiguous (rows, channels, inner) elements: each row has a mean and a
@@ -157,6 +158,44 @@ bool fastnn_run_norm(const fastnn_norm *norm);  // false if interrupted
 // `scratch` has fastnn_norm_scratch(norm) doubles.
 size_t fastnn_norm_scratch(const fastnn_norm *norm);
 bool fastnn_run_norm_backward(const fastnn_norm *norm, double *scratch);
+// ---- softmax and losses --------------------------------------------------------------------------------------------
+
+typedef enum {
+    FASTNN_SOFTMAX,
+    FASTNN_LOG_SOFTMAX,
+    FASTNN_SOFTMAX_BACKWARD,
+    FASTNN_LOG_SOFTMAX_BACKWARD,
+    FASTNN_CROSS_ENTROPY,
+    FASTNN_HINGE,
+    FASTNN_BCE_WITH_LOGITS,
+    FASTNN_MSE,
+    FASTNN_SAMPLES_KERNELS
+} fastnn_samples_kind;
+
+// Contiguous (outer, classes, inner) arrays of one dtype: sample s = o inner + i has its classes `inner` elements
+// apart. For the losses of single elements, BCE and MSE, every element is a sample: classes = inner = 1.
+typedef struct {
+    size_t outer, classes, inner;
+    const void *x;      // the input; forward's output in the backward passes
+    const void *other;  // dy, or the target of x's shape; NULL where `labels` are the target
+    void *out;          // y, or the gradient; may be x, and but for the cross-entropy `other`
+    // Of losses:
+    const int64_t *labels;   // one for each sample, in [0, classes) or `ignored`
+    int64_t ignored;         // this label's loss and gradient are 0
+    const void *weight;      // one for each class; BCE: each element; NULL: 1
+    const void *pos_weight;  // BCE: of the target's 1, one for each element; NULL: 1
+    double keep, uniform;    // cross-entropy: the target t stands for keep t + uniform (label smoothing)
+    double margin;           // hinge
+    double scale;            // of the gradient
+    void *losses;            // one for each sample; NULL: not wanted
+} fastnn_samples;
+
+// *loss: the sum of the losses, in an order that depends on the shape alone. False if interrupted.
+bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_samples *call, double *loss);
+// The first label that is neither in [0, classes) nor `ignored`; `count` if there is none. *total: the sum of the
+// others' weights, their number without weights.
+size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
+                           const void *weight, double *total);
 
 // ---- random numbers ------------------------------------------------------------------------------------------------
 

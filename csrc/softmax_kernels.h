@@ -4,8 +4,11 @@
 
 #include "kernels.h"
 
+// Samples first ... first + count - 1 of a call. Returns the sum of their losses, if it is a loss.
+typedef double fastnn_samples_kernel(const fastnn_samples *call, size_t first, size_t count);
+
 typedef struct fastnn_softmax_table {
-    int unused;
+    fastnn_samples_kernel *kernels[FASTNN_SAMPLES_KERNELS];
 } fastnn_softmax_table;
 
 #endif

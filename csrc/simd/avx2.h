@@ -41,8 +41,16 @@ FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(m), 23)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m256i exponent = _mm256_srli_epi32(_mm256_castps_si256(x), 23);
+    return OP(or)(_mm256_castsi256_ps(exponent), vset(1ull << 23));
+}
 #else
 FORCE_INLINE V vpower_of_2(V m) { return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(m), 52)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m256i exponent = _mm256_srli_epi64(_mm256_castpd_si256(x), 52);
+    return OP(or)(_mm256_castsi256_pd(exponent), vset(1ull << 52));
+}
 #endif
 #define FASTNN_SCALE_BY_PRODUCT
 

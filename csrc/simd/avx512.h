@@ -37,6 +37,8 @@ FORCE_INLINE M vmask_of_bits(unsigned bits) { return (M)bits; }
 FORCE_INLINE V vkeep(M m, V a) { return OP(maskz_mov)(m, a); }
 
 FORCE_INLINE V vscale(V x, V n) { return OP(scalef)(x, n); }
+FORCE_INLINE V vexponent(V x) { return OP(getexp)(x); }
+FORCE_INLINE real vlargest(V x) { return OP(reduce_max)(x); }
 FORCE_INLINE V vestimate(V x) { return OP(rcp14)(x); }
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(m), 23)); }

@@ -12,6 +12,7 @@ typedef uint32x4_t M;
 #define CAST_TO_INT vreinterpretq_u32_f32
 #define CAST_FROM_INT vreinterpretq_f32_u32
 #define SHIFT_LEFT vshlq_n_u32
+#define SHIFT_RIGHT vshrq_n_u32
 #define SELECT vbslq_f32
 #define SIGN vdupq_n_u32(0x80000000u)
 #else
@@ -23,6 +24,7 @@ typedef uint64x2_t M;
 #define CAST_TO_INT vreinterpretq_u64_f64
 #define CAST_FROM_INT vreinterpretq_f64_u64
 #define SHIFT_LEFT vshlq_n_u64
+#define SHIFT_RIGHT vshrq_n_u64
 #define SELECT vbslq_f64
 #define SIGN vdupq_n_u64(0x8000000000000000u)
 #endif
@@ -61,6 +63,9 @@ FORCE_INLINE V vload_draws(const uint16_t *p) { return vcvtq_f64_u64((M){p[0], p
 FORCE_INLINE V vkeep(M m, V a) { return CAST_FROM_INT(CAST_TO_INT(a) & m); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 FORCE_INLINE V vpower_of_2(V m) { return CAST_FROM_INT(SHIFT_LEFT(CAST_TO_INT(m), MANTISSA_BITS)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    return CAST_FROM_INT(SHIFT_RIGHT(CAST_TO_INT(x), MANTISSA_BITS) | CAST_TO_INT(vset(1ull << MANTISSA_BITS)));
+}
 #define FASTNN_SCALE_BY_PRODUCT
 
 typedef uint64x2_t U;

@@ -11,12 +11,14 @@
 //   vmax(a, b)  vmin(a, b)                    b where either is NaN
 //   vabs(x)  vnabs(x)  vsqrt(x)               |x|, -|x|, square root
 //   vcopysign(size, sign)
+//   vlargest(x)                               the largest lane, if none is NaN
 //   vsum(x)                                   the sum of the lanes, pairwise
 //   vlt(a, b)  vle(a, b)                      a mask M: false where either is NaN
 //   vselect(m, a, b)                          m ? a : b, lane by lane
 //   vmask_bits(m)                             lane i of the mask as bit i
 //   vscale(x, n)                              x 2^n for integral n and any result, rounded once into the subnormals
 //   vpower_of_2(m)                            2^k, a normal number, where k + EXPONENT_BIAS was added to ROUNDER for m
+//   vexponent(x)                              floor(log2(x)) of normal x > 0
 //   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
 //   vmask_of_bits(bits)                       bit i as lane i of a mask; the bits beyond LANES are ignored
 //   vkeep(m, a)                               m ? a : 0
@@ -70,6 +72,18 @@ typedef double real;
 
 FORCE_INLINE V vzero(void) { return vset(0); }
 FORCE_INLINE V vone(void) { return vset(1); }
+
+#ifndef FASTNN_AVX512
+FORCE_INLINE real vlargest(V x) {
+    real lane[LANES];
+    vstore(lane, x);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) lane[i] = lane[i + width] > lane[i] ? lane[i + width] : lane[i];
+    return lane[0];
+}
+// The biased exponent goes into the low bits of 2^MANTISSA_BITS.
+FORCE_INLINE V vexponent(V x) { return vexponent_bits(x) - vset((real)(1ull << MANTISSA_BITS) + EXPONENT_BIAS); }
+#endif
 
 #ifdef FASTNN_FMA_IN_PARTS
 FORCE_INLINE V vmadd(V a, V b, V c) { return a * b + c; }

@@ -56,8 +56,16 @@ FORCE_INLINE V vfnma(V a, V b, V c) { return vfma(-a, b, c); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
 #if FASTNN_BITS == 32
 FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(m), 23)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m128i exponent = _mm_srli_epi32(_mm_castps_si128(x), 23);
+    return OP(or)(_mm_castsi128_ps(exponent), vset(1ull << 23));
+}
 #else
 FORCE_INLINE V vpower_of_2(V m) { return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(m), 52)); }
+FORCE_INLINE V vexponent_bits(V x) {
+    const __m128i exponent = _mm_srli_epi64(_mm_castpd_si128(x), 52);
+    return OP(or)(_mm_castsi128_pd(exponent), vset(1ull << 52));
+}
 #endif
 #define FASTNN_SCALE_BY_PRODUCT
 #define FASTNN_FMA_IN_PARTS

@@ -6,6 +6,7 @@ an input unless the two are laid out the same.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,17 @@ def real_number(name: str, value: object) -> float:
     if isinstance(value, (bool, int, float, np.integer, np.floating)):
         return float(value)
     raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
+
+
+def axis(dim: int, ndim: int) -> int:
+    """`dim` as an axis >= 0."""
+    try:
+        index = operator.index(dim)
+    except TypeError:
+        raise TypeError(f"dim must be an integer, got {type(dim).__name__}") from None
+    if not -ndim <= index < ndim:
+        raise ValueError(f"dim must be in [{-ndim}, {ndim}) for an input of {ndim} dimensions, got {dim}")
+    return index % ndim
 
 
 def float_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:

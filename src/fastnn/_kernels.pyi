@@ -152,6 +152,37 @@ def norm_backward(
 
 # ---- _binding/softmax.pxi
 
+SOFTMAX: int
+LOG_SOFTMAX: int
+BCE_WITH_LOGITS: int
+MSE: int
+
+def softmax(kind: int, input: object, dim: object, out: object) -> NDArray[Any] | None: ...
+def softmax_backward(
+    kind: int, dy: object, output: object, dim: object, out: object
+) -> NDArray[Any] | None: ...
+def cross_entropy(
+    input: object,
+    target: object,
+    weight: object,
+    ignore_index: object,
+    reduction: object,
+    label_smoothing: object,
+    out: object,
+) -> tuple[Any, NDArray[Any]] | None: ...
+def hinge_loss(
+    input: object, target: object, margin: object, reduction: object, out: object
+) -> tuple[Any, NDArray[Any]] | None: ...
+def elements_loss(
+    kind: int,
+    input: object,
+    target: object,
+    weight: object,
+    pos_weight: object,
+    reduction: object,
+    out: object,
+) -> tuple[Any, NDArray[Any]] | None: ...
+
 # ---- the table, the machine
 
 def nothing() -> None: ...

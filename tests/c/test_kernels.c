@@ -150,6 +150,40 @@ static void check_strided(size_t rows, size_t columns, fastnn_dtype from, fastnn
     free(x), free(y);
 }
 
+static double get(const void *array, bool float64, size_t i) {
+    return float64 ? ((const double *)array)[i] : (double)((const float *)array)[i];
+}
+
+// Softmax against the definition, and cross-entropy, whose gradient is (softmax - one hot) and whose losses are the
+// logarithms.
+static void check_samples(bool float64, size_t outer, size_t classes, size_t inner) {
+    const size_t size = size_of(float64), samples = outer * inner, count = samples * classes;
+    char *x = malloc(count * size), *y = malloc(count * size), *dx = malloc(count * size);
+    int64_t *labels = malloc(samples * sizeof *labels);
+    double loss, expected = 0;
+    for (size_t i = 0; i < count; i++) set(x, float64, i, (double)(i * 7919 % 1009) / 50);
+    for (size_t i = 0; i < samples; i++) labels[i] = (int64_t)(i % classes);
+    fastnn_samples call = {.outer = outer, .classes = classes, .inner = inner, .x = x, .out = y};
+    CHECK(fastnn_run_samples(FASTNN_SOFTMAX, float64, &call, &loss), "interrupted");
+    call.out = dx, call.labels = labels, call.ignored = -1, call.keep = 1, call.scale = 1;
+    CHECK(fastnn_run_samples(FASTNN_CROSS_ENTROPY, float64, &call, &loss), "interrupted");
+    for (size_t i = 0; i < samples; i++) {
+        const size_t first = i / inner * inner * classes + i % inner;
+        double sum = 0;
+        for (size_t c = 0; c < classes; c++) sum += exp(get(x, float64, first + c * inner));
+        for (size_t c = 0; c < classes; c++) {
+            const size_t at = first + c * inner, label = (size_t)labels[i];
+            const double p = exp(get(x, float64, at)) / sum, near = float64 ? 1e-14 : 1e-6;
+            CHECK(fabs(get(y, float64, at) - p) <= near * p, "%s: %zu x %zu x %zu, class %zu of %zu: %g is not %g",
+                  fastnn_isa(), outer, classes, inner, c, i, get(y, float64, at), p);
+            CHECK(fabs(get(dx, float64, at) - (p - (c == label))) <= near, "%s: gradient", fastnn_isa());
+            if (c == label) expected -= log(p);
+        }
+    }
+    CHECK(fabs(loss - expected) <= 1e-6 * expected + 1e-6, "%s: the loss is %g, not %g", fastnn_isa(), loss, expected);
+    free(x), free(y), free(dx), free(labels);
+}
+
 static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, size_t inner) {
     const size_t size = size_of(float64), count = outer * channels * inner;
     char *x = malloc(count * size), *weight = malloc(channels * size), *dx = malloc(count * size);
@@ -278,6 +312,13 @@ int main(void) {
         for (int kernel = 0; kernel < KERNEL_COUNT; kernel++)
             for (int float64 = 0; float64 < 2; float64++) check_kernel(kernel, float64);
         for (int float64 = 0; float64 < 2; float64++) check_stream_and_sum(float64);
+        for (int float64 = 0; float64 < 2; float64++) {
+            for (size_t classes = 1; classes < 70; classes += classes < 40 ? 1 : 7)
+                check_samples(float64, 19, classes, 1);
+            for (size_t inner = 2; inner < 40; inner += 3) check_samples(float64, 2, 10, inner);
+            check_samples(float64, 2, 70, 300);
+            check_samples(float64, 3, 260, 21);
+        }
         for (int type = 0; type < 2; type++) check_halves(type);
         check_philox();
         for (int float64 = 0; float64 < 2; float64++) {

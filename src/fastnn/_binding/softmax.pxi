@@ -1,1 +1,230 @@
-# Softmax and the losses. Part of _kernels.pyx.
+# Softmax and the losses. Part of _kernels.pyx. Each function takes plain arrays and parameters that are in order, and
+# does nothing but return None if they are not: fastnn.functional then says what is wrong, or makes them so.
+
+from libc.math cimport NAN, isfinite
+from libc.stdint cimport int64_t
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef enum fastnn_samples_kind:
+        FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX, FASTNN_SOFTMAX_BACKWARD, FASTNN_LOG_SOFTMAX_BACKWARD
+        FASTNN_CROSS_ENTROPY, FASTNN_HINGE, FASTNN_BCE_WITH_LOGITS, FASTNN_MSE
+    ctypedef struct fastnn_samples:
+        size_t outer, classes, inner
+        const void *x
+        const void *other
+        void *out
+        const int64_t *labels
+        int64_t ignored
+        const void *weight
+        const void *pos_weight
+        double keep, uniform, margin, scale
+        void *losses
+    bint fastnn_run_samples(fastnn_samples_kind, bint, const fastnn_samples *, double *)
+    size_t fastnn_check_labels(bint, size_t, const int64_t *, size_t, int64_t, const void *, double *)
+
+SOFTMAX, LOG_SOFTMAX = FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX
+BCE_WITH_LOGITS, MSE = FASTNN_BCE_WITH_LOGITS, FASTNN_MSE
+
+
+cdef inline void *data_of(object array):
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+cdef int split(fastnn_samples *call, cnp.ndarray x, int axis) except -1:
+    """The array as (outer, classes, inner), with the classes along `axis`; 0 dimensions are one class."""
+    call.outer = call.classes = call.inner = 1
+    for d in range(cnp.PyArray_NDIM(x)):
+        if d < axis:
+            call.outer *= <size_t>cnp.PyArray_DIM(x, d)
+        elif d == axis:
+            call.classes = <size_t>cnp.PyArray_DIM(x, d)
+        else:
+            call.inner *= <size_t>cnp.PyArray_DIM(x, d)
+    return 0
+
+
+cdef double run_samples(fastnn_samples_kind kind, cnp.ndarray like, const fastnn_samples *call) except? -1:
+    cdef bint float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE, done
+    cdef double loss = 0
+    if <size_t>cnp.PyArray_SIZE(like) < GIL_FREE_ELEMENTS:
+        done = fastnn_run_samples(kind, float64, call, &loss)
+    else:
+        with nogil:
+            done = fastnn_run_samples(kind, float64, call, &loss)
+    finish(done)
+    return loss
+
+
+# ---- softmax -----------------------------------------------------------------------------------------------------
+
+cdef inline int axis_of(object dim, cnp.ndarray x):
+    """`dim` as an axis >= 0; -1 if it is none."""
+    cdef Py_ssize_t dims = cnp.PyArray_NDIM(x), axis
+    if type(dim) is not int:
+        return -1
+    if dims == 0:
+        dims = 1
+    if not -dims <= dim < dims:
+        return -1
+    axis = dim
+    return <int>(axis + dims if axis < 0 else axis)
+
+
+def softmax(int kind, input, dim, out):
+    """SOFTMAX or LOG_SOFTMAX of a plain array."""
+    cdef fastnn_samples call
+    if not (is_plain(input, PLAIN) and (out is None or fits(out, input))):
+        return None
+    cdef int axis = axis_of(dim, input)
+    if axis < 0:
+        return None
+    if out is None:
+        out = new_like(input)
+    split(&call, input, axis)
+    call.x, call.other, call.out = data_of(input), NULL, data_of(out)
+    run_samples(<fastnn_samples_kind>kind, out, &call)
+    return out
+
+
+def softmax_backward(int kind, dy, output, dim, out):
+    """The gradient of SOFTMAX or LOG_SOFTMAX; plain arrays of one form."""
+    cdef fastnn_samples call
+    if not (is_plain(dy, PLAIN) and is_plain(output, PLAIN) and same_form(dy, output)):
+        return None
+    cdef int axis = axis_of(dim, dy)
+    if axis < 0 or not (out is None or (fits(out, dy) and fits(out, output))):
+        return None
+    if out is None:
+        out = new_like(dy)
+    split(&call, dy, axis)
+    call.x, call.other, call.out = data_of(output), data_of(dy), data_of(out)
+    run_samples(FASTNN_SOFTMAX_BACKWARD if kind == FASTNN_SOFTMAX else FASTNN_LOG_SOFTMAX_BACKWARD, out, &call)
+    return out
+
+
+# ---- losses ------------------------------------------------------------------------------------------------------
+
+cdef inline bint are_labels(object target, cnp.ndarray x):
+    """A plain array of int64, one for each sample of x: its shape without axis 1."""
+    if not cnp.PyArray_CheckExact(target):
+        return False
+    cdef cnp.ndarray a = target
+    cdef int dims = cnp.PyArray_NDIM(x)
+    if (cnp.PyArray_TYPE(a) != cnp.NPY_INT64 or (cnp.PyArray_FLAGS(a) & PLAIN) != PLAIN
+            or not cnp.PyArray_ISNOTSWAPPED(a) or cnp.PyArray_NDIM(a) != dims - 1):
+        return False
+    for d in range(dims - 1):
+        if cnp.PyArray_DIM(a, d) != cnp.PyArray_DIM(x, d + (d > 0)):
+            return False
+    return True
+
+
+cdef inline bint is_class_weight(object weight, cnp.ndarray x):
+    if not is_plain(weight, PLAIN):
+        return False
+    cdef cnp.ndarray w = weight
+    return (cnp.PyArray_TYPE(w) == cnp.PyArray_TYPE(x) and cnp.PyArray_NDIM(w) == 1
+            and cnp.PyArray_DIM(w, 0) == cnp.PyArray_DIM(x, 1))
+
+
+cdef inline bint is_reduction(object reduction):
+    return type(reduction) is str and (reduction == "mean" or reduction == "sum" or reduction == "none")
+
+
+cdef object new_losses(cnp.ndarray x, bint by_sample):
+    """An array of x's shape, or of that without axis 1."""
+    cdef cnp.npy_intp shape[FASTNN_MAX_DIMS]
+    cdef int dims = 0
+    for d in range(cnp.PyArray_NDIM(x)):
+        if d != 1 or not by_sample:
+            shape[dims] = cnp.PyArray_DIM(x, d)
+            dims += 1
+    return new_array(dims, shape, cnp.PyArray_TYPE(x), cnp.PyArray_ITEMSIZE(x))
+
+
+cdef object run_loss(fastnn_samples_kind kind, fastnn_samples *call, cnp.ndarray x, object out, object reduction,
+                     double count, bint by_sample):
+    """(loss, gradient) of a call that has all but its x, out, scale and losses; `count` divides the mean."""
+    if out is None:
+        out = new_like(x)
+    losses = new_losses(x, by_sample) if reduction == "none" else None
+    call.x, call.out, call.losses = data_of(x), data_of(out), data_of(losses)
+    call.scale = 1
+    if reduction == "mean":
+        call.scale = 1 / count if count != 0 else 0
+    cdef double loss = run_samples(kind, x, call)
+    if losses is not None:
+        return losses, out
+    if reduction == "mean":
+        loss = loss / count if count != 0 else NAN
+    return loss, out
+
+
+def cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out):
+    """(loss, gradient); target: labels in range, or probabilities."""
+    cdef fastnn_samples call
+    if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(label_smoothing) is float
+            and 0 <= label_smoothing <= 1 and type(ignore_index) is int):
+        return None
+    cdef cnp.ndarray x = input
+    cdef bint float64 = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE
+    cdef bint hard
+    cdef double count, smoothing = label_smoothing
+    if cnp.PyArray_NDIM(x) < 2 or cnp.PyArray_DIM(x, 1) == 0 or not (weight is None or is_class_weight(weight, x)):
+        return None
+    hard = are_labels(target, x)
+    if not (hard or (is_plain(target, PLAIN) and same_form(target, x))):
+        return None
+    if out is not None and not (fits(out, x) and are_apart(out, target) and (weight is None or are_apart(out, weight))):
+        return None
+    if not -2**63 <= ignore_index < 2**63:
+        return None
+    split(&call, x, 1)
+    call.other, call.labels = NULL, NULL
+    call.ignored, call.weight = ignore_index, data_of(weight)
+    call.keep, call.uniform = 1 - smoothing, smoothing / <double>call.classes
+    count = <double>(call.outer * call.inner)
+    if hard:
+        call.labels = <const int64_t *>data_of(target)
+        if fastnn_check_labels(float64, call.outer * call.inner, call.labels, call.classes, call.ignored, call.weight,
+                               &count) < call.outer * call.inner:
+            return None
+    else:
+        call.other = data_of(target)
+    return run_loss(FASTNN_CROSS_ENTROPY, &call, x, out, reduction, count, True)
+
+
+def hinge_loss(input, target, margin, reduction, out):
+    """(loss, gradient); target: labels in range."""
+    cdef fastnn_samples call
+    if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(margin) is float and isfinite(margin)):
+        return None
+    cdef cnp.ndarray x = input
+    cdef double count = 0
+    if cnp.PyArray_NDIM(x) < 2 or cnp.PyArray_DIM(x, 1) == 0 or not are_labels(target, x):
+        return None
+    if out is not None and not (fits(out, x) and are_apart(out, target)):
+        return None
+    split(&call, x, 1)
+    call.other, call.labels, call.margin = NULL, <const int64_t *>data_of(target), margin
+    # Ignoring label 0 here only spares the check a label that is in range.
+    if fastnn_check_labels(False, call.outer * call.inner, call.labels, call.classes, 0, NULL,
+                           &count) < call.outer * call.inner:
+        return None
+    return run_loss(FASTNN_HINGE, &call, x, out, reduction, <double>(call.outer * call.inner), True)
+
+
+def elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
+    """(loss, gradient) of MSE or BCE_WITH_LOGITS; plain arrays of one form, the weights None or of it too."""
+    cdef fastnn_samples call
+    if not (is_plain(input, PLAIN) and is_reduction(reduction)):
+        return None
+    for array in (target, weight, pos_weight):
+        if array is not None and not (is_plain(array, PLAIN) and same_form(array, input)
+                                      and (out is None or fits(out, array))):
+            return None
+    if target is None or not (out is None or fits(out, input)):
+        return None
+    call.outer, call.classes, call.inner = <size_t>cnp.PyArray_SIZE(<cnp.ndarray>input), 1, 1
+    call.other, call.weight, call.pos_weight = data_of(target), data_of(weight), data_of(pos_weight)
+    return run_loss(<fastnn_samples_kind>kind, &call, input, out, reduction, <double>call.outer, False)

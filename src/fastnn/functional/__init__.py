@@ -85,7 +85,12 @@ from fastnn.functional.gated import (
     swiglu,
     swiglu_backward,
 )
-from fastnn.functional.loss import cross_entropy
+from fastnn.functional.loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    mse_loss,
+)
 from fastnn.functional.norm import (
     NormSaved,
     group_norm,
@@ -103,6 +108,12 @@ from fastnn.functional.slope import (
     rrelu,
     rrelu_backward,
 )
+from fastnn.functional.softmax import (
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
     "MaxoutSaved",
@@ -111,6 +122,7 @@ __all__ = [
     "alpha_dropout_backward",
     "batch_norm",
     "batch_norm_backward",
+    "binary_cross_entropy_with_logits",
     "celu",
     "celu_backward",
     "cross_entropy",
@@ -145,6 +157,7 @@ __all__ = [
     "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
+    "hinge_loss",
     "identity",
     "identity_backward",
     "instance_norm",
@@ -153,12 +166,15 @@ __all__ = [
     "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "logsigmoid",
     "logsigmoid_backward",
     "maxout",
     "maxout_backward",
     "mish",
     "mish_backward",
+    "mse_loss",
     "prelu",
     "prelu_backward",
     "relu",
@@ -175,6 +191,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "softplus",
     "softplus_backward",
     "softshrink",

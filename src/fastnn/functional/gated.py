@@ -17,20 +17,9 @@ _GLU, _GLU_BACKWARD = _kernels.find_kernel("glu"), _kernels.find_kernel("glu_bac
 _SWIGLU, _SWIGLU_BACKWARD = _kernels.find_kernel("swiglu"), _kernels.find_kernel("swiglu_backward")
 
 
-def _axis(dim: int, ndim: int) -> int:
-    """`dim` as an axis >= 0."""
-    try:
-        axis = operator.index(dim)
-    except TypeError:
-        raise TypeError(f"dim must be an integer, got {type(dim).__name__}") from None
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"dim must be in [{-ndim}, {ndim}) for an input of {ndim} dimensions, got {dim}")
-    return axis % ndim
-
-
 def _even_axis(array: Array, dim: int) -> int:
     """`dim` as an axis >= 0 along which the array can be halved."""
-    axis = _axis(dim, array.ndim)
+    axis = _arrays.axis(dim, array.ndim)
     if array.shape[axis] % 2:
         got = f"got shape {array.shape}"
         raise ValueError(f"input must have an even length along dim {dim} to be halved, {got}")
@@ -139,7 +128,7 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     divides the length along dim. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
     """
     x = _arrays.ready("input", input)
-    axis = _axis(dim, x.ndim)
+    axis = _arrays.axis(dim, x.ndim)
     k = _check_pieces(k, x.shape[axis], dim)
     shape = (*x.shape[:axis], x.shape[axis] // k, *x.shape[axis + 1 :])
     target = _arrays.target_for(out, shape, x.dtype)

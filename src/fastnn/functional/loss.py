@@ -1,49 +1,242 @@
-"""Losses: each returns its value and its gradient in one call, as both share the work.
+"""Losses: each returns its value and its gradient in one call, made in one pass over memory.
 
 It must not know networks or optimizers.
 """
 
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastnn import _arrays, _kernels
 
-def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    if logits.dtype.newbyteorder("=") not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"logits has dtype {logits.dtype}; it takes float32 or float64")
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits has shape {logits.shape}; it takes (N, C) with N and C at least 1")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"labels has dtype {labels.dtype}; it takes integers")
-    n, classes = logits.shape
-    if labels.shape != (n,):
-        raise ValueError(
-            f"labels has shape {labels.shape}; it takes ({n},), one label for each row of logits"
-        )
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
-    if bad.size:
-        raise ValueError(f"labels[{bad[0]}] is {labels[bad[0]]}; it takes a class from 0 to {classes - 1}")
-    return logits, labels
+Array = NDArray[Any]
+Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient
+
+REDUCTIONS = ("mean", "sum", "none")
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, NDArray[Any]]:
-    """Return the softmax cross-entropy, mean over the batch, and its gradient with respect to the logits.
+# ---- what all of them share --------------------------------------------------------------------------------
 
-    loss = mean over n of log(sum over c of e^logits[n, c]) - logits[n, labels[n]], and
-    dlogits = (softmax(logits) - one_hot(labels)) / N, in the dtype of the logits. The row maximum is
-    subtracted first, so nothing overflows. Shapes: logits (N, C), float32 or float64; labels (N,), integers
-    in [0, C). A dtype that does not fit raises TypeError; a shape or a label that does not, ValueError.
+
+def _check_reduction(reduction: object) -> None:
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _finish(kernel: Callable[[Array], Loss | None], target: Array, out: Array | None) -> Loss:
+    """The loss and the gradient, which `kernel` writes into the plain array it is given."""
+    result = kernel(_arrays.plain_target(target))
+    assert result is not None
+    loss, dx = result
+    if isinstance(loss, np.ndarray):
+        loss = loss.astype(target.dtype, copy=False)
+    return loss, _arrays.deliver(_arrays.deliver(dx, target), out)
+
+
+def _ready_logits(input: ArrayLike) -> Array:
+    x = _arrays.ready("input", input)
+    if x.ndim < 2 or x.shape[1] == 0:
+        raise ValueError(f"input must have shape (N, C) or (N, C, ...) with C at least 1, got {x.shape}")
+    return x
+
+
+def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> Array:
+    """The labels in int64; one for each sample, each a class or ignore_index."""
+    shape, classes = (x.shape[0], *x.shape[2:]), x.shape[1]
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target must be integers, got an array of {target.dtype}")
+    if target.shape != shape:
+        raise ValueError(f"target must have shape {shape}, one label for each sample, got {target.shape}")
+    bad = (target < 0) | (target >= classes)
+    if ignore_index is not None:
+        bad &= target != ignore_index
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        name, takes = ", ".join(map(str, index)), f"a class from 0 to {classes - 1}"
+        takes += "" if ignore_index is None else f", or ignore_index, {ignore_index}"
+        raise ValueError(f"target[{name}] is {target[index]}; it takes {takes}")
+    return np.require(target, np.dtype(np.int64), ["C", "A"])
+
+
+def _apart(array: Array, target: Array) -> Array:
+    """The array, as a copy where writing the gradient would change it."""
+    return array.copy() if np.may_share_memory(array, target) else array
+
+
+def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Array) -> Array | None:
+    """The weight as a plain array of the form of `like`, which its shape must broadcast to."""
+    if weight is None:
+        return None
+    array = _arrays.ready(name, weight)
+    try:
+        full = np.broadcast_to(array, like.shape)
+    except ValueError:
+        raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
+    return _apart(_arrays.plain(full.astype(like.dtype, copy=False)), target)
+
+
+def _of_elements(
+    kind: int,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    pos_weight: ArrayLike | None,
+    reduction: str,
+    out: Array | None,
+) -> Loss:
+    result = _kernels.elements_loss(kind, input, target, weight, pos_weight, reduction, out)
+    if result is not None:
+        return result
+    _check_reduction(reduction)
+    inputs, dx = _arrays.prepare((("input", input), ("target", target)), out)
+    x, t = (_arrays.plain(array) for array in inputs)
+    w = _element_weight("weight", weight, x, dx)
+    pos = _element_weight("pos_weight", pos_weight, x, dx)
+    return _finish(lambda place: _kernels.elements_loss(kind, x, t, w, pos, reduction, place), dx, out)
+
+
+# ---- losses of samples -------------------------------------------------------------------------------------
+
+
+def _class_weight(weight: ArrayLike | None, x: Array, target: Array) -> Array | None:
+    if weight is None:
+        return None
+    array = _arrays.ready("weight", weight)
+    if array.shape != (x.shape[1],):
+        raise ValueError(f"weight must have shape {(x.shape[1],)}, one for each class, got {array.shape}")
+    return _apart(_arrays.plain(array.astype(_arrays.plain(x).dtype, copy=False)), target)
+
+
+def _check_smoothing(label_smoothing: float) -> float:
+    smoothing = _arrays.real_number("label_smoothing", label_smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}")
+    return smoothing
+
+
+def _check_ignored(ignore_index: int) -> int:
+    try:
+        return operator.index(ignore_index)
+    except TypeError:
+        raise TypeError(f"ignore_index must be an integer, got {type(ignore_index).__name__}") from None
+
+
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the cross-entropy of softmax(input) along axis 1, and its gradient.
+
+    loss = the sum over c of q[c] (log(sum of e^input) - input[c]) for each sample, and
+    dinput = (sum of q) softmax(input) - q, where q[c] = weight[c] ((1 - label_smoothing) t[c] +
+    label_smoothing / C), and t is the target: probabilities, or 1 at a label and 0 elsewhere.
+
+    input: (N, C) or (N, C, ...), dtypes as for softmax. target: labels, integers in [0, C) or ignore_index,
+    of shape (N, ...); or probabilities, floats of input's shape. weight: (C,). reduction: "sum"; "mean",
+    which divides by the number of samples, for labels by the sum of their weights; "none": loss is an array
+    (N, ...), and dinput the gradient of their sum. The other losses are floats, summed in float64. A sample
+    with ignore_index has no loss and no gradient; if all are ignored, or there are none, the mean is NaN.
+    out: for dinput; input's shape, and the input itself is allowed. Raises TypeError for a dtype that does
+    not fit; ValueError for a shape, a label or a parameter that does not. Szegedy et al., 2016 (label
+    smoothing).
     """
-    logits, labels = _checked(logits, labels)
-    rows = np.arange(len(labels))
-    with np.errstate(invalid="ignore"):  # a row with inf or NaN gives NaN
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        exps = np.exp(shifted)
-        total = exps.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(total[:, 0]) - shifted[rows, labels], dtype=np.float64)
-        dlogits = exps / total
-    dlogits[rows, labels] -= 1
-    dlogits /= len(labels)
-    return float(loss), dlogits
+    result = _kernels.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
+    if result is not None:
+        return result
+    _check_reduction(reduction)
+    x, t = _ready_logits(input), np.asarray(target)
+    ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
+    if t.dtype.kind in "iub":
+        t = _ready_labels(t, x, ignored)
+        (x,), dx = _arrays.prepare((("input", x),), out)
+    else:
+        (x, t), dx = _arrays.prepare((("input", x), ("target", t)), out)
+        t = _arrays.plain(t)
+    x, t, w = _arrays.plain(x), _apart(t, dx), _class_weight(weight, x, dx)
+    if not -(2**63) <= ignored < 2**63:
+        ignored = -1  # no label is that large, and all have been checked
+    return _finish(
+        lambda place: _kernels.cross_entropy(x, t, w, ignored, reduction, smoothing, place), dx, out
+    )
+
+
+def hinge_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    margin: float = 1.0,
+    reduction: str = "mean",
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the loss of the multi-class support vector machine, and its gradient.
+
+    loss = the sum over c != t of max(0, input[c] - input[t] + margin) for each sample, t being its label, and
+    dinput[c] = 1 where that is more than 0, else 0; dinput[t] = -(the number of such c).
+
+    input: (N, C) or (N, C, ...), dtypes as for softmax; target: integers in [0, C) of shape (N, ...).
+    reduction, out and the result as for cross_entropy. Raises TypeError for a dtype that does not fit;
+    ValueError for a shape, a label or a parameter that does not. Weston and Watkins, 1999.
+    """
+    result = _kernels.hinge_loss(input, target, margin, reduction, out)
+    if result is not None:
+        return result
+    _check_reduction(reduction)
+    margin = _arrays.real_number("margin", margin)
+    if not math.isfinite(margin):
+        raise ValueError(f"margin must be finite, got {margin}")
+    x = _ready_logits(input)
+    labels = _ready_labels(np.asarray(target), x)
+    (x,), dx = _arrays.prepare((("input", x),), out)
+    x, labels = _arrays.plain(x), _apart(labels, dx)
+    return _finish(lambda place: _kernels.hinge_loss(x, labels, margin, reduction, place), dx, out)
+
+
+# ---- losses of elements ------------------------------------------------------------------------------------
+
+
+def binary_cross_entropy_with_logits(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    pos_weight: ArrayLike | None = None,
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the cross-entropy of sigmoid(input) with the target, and its gradient.
+
+    loss = -weight (pos_weight t log(s) + (1 - t) log(1 - s)) for each element, with s = sigmoid(input), and
+    dinput = weight ((1 - t) s - pos_weight t (1 - s)); both keep their digits for large input.
+
+    input, target (t): one shape, dtypes as for relu. weight, pos_weight: shapes that broadcast to it; 1
+    without them. reduction: "sum"; "mean" over all elements; "none": loss is an array of input's shape, and
+    dinput the gradient of the sum. The other losses are floats, summed in float64. out: for dinput; input's
+    shape, and input and target themselves are allowed. Raises ValueError for shapes that do not fit.
+    """
+    kind = _kernels.BCE_WITH_LOGITS
+    return _of_elements(kind, input, target, weight, pos_weight, reduction, out)
+
+
+def mse_loss(
+    input: ArrayLike, target: ArrayLike, reduction: str = "mean", *, out: Array | None = None
+) -> Loss:
+    """Return (loss, dinput): the squared error, and its gradient.
+
+    loss = (input - target)^2 for each element, and dinput = 2 (input - target).
+
+    input, target: one shape, dtypes as for relu. reduction, out and the result as for
+    binary_cross_entropy_with_logits. Raises ValueError for shapes that differ.
+    """
+    return _of_elements(_kernels.MSE, input, target, None, None, reduction, out)

@@ -41,6 +41,7 @@ from fastnn.nn.dropout import (
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
+from fastnn.nn.softmax import LogSoftmax, Softmax
 
 __all__ = [
     "ACTIVATIONS",
@@ -72,6 +73,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
+    "LogSoftmax",
     "Mish",
     "Module",
     "Parameter",
@@ -81,6 +83,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Softmax",
     "Softplus",
     "Softshrink",
     "Softsign",

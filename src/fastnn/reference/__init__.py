@@ -88,7 +88,10 @@ from .gated import (
     swiglu_backward,
 )
 from .loss import (
+    binary_cross_entropy_with_logits,
     cross_entropy,
+    hinge_loss,
+    mse_loss,
 )
 from .norm import (
     group_norm,
@@ -100,12 +103,19 @@ from .norm import (
     rms_norm,
     rms_norm_backward,
 )
+from .softmax import (
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+)
 
 __all__ = [
     "alpha_dropout",
     "alpha_dropout_backward",
     "batch_norm",
     "batch_norm_backward",
+    "binary_cross_entropy_with_logits",
     "celu",
     "celu_backward",
     "cross_entropy",
@@ -140,6 +150,7 @@ __all__ = [
     "hardswish_backward",
     "hardtanh",
     "hardtanh_backward",
+    "hinge_loss",
     "identity",
     "identity_backward",
     "instance_norm",
@@ -148,12 +159,15 @@ __all__ = [
     "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
+    "log_softmax",
+    "log_softmax_backward",
     "logsigmoid",
     "logsigmoid_backward",
     "maxout",
     "maxout_backward",
     "mish",
     "mish_backward",
+    "mse_loss",
     "prelu",
     "prelu_backward",
     "relu",
@@ -170,6 +184,8 @@ __all__ = [
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "softplus",
     "softplus_backward",
     "softshrink",

@@ -1,19 +1,102 @@
-"""Losses from their definitions, in plain NumPy; must not know fastnn.functional."""
+"""Losses from their definitions, in plain NumPy; must not know fastnn.functional.
+
+Each returns (loss, the gradient with respect to input). reduction is "mean", "sum" or "none", for which loss
+is an array and the gradient that of its sum.
+"""
+
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .activation import Array, floating, quiet
+from .softmax import log_probabilities
+
+Loss = tuple[Any, Array]
+
+
+def _reduced(losses: Array, gradient: Array, reduction: str, divisor: Any) -> Loss:
+    """The losses reduced, and the gradient of that; `divisor` is the mean's."""
+    if reduction == "none":
+        return losses, gradient
+    total = losses.sum(dtype=np.result_type(losses, np.float64))
+    if reduction == "sum":
+        return float(total), gradient
+    return float(total / divisor), gradient / divisor if divisor else np.zeros_like(gradient)
+
+
+def _one_hot(labels: NDArray[Any], classes: int) -> NDArray[np.bool_]:
+    """Of shape (N, ..., classes); no class for a label out of range."""
+    result: NDArray[np.bool_] = labels[..., None] == np.arange(classes)
+    return result
 
 
 @quiet
-def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, Array]:
-    """Return the mean over the batch of -log p[n, labels[n]], and its gradient (p - one_hot) / N.
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Loss:
+    """Return the cross-entropy of softmax(input) along axis 1 with a distribution q, and its gradient.
 
-    p = softmax(logits), over the classes; logits has shape (N, C), labels (N,) with integers in [0, C).
+    q = weight ((1 - label_smoothing) t + label_smoothing / C), t being 1 at a label, or the target itself.
+    The mean is over the weights of the labels, or over the samples; samples of label ignore_index are 0.
     """
-    logits, labels = floating(logits), np.asarray(labels)
-    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    n, classes = logits.shape
-    one_hot = labels[:, None] == np.arange(classes)
-    return float(-log_p[one_hot].mean()), (np.exp(log_p) - one_hot) / n
+    x, t = np.moveaxis(floating(input), 1, -1), np.asarray(target)
+    classes = x.shape[-1]
+    w = np.ones(classes, x.dtype) if weight is None else floating(weight)
+    if t.dtype.kind in "iu":
+        used = t != ignore_index
+        one_hot = _one_hot(t, classes) & used[..., None]
+        divisor, t = (w * one_hot).sum(), one_hot.astype(x.dtype)
+    else:
+        t = np.moveaxis(t, 1, -1)
+        used, divisor = np.ones(x.shape[:-1], bool), x[..., 0].size
+    q = used[..., None] * w * ((1 - label_smoothing) * t + label_smoothing / x.dtype.type(classes))
+    log_p = log_probabilities(x)
+    losses = -np.where(q == 0, 0, q * log_p).sum(axis=-1)  # 0 log 0 = 0: a class that is masked out
+    gradient = np.where(used[..., None], q.sum(axis=-1, keepdims=True) * np.exp(log_p) - q, 0)
+    return _reduced(losses, np.moveaxis(gradient, -1, 1), reduction, divisor)
+
+
+@quiet
+def hinge_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean") -> Loss:
+    """Return the sum over c != label of max(0, x[c] - x[label] + margin), and its gradient."""
+    x, labels = np.moveaxis(floating(input), 1, -1), np.asarray(target)
+    one_hot = _one_hot(labels, x.shape[-1])
+    own = np.take_along_axis(x, labels[..., None].astype(np.intp), axis=-1)
+    excess = np.where(one_hot, 0, np.maximum(0, x - own + x.dtype.type(margin)))
+    gradient = (excess > 0).astype(x.dtype)
+    gradient -= one_hot * gradient.sum(axis=-1, keepdims=True)
+    return _reduced(excess.sum(axis=-1), np.moveaxis(gradient, -1, 1), reduction, labels.size)
+
+
+@quiet
+def binary_cross_entropy_with_logits(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    pos_weight: ArrayLike | None = None,
+) -> Loss:
+    """Return -weight (pos_weight t log(s) + (1 - t) log(1 - s)) with s = sigmoid(input), and its gradient.
+
+    -log(s) is log(1 + e^-x), and -log(1 - s) is log(1 + e^x).
+    """
+    x, t = floating(input), floating(target)
+    w = x.dtype.type(1) if weight is None else floating(weight)
+    yes = w * t * (x.dtype.type(1) if pos_weight is None else floating(pos_weight))
+    no = w * (1 - t)
+    losses = np.where(yes == 0, 0, yes * np.logaddexp(0, -x)) + np.where(no == 0, 0, no * np.logaddexp(0, x))
+    gradient = no * np.exp(-np.logaddexp(0, -x)) - yes * np.exp(-np.logaddexp(0, x))
+    return _reduced(losses, gradient, reduction, losses.size)
+
+
+@quiet
+def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Loss:
+    """Return (input - target)^2, and its gradient."""
+    difference = floating(input) - floating(target)
+    return _reduced(difference**2, 2 * difference, reduction, difference.size)

@@ -1,0 +1,74 @@
+"""Softmax and its logarithm along one dimension, with explicit gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _arrays, _kernels
+
+Array = NDArray[Any]
+
+
+def _forward(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
+    y = _kernels.softmax(kind, input, dim, out)
+    if y is not None:
+        return y
+    (x,), target = _arrays.prepare((("input", input),), out)
+    axis = _arrays.axis(dim, max(x.ndim, 1))
+    y = _kernels.softmax(kind, _arrays.plain(x), axis, _arrays.plain_target(target))
+    assert y is not None
+    return _arrays.deliver(_arrays.deliver(y, target), out)
+
+
+def _backward(kind: int, dy: ArrayLike, output: ArrayLike, dim: int, out: Array | None) -> Array:
+    dx = _kernels.softmax_backward(kind, dy, output, dim, out)
+    if dx is not None:
+        return dx
+    (g, y), target = _arrays.prepare((("dy", dy), ("output", output)), out)
+    axis = _arrays.axis(dim, max(target.ndim, 1))
+    place = _arrays.plain_target(target)
+    dx = _kernels.softmax_backward(kind, _arrays.plain(g), _arrays.plain(y), axis, place)
+    assert dx is not None
+    return _arrays.deliver(_arrays.deliver(dx, target), out)
+
+
+def softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """y = e^x / (the sum of e^x along dim).
+
+    input: any shape; out: its shape, and the input itself is allowed. float32 and float64 are computed as
+    they are, float16 and bfloat16 in float32, integers promote as in np.tanh. Nothing overflows; -inf gives
+    0, and a slice along dim that has nothing else NaN, as one with NaN or inf. Raises ValueError for a dim
+    that the input does not have. Bridle, 1990.
+    """
+    return _forward(_kernels.SOFTMAX, input, dim, out)
+
+
+def softmax_backward(dy: ArrayLike, output: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """dx = y (dy - the sum of dy y along dim).
+
+    dy, output (softmax's y): one shape; out: that shape, and each of them is allowed. Raises ValueError for
+    shapes that differ, and as softmax does.
+    """
+    return _backward(_kernels.SOFTMAX, dy, output, dim, out)
+
+
+def log_softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
+    """y = x - log(the sum of e^x along dim), which keeps its digits where softmax is 0.
+
+    input, dim, dtypes, out and the treatment of infinities and NaN as for softmax, but that -inf gives -inf.
+    Raises what softmax raises.
+    """
+    return _forward(_kernels.LOG_SOFTMAX, input, dim, out)
+
+
+def log_softmax_backward(
+    dy: ArrayLike, output: ArrayLike, dim: int = -1, *, out: Array | None = None
+) -> Array:
+    """dx = dy - e^y (the sum of dy along dim).
+
+    dy, output (log_softmax's y): one shape; out: that shape, and each of them is allowed. Raises ValueError
+    for shapes that differ, and as softmax does.
+    """
+    return _backward(_kernels.LOG_SOFTMAX, dy, output, dim, out)
