@@ -20,7 +20,9 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Speed beside torch, torch.compile and jax
 
 Another library's time divided by fastnn's, with `out=` buffers where it takes them, interleaved in one
-process on the same memory: above 1 fastnn is faster. {cpu}, {cores} cores, {isa}; {versions}, {compiler}; {date}.
+process on the same memory: above 1 fastnn is faster.
+
+{cpu}, {cores} cores, {isa}; {versions}, {compiler}; {date}.
 
 {commands}
 
@@ -88,7 +90,7 @@ def activations(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def layers(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
-    """For each dtype and thread count the means of each kernel, then every cell, then those below 1 by name."""
+    """For each dtype and thread count the means, then every cell, then those below 1 by name."""
     peers = rivals(report)
     speeds = [f"{c.bytes_per_second / 1e9:.1f} GB/s on {plural(c.threads, 'thread')}" for c in report.copies]
     yield LAYERS.format(copies=", ".join(speeds))
