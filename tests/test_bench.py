@@ -18,6 +18,8 @@ import pytest
 
 import fastnn
 from fastnn.bench import cases, measure, peers
+from fastnn.bench.activations import all_activations
+from fastnn.bench.data import DTYPES, Buffers, Case, Data, Size
 from fastnn.bench.report import Report, machine
 from fastnn.cli import main
 from operations import CALLS
@@ -30,9 +32,19 @@ def small_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "COPY_ELEMENTS", 2**14)
 
 
-def one(label: str, direction: str = "forward") -> cases.Case:
+ACTIVATIONS = list(all_activations())
+CELL = measure.Cell(
+    "relu", "forward", "activations", "16", 16, "float32", 1, 128, {"fastnn": TIMING, "reference": TIMING}
+)
+
+
+def one(label: str, direction: str = "forward") -> Case:
     (case,) = cases.select([label], [direction])
     return case
+
+
+def buffers(dtype: str) -> Buffers:
+    return Buffers(dtype, 4096)
 
 
 def bench(folder: Path, *options: str) -> int:
@@ -41,10 +53,9 @@ def bench(folder: Path, *options: str) -> int:
 
 
 def test_cases_cover_every_activation() -> None:
-    assert {case.function for case in cases.all_cases()} == {call.name for call in CALLS}
-    for direction in cases.DIRECTIONS:
-        labels = [case.label for case in cases.all_cases() if case.direction == direction]
-        assert len(labels) == len(set(labels))
+    assert {case.function for case in ACTIVATIONS} == {call.name for call in CALLS}
+    names = [(case.label, case.direction) for case in cases.all_cases()]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
@@ -63,14 +74,14 @@ def test_cases_cover_every_activation() -> None:
 def test_traffic(label: str, direction: str, traffic: tuple[float, float]) -> None:
     case = one(label, direction)
     assert case.traffic() == traffic
-    data = cases.Buffers("float64", 64).data(case, 64)
+    data = case.data(buffers("float64"), Size((64,)))
     assert data.moved == sum(traffic) * 64 * 8
 
 
 @pytest.mark.parametrize("elements", [1, 5, 16, 1000, 4097])
-@pytest.mark.parametrize("case", cases.all_cases(), ids=lambda case: f"{case.label}-{case.direction}")
-def test_data_has_the_shapes_of_the_result(case: cases.Case, elements: int) -> None:
-    data = cases.Buffers("float32", elements).data(case, elements)
+@pytest.mark.parametrize("case", ACTIVATIONS, ids=lambda case: f"{case.label}-{case.direction}")
+def test_data_has_the_shapes_of_the_result(case: Case, elements: int) -> None:
+    data = case.data(Buffers("float32", elements), Size((elements,)))
     call = peers.load("reference").prepare(data, out=False)
     assert call is not None
     assert elements <= data.elements < elements + 4
@@ -81,20 +92,20 @@ def test_data_has_the_shapes_of_the_result(case: cases.Case, elements: int) -> N
 @pytest.mark.filterwarnings("default")  # warnings of the peers are not ours to fail on
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [(name, dtype) for name in ("fastnn", "torch") for dtype in cases.DTYPES]
+    [(name, dtype) for name in ("fastnn", "torch") for dtype in DTYPES]
     + [("jax", "float32"), ("numba", "float32")],  # float32 alone: they compile each function
 )
 def test_contestants_compute_what_the_reference_does(name: str, dtype: str) -> None:
     pytest.importorskip(name)
-    buffers = cases.Buffers(dtype, measure.CHECK_ELEMENTS)
+    memory = buffers(dtype)
     contestants = [peers.load("reference"), peers.load(name)]
     with peers.session(contestants):
-        for case in cases.all_cases():
-            measure.check(case, contestants, buffers)
+        for case in ACTIVATIONS:
+            measure.check(case, contestants, memory)
         known = {
             case.callee
-            for case in cases.all_cases()
-            if contestants[1].prepare(buffers.data(case, 16), out=True)
+            for case in ACTIVATIONS
+            if contestants[1].prepare(case.data(memory, Size((16,))), out=True)
         }
     assert {"relu", "relu_backward", "gelu", "gelu_backward"} <= known
 
@@ -105,7 +116,7 @@ def test_torch_with_a_buffer_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("fastnn.bench.peers.torch_peer.LARGE", 0)
     contestants = [peers.load("reference"), peers.load("torch")]
     with peers.session(contestants):
-        measure.check(one("logsigmoid"), contestants, cases.Buffers("float32", measure.CHECK_ELEMENTS))
+        measure.check(one("logsigmoid"), contestants, buffers("float32"))
 
 
 class Fake:
@@ -121,7 +132,7 @@ class Fake:
     def session(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def prepare(self, data: cases.Data, *, out: bool) -> peers.Call | None:
+    def prepare(self, data: Data, *, out: bool) -> peers.Call | None:
         return lambda: data.values["input"] * self.factor
 
     def set_threads(self, threads: int) -> bool:
@@ -129,10 +140,10 @@ class Fake:
 
 
 def test_check_names_the_contestant_that_is_wrong() -> None:
-    buffers = cases.Buffers("float32", measure.CHECK_ELEMENTS)
-    measure.check(one("identity"), [peers.load("reference"), Fake(1)], buffers)
+    memory = buffers("float32")
+    measure.check(one("identity"), [peers.load("reference"), Fake(1)], memory)
     with pytest.raises(ArithmeticError, match=r"fake .* disagrees with the reference on identity"):
-        measure.check(one("identity"), [peers.load("reference"), Fake(1.01)], buffers)
+        measure.check(one("identity"), [peers.load("reference"), Fake(1.01)], memory)
 
 
 def test_interleave_takes_turns() -> None:
@@ -161,7 +172,8 @@ def test_a_slow_call_is_sampled_once() -> None:
 
 def test_rows_have_those_who_can_use_the_threads() -> None:
     contestants: list[peers.Contestant] = [peers.load("fastnn"), peers.load("reference"), Fake(1)]
-    plan = measure.Plan([one("identity")], [16, 32], ["float32"], [1, 2], out=True, seconds=0.001)
+    work = [(one("identity"), [Size((16,)), Size((32,))])]
+    plan = measure.Plan(work, ["float32"], [1, 2], out=True, seconds=0.001)
     with peers.session(contestants):
         cells = list(measure.run(plan, contestants))
     assert [(cell.elements, cell.threads) for cell in cells] == [(16, 1), (16, 2), (32, 1), (32, 2)]
@@ -174,14 +186,13 @@ def test_rows_have_those_who_can_use_the_threads() -> None:
 
 
 def test_json_holds_the_report(tmp_path: Path) -> None:
-    cell = measure.Cell("relu", "forward", 16, "float32", 1, 128, {"fastnn": TIMING, "reference": TIMING})
-    report = Report(
-        machine(), {"out": True}, ["fastnn", "reference"], [], [measure.Copy(1, 1e9, "x")], [cell]
-    )
-    assert report.share(cell) == pytest.approx(0.128)
+    copies = [measure.Copy(1, 1e9, "x")]
+    report = Report(machine(), {"out": True}, ["fastnn", "reference"], [], copies, [CELL])
+    assert report.share(CELL) == pytest.approx(0.128)
     report.write_json(tmp_path / "bench.json")
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
     assert json.loads((tmp_path / "bench.json").read_text()) == json.loads(json.dumps(asdict(report)))
+    assert Report.read_json(tmp_path / "bench.json") == report
 
 
 def test_command_writes_table_json_and_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,9 +206,11 @@ def test_command_writes_table_json_and_chart(tmp_path: Path, capsys: pytest.Capt
     found = json.loads((tmp_path / "new" / "bench.json").read_text())
     assert found["settings"]["out"]
     cells = {(cell["label"], cell["direction"], cell["elements"]) for cell in found["cells"]}
-    assert cells == {(label, direction, 16) for label in ("relu", "glu") for direction in cases.DIRECTIONS}
+    assert cells == {
+        (label, direction, 16) for label in ("relu", "glu") for direction in ("forward", "backward")
+    }
     assert all(set(cell["timings"]) == {"fastnn", "reference"} for cell in found["cells"])
-    assert (tmp_path / "new" / "bench-float32-1.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new" / "bench-activations-float32-1.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_command_without_out(tmp_path: Path) -> None:
@@ -221,7 +234,7 @@ def test_command_without_matplotlib_and_tqdm(
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> Iterator[measure.Cell]:
-        yield measure.Cell("relu", "forward", 16, "float32", 1, 128, {"fastnn": TIMING, "reference": TIMING})
+        yield CELL
         raise KeyboardInterrupt
 
     monkeypatch.setattr(measure, "run", interrupted)
@@ -234,7 +247,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytes
     ("options", "message"),
     [
         (["--kernels", "relu", "nope"], "kernels: unknown nope; known are identity, "),
-        (["--peers", "tensorflow"], "peers: unknown tensorflow; known are torch, jax, numba"),
+        (["--peers", "tensorflow"], "peers: unknown tensorflow; known are torch, compile, jax, numba"),
         (["--sizes", "2^60"], "sizes: 1152921504606846976 elements take about"),
         (["--peers", "numba"], "numba is not installed: pip install 'fastnn[bench]'"),
     ],

@@ -19,8 +19,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 HEAD = """# Speed beside torch, torch.compile and jax
 
-Another library's time divided by fastnn's, with `out=` buffers where it takes them, interleaved in one process
-on the same memory: above 1 fastnn is faster. {cpu}, {cores} cores, {isa}; {versions}, {compiler}; {date}.
+Another library's time divided by fastnn's, with `out=` buffers where it takes them, interleaved in one
+process on the same memory: above 1 fastnn is faster.
+
+{cpu}, {cores} cores, {isa}; {versions}, {compiler}; {date}.
 
 {commands}
 
@@ -48,10 +50,10 @@ torch's time over fastnn's. What stands behind the numbers below 1:
 LAYERS = """# Layers
 
 A size ending in `:last` has its channels last in memory. A layer's backward in torch is the ATen function
-without autograd, where it has one; a block's two passes go through autograd. compile is torch.compile, without
-the time to compile; it has no backward pass alone. jax is `jax.jit`, on all threads only. GB/s counts the bytes
-that must move (input and gradient read once, result written once), and the last column is their share of the
-copy bandwidth of the same run: {copies}.
+without autograd, where it has one; a block's two passes go through autograd. compile is torch.compile,
+without the time to compile; it has no backward pass alone. jax is `jax.jit`, on all threads only. GB/s
+counts the bytes that must move (input and gradient read once, result written once), and the last column is
+their share of the copy bandwidth of the same run: {copies}.
 """
 
 
@@ -88,20 +90,20 @@ def activations(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def layers(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
-    """For each thread count the means of each kernel, then every cell, then those below 1 by name."""
+    """For each dtype and thread count the means, then every cell, then those below 1 by name."""
     peers = rivals(report)
     speeds = [f"{c.bytes_per_second / 1e9:.1f} GB/s on {plural(c.threads, 'thread')}" for c in report.copies]
     yield LAYERS.format(copies=", ".join(speeds))
-    for threads in sorted({cell.threads for cell in cells}):
-        part = [cell for cell in cells if cell.threads == threads]
-        yield f"## Layers, geometric means, {plural(threads, 'thread')}\n"
+    for dtype, threads in sorted({(cell.dtype, cell.threads) for cell in cells}):
+        part = [cell for cell in cells if (cell.dtype, cell.threads) == (dtype, threads)]
+        yield f"## Layers, geometric means, {dtype}, {plural(threads, 'thread')}\n"
         yield from head(["layer", "direction"], [*peers, "best of them"])
         for kernel in dict.fromkeys((cell.label, cell.direction) for cell in part):
             own = [cell for cell in part if (cell.label, cell.direction) == kernel]
             means = [mean(ratio(cell, peer) for cell in own) for peer in peers]
             yield line([*kernel, *means, mean(best(cell, peers) for cell in own)])
 
-        yield f"\n## Layers, every size, {plural(threads, 'thread')}\n"
+        yield f"\n## Layers, every size, {dtype}, {plural(threads, 'thread')}\n"
         yield from head(["layer", "direction", "size"], ["fastnn", *peers, "GB/s", "copy"])
         for cell in part:
             seconds = cell.timings["fastnn"].minimum

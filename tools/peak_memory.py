@@ -43,8 +43,8 @@ def torch_block(x: Any, dy: Any) -> object:
 
     channels = [torch.full((x.shape[1],), value, dtype=torch.float32) for value in (1, 0, 0, 1)]
     weight, bias, running_mean, running_var = channels
-    learned = [torch.from_numpy(x).requires_grad_(), weight.requires_grad_(), bias.requires_grad_()]
-    y = functional.batch_norm(learned[0], running_mean, running_var, *learned[1:], training=True)
+    learned = [t.requires_grad_() for t in (torch.from_numpy(x), weight, bias)]
+    y = functional.batch_norm(learned[0], running_mean, running_var, learned[1], learned[2], training=True)
     y = functional.dropout(functional.relu(y), 0.5)
     return y, torch.autograd.grad(y, learned, torch.from_numpy(dy))
 

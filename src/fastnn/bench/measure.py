@@ -222,7 +222,7 @@ def agree_in_distribution(got: Sequence[Array], expected: Sequence[Array], data:
 def floats(result: Any) -> list[Array]:
     """Copy the floating-point results of a call; what it saved for backward is its own affair."""
     results = result if isinstance(result, tuple) else (result,)
-    copies = [np.array(r) for r in results if isinstance(r, float) or hasattr(r, "__array__")]
+    copies = [np.asarray(r).copy() for r in results if isinstance(r, float) or hasattr(r, "__array__")]
     return [a for a in copies if a.dtype.kind == "f"]
 
 

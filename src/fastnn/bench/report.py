@@ -165,14 +165,19 @@ def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
 def kernel_means(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
     """Geometric means of each kernel over its sizes: against every peer, and against the best of a cell."""
     peers = [peer for peer in report.peers() if peer != "reference"]
-    kernels = dict.fromkeys((cell.label, cell.direction, cell.threads) for cell in cells)
+    kernels = dict.fromkeys(map(kernel, cells))
     body = []
-    for kernel in kernels:
-        own = [cell for cell in cells if (cell.label, cell.direction, cell.threads) == kernel]
+    for one in kernels:
+        own = [cell for cell in cells if kernel(cell) == one]
         found = [[ratio(cell, peer) for cell in own] for peer in peers]
         found.append([best(cell, peers) for cell in own])
-        body.append([*map(str, kernel), *(mean(values) for values in found)])
-    yield from aligned([["geometric mean", "direction", "threads", *peers, "best peer"], *body])
+        body.append([*one, *(mean(values) for values in found)])
+    yield from aligned([["geometric mean", "direction", "dtype", "threads", *peers, "best peer"], *body])
+
+
+def kernel(cell: Cell) -> tuple[str, ...]:
+    """What is measured at several sizes."""
+    return cell.label, cell.direction, cell.dtype, str(cell.threads)
 
 
 def best(cell: Cell, peers: Sequence[str]) -> float | None:

@@ -50,8 +50,8 @@ def block(data: Data, case: Layer, *, out: bool) -> Call:
     """Return the call of a chain that begins with batch_norm; both passes return the gradients alone."""
     stages: list[Any] = [fastnn.stages.BatchNorm(training=True)]
     for name in case.row.then:
-        rate = data.values.get("p")
-        stages.append(fastnn.stages.Dropout(rate) if name == "dropout" else fastnn.stages.Activation(name))
+        dropout = name == "dropout"
+        stages.append(fastnn.stages.Dropout(data.values["p"]) if dropout else fastnn.stages.Activation(name))
     chain = fastnn.fuse(*stages)
     values = {name: data.values[name] for name in (*case.row.arrays, "key") if name in data.values}
     x, dy = data.values["input"], data.values["dy"]
@@ -59,7 +59,7 @@ def block(data: Data, case: Layer, *, out: bool) -> Call:
         return partial(chain.forward, x, **values, out=data.out if out else None)
     y, dx = (data.values["output"], data.out) if out else (None, None)
 
-    def passes() -> tuple[Array, ...]:
+    def passes() -> tuple[Array | None, ...]:
         _, saved = chain.forward(x, **values, out=y)
         gradients = chain.backward(dy, saved, out=dx)
         return gradients.input, gradients.weight, gradients.bias
