@@ -85,7 +85,7 @@ def test_forward_and_backward_take_the_same_parameters() -> None:
 def test_every_function_is_tested_and_benchmarked() -> None:
     with_gradient = {name for name in ELEMENTWISE if f"{name}_backward" in ELEMENTWISE} - {"swish"}
     assert with_gradient == {call.name for call in CALLS}
-    assert with_gradient == {case.function for case in all_cases()}
+    assert with_gradient <= {case.function for case in all_cases()}
     assert {
         name for row in _kernels.activations() for name, _ in [CHOICES.get(row, (row, {}))]
     } <= with_gradient

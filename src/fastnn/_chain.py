@@ -76,7 +76,7 @@ class Saved(NamedTuple):
 
     head: Head | None
     stages: tuple[Stage, ...]
-    input: Array
+    input: Array | None  # None: y was written over it
     mean: NDArray[np.float64] | None  # of each channel: of the batch, or the running one
     rest: NDArray[np.float64] | None  # what rounding the mean to one float64 lost
     rstd: NDArray[np.float64] | None  # 1 / sqrt(variance + eps)
@@ -279,8 +279,9 @@ def forward(
     if isinstance(head, BatchNorm) and mean is not None and variance is not None and x.size:
         running.update(head, mean, variance, x.size // x.shape[1])
     kept = addend if addend is not None and _is_read_after_addition(stages) else None
+    lost = out is not None and np.may_share_memory(out, x)
     return _result(target, x.dtype, out), Saved(
-        head, stages, x, mean, rest, rstd, _as_given(weight), _as_given(bias), kept, key
+        head, stages, None if lost else x, mean, rest, rstd, _as_given(weight), _as_given(bias), kept, key
     )
 
 
@@ -306,6 +307,8 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
     """The gradients of a forward call, from dL/dy and what that call saved."""
     if not isinstance(saved, Saved):
         raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
+    if saved.input is None:
+        raise ValueError("saved has no input: forward wrote y over it (out=), and backward needs it")
     g, x, head, stages = _arrays.ready("dy", dy), saved.input, saved.head, saved.stages
     if g.shape != x.shape:
         raise ValueError(f"dy must have the shape of the output, {x.shape}, got {g.shape}")

@@ -68,8 +68,9 @@ class Activation(_Stage):
                 raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
             row = "gelu_tanh"
         table = _kernels.activations()
-        if row not in table or (name == "gelu_tanh"):
-            raise ValueError(f"no activation of a chain is called {name!r}; there are: {', '.join(table)}")
+        names = [row for row in table if row != "gelu_tanh"]
+        if name not in names:
+            raise ValueError(f"no activation of a chain is called {name!r}; there are: {', '.join(names)}")
         _, defaults = table[row]
         if unknown := given.keys() - defaults.keys():
             raise TypeError(

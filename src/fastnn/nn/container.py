@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fastnn._chain import Saved
 from fastnn._fused import FusedChain, fuse, fusion
+from fastnn._kernels import MAX_STAGES
 from fastnn.nn.module import Array, Module
 from fastnn.stages import Dropout, Head, Stage
 
@@ -120,8 +121,9 @@ class Sequential(Module):
         open_group = has_dropout = False
         for layer in self._layers:
             stage = layer.stage() if fusion.enabled else None
+            full = groups and len(groups[-1]) == MAX_STAGES
             starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
-            if starts or not open_group:
+            if full or starts or not open_group:
                 groups.append([])
                 has_dropout = False
             groups[-1].append(layer)

@@ -25,8 +25,8 @@ class _AlongDim(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the function's values, in the shape of `x`."""
-        self._kept = self._forward(x, self.dim)
-        return self._kept
+        self._kept = y = self._forward(x, self.dim)
+        return y
 
     def backward(self, dy: Array) -> Array:
         """Return the gradient with respect to x."""
