@@ -202,16 +202,15 @@ static void subtract_means(const channel_job *job, const fastnn_tile *tile, doub
 
 // ---- passes --------------------------------------------------------------------------------------------------------
 
-// Some of the tiles of some channels; in columns of all. Backwards: what was read last is still in cache.
+// Some of the tiles of some channels; in columns of all.
 typedef struct {
     size_t first, end;  // channels
     size_t from, to;    // tiles
-    bool backwards;
 } tile_range;
 
 static fastnn_tile tile_at(const channel_job *job, const tile_range *range, size_t i) {
-    const size_t index = range->backwards ? range->to - 1 - i : range->from + i;
-    return job->run.chain->columns ? column_tile(job, index) : plane_tile(job, range->first, range->end, index);
+    if (job->run.chain->columns) return column_tile(job, range->from + i);
+    return plane_tile(job, range->first, range->end, range->from + i);
 }
 
 // Asks for a tile of what a pass reads.
@@ -253,10 +252,9 @@ static void run_piece(const void *context, size_t piece) {
     const size_t from = piece * job->piece_tiles, to = least(from + job->piece_tiles, job->tiles);
     double *const partial = pass->sums ? job->partial + 2 * job->width * piece : NULL;
     if (pass->sums) memset(partial, 0, 2 * job->width * sizeof *partial);
-    visit_range(job, (tile_range){0, job->run.chain->channels, from, to, false}, pass->visit,
+    visit_range(job, (tile_range){0, job->run.chain->channels, from, to}, pass->visit,
                 pass->sums ? (double *[]){partial, partial + job->width} : NULL);
 }
-// All tiles, in the order of memory.
 static bool visit_all(const channel_job *job, visit *visit, bool sums) {
     return run(job, job->pieces, run_piece, &(tile_pass){job, visit, sums});
 }
@@ -274,7 +272,7 @@ static void forward_group(const void *context, size_t piece) {
         set_statistics(job, c, moments);
     }
     set_scaling(job, first, end);
-    visit_range(job, (tile_range){first, end, 0, plane_tiles(job, first, end), true}, normalise, NULL);
+    visit_range(job, (tile_range){first, end, 0, plane_tiles(job, first, end)}, normalise, NULL);
 }
 
 static void backward_group(const void *context, size_t piece) {
@@ -282,10 +280,9 @@ static void backward_group(const void *context, size_t piece) {
     const fastnn_chain *chain = job->run.chain;
     const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
     double *const *total = job->total;
-    tile_range range = {first, end, 0, plane_tiles(job, first, end), false};
+    const tile_range range = {first, end, 0, plane_tiles(job, first, end)};
     visit_range(job, range, differentiate, (double *[]){total[0] + first, total[1] + first});
     for (size_t c = first; c < end; c++) set_gradient(job, c, total[0][c], total[1][c]);
-    range.backwards = true;
     if (chain->training) visit_range(job, range, subtract_means, NULL);
 }
 
@@ -293,7 +290,7 @@ static void backward_group(const void *context, size_t piece) {
 static tile_range piece_of_channel(const channel_job *job, size_t piece) {
     const size_t channel = piece / job->channel_pieces, from = piece % job->channel_pieces * job->channel_tiles;
     const size_t tiles = plane_tiles(job, channel, channel + 1);
-    return (tile_range){channel, channel + 1, from, least(from + job->channel_tiles, tiles), false};
+    return (tile_range){channel, channel + 1, from, least(from + job->channel_tiles, tiles)};
 }
 
 static void find_moments(const void *context, size_t piece) {
@@ -444,12 +441,16 @@ static size_t partial_numbers(const channel_job *job) {
     return chain->columns ? 3 * job->width * job->pieces : 4 * chain->channels * job->channel_pieces;
 }
 
+// Arrays that are read together begin at different places in a page: where the last 12 bits of two addresses are the
+// same, a load waits for a store that it has nothing to do with.
+static size_t array_bytes(const channel_job *job) { return job->width * job->size + 3 * LINE; }
+
 static bool is_empty(const fastnn_chain *chain) { return chain->outer * chain->channels * chain->inner == 0; }
 
 size_t fastnn_chain_workspace(const fastnn_chain *chain) {
     if (is_empty(chain)) return 0;
     const channel_job job = make_job(chain);
-    return partial_numbers(&job) * sizeof(double) + CHANNEL_ARRAYS * job.width * job.size;
+    return partial_numbers(&job) * sizeof(double) + CHANNEL_ARRAYS * array_bytes(&job);
 }
 
 static bool changes_gradient(const fastnn_chain *chain) {
@@ -475,7 +476,7 @@ static void place(channel_job *job, const char *x, const char *dy, char *out, ch
     job->again = job->stream || !changes_gradient(chain);
     job->partial = (double *)workspace;
     workspace += partial_numbers(job) * sizeof(double);
-    for (int i = 0; i < CHANNEL_ARRAYS; i++) *arrays[i] = workspace + (size_t)i * job->width * job->size;
+    for (int i = 0; i < CHANNEL_ARRAYS; i++) *arrays[i] = workspace + (size_t)i * array_bytes(job);
 }
 
 bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, void *workspace) {
