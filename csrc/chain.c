@@ -67,11 +67,11 @@ void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const c
 
 static bool saves_output(const fastnn_stage *stage) { return fastnn_activations[stage->activation].saves_output; }
 
-// How many stages have an output that some activation's gradient needs.
-static int stages_needed(const fastnn_chain *chain) {
-    int needed = chain->stages;
-    while (needed > 0 && chain->stage[needed - 1].kind != FASTNN_ACTIVATE) needed--;
-    return needed > 0 && !saves_output(&chain->stage[needed - 1]) ? needed - 1 : needed;
+// -1: there is none.
+static int last_activation(const fastnn_chain *chain) {
+    int k = chain->stages - 1;
+    while (k >= 0 && chain->stage[k].kind != FASTNN_ACTIVATE) k--;
+    return k;
 }
 
 const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile, const char *dy, const char *x,
@@ -81,9 +81,10 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
     _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][TILE_BYTES];
     const void *before[FASTNN_MAX_STAGES + 1] = {x + start};  // each stage; the first one's is not used with `last`
     fastnn_scaled_kernel *last = scaled_kernel(run, true);
-    const int needed = stages_needed(chain);
+    const int end = last_activation(chain);
+    const int needed = end < 0 ? 0 : end + saves_output(&chain->stage[end]);  // how many stages' outputs
     if (last != NULL) {
-        if (needed > 1) run_scaled(run, scaled_kernel(run, false), tile, scratch[1], NULL, x);
+        if (end > 0) run_scaled(run, scaled_kernel(run, false), tile, scratch[1], NULL, x);
         before[1] = scratch[1];
     } else if (chain->scaled && chain->stages > 0) {
         scale_tile(run, tile, x, scratch[0]);

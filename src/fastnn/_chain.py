@@ -114,8 +114,8 @@ def _vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[An
     return np.require(array, dtype, ["C", "A"])
 
 
-def _as_given(value: ArrayLike | None) -> Array | None:
-    return None if value is None else np.asarray(value)
+def _as_given(name: str, value: ArrayLike | None) -> Array | None:
+    return None if value is None else _arrays.ready(name, value)
 
 
 def _check_running(name: str, value: object, channels: int, training: bool) -> None:
@@ -140,6 +140,12 @@ def _check_counter(counter: object) -> None:
         raise TypeError(f"num_batches_tracked must be an integer array of one element, got {got}")
     if not counter.flags.writeable:
         raise ValueError("num_batches_tracked must be writeable, got a read-only array")
+    most = (1 << 8 * counter.itemsize - 1) - 1
+    if not 0 <= counter.item() < most:
+        raise ValueError(
+            f"num_batches_tracked must be at least 0 and, to be counted up as {counter.dtype}, below {most},"
+            f" got {counter.item()}"
+        )
 
 
 class Running(NamedTuple):
@@ -258,7 +264,7 @@ def forward(
         running.check(head, x)
     if out is not None:
         _arrays.check_out(out, x.shape, x.dtype)
-    if stages and any(isinstance(stage, Dropout) for stage in stages):
+    if stages and any(isinstance(stage, Dropout) and stage.p > 0 for stage in stages):
         key = default_generator().key() if key is None else as_key(key)
 
     plain = layout.arrange(x, dtype)
@@ -281,7 +287,16 @@ def forward(
     kept = addend if addend is not None and _is_read_after_addition(stages) else None
     lost = out is not None and np.may_share_memory(out, x)
     return _result(target, x.dtype, out), Saved(
-        head, stages, None if lost else x, mean, rest, rstd, _as_given(weight), _as_given(bias), kept, key
+        head,
+        stages,
+        None if lost else x,
+        mean,
+        rest,
+        rstd,
+        _as_given("weight", weight),
+        _as_given("bias", bias),
+        kept,
+        key,
     )
 
 

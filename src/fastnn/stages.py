@@ -99,7 +99,10 @@ class Activation(_Stage):
 
 @dataclass(frozen=True)
 class Dropout(_Stage):
-    """y = x / (1 - p) where the element is kept, else 0; as fastnn.functional.dropout in training."""
+    """y = x / (1 - p) where the element is kept, else 0; as fastnn.functional.dropout in training.
+
+    With p = 0 no key is taken.
+    """
 
     takes = ("key",)
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Protocol
 
+from fastnn import _kernels
 from fastnn._chain import Saved
 from fastnn._fused import FusedChain, fuse, fusion
-from fastnn._kernels import MAX_STAGES
 from fastnn.nn.module import Array, Module
 from fastnn.stages import Dropout, Head, Stage
+
+
+@cache
+def _can_be_a_stage(layer: type[Module]) -> bool:
+    """Not where a subclass has a forward or backward of its own: it may compute something else."""
+
+    def depth(name: str) -> int:
+        return next(i for i, base in enumerate(layer.__mro__) if name in vars(base))
+
+    return depth("stage") <= min(depth("forward"), depth("backward"))
 
 
 class _Pass(Protocol):
@@ -73,7 +84,7 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the last layer's output."""
-        ran = []
+        self._ran, ran = None, []
         for step in self._passes():
             x = step.forward(x)
             ran.append(step)
@@ -120,10 +131,9 @@ class Sequential(Module):
         groups: list[list[Module]] = []
         open_group = has_dropout = False
         for layer in self._layers:
-            stage = layer.stage() if fusion.enabled else None
-            full = groups and len(groups[-1]) == MAX_STAGES
+            stage = layer.stage() if fusion.enabled and _can_be_a_stage(type(layer)) else None
             starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
-            if full or starts or not open_group:
+            if starts or not open_group or len(groups[-1]) == _kernels.MAX_STAGES:
                 groups.append([])
                 has_dropout = False
             groups[-1].append(layer)

@@ -50,9 +50,10 @@ class _Dropout(_Drawing):
     _forward: ClassVar[Callable[..., Array]]
     _backward: ClassVar[Callable[..., Array]]
 
-    def __init_subclass__(cls, function: str) -> None:
-        cls._forward = staticmethod(getattr(F, function))
-        cls._backward = staticmethod(getattr(F, f"{function}_backward"))
+    def __init_subclass__(cls, function: str | None = None) -> None:
+        if function is not None:
+            cls._forward = staticmethod(getattr(F, function))
+            cls._backward = staticmethod(getattr(F, f"{function}_backward"))
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None) -> None:
         super().__init__(p, generator)

@@ -1,0 +1,283 @@
+// Chains of every kind of stage over many shapes, in planes and in columns: the whole chain must be its stages one
+// after the other, bit by bit, for any number of threads, and write to nothing but what it is given.
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "kernels.h"
+
+enum { GUARD = 64, GUARD_BYTE = 0xa5 };
+
+// ---- arrays --------------------------------------------------------------------------------------------------------
+
+// `bytes` bytes between guards; the end is not rounded up, so that a single byte too many is seen.
+static void *guarded(size_t bytes) {
+    char *memory;
+    CHECK(posix_memalign((void **)&memory, GUARD, bytes + 2 * GUARD) == 0, "no memory");
+    memset(memory, GUARD_BYTE, bytes + 2 * GUARD);
+    return memory + GUARD;
+}
+static void release(void *array, size_t bytes, const char *name) {
+    const unsigned char *memory = (const unsigned char *)array - GUARD;
+    for (size_t i = 0; i < GUARD; i++)
+        CHECK(memory[i] == GUARD_BYTE && memory[GUARD + bytes + i] == GUARD_BYTE, "written beside %s", name);
+    free((void *)memory);
+}
+
+static void set(void *array, bool float64, size_t i, double value) {
+    if (float64)
+        ((double *)array)[i] = value;
+    else
+        ((float *)array)[i] = (float)value;
+}
+// Numbers around 0 that do not repeat soon.
+static void *numbers(bool float64, size_t count, unsigned seed) {
+    void *array = guarded(count * (float64 ? 8 : 4));
+    uint32_t state = seed * 2654435761u + 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        set(array, float64, i, (double)(state >> 8) / (1 << 22) - 2);
+    }
+    return array;
+}
+
+// ---- a call --------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    void *y, *dx, *daddend;
+    double *sums[2], *mean, *rest, *rstd, *variance;
+} results;
+
+static size_t bytes_of(const fastnn_chain *chain) {
+    return chain->outer * chain->channels * chain->inner * (chain->float64 ? 8 : 4);
+}
+static double *channel_numbers(const fastnn_chain *chain) { return guarded(chain->channels * sizeof(double)); }
+
+static results make_results(const fastnn_chain *chain) {
+    const size_t bytes = bytes_of(chain);
+    return (results){guarded(bytes),         guarded(bytes),
+                     guarded(bytes),         {channel_numbers(chain), channel_numbers(chain)},
+                     channel_numbers(chain), channel_numbers(chain),
+                     channel_numbers(chain), channel_numbers(chain)};
+}
+static void free_results(const fastnn_chain *chain, results *r) {
+    const size_t bytes = bytes_of(chain), each = chain->channels * sizeof(double);
+    release(r->y, bytes, "y"), release(r->dx, bytes, "dx"), release(r->daddend, bytes, "daddend");
+    release(r->sums[0], each, "dbias"), release(r->sums[1], each, "dweight");
+    release(r->mean, each, "mean"), release(r->rest, each, "rest");
+    release(r->rstd, each, "rstd"), release(r->variance, each, "variance");
+}
+
+static void forward(const fastnn_chain *chain, const void *x, void *y) {
+    const size_t bytes = fastnn_chain_workspace(chain);
+    void *workspace = guarded(bytes);
+    CHECK(fastnn_chain_forward(chain, x, y, workspace), "interrupted");
+    release(workspace, bytes, "the workspace, forward");
+}
+static void backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums) {
+    const size_t bytes = fastnn_chain_workspace(chain);
+    void *workspace = guarded(bytes);
+    CHECK(fastnn_chain_backward(chain, dy, x, dx, sums, workspace), "interrupted");
+    release(workspace, bytes, "the workspace, backward");
+}
+
+// In training forward finds the statistics, else they are those of an ordinary batch.
+static void point(fastnn_chain *chain, const results *r) {
+    if (chain->rstd != NULL) {
+        for (size_t c = 0; c < chain->channels && !chain->training; c++)
+            r->mean[c] = 0.1 * (double)(c % 7), r->rest[c] = 0, r->rstd[c] = 1 / (1 + 0.1 * (double)(c % 5));
+        chain->mean = r->mean, chain->rest = r->rest, chain->rstd = r->rstd, chain->variance = r->variance;
+    }
+    for (int k = 0; k < chain->stages; k++)
+        if (chain->stage[k].kind == FASTNN_ADD) chain->stage[k].daddend = r->daddend;
+}
+
+static void run_whole(fastnn_chain chain, const void *x, const void *dy, const results *r, bool in_place) {
+    const size_t bytes = bytes_of(&chain);
+    point(&chain, r);
+    if (in_place) memcpy(r->y, x, bytes);
+    forward(&chain, in_place ? r->y : x, r->y);
+    if (in_place) memcpy(r->dx, dy, bytes);
+    backward(&chain, in_place ? r->dx : dy, x, r->dx, chain.scaled ? r->sums : NULL);
+}
+
+// The first stage and the others as chains of their own.
+static void run_parts(fastnn_chain chain, const void *x, const void *dy, const results *r) {
+    const size_t bytes = bytes_of(&chain);
+    fastnn_chain head = chain, rest = chain;
+    void *after[FASTNN_MAX_STAGES + 1];
+    point(&head, r);
+    head.stages = 0;
+    rest.scaled = rest.training = false;
+    rest.stages = 1;
+    for (int k = 0; k <= chain.stages; k++) after[k] = guarded(bytes);
+    if (chain.scaled)
+        forward(&head, x, after[0]);
+    else
+        memcpy(after[0], x, bytes);
+    for (int k = 0; k < chain.stages; k++) {
+        rest.stage[0] = chain.stage[k];
+        forward(&rest, after[k], after[k + 1]);
+    }
+    memcpy(r->y, after[chain.stages], bytes);
+    memcpy(r->dx, dy, bytes);
+    for (int k = chain.stages - 1; k >= 0; k--) {
+        rest.stage[0] = chain.stage[k];
+        if (chain.stage[k].kind == FASTNN_ADD) rest.stage[0].daddend = r->daddend;
+        backward(&rest, r->dx, after[k], r->dx, NULL);
+    }
+    if (chain.scaled) backward(&head, r->dx, x, r->dx, r->sums);
+    for (int k = 0; k <= chain.stages; k++) release(after[k], bytes, "a stage's output");
+}
+
+// ---- what is checked -----------------------------------------------------------------------------------------------
+
+static void check_same(const fastnn_chain *chain, const results *a, const results *b, const char *what) {
+    const size_t bytes = bytes_of(chain), each = chain->channels * sizeof(double);
+    const char *form = chain->columns ? "columns" : "planes";
+#define SAME(name, n)                                                                                             \
+    CHECK(memcmp(a->name, b->name, n) == 0, "%s: %s, %zu x %zu x %zu %s, float%d, %d stages", fastnn_isa(), what, \
+          chain->outer, chain->channels, chain->inner, form, chain->float64 ? 64 : 32, chain->stages)
+    SAME(y, bytes);
+    SAME(dx, bytes);
+    SAME(daddend, bytes);
+    SAME(sums[0], each);
+    SAME(sums[1], each);
+    SAME(mean, each);
+    SAME(rstd, each);
+#undef SAME
+}
+
+static void check_chain(const fastnn_chain *chain) {
+    const size_t count = chain->outer * chain->channels * chain->inner, bytes = bytes_of(chain);
+    void *x = numbers(chain->float64, count, 1), *dy = numbers(chain->float64, count, 2);
+    results parts = make_results(chain);
+    fastnn_set_num_threads(1);
+    run_parts(*chain, x, dy, &parts);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        fastnn_set_num_threads(threads);
+        for (int in_place = 0; in_place < 2; in_place++) {
+            results whole = make_results(chain);
+            run_whole(*chain, x, dy, &whole, in_place);
+            check_same(chain, &whole, &parts, in_place ? "in place" : "whole");
+            free_results(chain, &whole);
+        }
+    }
+    free_results(chain, &parts);
+    release(x, bytes, "x"), release(dy, bytes, "dy");
+}
+
+typedef enum { NOTHING, SCALE, EVALUATE, TRAIN, HEADS } head_kind;
+
+// Each letter is a stage: r relu, l leaky_relu and i hardswish (cheap), s sigmoid (medium), g gelu (costly), d dropout,
+// + addition.
+static const char *const CHAINS[] = {"",   "r",  "l",  "g",   "d",   "+",   "rg",  "ll",      "ri",
+                                     "sl", "gr", "rd", "+rd", "r+d", "drg", "d+g", "rs+dgrli"};
+
+static void add_stages(fastnn_chain *chain, const char *letters, const void *addend) {
+    for (; *letters != '\0'; letters++) {
+        fastnn_stage stage = {.kind = FASTNN_ACTIVATE, .parameters = {0.25}};
+        switch (*letters) {
+        case 'r': stage.activation = ACTIVATION_relu; break;
+        case 'l': stage.activation = ACTIVATION_leaky_relu; break;
+        case 'i': stage.activation = ACTIVATION_hardswish; break;
+        case 's': stage.activation = ACTIVATION_sigmoid; break;
+        case 'g': stage.activation = ACTIVATION_gelu; break;
+        case 'd':
+            stage.kind = FASTNN_DROP;
+            stage.dropout = (fastnn_dropout){.seed = 1, .offset = 2, .threshold = 40000, .scale = 65536.0 / 40000};
+            break;
+        default: stage.kind = FASTNN_ADD, stage.addend = addend;
+        }
+        chain->stage[chain->stages++] = stage;
+    }
+}
+
+static void check_shape(size_t outer, size_t channels, size_t inner, bool every) {
+    for (int form = 0; form < 8; form++) {
+        const bool float64 = form & 1, columns = form & 2, second = form & 4;
+        const size_t count = outer * channels * inner;
+        void *weight = numbers(float64, channels, 3), *bias = numbers(float64, channels, 4);
+        void *addend = numbers(float64, count, 5);
+        for (size_t i = 0; i < sizeof CHAINS / sizeof *CHAINS; i++) {
+            if (!every && i % 4 != (size_t)(form & 3)) continue;
+            for (head_kind head = second ? EVALUATE : NOTHING; head < (second ? HEADS : EVALUATE); head++) {
+                double has_statistics;
+                fastnn_chain chain = {.float64 = float64,
+                                      .columns = columns,
+                                      .outer = outer,
+                                      .channels = channels,
+                                      .inner = inner,
+                                      .scaled = head != NOTHING,
+                                      .training = head == TRAIN,
+                                      .eps = 1e-5,
+                                      .rstd = head >= EVALUATE ? &has_statistics : NULL};
+                if (head != NOTHING) chain.weight = weight, chain.bias = bias;
+                add_stages(&chain, CHAINS[i], addend);
+                check_chain(&chain);
+            }
+        }
+        release(weight, channels * (float64 ? 8 : 4), "weight"), release(bias, channels * (float64 ? 8 : 4), "bias");
+        release(addend, count * (float64 ? 8 : 4), "addend");
+    }
+}
+
+// So much memory that results are stored past the caches; in place they are not.
+static void check_streamed(bool columns) {
+    enum { OUTER = 7, CHANNELS = 3, INNER = 300007 };
+    const size_t size = sizeof(double), count = (size_t)OUTER * CHANNELS * INNER;
+    void *weight = numbers(true, CHANNELS, 3), *addend = numbers(true, count, 5);
+    double has_statistics;
+    fastnn_chain chain = {.float64 = true,
+                          .columns = columns,
+                          .outer = OUTER,
+                          .channels = CHANNELS,
+                          .inner = INNER,
+                          .scaled = true,
+                          .training = true,
+                          .eps = 1e-5,
+                          .rstd = &has_statistics,
+                          .weight = weight};
+    add_stages(&chain, "r+d", addend);
+    check_chain(&chain);
+    release(weight, CHANNELS * size, "weight"), release(addend, count * size, "addend");
+}
+
+static void check_running(bool float64) {
+    enum { CHANNELS = 5 };
+    void *mean = numbers(float64, CHANNELS, 1), *var = numbers(float64, CHANNELS, 2);
+    for (size_t c = 0; c < CHANNELS; c++) set(mean, float64, c, 1), set(var, float64, c, 2);
+    const double new_mean[CHANNELS] = {3, (double)NAN, 3, 1e300 * 1e300, 3};
+    const double new_var[CHANNELS] = {4, 4, (double)INFINITY, 4, 4};
+    fastnn_update_running(float64, CHANNELS, mean, var, new_mean, new_var, 2, 0.5, true);
+    for (size_t c = 0; c < CHANNELS; c++) {
+        const double m = float64 ? ((double *)mean)[c] : (double)((float *)mean)[c];
+        const double v = float64 ? ((double *)var)[c] : (double)((float *)var)[c];
+        const bool taken = c == 0 || c == 4;
+        CHECK(m == (taken ? 2 : 1) && v == (taken ? 5 : 2), "channel %zu: %g, %g", c, m, v);
+    }
+    release(mean, CHANNELS * (float64 ? 8 : 4), "mean"), release(var, CHANNELS * (float64 ? 8 : 4), "var");
+}
+
+int main(void) {
+    alarm(300);
+    // outer, channels, inner: nothing, one of everything, around a vector and a tile, rows taken together that come
+    // out even and odd, and channels that are cut.
+    static const size_t small[][3] = {{0, 3, 2},  {3, 0, 2},  {1, 1, 1},  {2, 1, 1},  {1, 1, 2},
+                                      {1, 3, 1},  {7, 1, 3},  {3, 5, 1},  {5, 17, 3}, {2, 9, 40},
+                                      {3, 33, 2}, {4, 64, 2}, {3, 65, 1}, {6, 16, 4}, {1, 100, 33}};
+    static const size_t large[][3] = {{1, 2, 1025},  {2, 3, 2049},  {9, 7, 1023},  {2, 1500, 3},
+                                      {3, 4099, 1},  {1, 2049, 5},  {70, 2048, 1}, {130, 64, 9},
+                                      {3, 2, 20011}, {40011, 2, 1}, {5, 3, 4097}};
+    const char *isa;
+    for (int i = 0; (isa = fastnn_available_isa(i)) != NULL; i++) {
+        CHECK(fastnn_select_isa(isa), "%s", isa);
+        for (size_t k = 0; k < sizeof small / sizeof *small; k++)
+            check_shape(small[k][0], small[k][1], small[k][2], true);
+    }
+    fastnn_select_isa(NULL);
+    for (size_t k = 0; k < sizeof large / sizeof *large; k++) check_shape(large[k][0], large[k][1], large[k][2], false);
+    for (int columns = 0; columns < 2; columns++) check_streamed(columns);
+    for (int float64 = 0; float64 < 2; float64++) check_running(float64);
+}
