@@ -156,6 +156,7 @@ def dropped(data: Data) -> Any:
         ("dropout", "forward", [lambda data: dropped(data) + 0.3]),
         ("batch_norm", "forward", [lambda data: data.values["input"]]),
         ("cross_entropy", "forward+backward", [lambda data: 0.5]),
+        ("batch_norm", "backward", []),
     ],
 )
 def test_check_names_the_contestant_that_is_wrong(label: str, direction: str, results: list[Any]) -> None:
