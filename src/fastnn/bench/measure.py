@@ -30,7 +30,7 @@ FEWEST = 4  # samples: a thread that another process keeps from its core costs a
 WARM_UP = 5e-3  # a shorter call is preceded by an untimed one, which wakes its own library's threads
 COPY_ELEMENTS = 2**25  # 128 MiB of float32, beyond any cache
 BUDGET = 2.0  # seconds: a call that would take longer, by its time at the size before, is not made
-KNOWN = 1e-3  # seconds from which a call's time grows with the size
+KNOWN = 2**15  # elements from which the time tells that of larger sizes; before, it is overhead and stalls
 TOLERANCE = {"float32": 1e-4, "float64": 1e-7}
 RANDOM_TOLERANCE = (
     0.15  # of means over about 4000 draws of a standard deviation of 1.4: seven times their error
@@ -107,10 +107,9 @@ def run(plan: Plan, contestants: Sequence[Contestant]) -> Iterator[Cell]:
 
 def affordable(name: str, last: Cell, size: Size) -> bool:
     """Whether a call at this size stays within BUDGET, by the time of a smaller one."""
-    if name == "fastnn" or name not in last.timings:
+    if name == "fastnn" or name not in last.timings or last.elements < KNOWN:
         return True
-    seconds = last.timings[name].minimum
-    return seconds < KNOWN or seconds * size.elements / last.elements < BUDGET
+    return last.timings[name].minimum * size.elements / last.elements < BUDGET
 
 
 def rows(
