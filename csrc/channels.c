@@ -143,7 +143,7 @@ static void set_gradient(const channel_job *job, size_t channel, double sum, dou
 // ---- visits of a tile ----------------------------------------------------------------------------------------------
 
 // `sums`: where those of the tile's first channel are; NULL: none are wanted.
-typedef void tile_work(const channel_job *job, const fastnn_tile *tile, double *const *sums);
+typedef void visit(const channel_job *job, const fastnn_tile *tile, double *const *sums);
 
 // Where a tile of the result is computed: where it belongs, or in `scratch` if the result is streamed past the caches.
 static void *target(const channel_job *job, const fastnn_tile *tile, void *scratch) {
@@ -222,7 +222,7 @@ static void prefetch(const channel_job *job, const fastnn_tile *tile) {
 }
 
 // `sums`: of the range's first channel and those after it; NULL: none are wanted.
-static void visit_range(const channel_job *job, tile_range range, tile_work *visit, double *const *sums) {
+static void visit_range(const channel_job *job, tile_range range, visit *visit, double *const *sums) {
     fastnn_tile next = tile_at(job, &range, 0);
     for (size_t i = 0, count = range.to - range.from; i < count; i++) {
         const fastnn_tile tile = next;
@@ -243,7 +243,7 @@ static bool run(const channel_job *job, size_t pieces, fastnn_task task, const v
 
 typedef struct {
     const channel_job *job;
-    tile_work *visit;
+    visit *visit;
     bool sums;  // columns: into the piece's own
 } tile_pass;
 
@@ -257,7 +257,7 @@ static void run_piece(const void *context, size_t piece) {
                 pass->sums ? (double *[]){partial, partial + job->width} : NULL);
 }
 // All tiles, in the order of memory.
-static bool visit_all(const channel_job *job, tile_work *visit, bool sums) {
+static bool visit_all(const channel_job *job, visit *visit, bool sums) {
     return run(job, job->pieces, run_piece, &(tile_pass){job, visit, sums});
 }
 
