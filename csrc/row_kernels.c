@@ -71,7 +71,6 @@ static double long_row(const fastnn_norm *norm, size_t row) {
 // The same for rows of at most SHORT_ELEMENTS, to `variances`: as block_moments, but a row's sums go to one vector, and
 // those of several rows are under way at a time.
 FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool centred, double *variances) {
-    static const real ones[LANES] = {[0 ... LANES - 1] = 1};
     const size_t n = row_length(norm), part = n % LANES, whole = n - part;
     const real *x = (const real *)norm->x + row * n;
     const V inside = vload_part(ones, part);

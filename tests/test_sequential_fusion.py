@@ -263,15 +263,17 @@ def test_gradients_of_whole_weights_are_not_whole() -> None:
     _, dweight, dbias = F.batch_norm_backward(dy, saved)
     _, exact = F.batch_norm(x, weight=np.array([1.0, 2, 3]), bias=np.array([0.0, 0, 1]), training=True)
     _, dweight_of_floats, dbias_of_floats = F.batch_norm_backward(dy, exact)
-    np.testing.assert_array_equal(dweight, dweight_of_floats)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(dbias, dbias_of_floats)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(dweight, dweight_of_floats)
+    np.testing.assert_array_equal(dbias, dbias_of_floats)
 
 
 @pytest.mark.parametrize("momentum", [None, 0.1])
 @pytest.mark.parametrize(
     ("value", "dtype"), [(-1, np.int64), (127, np.int8), (255, np.uint8), (2**63 - 1, np.int64)]
 )
-def test_a_counter_that_cannot_count_on(value: int, dtype: type, momentum: float | None) -> None:
+def test_a_counter_that_cannot_count_on(
+    value: int, dtype: type[np.integer[Any]], momentum: float | None
+) -> None:
     mean, var, counter = np.zeros(3), np.ones(3), np.array(value, dtype)
     with pytest.raises(ValueError, match=rf"num_batches_tracked must be at least 0 .* got {value}"):
         F.batch_norm(
@@ -289,3 +291,11 @@ def test_layers_can_be_subclassed() -> None:
     layer = nn.Sequential(nn.ReLU(), Named(0.5, generator=fastnn.Generator(7)))
     x = numbers((40, 5))
     np.testing.assert_array_equal(layer(x), F.dropout(F.relu(x), 0.5, key=Key(7, 0)))
+
+
+def test_running_statistics_of_two_half_types() -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x, mean, var = numbers((40, 3)), np.zeros(3, np.float16), np.ones(3, bfloat16)
+    F.batch_norm(x, mean, var, training=True, momentum=1.0)
+    np.testing.assert_allclose(mean, x.mean(0), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(var.astype(np.float32), x.var(0, ddof=1), rtol=1e-2)

@@ -197,9 +197,8 @@ class Running(NamedTuple):
             return
         batch = (mean, factor * variance)
         with np.errstate(over="ignore", invalid="ignore"):
-            fits = np.isfinite([new.astype(old.dtype) for old, new in zip(running, batch, strict=True)]).all(
-                0
-            )
+            finite = [np.isfinite(new.astype(old.dtype)) for old, new in zip(running, batch, strict=True)]
+            fits = finite[0] & finite[1]
             for old, new in zip(running, batch, strict=True):
                 taken = (1 - momentum) * old.astype(np.float64) + momentum * new
                 np.copyto(old, taken.astype(old.dtype), where=fits | (not head.skip_nonfinite))

@@ -106,7 +106,7 @@ static void run_whole(fastnn_chain chain, const void *x, const void *dy, const r
 static void run_parts(fastnn_chain chain, const void *x, const void *dy, const results *r) {
     const size_t bytes = bytes_of(&chain);
     fastnn_chain head = chain, rest = chain;
-    void *after[FASTNN_MAX_STAGES + 1];
+    void *after[FASTNN_MAX_STAGES + 1] = {NULL};
     point(&head, r);
     head.stages = 0;
     rest.scaled = rest.training = false;
@@ -155,14 +155,12 @@ static void check_chain(const fastnn_chain *chain) {
     results parts = make_results(chain);
     fastnn_set_num_threads(1);
     run_parts(*chain, x, dy, &parts);
-    for (int threads = 1; threads <= 3; threads += 2) {
-        fastnn_set_num_threads(threads);
-        for (int in_place = 0; in_place < 2; in_place++) {
-            results whole = make_results(chain);
-            run_whole(*chain, x, dy, &whole, in_place);
-            check_same(chain, &whole, &parts, in_place ? "in place" : "whole");
-            free_results(chain, &whole);
-        }
+    for (int in_place = 0; in_place < 2; in_place++) {
+        fastnn_set_num_threads(in_place ? 1 : 3);
+        results whole = make_results(chain);
+        run_whole(*chain, x, dy, &whole, in_place);
+        check_same(chain, &whole, &parts, in_place ? "in place" : "three threads");
+        free_results(chain, &whole);
     }
     free_results(chain, &parts);
     release(x, bytes, "x"), release(dy, bytes, "dy");
@@ -201,7 +199,7 @@ static void check_shape(size_t outer, size_t channels, size_t inner, bool every)
         void *weight = numbers(float64, channels, 3), *bias = numbers(float64, channels, 4);
         void *addend = numbers(float64, count, 5);
         for (size_t i = 0; i < sizeof CHAINS / sizeof *CHAINS; i++) {
-            if (!every && i % 4 != (size_t)(form & 3)) continue;
+            if (!every && (i + inner) % 8 != (size_t)form) continue;
             for (head_kind head = second ? EVALUATE : NOTHING; head < (second ? HEADS : EVALUATE); head++) {
                 double has_statistics;
                 fastnn_chain chain = {.float64 = float64,

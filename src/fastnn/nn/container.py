@@ -131,7 +131,7 @@ class Sequential(Module):
         groups: list[list[Module]] = []
         open_group = has_dropout = False
         for layer in self._layers:
-            stage = layer.stage() if fusion.enabled and _can_be_a_stage(type(layer)) else None
+            stage = layer.stage() if fusion.enabled and _can_be_a_stage(type(layer)) else None  # type: ignore[arg-type]
             starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
             if starts or not open_group or len(groups[-1]) == _kernels.MAX_STAGES:
                 groups.append([])
