@@ -143,7 +143,7 @@ static void set_gradient(const channel_job *job, size_t channel, double sum, dou
 // ---- visits of a tile ----------------------------------------------------------------------------------------------
 
 // `sums`: where those of the tile's first channel are; NULL: none are wanted.
-typedef void visit(const channel_job *job, const fastnn_tile *tile, double *const *sums);
+typedef void tile_work(const channel_job *job, const fastnn_tile *tile, double *const *sums);
 
 // Where a tile of the result is computed: where it belongs, or in `scratch` if the result is streamed past the caches.
 static void *target(const channel_job *job, const fastnn_tile *tile, void *scratch) {
@@ -221,7 +221,7 @@ static void prefetch(const channel_job *job, const fastnn_tile *tile) {
 }
 
 // `sums`: of the range's first channel and those after it; NULL: none are wanted.
-static void visit_range(const channel_job *job, tile_range range, visit *visit, double *const *sums) {
+static void visit_range(const channel_job *job, tile_range range, tile_work *work, double *const *sums) {
     fastnn_tile next = tile_at(job, &range, 0);
     for (size_t i = 0, count = range.to - range.from; i < count; i++) {
         const fastnn_tile tile = next;
@@ -230,7 +230,7 @@ static void visit_range(const channel_job *job, tile_range range, visit *visit, 
             if (job->prefetch) prefetch(job, &next);
         }
         const size_t channel = tile.channel - range.first;
-        visit(job, &tile, sums ? (double *[]){sums[0] + channel, sums[1] + channel} : NULL);
+        work(job, &tile, sums ? (double *[]){sums[0] + channel, sums[1] + channel} : NULL);
     }
 }
 
@@ -242,7 +242,7 @@ static bool run(const channel_job *job, size_t pieces, fastnn_task task, const v
 
 typedef struct {
     const channel_job *job;
-    visit *visit;
+    tile_work *work;
     bool sums;  // columns: into the piece's own
 } tile_pass;
 
@@ -252,11 +252,11 @@ static void run_piece(const void *context, size_t piece) {
     const size_t from = piece * job->piece_tiles, to = least(from + job->piece_tiles, job->tiles);
     double *const partial = pass->sums ? job->partial + 2 * job->width * piece : NULL;
     if (pass->sums) memset(partial, 0, 2 * job->width * sizeof *partial);
-    visit_range(job, (tile_range){0, job->run.chain->channels, from, to}, pass->visit,
+    visit_range(job, (tile_range){0, job->run.chain->channels, from, to}, pass->work,
                 pass->sums ? (double *[]){partial, partial + job->width} : NULL);
 }
-static bool visit_all(const channel_job *job, visit *visit, bool sums) {
-    return run(job, job->pieces, run_piece, &(tile_pass){job, visit, sums});
+static bool visit_all(const channel_job *job, tile_work *work, bool sums) {
+    return run(job, job->pieces, run_piece, &(tile_pass){job, work, sums});
 }
 
 // ---- planes --------------------------------------------------------------------------------------------------------
