@@ -106,7 +106,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 )
 def test_program(build: Build, name: str, program: str) -> None:
     emulator = [tool("qemu-aarch64"), "-L", "/usr/aarch64-linux-gnu"] if BUILDS[name][-1] else []
-    done = run(*emulator, build(name)[0] / "tests" / "c" / f"test_{program}")
+    done = run(*emulator, build(name)[0] / "tests" / "c" / f"test_{program}", *["small"] * bool(emulator))
     assert done.returncode == 0, done.stdout[-6000:]
 
 

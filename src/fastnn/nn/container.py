@@ -64,10 +64,10 @@ def _chain(layers: Sequence[Module]) -> FusedChain:
 class Sequential(Module):
     """Apply `layers` in order; `backward` goes through them in reverse.
 
-    Neighbours that can be are computed as one chain (fastnn.fuse), with the same results: a batch norm and
-    the activations and dropout after it, or activations and dropout alone. `repr` shows which;
-    fastnn.fusion(False) makes every layer run by itself. A layer keeps its last forward pass, so one object
-    can stand in one place only, else ValueError.
+    Neighbours that can be are computed as one chain (fastnn.fuse), with the same results (half types are
+    rounded once, not after each layer): a batch norm and the activations and dropout after it, or activations
+    and dropout alone. `repr` shows which; fastnn.fusion(False) makes every layer run by itself. A layer keeps
+    its last forward pass, so one object can stand in one place only, else ValueError.
     """
 
     def __init__(self, *layers: Module) -> None:
