@@ -17,7 +17,7 @@ static void scale_tile(const fastnn_run *run, const fastnn_tile *tile, const cha
 
 static void drop(const fastnn_run *run, const fastnn_stage *stage, const fastnn_tile *tile, void *to,
                  const void *from) {
-    uint8_t bits[TILE_BYTES / 4 / 8 + 64];
+    uint8_t bits[CHAIN_TILE_BYTES / 4 / 8 + 64];
     const size_t count = tile->rows * tile->n;
     fastnn_keep_tile(run, &stage->dropout, tile, bits);
     run->tables->random->mask(count, to, from, bits, stage->dropout.scale);
@@ -78,7 +78,7 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
                                  void *to) {
     const fastnn_chain *chain = run->chain;
     const size_t size = element_size(run), start = tile->offset * size, count = tile->rows * tile->n;
-    _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][TILE_BYTES];
+    _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][CHAIN_TILE_BYTES];
     const void *before[FASTNN_MAX_STAGES + 1] = {x + start};  // each stage; the first one's is not used with `last`
     fastnn_scaled_kernel *last = scaled_kernel(run, true);
     const int end = last_activation(chain);

@@ -22,7 +22,8 @@ typedef struct {
     fastnn_scaling scaling;
 } fastnn_run;
 
-// Which elements of a tile dropout keeps: bit i % 8 of bits[i / 8]. `bits` has room for TILE_BYTES / 32 + 64 bytes.
+// Which elements of a tile dropout keeps: bit i % 8 of bits[i / 8]. `bits` has room for CHAIN_TILE_BYTES / 32 + 64
+// bytes.
 void fastnn_keep_tile(const fastnn_run *run, const fastnn_dropout *dropout, const fastnn_tile *tile, uint8_t *bits);
 
 // Of x's tile, to `to`, which may be that tile itself.

@@ -36,7 +36,7 @@ enum {
     ROWS = 4,  // of columns, done together: what belongs to the columns is loaded once for all
     COLUMN_BLOCK = 2048 / sizeof(real),
     ROW_BLOCK = 256,
-    TILE = 8192 / sizeof(real),
+    TILE = CHAIN_TILE_BYTES / sizeof(real),
 };
 
 FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, real *sum) {

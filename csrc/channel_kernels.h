@@ -7,7 +7,14 @@
 
 #include "kernels.h"
 
-enum { PLANES, COLUMNS, LAYOUTS };
+enum {
+    PLANES,
+    COLUMNS,
+    LAYOUTS,
+    // Of a tile: with the few arrays of a chain it fills the inner caches, and has rows enough of most columns for what
+    // belongs to a column to be loaded once for several.
+    CHAIN_TILE_BYTES = 32 << 10,
+};
 
 // An activation of z = (x - center) scale + shift, or its gradient: of dy. out may be x or dy.
 typedef void fastnn_scaled_kernel(size_t rows, size_t n, void *out, const void *dy, const void *x, const void *center,

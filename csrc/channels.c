@@ -160,7 +160,7 @@ static void deliver(const channel_job *job, const fastnn_tile *tile, const void 
 }
 
 static void normalise(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
-    _Alignas(LINE) char scratch[TILE_BYTES];
+    _Alignas(LINE) char scratch[CHAIN_TILE_BYTES];
     void *y = target(job, tile, scratch);
     (void)sums;
     fastnn_tile_forward(&job->run, tile, job->x, y);
@@ -169,7 +169,7 @@ static void normalise(const channel_job *job, const fastnn_tile *tile, double *c
 
 // The first pass backward. Where dx does not wait for the sums, it is finished here.
 static void differentiate(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
-    _Alignas(LINE) char scratch[TILE_BYTES];
+    _Alignas(LINE) char scratch[CHAIN_TILE_BYTES];
     const fastnn_chain *chain = job->run.chain;
     const fastnn_channel_table *table = job->run.tables->channel;
     const size_t at = tile->channel * job->size, start = tile->offset * job->size;
@@ -188,7 +188,7 @@ static void differentiate(const channel_job *job, const fastnn_tile *tile, doubl
 
 // The second pass backward. The first has left g in dx, or where dx is streamed it is computed again.
 static void subtract_means(const channel_job *job, const fastnn_tile *tile, double *const *sums) {
-    _Alignas(LINE) char scratch[TILE_BYTES];
+    _Alignas(LINE) char scratch[CHAIN_TILE_BYTES];
     const fastnn_chain *chain = job->run.chain;
     const size_t at = tile->channel * job->size, start = tile->offset * job->size;
     void *to = target(job, tile, scratch);
@@ -429,7 +429,7 @@ static channel_job make_job(const fastnn_chain *chain) {
         .size = chain->float64 ? 8 : 4,
         .count = chain->outer * chain->channels * chain->inner,
     };
-    job.tile = TILE_BYTES / job.size;
+    job.tile = CHAIN_TILE_BYTES / job.size;
     (chain->columns ? cut_columns : cut_planes)(&job);
     job.pieces = ceiling(job.tiles, job.piece_tiles);
     return job;

@@ -8,7 +8,7 @@
 
 enum {
     MOST_POSITIONS = 32,  // at a time: what is kept of a channel is then in one 64-bit word
-    MOST_BLOCKS = 2 * TILE_BYTES / 4 + BLOCKS_BEYOND,
+    MOST_BLOCKS = 2 * CHAIN_TILE_BYTES / 4 + BLOCKS_BEYOND,
 };
 
 // Bit 8 i + j to bit 8 j + i. Warren, "Hacker's Delight", 2012, 7-3.

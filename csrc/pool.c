@@ -23,7 +23,7 @@ enum {
     // thread have its core. A core that has gone to sleep takes long to be itself again.
     SPINS = 4000,
     YIELDS = 30000,
-    STACK_BYTES = 512 << 10,
+    STACK_BYTES = 1 << 20,  // a chain's tiles are there
     CLOSED = 1 << 30,
     LINE = 64,
 };

@@ -6,6 +6,7 @@ for the same reason. Knows contestants only as calls without arguments, or throu
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ SETTLE = (
     5e-3  # idle threads of another library spin for a few milliseconds and would hold a core of the next one
 )
 FEWEST = 4  # samples: a thread that another process keeps from its core costs a sample tens of milliseconds
-WARM_UP = 5e-3  # a shorter call is preceded by an untimed one, which wakes its own library's threads
+WARM_UP = 2e-3  # seconds of untimed calls before a sample of short ones: they wake the library's own threads
 COPY_ELEMENTS = 2**25  # 128 MiB of float32, beyond any cache
 BUDGET = 2.0  # seconds: a call that would take longer, by its time at the size before, is not made
 KNOWN = 2**15  # elements from which the time tells that of larger sizes; before, it is overhead and stalls
@@ -161,7 +162,7 @@ def interleave(calls: Mapping[str, Call], seconds: float, *, spinning: bool) -> 
             if spinning:
                 time.sleep(SETTLE)
             if first[name] < WARM_UP:
-                timers[name].timeit(1)
+                timers[name].timeit(math.ceil(WARM_UP / max(first[name], 1e-7)))
             samples[name].append(timers[name].timeit(batch[name]) / batch[name])
             spent[name] += time.perf_counter() - start
         pending = [name for name in pending if spent[name] < share or len(samples[name]) < FEWEST]
