@@ -70,8 +70,12 @@ def test_activation_layer(layer: type[nn.Activation], required: dict[str, float]
     np.testing.assert_array_equal(activation(x), getattr(F, layer.function)(x, **required))
     dy = np.random.default_rng(1).uniform(0.5, 1.5, x.shape)
     dx = activation.backward(dy)
-    numerical = numerical_gradient(lambda: float((activation(x) * dy).sum()), x)
-    np.testing.assert_allclose(dx, numerical, rtol=1e-6, atol=1e-7)
+
+    def loss() -> float:
+        return float((activation(x) * dy).sum())
+
+    rounding = 2e-10 * abs(loss())  # that of a difference of losses, over the step
+    np.testing.assert_allclose(dx, numerical_gradient(loss, x), rtol=1e-6, atol=1e-7 + rounding)
 
 
 @pytest.mark.parametrize(("layer", "required"), LAYERS)
@@ -90,7 +94,7 @@ def test_activation_layer_takes_what_its_function_takes(
 def test_activation_layer_is_written_as_in_torch(
     layer: type[nn.Activation], required: dict[str, float]
 ) -> None:
-    if layer is nn.Squareplus:
+    if layer in (nn.Squareplus, nn.Square, nn.Exp):
         pytest.skip("torch has none")
     torch = pytest.importorskip("torch")
     theirs = repr(getattr(torch.nn, layer.__name__)(**required)).replace("shrink(0.5)", "shrink(lambd=0.5)")

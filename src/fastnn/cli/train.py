@@ -19,8 +19,10 @@ import fastnn
 from fastnn import nn, optim, train
 from fastnn._extras import require
 
-# An activation whose parameters have no defaults cannot be chosen by name.
-ACTIVATIONS = {name: layer for name, layer in nn.ACTIVATIONS.items() if name != "threshold"}
+# An activation whose parameters have no defaults cannot be chosen by name, and these two do not train.
+ACTIVATIONS = {
+    name: layer for name, layer in nn.ACTIVATIONS.items() if name not in ("threshold", "square", "exp")
+}
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 

@@ -7,6 +7,7 @@ from fastnn.nn.activation import (
     GELU,
     SELU,
     Activation,
+    Exp,
     Hardshrink,
     Hardsigmoid,
     Hardswish,
@@ -22,6 +23,7 @@ from fastnn.nn.activation import (
     Softplus,
     Softshrink,
     Softsign,
+    Square,
     Squareplus,
     Tanh,
     Tanhshrink,
@@ -38,6 +40,7 @@ from fastnn.nn.dropout import (
     Dropout3d,
     DropPath,
 )
+from fastnn.nn.gated import GLU, Maxout, PReLU, RReLU, SwiGLU
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
@@ -48,6 +51,7 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "SELU",
     "Activation",
     "AlphaDropout",
@@ -60,6 +64,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Exp",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -74,10 +79,13 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "Maxout",
     "Mish",
     "Module",
+    "PReLU",
     "Parameter",
     "RMSNorm",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "Sequential",
@@ -87,7 +95,9 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "Square",
     "Squareplus",
+    "SwiGLU",
     "Tanh",
     "Tanhshrink",
     "Threshold",

@@ -184,5 +184,13 @@ class Squareplus(Activation, function="squareplus"):
     b: float = 4.0
 
 
+class Square(Activation, function="square"):
+    """x^2."""
+
+
+class Exp(Activation, function="exp"):
+    """e^x."""
+
+
 ACTIVATIONS: dict[str, type[Activation]] = {cls.function: cls for cls in Activation.__subclasses__()}
 """Every layer of this file by the name of its function."""

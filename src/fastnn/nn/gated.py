@@ -1,0 +1,134 @@
+"""Layers of the activations that join parts of their input, or have slopes that are learned or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+import fastnn.functional as F
+from fastnn.nn.module import Array, Module, Parameter
+from fastnn.random import Generator, default_generator
+
+
+class PReLU(Module):
+    """x where x > 0, else weight[c] x, with a learned slope for all channels or for each (axis 1).
+
+    `weight` has shape (num_parameters,), 1 or the number of channels, and starts at `init`. Raises ValueError
+    for another num_parameters. He, Zhang, Ren and Sun, 2015.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
+        if not isinstance(num_parameters, int | np.integer) or num_parameters < 1:
+            got = f"got {num_parameters!r}"
+            raise ValueError(f"PReLU: num_parameters must be a whole number of at least 1, {got}")
+        self.num_parameters = num_parameters
+        self.weight = Parameter(np.full(num_parameters, init, dtype))
+
+    def forward(self, x: Array) -> Array:
+        """Return F.prelu of `x`."""
+        self._kept = x
+        return F.prelu(x, self.weight.data)
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.prelu_backward's dx; adds dweight."""
+        dx, dweight = F.prelu_backward(dy, self._keep(), self.weight.data)
+        self.weight.accumulate(dweight.astype(self.weight.data.dtype, copy=False))
+        return dx
+
+    def extra_repr(self) -> str:
+        """Return the number of slopes."""
+        return f"num_parameters={self.num_parameters}"
+
+
+class RReLU(Module):
+    """x where x > 0, else a x; a is drawn from (lower, upper) in training, and their mean in evaluation.
+
+    generator: where keys come from; None: fastnn's default generator. Raises ValueError unless
+    0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    """
+
+    def __init__(
+        self, lower: float = 1 / 8, upper: float = 1 / 3, *, generator: Generator | None = None
+    ) -> None:
+        F.rrelu(np.empty(0, np.float32), lower, upper)  # bad bounds are reported here
+        self.lower, self.upper, self.generator = lower, upper, generator
+
+    def forward(self, x: Array) -> Array:
+        """Return F.rrelu of `x`, keeping it and the key."""
+        generator = default_generator() if self.generator is None else self.generator
+        key = generator.key() if self.training else None
+        self._kept = x, key
+        return F.rrelu(x, self.lower, self.upper, key is not None, key=key)
+
+    def backward(self, dy: Array) -> Array:
+        """Return dy times the slopes of the last forward pass."""
+        x, key = self._keep()
+        return F.rrelu_backward(dy, x, self.lower, self.upper, key is not None, key=key)
+
+    def extra_repr(self) -> str:
+        """Return the bounds."""
+        return f"lower={self.lower}, upper={self.upper}"
+
+
+class _Halves(Module):
+    """y = F.function(x, dim) of the halves of x along dim."""
+
+    _forward: ClassVar[Callable[..., Array]]
+    _backward: ClassVar[Callable[..., Array]]
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Array) -> Array:
+        """Return the function's values; half as long as `x` along dim."""
+        self._kept = x
+        return self._forward(x, self.dim)
+
+    def backward(self, dy: Array) -> Array:
+        """Return the gradient with respect to x."""
+        return self._backward(dy, self._keep(), self.dim)
+
+    def extra_repr(self) -> str:
+        """Return the dimension."""
+        return f"dim={self.dim}"
+
+
+class GLU(_Halves):
+    """a sigmoid(b), where a and b are the halves of x along dim. Dauphin, Fan, Auli and Grangier, 2017."""
+
+    _forward = staticmethod(F.glu)
+    _backward = staticmethod(F.glu_backward)
+
+
+class SwiGLU(_Halves):
+    """silu(a) b, where a and b are the halves of x along dim. Shazeer, 2020."""
+
+    _forward = staticmethod(F.swiglu)
+    _backward = staticmethod(F.swiglu_backward)
+
+
+class Maxout(Module):
+    """The largest of each k neighbours along dim; for backward only the winners' numbers are kept, as bits.
+
+    Behind a Linear of k n outputs it is a maxout layer of n units. Raises ValueError where dim's length is no
+    multiple of k. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
+    """
+
+    def __init__(self, k: int, dim: int = 1) -> None:
+        self.k, self.dim = k, dim
+
+    def forward(self, x: Array) -> Array:
+        """Return F.maxout of `x`; dim is k times shorter."""
+        y, self._kept = F.maxout(x, self.k, self.dim)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return dy for the winners, 0 for the others."""
+        return F.maxout_backward(dy, self._keep())
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"k={self.k}, dim={self.dim}"
