@@ -1,4 +1,4 @@
-"""The losses against definitions, finite differences, torch and values by hand; arrays, threads, bad input."""
+"""Losses against definitions, finite differences, torch and values by hand; arrays, threads, bad input."""
 
 from __future__ import annotations
 
