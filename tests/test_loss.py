@@ -462,9 +462,23 @@ def test_bad_samples_raise_before_anything_is_written(
     name: str, input: Any, target: Any, error: type[Exception], message: str
 ) -> None:
     out = np.full(np.shape(input), 7.0)
-    with pytest.raises(error, match=re.escape(message)):
-        getattr(F, name)(input, target, out=out)
+    for given in (target, np.asarray(target)):  # plain arrays take a way of their own
+        with pytest.raises(error, match=re.escape(message)):
+            getattr(F, name)(input, given, out=out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("bad", [0, 39, 77])
+@pytest.mark.parametrize("value", [10, -1, -100, 2**62, -(2**63)])
+def test_one_bad_label_of_many(bad: int, value: int) -> None:
+    x, labels = draws(78, 10), labels_for((78, 10), 5)
+    labels[bad] = value
+    for call in (F.hinge_loss, F.cross_entropy):
+        parameters: dict[str, Any] = {} if call is F.hinge_loss else {"ignore_index": 5}
+        with pytest.raises(ValueError, match=rf"^target\[{bad}\] is {value}; it takes a class from 0 to 9"):
+            call(x, labels, **parameters)
+    if value == -100:
+        assert np.isfinite(F.cross_entropy(x, labels)[0])
 
 
 def test_bad_targets() -> None:
