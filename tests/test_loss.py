@@ -400,6 +400,13 @@ def test_out_in_the_memory_of_another_argument() -> None:
     got = F.cross_entropy(memory[:24].reshape(6, 4), labels, out=memory[6:].reshape(6, 4))
     assert got[0] == loss
     np.testing.assert_array_equal(got[1], dinput)
+    for shape in ((3, 10), (2, 5000), (1, 300, 40)):
+        x, t = draws(*shape), probabilities_for(shape)
+        loss, dinput = F.cross_entropy(x, t)
+        assert F.cross_entropy(x, t, out=t)[0] == loss
+        np.testing.assert_array_equal(t, dinput)
+    x = draws(6, 4)
+    loss, dinput = F.cross_entropy(x, labels)
     shared = np.empty(24)
     shared[:6].view(np.int64)[:] = labels
     got = F.cross_entropy(x, shared[:6].view(np.int64), out=shared.reshape(6, 4))
