@@ -9,8 +9,7 @@
 typedef double Operation(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                          size_t sample);
 
-// ---- exponentials of logits, and their sum
-// ---------------------------------------------------------------------------
+// ---- exponentials of logits, and their sum -------------------------------------------------------------------------
 
 // exp(x) is taken 2^(EXP_SHIFT - k) times as large, k being the largest logit / ln 2, rounded. So x goes into the
 // exponential as it is: the rounding of x - max would be many ULP of the result. Only where all that counts is far from
@@ -65,13 +64,12 @@ FORCE_INLINE void exp_step(const void *state, Sum *sums, Place at, int u) {
     if (s->out != NULL) store(s->out, at, e);
 }
 
-// ---- softmax
-// ---------------------------------------------------------------------------------------------------------
+// ---- softmax -------------------------------------------------------------------------------------------------------
 
 typedef struct {
     const real *x, *other;
     real *out;
-    V a, b;
+    V a, b;  // one of each for a sample; what they are is up to the step
 } Map;
 
 // e / sum, with the rounding of 1 / sum made good: one large logit gives exactly 1.
@@ -145,8 +143,7 @@ FORCE_INLINE double log_softmax_backward(const fastnn_samples *call, Block b, co
     return (void)call, (void)sample, 0;
 }
 
-// ---- losses of samples
-// -----------------------------------------------------------------------------------------------
+// ---- losses of samples ---------------------------------------------------------------------------------------------
 
 // One number for each sample of a block, in its lane; for a row in all lanes.
 FORCE_INLINE V by_sample(Block b, const real *numbers) { return b.row ? vset(numbers[0]) : vload(numbers); }
@@ -265,8 +262,7 @@ FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, co
     return (void)other, deliver_losses(call, b, sample, sum_of(b, &sums[0]) - vset(own));
 }
 
-// ---- losses of elements
-// ----------------------------------------------------------------------------------------------
+// ---- losses of elements --------------------------------------------------------------------------------------------
 
 typedef struct {
     const real *x, *t, *weight, *pos_weight;
@@ -323,8 +319,7 @@ static double bce_with_logits(const fastnn_samples *call, size_t first, size_t c
     return of_elements(call, first, count, bce_step);
 }
 
-// ---- from samples to blocks
-// ------------------------------------------------------------------------------------------
+// ---- from samples to blocks ----------------------------------------------------------------------------------------
 
 // Two kinds of samples are copied to a tile, where they are columns side by side: short rows, whose vectors would be
 // half empty, and columns in memory. Those are far apart there, so that they crowd in few lines of the caches, and

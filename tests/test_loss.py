@@ -1,4 +1,4 @@
-"""Losses against definitions, finite differences, torch and values by hand; arrays, threads, bad input."""
+"""The losses against definitions, finite differences, torch, values by hand; arrays, threads, bad input."""
 
 from __future__ import annotations
 
