@@ -5,8 +5,8 @@ enum {
     SERIAL_ELEMENTS = 16384,  // from here on threads pay
     PIECE_ELEMENTS = 8192,
     MOST_PIECES = 256,
-    SHORT_PIECE = 64,  // columns of memory: fewer would be read in short runs
     LARGEST_VECTOR = 16,
+    TILE_COLUMNS = 96,  // of the kernels' tiles: fewer would be read in shorter runs
 };
 
 typedef struct {
@@ -22,12 +22,14 @@ static void run_piece(const void *context, size_t index) {
     job->losses[index] = job->kernel(job->call, first, left < job->piece ? left : job->piece);
 }
 
+static size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+
 static size_t samples_in_piece(size_t samples, size_t classes, size_t inner) {
     if (samples * classes < SERIAL_ELEMENTS) return samples;
     size_t piece = PIECE_ELEMENTS / classes;
     if (piece < samples / MOST_PIECES + 1) piece = samples / MOST_PIECES + 1;
-    if (inner > 1 && piece < SHORT_PIECE) piece = SHORT_PIECE;
-    return piece < LARGEST_VECTOR ? piece : (piece + LARGEST_VECTOR - 1) / LARGEST_VECTOR * LARGEST_VECTOR;
+    if (inner >= TILE_COLUMNS) return round_up(piece, TILE_COLUMNS);
+    return inner > 1 || piece > LARGEST_VECTOR ? round_up(piece, LARGEST_VECTOR) : piece;
 }
 
 bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_samples *call, double *loss) {

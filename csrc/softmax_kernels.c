@@ -9,8 +9,7 @@
 typedef double Operation(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                          size_t sample);
 
-// ---- exponentials of logits, and their sum
-// ---------------------------------------------------------------------------
+// ---- exponentials of logits, and their sum -------------------------------------------------------------------------
 
 // exp(x) is taken 2^(EXP_SHIFT - k) times as large, k being the largest logit / ln 2, rounded. So x goes into the
 // exponential as it is: the rounding of x - max would be many ULP of the result. Only where all that counts is far from
@@ -53,6 +52,11 @@ typedef struct {
     const real *x;
     real *out;  // NULL: the sum alone is wanted
 } Exponentials;
+// A row's exponentials wait in L1 for their sum: the memory of the result may be far away, and is written once.
+enum { ROW_SPACE = 4096 };
+FORCE_INLINE real *space_for(Block b, real *scratch, real *out) {
+    return b.row && b.classes <= ROW_SPACE ? scratch : out;
+}
 FORCE_INLINE void exp_step(const void *state, Sum *sums, Place at, int u) {
     const Exponentials *s = state;
     const V e = shifted_exponential(&s->shift, load_logits(s->x, at));
@@ -60,13 +64,12 @@ FORCE_INLINE void exp_step(const void *state, Sum *sums, Place at, int u) {
     if (s->out != NULL) store(s->out, at, e);
 }
 
-// ---- softmax
-// ---------------------------------------------------------------------------------------------------------
+// ---- softmax -------------------------------------------------------------------------------------------------------
 
 typedef struct {
     const real *x, *other;
     real *out;
-    V a, b;
+    V a, b;  // one of each for a sample; what they are is up to the step
 } Map;
 
 // e / sum, with the rounding of 1 / sum made good: one large logit gives exactly 1.
@@ -81,9 +84,10 @@ FORCE_INLINE void quotient_step(const void *state, Sum *sums, Place at, int u) {
 FORCE_INLINE double softmax(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                             size_t sample) {
     Sum sum = no_sum();
-    const Exponentials e = {shift_for(largest_of(b, x)), x, out};
+    real scratch[ROW_SPACE];
+    const Exponentials e = {shift_for(largest_of(b, x)), x, space_for(b, scratch, out)};
     walk(b, &e, exp_step, &sum, 1);
-    Map map = {.x = out, .out = out, .a = sum_of(b, &sum)};
+    Map map = {.x = e.out, .out = out, .a = sum_of(b, &sum)};
     map.b = vone() / map.a;
     walk(b, &map, quotient_step, NULL, 0);
     return (void)call, (void)other, (void)sample, 0;
@@ -139,8 +143,7 @@ FORCE_INLINE double log_softmax_backward(const fastnn_samples *call, Block b, co
     return (void)call, (void)sample, 0;
 }
 
-// ---- losses of samples
-// -----------------------------------------------------------------------------------------------
+// ---- losses of samples ---------------------------------------------------------------------------------------------
 
 // One number for each sample of a block, in its lane; for a row in all lanes.
 FORCE_INLINE V by_sample(Block b, const real *numbers) { return b.row ? vset(numbers[0]) : vload(numbers); }
@@ -158,6 +161,7 @@ FORCE_INLINE double deliver_losses(const fastnn_samples *call, Block b, size_t s
 // sum of q (largest - x + log_of_sum), the gradient (sum of q) softmax(x) - q.
 typedef struct {
     Exponentials e;
+    real *out;
     bool row;
     const real *t, *weight;
     V keep, uniform, active, scale, sum, inverse, mass;
@@ -181,12 +185,12 @@ FORCE_INLINE void soft_gradient_step(const void *state, Sum *sums, Place at, int
     const CrossEntropy *s = state;
     const V p = quotient(load(s->e.out, at), s->sum, s->inverse) * s->mass;
     const V dx = vselect(vlt(vzero(), s->active), p - target_at(s, at) * s->scale, vzero());
-    (void)sums, (void)u, store(s->e.out, at, dx);
+    (void)sums, (void)u, store(s->out, at, dx);
 }
 FORCE_INLINE void hard_gradient_step(const void *state, Sum *sums, Place at, int u) {
     const CrossEntropy *s = state;
     const V p = quotient(load(s->e.out, at), s->sum, s->inverse) * s->mass;
-    (void)sums, (void)u, store(s->e.out, at, vselect(vlt(vzero(), s->active), p, vzero()));
+    (void)sums, (void)u, store(s->out, at, vselect(vlt(vzero(), s->active), p, vzero()));
 }
 
 FORCE_INLINE double cross_entropy(const fastnn_samples *call, Block b, const real *x, const real *t, real *out,
@@ -204,7 +208,12 @@ FORCE_INLINE double cross_entropy(const fastnn_samples *call, Block b, const rea
         logit[i] = x[place[i]];
     }
     Sum sums[3] = {no_sum(), no_sum(), no_sum()};
-    CrossEntropy s = {.e = {shift_for(largest_of(b, x)), x, out}, .row = b.row, .t = t, .weight = weight};
+    real scratch[ROW_SPACE];
+    CrossEntropy s = {.e = {shift_for(largest_of(b, x)), x, space_for(b, scratch, out)},
+                      .out = out,
+                      .row = b.row,
+                      .t = t,
+                      .weight = weight};
     s.keep = vset((real)call->keep), s.uniform = vset((real)call->uniform), s.scale = vset((real)call->scale);
     s.active = by_sample(b, active);
     if (soft)
@@ -253,8 +262,7 @@ FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, co
     return (void)other, deliver_losses(call, b, sample, sum_of(b, &sums[0]) - vset(own));
 }
 
-// ---- losses of elements
-// ----------------------------------------------------------------------------------------------
+// ---- losses of elements --------------------------------------------------------------------------------------------
 
 typedef struct {
     const real *x, *t, *weight, *pos_weight;
@@ -311,8 +319,7 @@ static double bce_with_logits(const fastnn_samples *call, size_t first, size_t c
     return of_elements(call, first, count, bce_step);
 }
 
-// ---- from samples to blocks
-// ------------------------------------------------------------------------------------------
+// ---- from samples to blocks ----------------------------------------------------------------------------------------
 
 // Two kinds of samples are copied to a tile, where they are columns side by side: short rows, whose vectors would be
 // half empty, and columns in memory. Those are far apart there, so that they crowd in few lines of the caches, and
@@ -320,7 +327,7 @@ static double bce_with_logits(const fastnn_samples *call, size_t first, size_t c
 enum {
     TILE_CLASSES = 256,
     SHORT_ROW = 24,
-    TILE_COLUMNS = 512 / sizeof(real),
+    TILE_COLUMNS = 384 / sizeof(real),
     TILE_SPACE = 32768 / sizeof(real),  // at least 2 LANES columns of TILE_CLASSES
 };
 
@@ -328,20 +335,23 @@ FORCE_INLINE size_t offset_of(const fastnn_samples *call, size_t sample) {
     if (call->inner == 1) return sample * call->classes;
     return sample / call->inner * call->inner * call->classes + sample % call->inner;
 }
-// Are these whole vectors of columns?
-FORCE_INLINE bool are_columns(const fastnn_samples *call, size_t first, size_t count) {
-    return call->inner >= LANES && count % LANES == 0 && first % call->inner + count <= call->inner;
+// Do samples lie one after the other, for some vectors at least? Then a tile's are all of one outer index.
+FORCE_INLINE bool are_columns(const fastnn_samples *call) { return call->inner >= LANES; }
+FORCE_INLINE size_t left_of_columns(const fastnn_samples *call, size_t sample) {
+    return call->inner - sample % call->inner;
 }
 
 static void gather(const fastnn_samples *call, size_t first, size_t count, const real *from, real *tile,
                    size_t stride) {
-    if (are_columns(call, first, count)) {
+    if (are_columns(call)) {
         const real *row = from + offset_of(call, first);
         for (size_t c = 0; c < call->classes; c++, row += call->inner, tile += stride) {
-            for (size_t s = 0; s < count; s += LANES) {
+            size_t s = 0;
+            for (; s + LANES <= count; s += LANES) {
                 __builtin_prefetch(row + s + count, 0, 2);
                 vstore(tile + s, vload(row + s));
             }
+            if (s < count) vstore(tile + s, vload_part(row + s, count - s));
         }
         return;
     }
@@ -352,13 +362,15 @@ static void gather(const fastnn_samples *call, size_t first, size_t count, const
     }
 }
 static void scatter(const fastnn_samples *call, size_t first, size_t count, real *to, const real *tile, size_t stride) {
-    if (are_columns(call, first, count)) {
+    if (are_columns(call)) {
         real *row = to + offset_of(call, first);
         for (size_t c = 0; c < call->classes; c++, row += call->inner, tile += stride) {
-            for (size_t s = 0; s < count; s += LANES) {
+            size_t s = 0;
+            for (; s + LANES <= count; s += LANES) {
                 __builtin_prefetch(row + s + count, 1, 2);
                 vstore(row + s, vload(tile + s));
             }
+            if (s < count) vstore_part(row + s, count - s, vload(tile + s));
         }
         return;
     }
@@ -373,16 +385,17 @@ FORCE_INLINE double run_tiles(const fastnn_samples *call, size_t first, size_t c
     const size_t room = TILE_SPACE / call->classes / LANES * LANES;
     const size_t stride = room < TILE_COLUMNS ? room : TILE_COLUMNS;
     double loss = 0;
-    for (size_t done = 0, samples; done < count; done += samples) {
-        samples = count - done < stride ? count - done : stride;
-        gather(call, first + done, samples, call->x, x, stride);
-        if (call->other != NULL) gather(call, first + done, samples, call->other, other, stride);
+    for (size_t at = first, end = first + count, samples; at < end; at += samples) {
+        samples = end - at < stride ? end - at : stride;
+        if (are_columns(call) && samples > left_of_columns(call, at)) samples = left_of_columns(call, at);
+        gather(call, at, samples, call->x, x, stride);
+        if (call->other != NULL) gather(call, at, samples, call->other, other, stride);
         for (size_t s = 0; s < samples; s += LANES) {
             const size_t inside = samples - s < LANES ? samples - s : LANES;
             const Block b = {.classes = call->classes, .samples = inside, .lanes = LANES, .stride = stride};
-            loss += columns(call, b, x + s, call->other != NULL ? other + s : NULL, x + s, first + done + s);
+            loss += columns(call, b, x + s, call->other != NULL ? other + s : NULL, x + s, at + s);
         }
-        scatter(call, first + done, samples, call->out, x, stride);
+        scatter(call, at, samples, call->out, x, stride);
     }
     return loss;
 }
@@ -391,13 +404,13 @@ FORCE_INLINE double run_columns(const fastnn_samples *call, size_t first, size_t
     const real *x = call->x, *other = call->other;
     real *out = call->out;
     double loss = 0;
-    for (size_t done = 0, samples; done < count; done += samples) {
-        const size_t column = (first + done) % call->inner, offset = offset_of(call, first + done);
-        samples = call->inner - column;
-        if (samples > count - done) samples = count - done;
+    for (size_t at = first, end = first + count, samples; at < end; at += samples) {
+        const size_t offset = offset_of(call, at);
+        samples = left_of_columns(call, at);
+        if (samples > end - at) samples = end - at;
         if (samples > LANES) samples = LANES;
         const Block b = {.classes = call->classes, .samples = samples, .lanes = samples, .stride = call->inner};
-        loss += columns(call, b, x + offset, other != NULL ? other + offset : NULL, out + offset, first + done);
+        loss += columns(call, b, x + offset, other != NULL ? other + offset : NULL, out + offset, at);
     }
     return loss;
 }

@@ -400,6 +400,13 @@ def test_out_in_the_memory_of_another_argument() -> None:
     got = F.cross_entropy(memory[:24].reshape(6, 4), labels, out=memory[6:].reshape(6, 4))
     assert got[0] == loss
     np.testing.assert_array_equal(got[1], dinput)
+    for shape in ((3, 10), (2, 5000), (1, 300, 40)):
+        x, t = draws(*shape), probabilities_for(shape)
+        loss, dinput = F.cross_entropy(x, t)
+        assert F.cross_entropy(x, t, out=t)[0] == loss
+        np.testing.assert_array_equal(t, dinput)
+    x = draws(6, 4)
+    loss, dinput = F.cross_entropy(x, labels)
     shared = np.empty(24)
     shared[:6].view(np.int64)[:] = labels
     got = F.cross_entropy(x, shared[:6].view(np.int64), out=shared.reshape(6, 4))
@@ -462,9 +469,23 @@ def test_bad_samples_raise_before_anything_is_written(
     name: str, input: Any, target: Any, error: type[Exception], message: str
 ) -> None:
     out = np.full(np.shape(input), 7.0)
-    with pytest.raises(error, match=re.escape(message)):
-        getattr(F, name)(input, target, out=out)
+    for given in (target, np.asarray(target)):  # plain arrays take a way of their own
+        with pytest.raises(error, match=re.escape(message)):
+            getattr(F, name)(input, given, out=out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("bad", [0, 39, 77])
+@pytest.mark.parametrize("value", [10, -1, -100, 2**62, -(2**63)])
+def test_one_bad_label_of_many(bad: int, value: int) -> None:
+    x, labels = draws(78, 10), labels_for((78, 10), 5)
+    labels[bad] = value
+    for call in (F.hinge_loss, F.cross_entropy):
+        parameters: dict[str, Any] = {} if call is F.hinge_loss else {"ignore_index": 5}
+        with pytest.raises(ValueError, match=rf"^target\[{bad}\] is {value}; it takes a class from 0 to 9"):
+            call(x, labels, **parameters)
+    if value == -100:
+        assert np.isfinite(F.cross_entropy(x, labels)[0])
 
 
 def test_bad_targets() -> None:
