@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import disjoint_base
 
 __test__: dict[str, str]  # Cython adds it to every module
 
@@ -59,6 +60,7 @@ def maxout_backward(
 
 MAX_STAGES: int
 
+@disjoint_base
 class Chain:
     def __init__(self, float64: bool, outer: int, channels: int, inner: int, columns: bool) -> None: ...
     def scale(
