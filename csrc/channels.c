@@ -232,6 +232,7 @@ static void visit_range(const channel_job *job, tile_range range, tile_work *wor
         const size_t channel = tile.channel - range.first;
         work(job, &tile, sums ? (double *[]){sums[0] + channel, sums[1] + channel} : NULL);
     }
+    if (job->stream) __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
 }
 
 static bool run(const channel_job *job, size_t pieces, fastnn_task task, const void *context) {
