@@ -11,13 +11,6 @@
         for (; i_ + LANES <= (n); i_ += LANES) step(i_, LANES, __VA_ARGS__); \
         if (i_ < (n)) step(i_, (n) - i_, __VA_ARGS__);                       \
     } while (0)
-FORCE_INLINE V load(const real *p, size_t part) { return part == LANES ? vload(p) : vload_part(p, part); }
-FORCE_INLINE void store(real *p, size_t part, V x) {
-    if (part == LANES)
-        vstore(p, x);
-    else
-        vstore_part(p, part, x);
-}
 
 // ---- moments -------------------------------------------------------------------------------------------------------
 
@@ -41,20 +34,20 @@ enum {
 
 FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, real *sum) {
     V total = vzero();
-    for (size_t r = 0; r < rows; r++) total += load(x + r * stride + i, part);
-    store(sum + i, part, load(sum + i, part) + total);
+    for (size_t r = 0; r < rows; r++) total += vload_some(x + r * stride + i, part);
+    vstore_some(sum + i, part, vload_some(sum + i, part) + total);
 }
 FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *near,
                               real *sum, real *square) {
-    const V center = load(near + i, part);
-    V total = load(sum + i, part), squares = load(square + i, part);
+    const V center = vload_some(near + i, part);
+    V total = vload_some(sum + i, part), squares = vload_some(square + i, part);
     for (size_t r = 0; r < rows; r++) {
-        const V d = load(x + r * stride + i, part) - center;
+        const V d = vload_some(x + r * stride + i, part) - center;
         total += d;
         squares = vmadd(d, d, squares);
     }
-    store(sum + i, part, total);
-    store(square + i, part, squares);
+    vstore_some(sum + i, part, total);
+    vstore_some(square + i, part, squares);
 }
 
 static void merge_columns(size_t n, double count_a, double *const *a, double count_b, double *const *b) {
@@ -115,7 +108,7 @@ static void column_moments(size_t rows, size_t stride, size_t n, const void *mem
 // ---- scale and shift -----------------------------------------------------------------------------------------------
 
 FORCE_INLINE void scale_step(size_t i, size_t part, real *y, const real *x, V center, V scale, V shift) {
-    store(y + i, part, vmadd(load(x + i, part) - center, scale, shift));
+    vstore_some(y + i, part, vmadd(vload_some(x + i, part) - center, scale, shift));
 }
 static void scale_planes(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
                          const void *shift) {
@@ -125,7 +118,8 @@ static void scale_planes(size_t rows, size_t n, void *y, const void *x, const vo
 }
 FORCE_INLINE void scale_column_step(size_t i, size_t part, size_t rows, size_t n, real *y, const real *x,
                                     const real *center, const real *scale, const real *shift) {
-    const V middle = load(center + i, part), factor = load(scale + i, part), start = load(shift + i, part);
+    const V middle = vload_some(center + i, part), factor = vload_some(scale + i, part),
+            start = vload_some(shift + i, part);
     for (size_t r = 0; r < rows; r++) scale_step(i, part, y + r * n, x + r * n, middle, factor, start);
 }
 static void scale_columns(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
@@ -147,8 +141,8 @@ typedef struct {
 
 FORCE_INLINE void scaled_step(size_t i, size_t part, real *out, const real *dy, const real *x, const scaled_numbers *k,
                               bool backward, Scaled *formula) {
-    const V z = vmadd(load(x + i, part) - k->center, k->scale, k->shift);
-    store(out + i, part, formula(z, backward ? load(dy + i, part) : vzero(), k->p));
+    const V z = vmadd(vload_some(x + i, part) - k->center, k->scale, k->shift);
+    vstore_some(out + i, part, formula(z, backward ? vload_some(dy + i, part) : vzero(), k->p));
 }
 FORCE_INLINE void scaled_planes(size_t rows, size_t n, real *out, const real *dy, const real *x, const real *center,
                                 const real *scale, const real *shift, const double *parameters, bool backward,
@@ -162,7 +156,8 @@ FORCE_INLINE void scaled_planes(size_t rows, size_t n, real *out, const real *dy
 FORCE_INLINE void scaled_column_step(size_t i, size_t part, size_t rows, size_t n, real *out, const real *dy,
                                      const real *x, const real *center, const real *scale, const real *shift,
                                      scaled_numbers k, bool backward, Scaled *formula) {
-    k.center = load(center + i, part), k.scale = load(scale + i, part), k.shift = load(shift + i, part);
+    k.center = vload_some(center + i, part), k.scale = vload_some(scale + i, part),
+    k.shift = vload_some(shift + i, part);
     for (size_t r = 0; r < rows; r++) scaled_step(i, part, out + r * n, dy + r * n, x + r * n, &k, backward, formula);
 }
 FORCE_INLINE void scaled_columns(size_t rows, size_t n, real *out, const real *dy, const real *x, const real *center,
@@ -224,9 +219,9 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
         }
         for (size_t part; i < n; i += part) {
             part = n - i < LANES ? n - i : LANES;
-            const V v = load(g + i, part), inside = load(ones, part);
+            const V v = vload_some(g + i, part), inside = vload_some(ones, part);
             sum[0] += v;
-            product[0] = vmadd(v, (load(x + i, part) - middle * inside) * scale, product[0]);
+            product[0] = vmadd(v, (vload_some(x + i, part) - middle * inside) * scale, product[0]);
         }
         sums[0][r] += (double)vsum(sum[0] + sum[1]);
         sums[1][r] += (double)vsum(product[0] + product[1]);
@@ -235,15 +230,15 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
 
 FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
                                   const real *center, const real *rstd, real *sum, real *product) {
-    const V middle = load(center + i, part), scale = load(rstd + i, part);
+    const V middle = vload_some(center + i, part), scale = vload_some(rstd + i, part);
     V s = vzero(), p = vzero();
     for (size_t r = 0; r < rows; r++) {
-        const V v = load(g + r * n + i, part);
+        const V v = vload_some(g + r * n + i, part);
         s += v;
-        p = vmadd(v, (load(x + r * n + i, part) - middle) * scale, p);
+        p = vmadd(v, (vload_some(x + r * n + i, part) - middle) * scale, p);
     }
-    store(sum + i, part, s);
-    store(product + i, part, p);
+    vstore_some(sum + i, part, s);
+    vstore_some(product + i, part, p);
 }
 static void sum_columns(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
                         double *const *sums) {
@@ -258,8 +253,8 @@ typedef struct {
     V center, rstd, a, b, c;
 } gradient_numbers;
 FORCE_INLINE void gradient_step(size_t i, size_t part, real *dx, const real *g, const real *x, gradient_numbers k) {
-    const V xhat = (load(x + i, part) - k.center) * k.rstd;
-    store(dx + i, part, vmadd(k.a, load(g + i, part), vmadd(k.b, xhat, k.c)));
+    const V xhat = (vload_some(x + i, part) - k.center) * k.rstd;
+    vstore_some(dx + i, part, vmadd(k.a, vload_some(g + i, part), vmadd(k.b, xhat, k.c)));
 }
 static void gradient_planes(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
                             const void *rstd, const void *a, const void *b, const void *c) {
@@ -272,8 +267,8 @@ static void gradient_planes(size_t rows, size_t n, void *dx, const void *g, cons
 FORCE_INLINE void gradient_column_step(size_t i, size_t part, size_t rows, size_t n, real *dx, const real *g,
                                        const real *x, const real *center, const real *rstd, const real *a,
                                        const real *b, const real *c) {
-    const gradient_numbers k = {load(center + i, part), load(rstd + i, part), load(a + i, part), load(b + i, part),
-                                load(c + i, part)};
+    const gradient_numbers k = {vload_some(center + i, part), vload_some(rstd + i, part), vload_some(a + i, part),
+                                vload_some(b + i, part), vload_some(c + i, part)};
     for (size_t r = 0; r < rows; r++) gradient_step(i, part, dx + r * n, g + r * n, x + r * n, k);
 }
 static void gradient_columns(size_t rows, size_t n, void *dx, const void *g_memory, const void *x_memory,
@@ -288,7 +283,7 @@ static void gradient_columns(size_t rows, size_t n, void *dx, const void *g_memo
 }
 
 FORCE_INLINE void addend_step(size_t i, size_t part, real *y, const real *x, const real *addend) {
-    store(y + i, part, load(x + i, part) + load(addend + i, part));
+    vstore_some(y + i, part, vload_some(x + i, part) + vload_some(addend + i, part));
 }
 static void add(size_t n, void *y, const void *x, const void *addend) { FOR_VECTORS(n, addend_step, y, x, addend); }
 

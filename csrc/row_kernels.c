@@ -20,14 +20,6 @@ static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm
 static size_t first_channel(const fastnn_norm *norm, size_t row) { return row % norm->groups * norm->channels; }
 static double mean_of(const fastnn_norm *norm, size_t row) { return norm->mean == NULL ? 0 : norm->mean[row]; }
 
-FORCE_INLINE V load_some(const real *p, size_t count) { return count == LANES ? vload(p) : vload_part(p, count); }
-FORCE_INLINE void store_some(real *p, size_t count, V x) {
-    if (count == LANES)
-        vstore(p, x);
-    else
-        vstore_part(p, count, x);
-}
-
 // ---- statistics ----------------------------------------------------------------------------------------------------
 
 static double block_squares(size_t n, const real *x) {
@@ -154,14 +146,14 @@ FORCE_INLINE V normalised(V x, row_scale row) { return vmadd(x - row.center, row
 FORCE_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x, row_scale row, const real *weight,
                              const real *bias, real *y) {
     __builtin_prefetch(x + i + ahead);
-    V v = normalised(load_some(x + i, count), row);
+    V v = normalised(vload_some(x + i, count), row);
     if (weight != NULL && bias != NULL)
-        v = vmadd(v, load_some(weight + i, count), load_some(bias + i, count));
+        v = vmadd(v, vload_some(weight + i, count), vload_some(bias + i, count));
     else if (weight != NULL)
-        v = v * load_some(weight + i, count);
+        v = v * vload_some(weight + i, count);
     else if (bias != NULL)
-        v = v + load_some(bias + i, count);
-    store_some(y + i, count, v);
+        v = v + vload_some(bias + i, count);
+    vstore_some(y + i, count, v);
 }
 FORCE_INLINE void apply_vectors(size_t n, size_t ahead, const real *x, row_scale row, const real *weight,
                                 const real *bias, real *y) {
@@ -236,19 +228,19 @@ static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, doub
 FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, const real *dy, const real *x,
                             const real *weight, const row_scale *scale, V *sum, V *sum_xhat, real *dweight,
                             real *dbias) {
-    const V w = weight == NULL ? vone() : load_some(weight + i, count);
-    V products = dweight == NULL ? vzero() : load_some(dweight + i, count);
-    V total = dbias == NULL ? vzero() : load_some(dbias + i, count);
+    const V w = weight == NULL ? vone() : vload_some(weight + i, count);
+    V products = dweight == NULL ? vzero() : vload_some(dweight + i, count);
+    V total = dbias == NULL ? vzero() : vload_some(dbias + i, count);
     for (int k = 0; k < rows; k++) {
         const size_t at = (size_t)k * stride + i;
-        const V d = load_some(dy + at, count), xhat = normalised(load_some(x + at, count), scale[k]), g = d * w;
+        const V d = vload_some(dy + at, count), xhat = normalised(vload_some(x + at, count), scale[k]), g = d * w;
         sum[k] += g;
         sum_xhat[k] = vmadd(g, xhat, sum_xhat[k]);
         products = vmadd(d, xhat, products);
         total += d;
     }
-    if (dweight != NULL) store_some(dweight + i, count, products);
-    if (dbias != NULL) store_some(dbias + i, count, total);
+    if (dweight != NULL) vstore_some(dweight + i, count, products);
+    if (dbias != NULL) vstore_some(dbias + i, count, total);
 }
 
 FORCE_INLINE void sums_of_rows(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
@@ -343,10 +335,10 @@ FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real
                                 V center, V scale, V slope, V shift, real *dx) {
     __builtin_prefetch(dy + i + ahead);
     __builtin_prefetch(x + i + ahead);
-    V g = load_some(dy + i, count);
-    if (weight != NULL) g = g * load_some(weight + i, count);
-    const V from_statistics = vmadd(load_some(x + i, count) - center, slope, shift);
-    store_some(dx + i, count, vmadd(g, scale, -from_statistics));
+    V g = vload_some(dy + i, count);
+    if (weight != NULL) g = g * vload_some(weight + i, count);
+    const V from_statistics = vmadd(vload_some(x + i, count) - center, slope, shift);
+    vstore_some(dx + i, count, vmadd(g, scale, -from_statistics));
 }
 FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const real *x, const real *weight,
                                    real scale, const fastnn_row_gradient *row, real *dx) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "row_kernels.h"
+#include "tiles.h"
 
 enum {
     LINE = 64,
@@ -14,9 +15,6 @@ enum {
     SUMMED_ROWS = 32,  // backward: a piece reads at least so many times the weights, since its sums are added up
     SUMS = 4,          // backward: what a piece keeps for each weight (fastnn_norm_sums)
 };
-
-// From how many bytes of arrays on results are stored past the caches, as in elementwise.c.
-static const size_t STREAM_BYTES = 96 << 20;
 
 typedef struct {
     const fastnn_norm *norm;
@@ -55,7 +53,7 @@ static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, siz
         job.piece = rounded_up(at_least(divided_up(norm->rows, PIECES), least_rows), job.chunk);
         job.pieces = divided_up(norm->rows, job.piece);
     }
-    job.stream = count * job.size * operands >= STREAM_BYTES && out != norm->x && out != norm->dy &&
+    job.stream = count * job.size * operands >= FASTNN_STREAM_BYTES && out != norm->x && out != norm->dy &&
                  (uintptr_t)out % LINE == 0 && job.tile * job.row * job.size % LINE == 0;
     return job;
 }

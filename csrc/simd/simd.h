@@ -116,4 +116,13 @@ FORCE_INLINE V vscale(V x, V n) {
 }
 #endif
 
+// The first n lanes, for loops that are inlined twice: with n the constant LANES, and once for the rest.
+FORCE_INLINE V vload_some(const real *p, size_t n) { return n == LANES ? vload(p) : vload_part(p, n); }
+FORCE_INLINE void vstore_some(real *p, size_t n, V x) {
+    if (n == LANES)
+        vstore(p, x);
+    else
+        vstore_part(p, n, x);
+}
+
 #endif

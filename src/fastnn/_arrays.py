@@ -40,6 +40,14 @@ def axis(dim: int, ndim: int) -> int:
     return index % ndim
 
 
+def probability(name: str, value: object) -> float:
+    """`value` as a float; a ValueError that names the parameter if it is not in [0, 1]."""
+    number = real_number(name, value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {number}")
+    return number
+
+
 def float_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The floating dtype for `dtype`, as np.tanh has it: small integers in float16, large in float64."""
     if dtype.kind in "biu":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
-from fastnn.random import Key, as_key, default_generator
+from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
 from fastnn.stages import Activation, Add, BatchNorm, Dropout, Head, Stage
 
 Array = NDArray[Any]
@@ -221,7 +221,7 @@ def _add_stages(
         if isinstance(stage, Activation):
             chain.activate(stage.row, *stage.values)
         elif isinstance(stage, Dropout) and stage.p > 0 and key is not None:
-            chain.drop(*key, stage.threshold, stage.scale)
+            chain.drop(*key, keep_threshold(stage.p), keep_scale(stage.p))
         elif isinstance(stage, Add):
             chain.add(addend, daddend)
 

@@ -33,6 +33,16 @@ def as_key(key: tuple[int, int]) -> Key:
     return Key(seed, offset)
 
 
+def keep_threshold(p: float) -> int:
+    """What a 16-bit draw must be below for its element to be kept by a dropout of p."""
+    return round((1 - p) * 65536)
+
+
+def keep_scale(p: float) -> float:
+    """What is kept is multiplied by this, so that the mean stays."""
+    return 1 / (1 - p) if p < 1 else 0.0
+
+
 class Generator:
     """Hands out keys: the first has offset 0, the next 1, and so on. Safe to share between threads.
 

@@ -109,18 +109,7 @@ class Dropout(_Stage):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= _arrays.real_number("p", self.p) <= 1:
-            raise ValueError(f"p must be in [0, 1], got {self.p}")
-
-    @property
-    def threshold(self) -> int:
-        """An element is kept where its 16-bit draw is below."""
-        return round((1 - self.p) * 65536)
-
-    @property
-    def scale(self) -> float:
-        """What the elements that are kept are multiplied by."""
-        return 1 / (1 - self.p) if self.threshold else 0.0
+        _arrays.probability("p", self.p)
 
 
 @dataclass(frozen=True)

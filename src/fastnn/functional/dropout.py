@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
-from fastnn._arrays import real_number
-from fastnn.random import Key, as_key, default_generator
+from fastnn._arrays import probability
+from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Array])
@@ -70,27 +70,15 @@ _KEEP_ALL = _Rule(65536, 1.0)
 _NO_KEY = Key(0, 0)  # for rules that draw nothing
 
 
-def _probability(p: object) -> float:
-    value = real_number("p", p)
-    if not 0 <= value <= 1:
-        raise ValueError(f"p must be in [0, 1], got {value}")
-    return value
-
-
-def keep_threshold(p: float) -> int:
-    """What a 16-bit draw must be below for its element to be kept."""
-    return round((1 - p) * 65536)
-
-
 def _rule(p: object, training: bool, scale: str = "train") -> _Rule:
-    drop = _probability(p)
+    drop = probability("p", p)
     if scale == "test":
         return _Rule(keep_threshold(drop), 1.0) if training else _Rule(65536 if drop < 1 else 0, 1 - drop)
     if scale != "train":
         raise ValueError(f"scale must be 'train' or 'test', got {scale!r}")
     if not training:
         return _KEEP_ALL
-    return _Rule(keep_threshold(drop), 1 / (1 - drop) if drop < 1 else 0.0)
+    return _Rule(keep_threshold(drop), keep_scale(drop))
 
 
 def _forward_key(key: Key | None, training: bool) -> Key:
@@ -158,7 +146,7 @@ def dropout_mask(
     ceil(size / 8) elements. key: None for the default generator's next. Raises ValueError for a p outside
     [0, 1] and a negative shape, TypeError for what is no number or no shape.
     """
-    drop = _probability(p)
+    drop = probability("p", p)
     sizes = _shape(shape)
     count = math.prod(sizes)
     mask = _kernels.empty(((count + 7) // 8,) if packed else sizes, np.uint8 if packed else np.bool_)
@@ -289,7 +277,7 @@ def dropout3d_backward(
 
 
 def _alpha_rule(p: object, training: bool) -> _Rule:
-    drop = _probability(p)
+    drop = probability("p", p)
     if not training or drop == 0:
         return _KEEP_ALL
     if drop == 1:

@@ -29,6 +29,7 @@ from fastnn.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from fastnn.nn.along_dim import GLU, LogSoftmax, Softmax, SwiGLU
 from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import Sequential
 from fastnn.nn.dropout import (
@@ -40,11 +41,10 @@ from fastnn.nn.dropout import (
     Dropout3d,
     DropPath,
 )
-from fastnn.nn.gated import GLU, Maxout, PReLU, RReLU, SwiGLU
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
-from fastnn.nn.softmax import LogSoftmax, Softmax
+from fastnn.nn.slope import Maxout, PReLU, RReLU
 
 __all__ = [
     "ACTIVATIONS",

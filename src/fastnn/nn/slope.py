@@ -1,9 +1,6 @@
-"""Layers of the activations that join parts of their input, or have slopes that are learned or drawn."""
+"""Layers of the activations whose slopes are learned or drawn, and Maxout."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -71,43 +68,6 @@ class RReLU(Module):
     def extra_repr(self) -> str:
         """Return the bounds."""
         return f"lower={self.lower}, upper={self.upper}"
-
-
-class _Halves(Module):
-    """y = F.function(x, dim) of the halves of x along dim."""
-
-    _forward: ClassVar[Callable[..., Array]]
-    _backward: ClassVar[Callable[..., Array]]
-
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
-    def forward(self, x: Array) -> Array:
-        """Return the function's values; half as long as `x` along dim."""
-        self._kept = x
-        return self._forward(x, self.dim)
-
-    def backward(self, dy: Array) -> Array:
-        """Return the gradient with respect to x."""
-        return self._backward(dy, self._keep(), self.dim)
-
-    def extra_repr(self) -> str:
-        """Return the dimension."""
-        return f"dim={self.dim}"
-
-
-class GLU(_Halves):
-    """a sigmoid(b), where a and b are the halves of x along dim. Dauphin, Fan, Auli and Grangier, 2017."""
-
-    _forward = staticmethod(F.glu)
-    _backward = staticmethod(F.glu_backward)
-
-
-class SwiGLU(_Halves):
-    """silu(a) b, where a and b are the halves of x along dim. Shazeer, 2020."""
-
-    _forward = staticmethod(F.swiglu)
-    _backward = staticmethod(F.swiglu_backward)
 
 
 class Maxout(Module):
