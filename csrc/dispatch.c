@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "channel_kernels.h"
+#include "gemm_kernels.h"
+#include "optimizer_kernels.h"
 #include "random_kernels.h"
 #include "row_kernels.h"
 #include "softmax_kernels.h"
+#include "window_kernels.h"
 
 #define REQUIRED NAN
 #define NONE {NULL, 0}
@@ -80,10 +83,14 @@ static bool always(void) { return true; }
     extern const fastnn_random_table fastnn_random_##isa##_##bits;   \
     extern const fastnn_row_table fastnn_row_##isa##_##bits;         \
     extern const fastnn_softmax_table fastnn_softmax_##isa##_##bits; \
-    extern const fastnn_channel_table fastnn_channel_##isa##_##bits;
-#define TABLES(isa, bits)                                                                           \
-    {&fastnn_elementwise_##isa##_##bits, &fastnn_random_##isa##_##bits, &fastnn_row_##isa##_##bits, \
-     &fastnn_softmax_##isa##_##bits, &fastnn_channel_##isa##_##bits}
+    extern const fastnn_channel_table fastnn_channel_##isa##_##bits; \
+    extern const fastnn_gemm_table fastnn_gemm_##isa##_##bits;       \
+    extern const fastnn_window_table fastnn_window_##isa##_##bits;   \
+    extern const fastnn_optimizer_table fastnn_optimizer_##isa##_##bits;
+#define TABLES(isa, bits)                                                                              \
+    {&fastnn_elementwise_##isa##_##bits, &fastnn_random_##isa##_##bits,   &fastnn_row_##isa##_##bits,  \
+     &fastnn_softmax_##isa##_##bits,     &fastnn_channel_##isa##_##bits,  &fastnn_gemm_##isa##_##bits, \
+     &fastnn_window_##isa##_##bits,      &fastnn_optimizer_##isa##_##bits}
 #define ROW(isa, runs) \
     #isa, runs, { TABLES(isa, 32), TABLES(isa, 64) }
 #if defined(__x86_64__)

@@ -68,6 +68,9 @@ typedef struct {
     const struct fastnn_row_table *row;
     const struct fastnn_softmax_table *softmax;
     const struct fastnn_channel_table *channel;
+    const struct fastnn_gemm_table *gemm;
+    const struct fastnn_window_table *window;
+    const struct fastnn_optimizer_table *optimizer;
 } fastnn_tables;
 const fastnn_tables *fastnn_current(bool float64);
 static inline const fastnn_table *fastnn_current_table(bool float64) { return fastnn_current(float64)->elementwise; }

@@ -473,6 +473,9 @@ include "_binding/channel.pxi"
 include "_binding/random.pxi"
 include "_binding/row.pxi"
 include "_binding/softmax.pxi"
+include "_binding/gemm.pxi"
+include "_binding/window.pxi"
+include "_binding/optimizer.pxi"
 
 
 # ---- the table, the machine ---------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+# The steps of the optimisers. Part of _kernels.pyx.
