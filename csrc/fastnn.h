@@ -133,6 +133,9 @@ bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, voi
 // dx may be dy, not x. `sums`: dbias and dweight; NULL, which training does not allow: they are not wanted.
 bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
                            void *workspace);
+// Batch norm in evaluation: the running mean as it is, and 1 / sqrt(running variance + eps).
+void fastnn_evaluation(bool float64, size_t channels, double eps, const void *running_mean, const void *running_var,
+                       double *mean, double *rstd);
 // running = (1 - momentum) running + momentum batch for means and variances, the batch's variances times `factor`; with
 // `skip` only for channels where both are finite as running values.
 void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
