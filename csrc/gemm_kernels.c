@@ -5,14 +5,14 @@
 // factor's rows stays in L2 while the panels change.
 #include "gemm_kernels.h"
 
-#include "simd/simd.h"
+#include "simd/transpose.h"
 
 // A tile's sums, one of the left factor's elements and the vectors of the right one's row fill the registers.
 enum {
     TILE_ROWS = REGISTERS == 32 ? 12 : 6,
     TILE_VECTORS = 2,
     TILE_COLUMNS = TILE_VECTORS * LANES,
-    DEPTH = 256 * 128 / (TILE_COLUMNS * sizeof(real)) < 256 ? 256 * 128 / (TILE_COLUMNS * sizeof(real)) : 256,
+    DEPTH = 256,
     BLOCK_ROWS = 20 * TILE_ROWS,
 };
 
@@ -36,7 +36,6 @@ FORCE_INLINE void compute_tile(int rows, int vectors, const Tile *tile) {
     V sums[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) sums[i][v] = vzero();
-    // Four rows to a pointer: x86 addresses base + index * scale at no cost.
     const real *a = tile->a, *b = tile->b;
     const ptrdiff_t row = tile->row, column = tile->column;
     for (size_t l = tile->k; l > 0; l--) {
@@ -53,16 +52,21 @@ FORCE_INLINE void compute_tile(int rows, int vectors, const Tile *tile) {
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++) {
         real *c = tile->c + i * tile->ldc;
-        for (int v = 0; v < vectors; v++)
-            vstore(c + v * LANES, tile->add ? vload(c + v * LANES) + sums[i][v] : sums[i][v]);
+        for (int v = 0; v < vectors; v++) {
+            if (tile->add) sums[i][v] += vload(c + v * LANES);
+            vstore(c + v * LANES, sums[i][v]);
+        }
     }
 }
 
 typedef void TileKernel(const Tile *tile);
-#define TILE(rows)                                                                       \
-    static void tile_##rows##_1(const Tile *tile) { compute_tile(rows, 1, tile); }       \
+#define TILE(rows)                                                                 \
+    static void tile_##rows##_1(const Tile *tile) { compute_tile(rows, 1, tile); } \
     static void tile_##rows##_2(const Tile *tile) { compute_tile(rows, 2, tile); }
-#define KERNELS(rows) {rows, {tile_##rows##_1, tile_##rows##_2}}
+#define KERNELS(rows)                              \
+    {                                              \
+        rows, { tile_##rows##_1, tile_##rows##_2 } \
+    }
 TILE(1)
 TILE(2)
 TILE(4)
@@ -157,40 +161,106 @@ static void multiply_packed(size_t m, size_t n, size_t k, fastnn_left a, const v
 
 // ---- packing -------------------------------------------------------------------------------------------------------
 
-static size_t left_size(size_t m, size_t k) { return ceil_ratio(m, TILE_ROWS) * TILE_ROWS * k; }
 static size_t right_size(size_t k, size_t n) { return ceil_ratio(n, TILE_COLUMNS) * TILE_COLUMNS * k; }
 
-// Panels of `width`: element (l, j) of the matrix is panel j / width's number l width + j % width. With `fill` a last,
-// partial panel gets zeros.
-static void pack(size_t k, size_t n, const real *from, ptrdiff_t row, ptrdiff_t column, size_t width, real *to) {
-    for (size_t j = 0; j < n; j += width) {
-        const size_t count = smaller(width, n - j);
-        for (size_t l = 0; l < k; l++) {
-            const real *source = from + (ptrdiff_t)l * row + (ptrdiff_t)j * column;
-            for (size_t i = 0; i < count; i++) to[i] = source[(ptrdiff_t)i * column];
-            for (size_t i = count; i < width; i++) to[i] = 0;
-            to += width;
+// Element (l, j) of a matrix of up to TILE_COLUMNS columns goes to panel[l TILE_COLUMNS + j]; the rest of the panel is
+// 0. Rows of the matrix are contiguous.
+FORCE_INLINE void pack_rows(size_t k, size_t columns, const real *from, ptrdiff_t row, real *panel) {
+    for (size_t l = 0; l < k; l++) {
+        for (size_t j = 0; j < TILE_COLUMNS; j += LANES)
+            vstore(panel + j, j >= columns ? vzero() : vload_some(from + j, smaller(LANES, columns - j)));
+        from += row;
+        panel += TILE_COLUMNS;
+    }
+}
+
+// `rows` x `columns` elements with contiguous columns, at most LANES x LANES.
+FORCE_INLINE void pack_square(size_t rows, size_t columns, const real *from, ptrdiff_t column, real *panel) {
+    V x[LANES];
+#pragma GCC unroll 16
+    for (size_t j = 0; j < LANES; j++) x[j] = j < columns ? vload_some(from + (ptrdiff_t)j * column, rows) : vzero();
+    vtranspose(x);
+#pragma GCC unroll 16
+    for (size_t l = 0; l < LANES; l++)
+        if (l < rows) vstore(panel + l * TILE_COLUMNS, x[l]);
+}
+
+static void pack_part_square(size_t rows, size_t columns, const real *from, ptrdiff_t column, real *panel) {
+    pack_square(rows, columns, from, column, panel);
+}
+
+// Columns of the matrix are contiguous.
+static void pack_columns(size_t k, size_t columns, const real *from, ptrdiff_t column, real *panel) {
+    for (size_t l = 0; l < k; l += LANES) {
+        for (size_t j = 0; j < TILE_COLUMNS; j += LANES) {
+            const real *square = from + l + (ptrdiff_t)j * column;
+            real *to = panel + l * TILE_COLUMNS + j;
+            if (l + LANES <= k && j + LANES <= columns)
+                pack_square(LANES, LANES, square, column, to);
+            else
+                pack_part_square(smaller(LANES, k - l), j < columns ? smaller(LANES, columns - j) : 0, square, column,
+                                 to);
         }
     }
 }
 
-static fastnn_left pack_left(size_t m, size_t k, fastnn_matrix a, void *memory) {
-    if (a.column == 1) return (fastnn_left){a.data, TILE_ROWS * a.row, a.row, a.column};
-    pack(k, m, a.data, a.column, a.row, TILE_ROWS, memory);
-    return (fastnn_left){memory, (ptrdiff_t)(TILE_ROWS * k), 1, TILE_ROWS};
+// Any strides. `width` is the panel's.
+static void pack_elements(size_t k, size_t columns, const real *from, ptrdiff_t row, ptrdiff_t column, size_t width,
+                          real *panel) {
+    for (size_t l = 0; l < k; l++) {
+        for (size_t j = 0; j < width; j++)
+            panel[l * width + j] = j < columns ? from[(ptrdiff_t)l * row + (ptrdiff_t)j * column] : 0;
+    }
 }
 
 static void pack_right(size_t k, size_t n, fastnn_matrix b, void *panels) {
-    pack(k, n, b.data, b.row, b.column, TILE_COLUMNS, panels);
+    for (size_t j = 0; j < n; j += TILE_COLUMNS) {
+        const real *from = (const real *)b.data + (ptrdiff_t)j * b.column;
+        real *panel = (real *)panels + j * k;
+        const size_t columns = smaller(TILE_COLUMNS, n - j);
+        if (b.column == 1 && columns == TILE_COLUMNS)
+            pack_rows(k, TILE_COLUMNS, from, b.row, panel);
+        else if (b.column == 1)
+            pack_rows(k, columns, from, b.row, panel);
+        else if (b.row == 1)
+            pack_columns(k, columns, from, b.column, panel);
+        else
+            pack_elements(k, columns, from, b.row, b.column, TILE_COLUMNS, panel);
+    }
+}
+
+// Rows this far apart in memory would all want the same places of L1: copied rows are not.
+static bool collide(ptrdiff_t row) { return row * (ptrdiff_t)sizeof(real) % 4096 == 0; }
+enum { LINE = 64 / sizeof(real) };
+static size_t row_elements(size_t k) { return ceil_ratio(k, 2 * LINE) * 2 * LINE + LINE; }
+
+static size_t left_size(size_t m, size_t k) { return ceil_ratio(m, TILE_ROWS) * TILE_ROWS * row_elements(k); }
+
+static fastnn_left pack_left(size_t m, size_t k, fastnn_matrix a, void *memory) {
+    if (a.column == 1) {
+        if (!collide(a.row)) return (fastnn_left){a.data, TILE_ROWS * a.row, a.row, 1};
+        const ptrdiff_t row = (ptrdiff_t)row_elements(k);
+        for (ptrdiff_t i = 0; i < (ptrdiff_t)m; i++)
+            memcpy((real *)memory + i * row, (const real *)a.data + i * a.row, k * sizeof(real));
+        return (fastnn_left){memory, TILE_ROWS * row, row, 1};
+    }
+    for (size_t i = 0; i < m; i += TILE_ROWS) {
+        const real *from = (const real *)a.data + (ptrdiff_t)i * a.row;
+        real *panel = (real *)memory + left_size(i, k);
+        if (a.row == 1 && i + TILE_ROWS <= m)
+            for (size_t l = 0; l < k; l++)
+                memcpy(panel + l * TILE_ROWS, from + (ptrdiff_t)l * a.column, TILE_ROWS * sizeof(real));
+        else
+            pack_elements(k, smaller(TILE_ROWS, m - i), from, a.column, a.row, TILE_ROWS, panel);
+    }
+    return (fastnn_left){memory, (ptrdiff_t)left_size(TILE_ROWS, k), 1, TILE_ROWS};
 }
 
 // ---- products ------------------------------------------------------------------------------------------------------
 
 static size_t left_bytes(size_t m, size_t k) { return ceil_ratio(left_size(m, k) * sizeof(real), 64) * 64; }
 
-static size_t scratch(size_t m, size_t n, size_t k) {
-    return left_bytes(m, k) + right_size(k, n) * sizeof(real) + 64;
-}
+static size_t scratch(size_t m, size_t n, size_t k) { return left_bytes(m, k) + right_size(k, n) * sizeof(real) + 64; }
 
 static void multiply(size_t m, size_t n, size_t k, fastnn_matrix a, fastnn_matrix b, void *c, size_t ldc, bool add,
                      void *memory) {

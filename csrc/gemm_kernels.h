@@ -14,12 +14,6 @@
 
 #include "kernels.h"
 
-// Element (i, j) is data[i * row + j * column]; strides count elements.
-typedef struct {
-    const void *data;
-    ptrdiff_t row, column;
-} fastnn_matrix;
-
 // The left factor as the kernels read it: rows p `rows` ... of the matrix are data[p * panel + i * row + l * column].
 typedef struct {
     const void *data;
@@ -39,7 +33,8 @@ typedef struct fastnn_gemm_table {
     // element (i, j) of c is c[i * row + j * column].
     size_t (*left_size)(size_t m, size_t k);
     size_t (*right_size)(size_t k, size_t n);  // ceil(n / columns) * columns * k
-    // May read `a` where it lies: it must stay, and `memory` (aligned to 64), as long as the result is used.
+    // May read `a` where it lies: it must stay, and `memory` (aligned to 64), as long as the result is used. Rows from
+    // i on, a multiple of `rows`, may be packed apart, to memory that begins left_size(i, k) elements later.
     fastnn_left (*pack_left)(size_t m, size_t k, fastnn_matrix a, void *memory);
     void (*pack_right)(size_t k, size_t n, fastnn_matrix b, void *panels);
     void (*multiply_packed)(size_t m, size_t n, size_t k, fastnn_left a, const void *panels, void *c, ptrdiff_t row,
