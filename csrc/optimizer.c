@@ -16,7 +16,7 @@ typedef struct {
 } rule_shape;
 static const rule_shape rule_shapes[] = {
 #define RULE(name, operands, ...) {#name, operands},
-    FASTNN_RULES(RULE)
+#include "optimizers.def"
 #undef RULE
 };
 

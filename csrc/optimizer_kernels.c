@@ -175,7 +175,7 @@ static bool is_penalised(const fastnn_penalties *p) {
         else                                                                                                       \
             walk(n, memory, asked, numbers, operands, reads, writes, false, name);                                 \
     }
-FASTNN_RULES(RULE)
+#include "optimizers.def"
 #undef RULE
 
 // ---- norms ---------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ const fastnn_optimizer_table FASTNN_TABLE(optimizer) = {
     .rules =
         {
 #define RULE(name, ...) name##_loop,
-            FASTNN_RULES(RULE)
+#include "optimizers.def"
 #undef RULE
         },
     .reductions = {[FASTNN_SQUARES] = sum_squares, [FASTNN_SIZES] = sum_sizes, [FASTNN_LARGEST] = largest_size},
