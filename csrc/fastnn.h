@@ -283,6 +283,52 @@ bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
 
+// ---- windows: convolution and pooling -----------------------------------------------------------------------------
+
+// One axis of windows that slide over an image: tap t of window i is at index start + i stride + t step. What is
+// outside [0, size) is padding.
+typedef struct {
+    size_t size, places, taps, stride;  // of the image; windows; elements of a window; from a window to the next
+    ptrdiff_t start, step;
+} fastnn_axis;
+
+typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
+
+// y[n, g, o] = bias[g, o] + the sum over channels c and taps (i, j) of weight[g, o, c, i, j] x[n, g, c, ...];
+// contiguous arrays (samples, groups, channels, ...), (samples, groups, outputs, ...), (groups, outputs, channels,
+// taps).
+typedef struct {
+    bool float64;
+    size_t samples, groups, channels, outputs;  // the last two: of a group
+    fastnn_axis axis[2];
+    const void *x, *weight, *bias;  // bias: NULL: 0
+    void *y;                        // forward
+    const void *dy;                 // backward
+    void *dx, *dweight, *dbias;     // dweight and dbias: NULL: not wanted
+} fastnn_convolution;
+fastnn_outcome fastnn_convolve(const fastnn_convolution *call);
+fastnn_outcome fastnn_convolve_backward_input(const fastnn_convolution *call);
+// Sums over samples are in an order that depends on the shape alone.
+fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call);
+
+typedef enum { FASTNN_MAX_POOL, FASTNN_MEAN_POOL } fastnn_pool_kind;
+
+// Of contiguous (planes, rows, columns). The padding is -infinity for the maximum, 0 for the mean.
+typedef struct {
+    fastnn_pool_kind kind;
+    bool float64;
+    size_t planes;
+    fastnn_axis axis[2];
+    size_t where_bytes;        // of an element of `where`: 1, or 4 where windows have more than 256 taps
+    const double *divisor[2];  // mean: of rows and columns of windows; the divisor is the product
+    const void *x;             // forward
+    void *y;
+    const void *dy;  // backward, if it is not NULL
+    void *dx;
+    void *where;  // max: which tap of the window it was
+} fastnn_pool;
+fastnn_outcome fastnn_run_pool(const fastnn_pool *pool);
+
 // ---- threads -------------------------------------------------------------------------------------------------------
 
 // Exported under these names: a threadpoolctl controller finds them in the module.
