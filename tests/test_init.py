@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -19,6 +21,7 @@ from fastnn import init, nn
 from fastnn.nn.module import Module
 
 Array = NDArray[Any]
+PAGE = Path(__file__).parents[1] / "docs" / "init.md"
 
 DRAWS: dict[str, Callable[..., Any]] = {
     "normal": lambda w, g: init.normal_(w, 1.0, 2.0, generator=g),
@@ -478,6 +481,11 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_bad_arguments_are_named(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S))
+def test_examples_run(code: str) -> None:
+    exec(code, {"__name__": "example"})
 
 
 def test_it_is_there_without_the_layers() -> None:

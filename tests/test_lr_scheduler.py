@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fastnn import nn, optim
 from fastnn.optim import lr_scheduler as schedules
 from fastnn.optim.lr_scheduler import LRScheduler
 
@@ -615,3 +618,31 @@ def test_bad_plots_are_named() -> None:
         schedules.plot(schedules.ReduceLROnPlateau(sgd()), 5, metrics=[1.0])
     with pytest.raises(TypeError, match=r"schedule is <function .*; it takes a scheduler, or a function"):
         schedules.plot(lambda optimizer: 0.5, 5)  # type: ignore[arg-type]
+
+
+# ---- with an optimizer -------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "schedules.md"
+needs_groups = pytest.mark.skipif(
+    not hasattr(optim.SGD([nn.Parameter(np.zeros(1))], 0.1), "param_groups"), reason="no param_groups yet"
+)
+
+
+@needs_groups
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S))
+def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"__name__": "example"})
+
+
+@needs_groups
+def test_the_optimizer_uses_the_rate() -> None:
+    parameter = nn.Parameter(np.zeros(1))
+    optimizer: Any = optim.SGD([parameter], lr=1.0)
+    scheduler = schedules.ExponentialLR(optimizer, 0.5)
+    for expected in (-1.0, -1.5, -1.75):
+        parameter.grad = np.ones(1)
+        optimizer.step()
+        scheduler.step()
+        assert parameter.data == expected
