@@ -168,6 +168,10 @@ def factors(scheduler_of: Callable[[Any], LRScheduler], steps: int = STEPS) -> l
     return result
 
 
+def wave(start: float, end: float, done: float) -> float:
+    return start + (end - start) * math.sin(math.pi / 2 * done) ** 2
+
+
 FORMULAS: dict[str, tuple[Callable[[Any], LRScheduler], Callable[[int], float]]] = {
     "step": (lambda o: schedules.StepLR(o, 4), lambda s: 0.1 ** (s // 4)),
     "multi-step": (lambda o: schedules.MultiStepLR(o, [9, 3]), lambda s: 0.1 ** ((s >= 3) + (s >= 9))),
@@ -192,6 +196,20 @@ FORMULAS: dict[str, tuple[Callable[[Any], LRScheduler], Callable[[int], float]]]
         lambda o: schedules.CyclicLR(o, 0, 1, 4, mode="triangular2"),
         lambda s: (1 - abs(s % 8 - 4) / 4) / 2 ** (s // 8),
     ),
+    "cyclic exp": (
+        lambda o: schedules.CyclicLR(o, 0, 1, 3, 5, mode="exp_range", gamma=0.9),
+        lambda s: (s % 8 / 3 if s % 8 <= 3 else (8 - s % 8) / 5) * 0.9**s,
+    ),
+    "one-cycle three phases": (
+        lambda o: schedules.OneCycleLR(o, 1.0, 26, pct_start=0.25, div_factor=5, three_phase=True),
+        lambda s: (
+            wave(0.2, 1, s / 5.5)
+            if s <= 5.5
+            else wave(1, 0.2, s / 5.5 - 1)
+            if s <= 11
+            else wave(0.2, 0.2e-4, (s - 11) / 14)
+        ),
+    ),
     "one-cycle": (
         lambda o: schedules.OneCycleLR(
             o, 1.0, 26, pct_start=6 / 26, anneal_strategy="linear", div_factor=5, final_div_factor=4
@@ -204,6 +222,25 @@ FORMULAS: dict[str, tuple[Callable[[Any], LRScheduler], Callable[[int], float]]]
 @pytest.mark.parametrize(("make", "formula"), FORMULAS.values(), ids=FORMULAS.keys())
 def test_values_are_the_formulas(make: Callable[[Any], LRScheduler], formula: Callable[[int], float]) -> None:
     assert close(factors(make), [formula(step) for step in range(STEPS)])
+
+
+@pytest.mark.parametrize("kind", [sgd, adam])
+def test_the_momentum_goes_the_other_way(kind: Callable[..., Optimizer]) -> None:
+    optimizer = kind(1.0)
+    scheduler: LRScheduler = schedules.CyclicLR(optimizer, 0, 1, 4)
+    for step in range(12):
+        assert close(momenta(optimizer), [0.8 + 0.1 * abs(step % 8 - 4) / 4])
+        scheduler.step()
+    optimizer = kind(1.0)
+    scheduler = schedules.OneCycleLR(optimizer, 1.0, 20, anneal_strategy="linear")
+    for step in range(20):
+        assert close(momenta(optimizer), [0.95 - step / 50 if step <= 5 else 0.85 + (step - 5) / 140])
+        assert kind is sgd or optimizer.param_groups[0]["betas"][1:] == (0.999,)
+        scheduler.step()
+    optimizer = kind(1.0)
+    scheduler = schedules.OneCycleLR(optimizer, 1.0, 20, pct_start=0.25, three_phase=True)
+    rates = {step: scheduler.momentum_at(step, 0) for step in (0, 4, 8, 15, 19)}
+    assert list(rates.values()) == pytest.approx([0.95, 0.85, 0.95, 0.95, 0.95])
 
 
 def test_inverse_square_root_is_vaswani_s() -> None:
@@ -283,6 +320,14 @@ def test_plateau_counts() -> None:
         scheduler.step(metric)
         rates += optimizer.lrs
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_plateau_leaves_small_changes() -> None:
+    optimizer = sgd(1.0, 1e-3)
+    scheduler = schedules.ReduceLROnPlateau(optimizer, patience=0, eps=0.01)
+    for _ in range(2):
+        scheduler.step(1.0)
+    assert optimizer.lrs == [0.1, 1e-3]
 
 
 # ---- others change the rate --------------------------------------------------------------------------------
