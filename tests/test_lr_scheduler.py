@@ -444,6 +444,8 @@ def test_state_is_a_copy_and_objects_are_saved_by_their_attributes() -> None:
     other.load_state_dict(state)
     other.step()
     assert other.get_last_lr() == scheduler.get_last_lr()
+    builtin = schedules.LambdaLR(sgd(), math.cos)
+    builtin.load_state_dict(builtin.state_dict())
 
 
 @each({**CASES, **OWN})

@@ -113,7 +113,8 @@ class LRScheduler:
         for name, value in copy.deepcopy({**state_dict}).items():
             if name in self._functions:
                 for function, attributes in zip(getattr(self, name), value, strict=True):
-                    vars(function).update(attributes or {})
+                    if attributes:
+                        vars(function).update(attributes)
             elif name != "group_lrs":
                 setattr(self, name, value)
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
