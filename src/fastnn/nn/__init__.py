@@ -106,4 +106,5 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "utils",
 ]
