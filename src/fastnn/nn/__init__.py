@@ -1,6 +1,7 @@
 """Layers with an explicit backward pass: names, arguments and defaults are torch.nn's, arrays are NumPy's."""
 
 from fastnn import init
+from fastnn.nn import utils
 from fastnn.nn.activation import (
     ACTIVATIONS,
     CELU,
@@ -112,4 +113,5 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
     "init",
+    "utils",
 ]
