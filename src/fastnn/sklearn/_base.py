@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -111,6 +111,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _validate(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array]:  # noqa: N803
         """Return X, and y as the loss takes it, of shape (samples,) or (samples, outputs)."""
         raise NotImplementedError
+
+    def _checked(self, X: Any, y: Any, reset: bool, **more: Any) -> tuple[Array, Array]:  # noqa: N803
+        """Return X and y as arrays, X float32 or float64, and y of one column as a vector."""
+        needed = 2 if self.norm == "batch" else 1  # one value has no variance
+        more |= {"multi_output": True, "dtype": (np.float64, np.float32), "ensure_min_samples": needed}
+        X, y = validate_data(self, X, y, reset=reset, **more)  # noqa: N806
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _output_units(self, y: Array) -> tuple[int, str]:
         """Return the number of outputs and the name of the output's function."""

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 import fastnn.functional as F
 from fastnn.sklearn._base import BaseMLP
@@ -98,10 +96,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return labels
 
     def _validate(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array]:  # noqa: N803
-        floats = (np.float64, np.float32)
-        X, y = validate_data(self, X, y, multi_output=True, dtype=floats, reset=reset)  # noqa: N806
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._checked(X, y, reset)  # noqa: N806
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._learn_labels(y)
         else:
@@ -130,5 +125,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return y if self.n_outputs_ == 1 else None  # as scikit-learn: two classes only
 
     def _held_out_score(self, z: Array, y: Array, weight: Array | None) -> float:
-        predicted = z.argmax(axis=1) if y.ndim == 1 else z > 0
-        return float(accuracy_score(y if y.ndim == 1 else y > 0, predicted, sample_weight=weight))
+        if y.ndim == 1:
+            return float(accuracy_score(y, z.argmax(axis=1), sample_weight=weight))
+        right = self._label_binarizer.inverse_transform(y[:, 0] if self.n_outputs_ == 1 else y)
+        return float(accuracy_score(right, self._labels(z), sample_weight=weight))

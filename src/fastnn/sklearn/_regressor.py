@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import validate_data
 
 from fastnn.sklearn._base import BaseMLP
 from fastnn.sklearn._outputs import OUTPUTS
@@ -49,12 +46,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return values[:, 0] if self.n_outputs_ == 1 else values
 
     def _validate(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array]:  # noqa: N803
-        floats = (np.float64, np.float32)
-        X, y = validate_data(  # noqa: N806
-            self, X, y, multi_output=True, y_numeric=True, dtype=floats, reset=reset
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._checked(X, y, reset, y_numeric=True)  # noqa: N806
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("Some value(s) of y are negative; loss='poisson' takes y >= 0.")
         return X, y.reshape(len(y), -1).astype(X.dtype, copy=False)
