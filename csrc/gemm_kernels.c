@@ -3,8 +3,7 @@
 // The scheme is that of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008: a block of k
 // of one panel of the right factor stays in L1 while the tiles of a column of c are summed, and a block of the left
 // factor's rows stays in L2 while the panels change.
-#include "gemm_kernels.h"
-
+#include "gemm_few.h"
 #include "simd/transpose.h"
 
 // A tile's sums, one of the left factor's elements and the vectors of the right one's row fill the registers.
@@ -270,6 +269,8 @@ static void multiply(size_t m, size_t n, size_t k, fastnn_matrix a, fastnn_matri
 }
 
 const fastnn_gemm_table FASTNN_TABLE(gemm) = {
+    .few = FEW_ROWS,
+    .multiply_few = multiply_few,
     .rows = TILE_ROWS,
     .columns = TILE_COLUMNS,
     .depth = DEPTH,

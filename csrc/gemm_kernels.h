@@ -39,6 +39,11 @@ typedef struct fastnn_gemm_table {
     void (*pack_right)(size_t k, size_t n, fastnn_matrix b, void *panels);
     void (*multiply_packed)(size_t m, size_t n, size_t k, fastnn_left a, const void *panels, void *c, ptrdiff_t row,
                             ptrdiff_t column, bool add);
+
+    // The same for m <= few rows of contiguous elements, and b with contiguous rows or columns: without scratch memory.
+    size_t few;
+    void (*multiply_few)(size_t m, size_t n, size_t k, fastnn_matrix a, fastnn_matrix b, void *c, ptrdiff_t row,
+                         ptrdiff_t column, bool add);
 } fastnn_gemm_table;
 
 #endif

@@ -19,6 +19,7 @@ cdef enum:
     GIL_FREE_PRODUCTS = 100000  # from so many products of elements on a call lets other Python threads run
 
 
+@cython.cdivision(True)
 cdef inline bint is_matrix(object array, int type):
     """Two dimensions, elements of `type` in this machine's byte order, strides that are whole elements."""
     if not cnp.PyArray_CheckExact(array):
@@ -35,6 +36,7 @@ cdef inline bint is_matrix(object array, int type):
     )
 
 
+@cython.cdivision(True)
 cdef inline fastnn_matrix as_matrix(cnp.ndarray array, Py_ssize_t bytes):
     cdef fastnn_matrix matrix
     matrix.data = cnp.PyArray_DATA(array)
@@ -64,9 +66,10 @@ cdef inline bint spans_apart(cnp.ndarray a, cnp.ndarray b):
 
 
 cdef int run_product(const fastnn_product *product) except -1:
-    cdef void *scratch = fastnn_allocate(fastnn_product_scratch(product))
+    cdef size_t bytes = fastnn_product_scratch(product)
+    cdef void *scratch = fastnn_allocate(bytes) if bytes > 0 else NULL
     cdef bint done
-    if scratch is NULL:
+    if scratch is NULL and bytes > 0:
         raise MemoryError("no scratch memory for a matrix product")
     if product.m * product.n * product.k < GIL_FREE_PRODUCTS:
         done = fastnn_run_product(product, scratch)
