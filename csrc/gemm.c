@@ -7,15 +7,16 @@ enum {
     BLOCK_M = 2048,
     BLOCK_N = 2048,
     BLOCK_K = 1024,
-    PACKED_ROWS = 96,      // by one piece of the work, rounded up to whole panels
-    SERIAL_WORK = 400000,  // from so many products of elements on threads pay
-    PIECE_WORK = 2000000,
+    // From so many products of elements, and so many elements to be packed, on threads pay.
+    SERIAL_WORK = 400000,
+    SERIAL_PACKING = 50000,
+    // The size of a piece, and when there are too many of that, their number.
+    PIECE_WORK = 500000,
     MOST_PIECES = 64,
-    PIECE_TILES = 20,  // rows of a piece: what stays in L2
-    // Of products of few rows, by the elements of b:
-    FEW_SERIAL = 100000,
-    FEW_PIECE = 50000,
-    FEW_COLUMNS = 64,
+    PIECE_TILES = 20,  // rows of a piece at most
+    PACKED_ROWS = 96,  // or columns that a piece packs; rounded up to whole panels
+    READING_WORK = 4,  // few rows: reading an element of b takes as long as so many products
+    FEW_COLUMNS = 64,  // few rows: the columns of a piece are a multiple
 };
 
 typedef struct {
@@ -68,8 +69,8 @@ static void multiply_piece(const void *context, size_t piece) {
                                 p->column, p->add);
 }
 
-static bool run(size_t work, size_t pieces, fastnn_task task, const product_job *job) {
-    if (work >= SERIAL_WORK) return fastnn_parallel(pieces, task, job);
+static bool run(bool serial, size_t pieces, fastnn_task task, const product_job *job) {
+    if (!serial) return fastnn_parallel(pieces, task, job);
     for (size_t i = 0; i < pieces; i++) task(job, i);
     return true;
 }
@@ -83,13 +84,14 @@ static bool run_block(product_job *job) {
     job->packed_columns = round_up(PACKED_ROWS, job->table->columns);
     job->left_pieces = job->left.data == p->a.data ? 0 : ceil_ratio(p->m, job->packed_rows);
     const size_t pack_pieces = job->left_pieces + ceil_ratio(p->n, job->packed_columns);
-    if (!run(work, pack_pieces, pack_piece, job)) return false;
+    if (!run((p->m + p->n) * p->k < SERIAL_PACKING, pack_pieces, pack_piece, job)) return false;
 
-    job->piece_rows = PIECE_TILES * job->table->rows;
+    const size_t most_rows = PIECE_TILES * job->table->rows;
+    job->piece_rows = round_up(ceil_ratio(p->m, ceil_ratio(p->m, most_rows)), job->table->rows);
     const size_t wanted = PIECE_WORK > work / MOST_PIECES ? PIECE_WORK : work / MOST_PIECES;
-    job->piece_columns = round_up(ceil_ratio(wanted, smaller(p->m, job->piece_rows) * p->k + 1), job->table->columns);
+    job->piece_columns = round_up(ceil_ratio(wanted, job->piece_rows * p->k + 1), job->table->columns);
     job->pieces_down = ceil_ratio(p->m, job->piece_rows);
-    return run(work, job->pieces_down * ceil_ratio(p->n, job->piece_columns), multiply_piece, job);
+    return run(work < SERIAL_WORK, job->pieces_down * ceil_ratio(p->n, job->piece_columns), multiply_piece, job);
 }
 
 // ---- few rows ------------------------------------------------------------------------------------------------------
@@ -107,12 +109,12 @@ static void few_piece(const void *context, size_t piece) {
                              p->add);
 }
 
-// What counts is how much of b there is to be read.
+// With one row it is reading b that takes the time.
 static bool run_few(product_job *job) {
     const fastnn_product *p = &job->product;
-    const size_t elements = p->n * p->k;
-    const size_t wanted = FEW_PIECE > elements / MOST_PIECES ? FEW_PIECE : elements / MOST_PIECES;
-    job->piece_columns = elements < FEW_SERIAL ? p->n : round_up(ceil_ratio(wanted, p->k + 1), FEW_COLUMNS);
+    const size_t column_work = p->k * (p->m + READING_WORK), work = p->n * column_work;
+    const size_t wanted = PIECE_WORK > work / MOST_PIECES ? PIECE_WORK : work / MOST_PIECES;
+    job->piece_columns = work < SERIAL_WORK ? p->n : round_up(ceil_ratio(wanted, column_work + 1), FEW_COLUMNS);
     return p->n == 0 || fastnn_parallel(ceil_ratio(p->n, job->piece_columns), few_piece, job);
 }
 
@@ -146,8 +148,7 @@ size_t fastnn_product_scratch(const fastnn_product *product) {
     const fastnn_gemm_table *table = fastnn_current(product->float64)->gemm;
     const fastnn_product p = oriented(table, product);
     if (is_few(table, &p)) return 0;
-    return left_bytes(table, &p) +
-           table->right_size(smaller(p.k, BLOCK_K), smaller(p.n, BLOCK_N)) * element_bytes(&p);
+    return left_bytes(table, &p) + table->right_size(smaller(p.k, BLOCK_K), smaller(p.n, BLOCK_N)) * element_bytes(&p);
 }
 
 static bool run_blocks(product_job *job, const fastnn_product *p) {
@@ -161,8 +162,8 @@ static bool run_blocks(product_job *job, const fastnn_product *p) {
                 job->product.k = smaller(BLOCK_K, p->k - l);
                 job->product.a = from(p, p->a, i, l);
                 job->product.b = from(p, p->b, l, j);
-                job->product.c = (char *)p->c + ((ptrdiff_t)i * p->row + (ptrdiff_t)j * p->column) *
-                                                    (ptrdiff_t)element_bytes(p);
+                job->product.c =
+                    (char *)p->c + ((ptrdiff_t)i * p->row + (ptrdiff_t)j * p->column) * (ptrdiff_t)element_bytes(p);
                 job->product.add = p->add || l > 0;
                 if (!run_block(job)) return false;
             }

@@ -3,12 +3,11 @@
 #ifndef FASTNN_GEMM_FEW_H
 #define FASTNN_GEMM_FEW_H
 
-#include "gemm_kernels.h"
-#include "simd/simd.h"
+#include "gemm_tile.h"
 
 // Rows and columns (or vectors of columns) that are summed together: enough to hide the latency of the sums, and few
 // enough for the registers.
-enum { FEW_ROWS = 8, GROUP_ROWS = REGISTERS == 32 ? 4 : 2, GROUP_COLUMNS = 4 };
+enum { FEW_ROWS = REGISTERS == 32 ? 24 : 12, GROUP_ROWS = REGISTERS == 32 ? 4 : 2, GROUP_COLUMNS = 4 };
 
 // Some rows of a, with k contiguous, some columns of b, and where the products of them go.
 typedef struct {
@@ -20,9 +19,8 @@ typedef struct {
     bool add;
 } Few;
 
-FORCE_INLINE void put(const Few *few, int i, size_t j, real sum) {
-    real *to = few->c + i * few->row + (ptrdiff_t)j * few->column;
-    *to = few->add ? *to + sum : sum;
+static void put_group(const Few *few, int rows, size_t columns, const real *sums, size_t stride) {
+    put_sums((size_t)rows, columns, sums, stride, few->c, few->row, few->column, few->add);
 }
 
 // ---- contiguous columns of b: dots of rows and columns -------------------------------------------------------------
@@ -44,8 +42,10 @@ FORCE_INLINE void compute_dots(int rows, int columns, const Few *few) {
     size_t l = 0;
     for (; l + LANES <= few->k; l += LANES) add_products(rows, columns, few, l, LANES, sums);
     if (l < few->k) add_products(rows, columns, few, l, few->k - l, sums);
+    real each[GROUP_ROWS * GROUP_COLUMNS];
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j++) put(few, i, (size_t)j, vsum(sums[i][j]));
+        for (int j = 0; j < columns; j++) each[i * columns + j] = vsum(sums[i][j]);
+    put_group(few, rows, (size_t)columns, each, (size_t)columns);
 }
 
 // ---- contiguous rows of b: strips of vectors -----------------------------------------------------------------------
@@ -64,24 +64,29 @@ FORCE_INLINE void compute_strip(int rows, int vectors, size_t lanes, const Few *
         }
         b += few->b_stride;
     }
-    for (int i = 0; i < rows; i++) {
-        for (int v = 0; v < vectors; v++) {
-            real sum[LANES];
-            vstore(sum, sums[i][v]);
-            for (size_t j = 0; j < lanes; j++) put(few, i, (size_t)v * LANES + j, sum[j]);
-        }
-    }
+    real each[GROUP_ROWS * GROUP_COLUMNS * LANES];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++) vstore(each + (i * vectors + v) * LANES, sums[i][v]);
+    const size_t width = (size_t)vectors * LANES;
+    put_group(few, rows, vectors == 1 ? lanes : width, each, width);
 }
 
 // ---- groups --------------------------------------------------------------------------------------------------------
 
 typedef void FewKernel(const Few *few, size_t lanes);
-#define FEW(rows)                                                                                                      \
-    static void dots_##rows(const Few *few, size_t lanes) { (void)lanes, compute_dots(rows, GROUP_COLUMNS, few); }     \
-    static void dot_##rows(const Few *few, size_t lanes) { (void)lanes, compute_dots(rows, 1, few); }                  \
-    static void strip_##rows(const Few *few, size_t lanes) { (void)lanes, compute_strip(rows, GROUP_COLUMNS, LANES, few); } \
+#define FEW(rows)                                                                                                  \
+    static void dots_##rows(const Few *few, size_t lanes) { (void)lanes, compute_dots(rows, GROUP_COLUMNS, few); } \
+    static void dot_##rows(const Few *few, size_t lanes) { (void)lanes, compute_dots(rows, 1, few); }              \
+    static void strip_##rows(const Few *few, size_t lanes) {                                                       \
+        (void)lanes, compute_strip(rows, GROUP_COLUMNS, LANES, few);                                               \
+    }                                                                                                              \
     static void part_strip_##rows(const Few *few, size_t lanes) { compute_strip(rows, 1, lanes, few); }
-#define FEW_KERNELS(rows) {rows, {{dots_##rows, dot_##rows}, {strip_##rows, part_strip_##rows}}}
+#define FEW_KERNELS(rows)                                                  \
+    {                                                                      \
+        rows, {                                                            \
+            {dots_##rows, dot_##rows}, { strip_##rows, part_strip_##rows } \
+        }                                                                  \
+    }
 FEW(1)
 FEW(2)
 #if REGISTERS == 32

@@ -6,7 +6,7 @@
 //
 //   Panel p has columns p `columns` and following of b, for all of k. Its element (l, j) is number l `columns` + j of
 //   the panel, and panel p begins k `columns` p elements after the first, which is aligned to 64 bytes. What is right
-//   of b's last column in the last panel is 0 (any finite number would do: its products are thrown away).
+//   of b's last column in the last panel may be anything: its products are thrown away.
 //
 // Whoever can write this format, like a convolution that makes its patches, need not call pack_right.
 #ifndef FASTNN_GEMM_KERNELS_H
