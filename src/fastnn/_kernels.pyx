@@ -134,6 +134,7 @@ cdef inline bint is_plain(object array, int flags):
 
 
 cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
+    cdef int d  # or it would be a Python integer
     if cnp.PyArray_NDIM(array) != dims:
         return False
     for d in range(dims):
