@@ -175,6 +175,7 @@ def are_plain(tuple inputs, out):
 
 cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
     """An uninitialised C-ordered array of elements of `bytes` bytes."""
+    cdef int d
     for d in range(dims):
         bytes *= <size_t>shape[d]
     if bytes < CACHED_BYTES:
