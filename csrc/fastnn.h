@@ -216,7 +216,7 @@ typedef struct {
     void *c;
     ptrdiff_t row, column;  // c's strides
 } fastnn_product;
-size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: at most 40 MB
+size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: 0 to 40 MB
 bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
 
 // ---- steps of optimisers -------------------------------------------------------------------------------------------
