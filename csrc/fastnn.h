@@ -133,6 +133,9 @@ bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, voi
 // dx may be dy, not x. `sums`: dbias and dweight; NULL, which training does not allow: they are not wanted.
 bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
                            void *workspace);
+// Batch norm in evaluation: the running mean as it is, and 1 / sqrt(running variance + eps).
+void fastnn_evaluation(bool float64, size_t channels, double eps, const void *running_mean, const void *running_var,
+                       double *mean, double *rstd);
 // running = (1 - momentum) running + momentum batch for means and variances, the batch's variances times `factor`; with
 // `skip` only for channels where both are finite as running values.
 void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
@@ -196,6 +199,68 @@ bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_sam
 // others' weights, their number without weights.
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
                            const void *weight, double *total);
+
+// ---- matrix products -----------------------------------------------------------------------------------------------
+
+// Element (i, j) is data[i * row + j * column]; strides count elements.
+typedef struct {
+    const void *data;
+    ptrdiff_t row, column;
+} fastnn_matrix;
+
+// c (m, n) = a (m, k) b (k, n), or c += with `add`; c's memory is not that of a or b.
+typedef struct {
+    bool float64, add;
+    size_t m, n, k;
+    fastnn_matrix a, b;
+    void *c;
+    ptrdiff_t row, column;  // c's strides
+} fastnn_product;
+size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: at most 40 MB
+bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
+
+// ---- steps of optimisers -------------------------------------------------------------------------------------------
+
+#define FASTNN_RULE_OPERANDS 5
+#define FASTNN_RULE_NUMBERS 8
+
+// One parameter: its data, its gradient, and what the rule remembers of it; contiguous, `count` elements each.
+typedef struct {
+    size_t count;
+    void *operands[FASTNN_RULE_OPERANDS];
+    double factor;  // on the step's size
+} fastnn_tensor;
+
+// What is added to the gradient g of a parameter p: g becomes +-g + decay p + l1 sign(p), and p becomes (1 - shrink) p
+// before the rule moves it.
+typedef struct {
+    bool negate;
+    double decay, l1, shrink;
+} fastnn_penalties;
+
+// One rule on a list of tensors, with the rule's numbers (optimizer_kernels.c).
+typedef struct {
+    int rule;
+    bool float64;
+    size_t tensors;
+    const fastnn_tensor *tensor;
+    fastnn_penalties penalties;
+    double numbers[FASTNN_RULE_NUMBERS];
+} fastnn_step;
+
+int fastnn_find_rule(const char *name);  // -1: there is none
+int fastnn_rule_operands(int rule);
+// Always to the end: an interrupt must not leave half of the parameters behind.
+void fastnn_run_step(const fastnn_step *step);
+
+typedef enum { FASTNN_SQUARES, FASTNN_SIZES, FASTNN_LARGEST, FASTNN_REDUCTIONS } fastnn_reduction;
+// results[2 t]: the sum of squares, the sum of sizes or the largest size (NaN if there is one) of tensor t's operand 0.
+// A rule that is not -1 runs meanwhile, and results[2 t + 1] is the same of what it leaves in its last operand,
+// which is scratch and not given. `scratch` has fastnn_reduction_scratch(step) elements.
+void fastnn_run_reduction(const fastnn_step *step, fastnn_reduction reduction, double *results, double *scratch);
+size_t fastnn_reduction_scratch(const fastnn_step *step);
+// Scales the rows of x (rows, length) down to a norm of at most `limit`.
+void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double limit);
 
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
@@ -294,6 +359,8 @@ void fastnn_set_interrupt_check(int (*check)(void));
 typedef void (*fastnn_task)(const void *context, size_t piece);
 // Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. False if interrupted.
 bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
+// The same for work that must not stop halfway: the interrupt waits.
+void fastnn_parallel_to_end(size_t pieces, fastnn_task task, const void *context);
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
