@@ -8,6 +8,7 @@ from fastnn.train.data import Data, digits, load_npz, prepare
 from fastnn.train.diagnosis import Diverged
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
+from fastnn.train.measures import Record
 from fastnn.train.progress import Progress
 from fastnn.train.report import save_json, save_weights
 from fastnn.train.trainer import Trainer
@@ -21,6 +22,7 @@ __all__ = [
     "EarlyStopping",
     "JsonLog",
     "Progress",
+    "Record",
     "TensorBoard",
     "Trainer",
     "digits",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,14 +81,14 @@ class Trainer:
     def run(self) -> list[Record]:
         """Train to the end and return the history; the model is left in evaluation mode."""
         self.optimizer.zero_grad()
-        try:
+        with ExitStack() as end:  # which happens whatever happens, also to another callback
+            for callback in reversed(self.callbacks):
+                end.callback(callback.on_train_end, self)
+            end.callback(self.model.eval)
             self._call("on_train_start")
             with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
                 while not self.stopped and (self._order is not None or len(self.history) < self.epochs):
                     self._run_epoch()
-        finally:
-            self.model.eval()
-            self._call("on_train_end")
         return self.history
 
     # ---- the loop -------------------------------------------------------------------------------------------
