@@ -79,14 +79,13 @@ def _outputs(model: Module, x: Array) -> Finding:
     """The first output that is not finite, or the largest one."""
     names = {id(module): name for name, module in model.named_modules()}
     first: list[tuple[str, Array]] = []
-    largest = {"": 0.0}
+    largest: dict[str, float] = {}  # a layer comes before what it is in
 
     def look(module: Module, x: Array, y: Array) -> None:
         name = names[id(module)]
         if not _finite(y):
             first.append((name, y))
-        elif y.size:
-            largest[name] = max(largest.get(name, 0.0), float(np.abs(y).max()))
+        largest[name] = float(np.abs(y).max(initial=0.0))
 
     with ExitStack() as undo:
         undo.enter_context(fastnn.fusion(False))
@@ -98,9 +97,8 @@ def _outputs(model: Module, x: Array) -> Finding:
         where = f"the first value that is not finite is in the output of {_called(model, name)}"
         return Finding(name, f"{where} ({_count(y)})")
     name = max(largest, key=lambda name: largest[name])
-    return Finding(
-        name, f"all outputs are finite, the largest, {largest[name]:.3g}, is that of {_called(model, name)}"
-    )
+    where = f"that of {_called(model, name)}"
+    return Finding(name, f"all outputs are finite, the largest, {largest[name]:.3g}, is {where}")
 
 
 def _finite(array: Array) -> bool:
