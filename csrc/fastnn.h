@@ -133,6 +133,9 @@ bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, voi
 // dx may be dy, not x. `sums`: dbias and dweight; NULL, which training does not allow: they are not wanted.
 bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
                            void *workspace);
+// Batch norm in evaluation: the running mean as it is, and 1 / sqrt(running variance + eps).
+void fastnn_evaluation(bool float64, size_t channels, double eps, const void *running_mean, const void *running_var,
+                       double *mean, double *rstd);
 // running = (1 - momentum) running + momentum batch for means and variances, the batch's variances times `factor`; with
 // `skip` only for channels where both are finite as running values.
 void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
@@ -196,6 +199,25 @@ bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_sam
 // others' weights, their number without weights.
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
                            const void *weight, double *total);
+
+// ---- matrix products -----------------------------------------------------------------------------------------------
+
+// Element (i, j) is data[i * row + j * column]; strides count elements.
+typedef struct {
+    const void *data;
+    ptrdiff_t row, column;
+} fastnn_matrix;
+
+// c (m, n) = a (m, k) b (k, n), or c += with `add`; c's memory is not that of a or b.
+typedef struct {
+    bool float64, add;
+    size_t m, n, k;
+    fastnn_matrix a, b;
+    void *c;
+    ptrdiff_t row, column;  // c's strides
+} fastnn_product;
+size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: at most 40 MB
+bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
 
 // ---- random numbers ------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from fastnn._chain import Gradients
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
@@ -16,7 +16,10 @@ from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Array, Parameter
 from fastnn.stages import Stage
 
-__all__ = ["Array", "Module", "Parameter"]
+__all__ = ["NOT_NEEDED", "Array", "Module", "Parameter"]
+
+#: What backward returns in the place of a gradient that nobody needs.
+NOT_NEEDED = cast("Array", None)
 
 
 class _Freed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastnn import stages
 from fastnn._fused import fuse
-from fastnn.nn.module import Array, Module
+from fastnn.nn.module import NOT_NEEDED, Array, Module
 
 _addition = fuse(stages.Add())
 
@@ -43,7 +43,7 @@ class Residual(Module):
         if self.shortcut is not None:
             self.shortcut.needs_input_grad = self.needs_input_grad
             dy = self.shortcut.backward(dy)
-        return _sum(dx, dy) if self.needs_input_grad else dy
+        return _sum(dx, dy) if self.needs_input_grad else NOT_NEEDED
 
 
 def _sum(a: Array, b: Array) -> Array:
