@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastnn import nn, train
+from fastnn import datasets, nn, train
 from fastnn.cli import main
 
 pytest.importorskip("sklearn")
@@ -58,7 +58,7 @@ def check_predictions(run: Path, model: nn.Module) -> None:
     saved = weights(run)
     mean, std, classes = (saved.pop(name) for name in ("input.mean", "input.std", "classes"))
     model.eval().load_state_dict(saved)
-    x, y = train.digits()
+    x, y = datasets.digits()
     data = train.prepare((x, y))
     held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in np.rint(data.x_test * std + mean)]
     logits = model(((x[held_out] - mean) / std).astype(np.float32))
@@ -237,9 +237,9 @@ def broken_file(kind: str, path: Path) -> None:
 def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> None:
     broken_file(kind, tmp_path / "broken.npz")
     with pytest.raises(ValueError, match=f"broken.npz: {message}"):
-        train.load_npz(tmp_path / "broken.npz")
-    with pytest.raises(ValueError, match="there is no such file"):
-        train.load_npz(tmp_path / "none.npz")
+        datasets.npz(tmp_path / "broken.npz")
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        datasets.npz(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,9 @@ def test_bad_options_are_named(
 def test_diverging_training_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--lr", "1e6", "--epochs", "3", "--output", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert re.search(r"error: the loss became .* in epoch 1, step \d+: .* layer '.*learning rate 1e\+06: try a", err)
+    assert re.search(
+        r"error: the loss became .* in epoch 1, step \d+: .* layer '.*learning rate 1e\+06: try a", err
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl"}
 
 
@@ -293,7 +295,7 @@ def test_output_that_is_a_file_is_reported(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_held_out_fifth() -> None:
-    x, y = train.digits()
+    x, y = datasets.digits()
     data = train.prepare((x, y))
     assert (len(data.x_train), len(data.x_test)) == (1438, 359)
     share = np.bincount(data.y_test) / np.bincount(y)

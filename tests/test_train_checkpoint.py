@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import killed_run
 import numpy as np
 import pytest
 
 import fastnn
+import killed_run
 from fastnn import nn, optim, train
 from fastnn.train.state import pack, unpack
 
@@ -176,7 +176,9 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
     tensors.unlink() if damage == "gone" else tensors.write_bytes(content)
     path = checkpoints.latest()
     assert path is not None
-    with pytest.raises(ValueError, match="safetensors: damaged, not what step-00000002.json describes; without"):
+    with pytest.raises(
+        ValueError, match="safetensors: damaged, not what step-00000002.json describes; without"
+    ):
         checkpoints.load(path)
     path.unlink()
     path = checkpoints.latest()
@@ -186,7 +188,11 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not a checkpoint of fastnn"), ("[]", "not a checkpoint"), ('{"format": 2}', "format 2; this fastnn reads 1")],
+    [
+        ("{", "not a checkpoint of fastnn"),
+        ("[]", "not a checkpoint"),
+        ('{"format": 2}', "format 2; this fastnn reads 1"),
+    ],
 )
 def test_another_json_file_is_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "step-00000001.json"
@@ -214,7 +220,9 @@ def test_every_so_many_epochs_and_the_last(tmp_path: Path) -> None:
 def test_checkpoints_of_another_run_are_not_touched(tmp_path: Path) -> None:
     killed_run.run(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match=f"holds the checkpoints of another run, the latest step-{LAST:08}.json"):
+    with pytest.raises(
+        ValueError, match=f"holds the checkpoints of another run, the latest step-{LAST:08}.json"
+    ):
         killed_run.run(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -230,9 +238,15 @@ def test_resume_needs_a_folder() -> None:
         ({"batch_size": 16}, "the checkpoint has batch_size 60; this run has 16"),
         ({"accumulate": 2}, "the checkpoint has accumulate 1; this run has 2"),
         ({"optimizer": "SGD"}, "the checkpoint has optimizer Adam; this run has SGD"),
-        ({"callbacks": [train.EarlyStopping(2)]}, r"the checkpoint has callbacks \[\]; this run has \['0 EarlyStopping'\]"),
+        (
+            {"callbacks": [train.EarlyStopping(2)]},
+            r"the checkpoint has callbacks \[\]; this run has \['0 EarlyStopping'\]",
+        ),
         ({"model": nn.Sequential(nn.Linear(8, 3))}, "the checkpoint has generators 2; this run has 1"),
-        ({"data": (np.zeros((9, 8), np.float32), np.zeros(9, int))}, "the checkpoint has samples 103; this run has 9"),
+        (
+            {"data": (np.zeros((9, 8), np.float32), np.zeros(9, int))},
+            "the checkpoint has samples 103; this run has 9",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -63,7 +63,9 @@ def test_a_forward_pass() -> None:
 def test_a_backward_pass_shows_in_the_next_step() -> None:
     error = diverged(network(Spoil(at=7, forward=False)))
     assert (error.epoch, error.step, error.layer) == (2, 8, "0")
-    assert "was in the gradient of bias of layer '0' (Linear), in the backward pass before (1 NaN" in str(error)
+    assert "was in the gradient of bias of layer '0' (Linear), in the backward pass before (1 NaN" in str(
+        error
+    )
 
 
 class Overflow(train.Callback):

@@ -30,7 +30,9 @@ def network(seed: int = 0, dtype: Any = np.float32) -> nn.Sequential:
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        np.array_equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 # ---- batches -----------------------------------------------------------------------------------------------
@@ -78,7 +80,10 @@ def test_it_is_the_loop_that_one_would_write() -> None:
         assert history[epoch]["loss"] == pytest.approx(total / 50, rel=1e-12)
         assert history[epoch]["accuracy"] == pytest.approx(right / 50)
     assert same(by_hand, fitted)
-    assert [(record["epoch"], record["step"], record["lr"]) for record in history] == [(1, 4, 0.1), (2, 8, 0.1)]
+    assert [(record["epoch"], record["step"], record["lr"]) for record in history] == [
+        (1, 4, 0.1),
+        (2, 8, 0.1),
+    ]
 
 
 def test_every_sample_once_an_epoch_in_training_mode() -> None:
@@ -240,7 +245,9 @@ class Script(nn.Module):
     def forward(self, x: Array) -> Array:
         if self.training:
             self.weight.data += 1  # the epoch
-        return np.full((len(x), 1), 1.0 if self.training else self.values[int(self.weight.data[0]) - 1], np.float32)
+        return np.full(
+            (len(x), 1), 1.0 if self.training else self.values[int(self.weight.data[0]) - 1], np.float32
+        )
 
     def backward(self, dy: Array) -> Array:
         return dy
@@ -258,9 +265,7 @@ def scripted(values: list[float], stopping: train.EarlyStopping) -> tuple[int, f
 
     model, last, data = Script(values), Last(), (zeros, zeros)
     options: dict[str, Any] = {"validation": data, "epochs": len(values), "batch_size": 10}
-    history = train.fit(
-        model, data, loss=value, metrics=[accuracy], callbacks=[stopping, last], **options
-    )
+    history = train.fit(model, data, loss=value, metrics=[accuracy], callbacks=[stopping, last], **options)
     return len(history), float(model.weight.data[0]), last.trainer.stopped
 
 
@@ -273,7 +278,9 @@ def test_early_stopping() -> None:
     assert scripted([5, 4.9, 4.8, 4.7], train.EarlyStopping(2, min_delta=0.5)) == (3, 1, why)
     why = "val_accuracy has not been better since epoch 3"
     assert scripted([0.1, 0.2, 0.4, 0.4, 0.9], train.EarlyStopping(1, "val_accuracy")) == (4, 3, why)
-    with pytest.raises(ValueError, match="monitor is 'val_f1'; an epoch's record has epoch, step, lr, loss, acc"):
+    with pytest.raises(
+        ValueError, match="monitor is 'val_f1'; an epoch's record has epoch, step, lr, loss, acc"
+    ):
         scripted([1.0], train.EarlyStopping(1, "val_f1"))
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
         train.EarlyStopping(0)
@@ -309,7 +316,9 @@ def test_plateau_gets_the_loss(validated: bool, monkeypatch: pytest.MonkeyPatch)
     given: list[float] = []
     monkeypatch.setattr(scheduler, "step", given.append)
     validation = (X[:20], Y[:20]) if validated else None
-    history = train.fit(model, DATA, validation=validation, optimizer=optimizer, scheduler=scheduler, epochs=3)
+    history = train.fit(
+        model, DATA, validation=validation, optimizer=optimizer, scheduler=scheduler, epochs=3
+    )
     assert given == [record["val_loss" if validated else "loss"] for record in history]
 
 
@@ -374,7 +383,9 @@ def test_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_tensorboard_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torch.utils.tensorboard", "tensorboardX"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"tensorboardX is not installed: pip install 'fastnn\[tensorboard\]'"):
+    with pytest.raises(
+        ImportError, match=r"tensorboardX is not installed: pip install 'fastnn\[tensorboard\]'"
+    ):
         train.TensorBoard("runs")
 
 
@@ -432,16 +443,28 @@ def test_missing_extras_are_named_before_the_work(
     ("arguments", "error", "message"),
     [
         ({"data": X}, TypeError, r"data is ndarray; it takes \(x, y\), two arrays"),
-        ({"data": (X, Y[:-1])}, ValueError, r"data has x of shape \(50, 4\) and y of \(49,\); it takes a row"),
+        (
+            {"data": (X, Y[:-1])},
+            ValueError,
+            r"data has x of shape \(50, 4\) and y of \(49,\); it takes a row",
+        ),
         ({"data": (X[:0], Y[:0])}, ValueError, "data has x of shape"),
         ({"validation": (X, Y[:2])}, ValueError, "validation has x of shape"),
         ({"epochs": 0}, ValueError, "epochs is 0; it takes a whole number of at least 1"),
         ({"batch_size": 2.5}, ValueError, "batch_size is 2.5; it takes"),
         ({"accumulate": -1}, ValueError, "accumulate is -1; it takes"),
-        ({"loss": "entropy"}, ValueError, "loss must be a function or one of cross_entropy, hinge_loss.*'entropy'"),
+        (
+            {"loss": "entropy"},
+            ValueError,
+            "loss must be a function or one of cross_entropy, hinge_loss.*'entropy'",
+        ),
         ({"loss": 3}, TypeError, "loss must be a function or a name, got int"),
         ({"metrics": ["f1"]}, ValueError, "metrics: unknown name 'f1'; it takes functions or accuracy"),
-        ({"metrics": ["accuracy"] * 2}, ValueError, "metrics: two are called 'accuracy'; a dict gives them names"),
+        (
+            {"metrics": ["accuracy"] * 2},
+            ValueError,
+            "metrics: two are called 'accuracy'; a dict gives them names",
+        ),
         ({"schedule_per": "batch"}, ValueError, "schedule_per is 'batch'; it takes 'epoch' or 'step'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -21,7 +21,7 @@ from fastnn import nn, train
 from fastnn._extras import require
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
-from fastnn.train.data import load
+from fastnn.datasets import load
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         default="digits",
         metavar="SOURCE",
-        help="digits (the default), or a .npz file with x, numbers (samples, features), and y, labels (samples,)",
+        help="digits (the default), a .npz file (x and y) or a .csv file, or a folder with MNIST or CIFAR files",
     )
     add(
         "--output",
@@ -86,7 +86,13 @@ def _add_model_arguments(group: Any) -> None:
 
 def _add_training_arguments(group: Any) -> None:
     add, number = group.add_argument, _number(below=math.inf)
-    add("--optimizer", choices=OPTIMIZERS, default="sgd", metavar="NAME", help="one of %(choices)s (default: sgd)")
+    add(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="sgd",
+        metavar="NAME",
+        help="one of %(choices)s (default: sgd)",
+    )
     add("--lr", type=number, metavar="X", help="learning rate (default: 0.05 for sgd, else the optimizer's)")
     add(
         "--momentum",

@@ -4,7 +4,7 @@ from fastnn.train.batches import steps_per_epoch
 from fastnn.train.callbacks import Callback, EarlyStopping
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.curves import Curves, save_curves
-from fastnn.train.data import Data, digits, load_npz, prepare
+from fastnn.train.data import Data, prepare
 from fastnn.train.diagnosis import Diverged
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
@@ -25,10 +25,8 @@ __all__ = [
     "Record",
     "TensorBoard",
     "Trainer",
-    "digits",
     "evaluate",
     "fit",
-    "load_npz",
     "prepare",
     "save_curves",
     "save_json",

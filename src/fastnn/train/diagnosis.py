@@ -50,12 +50,16 @@ def diagnose(model: Module, x: Array) -> Finding:
 
 def _gradients(model: Module) -> Finding | None:
     """The last parameter's: backward goes from the last layer to the first."""
-    bad = [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
+    bad = [
+        (name, p.grad) for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)
+    ]
     if not bad:
         return None
     name, gradient = bad[-1]
     layer, _, parameter = name.rpartition(".")
-    where = f"the first value that is not finite was in the gradient of {parameter} of {_called(model, layer)}"
+    where = (
+        f"the first value that is not finite was in the gradient of {parameter} of {_called(model, layer)}"
+    )
     return Finding(layer, f"{where}, in the backward pass before ({_count(gradient)})")
 
 

@@ -128,7 +128,9 @@ def _arrays(name: str, data: Data) -> tuple[Array, Array]:
         raise TypeError(f"{name} is {type(data).__name__}; it takes (x, y), two arrays") from None
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or not len(x):
-        raise ValueError(f"{name} has x of shape {x.shape} and y of {y.shape}; it takes a row for each sample")
+        raise ValueError(
+            f"{name} has x of shape {x.shape} and y of {y.shape}; it takes a row for each sample"
+        )
     return x, y
 
 

@@ -52,6 +52,7 @@ def line(record: Record, epochs: int) -> str:
 
 def _numbers(record: Record, names: list[str]) -> str:
     return "  ".join(
-        f"{name.removeprefix('val_')} " + (f"{record[name]:7.2%}" if name.endswith("accuracy") else f"{record[name]:.4f}")
+        f"{name.removeprefix('val_')} "
+        + (f"{record[name]:7.2%}" if name.endswith("accuracy") else f"{record[name]:.4f}")
         for name in names
     )

@@ -48,7 +48,7 @@ _UNPACK: dict[str, Any] = {
 
 
 def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
-    if value is None or isinstance(value, bool | int | str) and not isinstance(value, np.generic):
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, np.generic)):
         return value
     if isinstance(value, np.generic | np.ndarray):  # before float, which NumPy's float64 is
         while place in arrays:  # {"a.b": array, "a": {"b": array}}
@@ -62,11 +62,15 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
         return items if isinstance(value, list) else {"$tuple": items}
     if isinstance(value, dict):
         return _pack_dict(value, place, arrays)
-    raise TypeError(f"{place} is {type(value).__name__}; a checkpoint takes numbers, texts, arrays, lists, dicts")
+    raise TypeError(
+        f"{place} is {type(value).__name__}; a checkpoint takes numbers, texts, arrays, lists, dicts"
+    )
 
 
 def _pack_dict(value: dict[Any, Any], place: str, arrays: dict[str, Array]) -> Any:
-    packed = {key: _pack(item, f"{place}.{key}" if place else str(key), arrays) for key, item in value.items()}
+    packed = {
+        key: _pack(item, f"{place}.{key}" if place else str(key), arrays) for key, item in value.items()
+    }
     if all(isinstance(key, str) and not key.startswith("$") for key in packed):
         return packed
     return {"$dict": [[key, item] for key, item in packed.items()]}

@@ -127,7 +127,11 @@ class Trainer:
         self._call("on_step")
         if self.schedule_per == "step":
             self._step_scheduler(self.step_loss)
-        if self.checkpoints and self.checkpoints.every_steps and self.step % self.checkpoints.every_steps == 0:
+        if (
+            self.checkpoints
+            and self.checkpoints.every_steps
+            and self.step % self.checkpoints.every_steps == 0
+        ):
             self.checkpoints.save(self.step, self.state_dict())
 
     def _end_epoch(self, start: float) -> None:
