@@ -15,7 +15,6 @@ import numpy as np
 
 import fastnn
 from fastnn import nn, optim, train
-from fastnn.train import report
 
 SAMPLES, STEPS_PER_EPOCH, EPOCHS, EVERY_STEPS = 103, 7, 4, 3
 
@@ -28,7 +27,7 @@ def data() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 def model() -> nn.Sequential:
-    """Return layers with everything that a checkpoint has to keep: buffers, masks, a generator of their own."""
+    """Return layers with all that a checkpoint has to keep: buffers, masks, a generator of their own."""
     own = fastnn.Generator(seed=11)
     return nn.Sequential(
         nn.Linear(8, 24),
@@ -92,7 +91,7 @@ def _before_the_json() -> None:
             _hang()
         replace(source, target)
 
-    report.os.replace = late  # type: ignore[assignment]
+    os.replace = late  # type: ignore[assignment]
 
 
 def _between_removals() -> None:

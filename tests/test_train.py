@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastnn import datasets, nn, train
+from fastnn import datasets, nn, optim, train
 from fastnn.cli import main
+from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
 
 pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
@@ -274,6 +275,87 @@ def test_diverging_training_is_reported(tmp_path: Path, capsys: pytest.CaptureFi
         r"error: the loss became .* in epoch 1, step \d+: .* layer '.*learning rate 1e\+06: try a", err
     )
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer", "schedule"),
+    [
+        ("--optimizer adam --schedule cosine", "adam", "cosine"),
+        ("--optimizer sgd --schedule onecycle --lr 0.1", "sgd", "onecycle"),
+        ("--optimizer adamw --lr 0.002 --schedule warmup-cosine", "adamw", "warmup-cosine"),
+    ],
+)
+def test_optimizers_and_schedules(options: str, optimizer: str, schedule: str, tmp_path: Path) -> None:
+    assert main(["train", *options.split(), "--epochs", "10", "--output", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["settings"]["optimizer"], metrics["settings"]["schedule"]) == (optimizer, schedule)
+    assert metrics["accuracy"] > 0.95
+    rates = [epoch["lr"] for epoch in metrics["epochs"]]
+    assert rates[-1] < max(rates) / 100
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_learns(name: str, tmp_path: Path) -> None:
+    assert main(["train", "--optimizer", name, "--epochs", "3", "--output", str(tmp_path)]) == 0
+    epochs = json.loads((tmp_path / "metrics.json").read_text())["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_ends_where_it_should(name: str) -> None:
+    optimizer = optim.SGD([nn.Parameter(np.zeros(1, np.float32))], lr=0.5)
+    per, make = SCHEDULES[name]
+    scheduler = make(optimizer, 6, 60)
+    rates = []
+    for _ in range(60 if per == "step" else 6):
+        rates.append(optimizer.param_groups[0]["lr"])
+        if scheduler is not None:
+            scheduler.step(*[1.0] * (name == "plateau"))
+    assert max(rates) == pytest.approx(0.5)
+    last = {"none": 0.5, "step": 0.005, "exponential": 0.5 * 0.01 ** (5 / 6), "plateau": 0.05}.get(name)
+    assert rates[-1] == pytest.approx(last) if last else rates[-1] < 0.01
+
+
+def test_patience(tmp_path: Path) -> None:
+    options = ["--lr", "0.5", "--momentum", "0", "--patience", "2", "--epochs", "90"]
+    assert main(["train", *options, "--output", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    losses = [epoch["val_loss"] for epoch in metrics["epochs"]]
+    assert len(losses) < 90
+    assert metrics["loss"] == min(losses) == losses[-3]
+
+
+def test_resumed_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train_in(name: str, *options: str) -> int:
+        common = ["--epochs", "4", "--dropout", "0.2", "--schedule", "cosine", "--optimizer", "adam"]
+        return main(["train", *common, "--output", str(tmp_path / name), *options])
+
+    def interrupt(log: train.JsonLog, trainer: train.Trainer) -> None:
+        if trainer.epoch == 3:
+            raise KeyboardInterrupt
+
+    assert train_in("whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(train.JsonLog, "on_epoch_end", interrupt)
+        assert train_in("resumed") == 130
+    capsys.readouterr()
+    assert train_in("resumed", "--resume", "--seed", "9") == 0
+    out, err = capsys.readouterr()
+    assert f"going on from {tmp_path / 'resumed' / 'checkpoints' / 'step-00000090.json'}" in out
+    assert out.count("\nepoch ") == 2
+    assert " 50%" in err
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "resumed")]
+    assert files[0] == files[1]
+    assert train_in("resumed") == 0  # without --resume it starts anew
+    assert capsys.readouterr().out.count("\nepoch ") == 4
+    assert train_in("new", "--resume") == 0  # killed before the first checkpoint: at the start
+
+
+def test_options_that_an_optimizer_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--optimizer", "adam", "--momentum", "0.5", "--output", str(tmp_path)]) == 2
+    assert "error: --momentum: adam has no such option" in capsys.readouterr().err
 
 
 def test_missing_extra_is_named(

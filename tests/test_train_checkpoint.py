@@ -69,8 +69,9 @@ def test_the_run_has_all_that_matters(whole: tuple[Any, bytes, list[Any]]) -> No
 
 @pytest.mark.parametrize(
     ("moment", "step"),
-    [("on_step", 4), ("on_gradients", 6), ("on_step", 7), ("on_epoch_end", 7), ("on_epoch_start", 7), ("on_step", 9),
-     ("on_step", 16), ("on_step", 27), ("on_step", LAST), ("on_epoch_end", LAST), ("on_train_end", LAST)],
+    [("on_step", 4), ("on_gradients", 6), ("on_step", 7), ("on_epoch_end", 7), ("on_epoch_start", 7),
+     ("on_step", 9), ("on_step", 16), ("on_step", 27), ("on_step", LAST), ("on_epoch_end", LAST),
+     ("on_train_end", LAST)],
 )  # fmt: skip
 def test_a_resumed_run_ends_with_the_same_bits(
     moment: str, step: int, tmp_path: Path, whole: tuple[Any, bytes, list[Any]]
@@ -177,7 +178,7 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
     path = checkpoints.latest()
     assert path is not None
     with pytest.raises(
-        ValueError, match="safetensors: damaged, not what step-00000002.json describes; without"
+        ValueError, match=r"safetensors: damaged, not what step-00000002\.json describes; without"
     ):
         checkpoints.load(path)
     path.unlink()
@@ -271,7 +272,7 @@ STATE = {
     "dollar": {"$array": "no array"},
     "dotted": {"a.b": np.zeros(2), "a": {"b": np.ones(2)}},
     "scalars": [np.float32(0.1), np.float64(0.1), np.int16(3), np.bool_(True)],
-    "arrays": [np.zeros((0, 3)), np.array(5.0), np.ones((2, 3)).T, np.float16([1, 2])],
+    "arrays": [np.zeros((0, 3)), np.array(5.0), np.ones((2, 3)).T, np.array([1, 2], np.float16)],
 }
 
 

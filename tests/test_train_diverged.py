@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import fastnn
 import fastnn.functional as F
 from fastnn import nn, optim, train
+from fastnn.train.watch import Watch
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def test_the_input() -> None:
 def test_a_large_learning_rate() -> None:
     error = diverged(network(nn.ReLU()), lr=1e4)
     assert error.epoch == 1
-    assert "above 3 times its first value, 0." in str(error)
+    assert ", above 3 times its first value, " in str(error)
     assert "all outputs are finite, the largest, " in str(error)
     assert str(error).endswith("learning rate 10000: try a lower one")
 
@@ -107,12 +108,32 @@ def test_the_factor_is_an_argument() -> None:
 
 def test_a_loss_that_begins_at_zero_or_below_has_no_factor() -> None:
     def loss(output: Array, target: Array) -> tuple[float, Array]:
-        values.append(len(values) * 1.0)
+        values.append(len(values) - 9.0)
         return values[-1], np.zeros_like(output)
 
     values: list[float] = []
     history = train.fit(network(nn.ReLU()), (X, Y), loss=loss, batch_size=10, epochs=2)
     assert len(history) == 2
+
+
+def alarms(losses: list[float], samples: int) -> list[int]:
+    """Which of these batches' losses would stop training, if it went on."""
+    watch = Watch(3.0)
+    return [index for index, loss in enumerate(losses) if watch.too_large(loss, samples)]
+
+
+def test_large_batches_are_compared_with_the_first() -> None:
+    assert alarms([2.0, 5.9, 6.1, 2, float("nan"), 2], 256)[:2] == [2, 4]
+
+
+def test_small_batches_are_compared_by_their_mean() -> None:
+    steady = [0.01, 0.9, 0.02, 0.0, 0.3, *[0.01, 0.0, 0.8, 0.05] * 20]
+    assert alarms(steady, 1) == []
+    assert alarms([0.01, *[0.05] * 200], 32) == []  # the first batch was a lucky one
+    assert alarms([2.3, 2.1, 1e5], 32) == [2]
+    late = alarms([*[1.0] * 100, *[4.0] * 100], 32)
+    assert 100 < late[0] < 120
+    assert late == [*range(late[0], 200)]
 
 
 def test_the_validation() -> None:

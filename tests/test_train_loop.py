@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import sys
 import types
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from test_docs import ROOT, blocks
 
 import fastnn
 import fastnn.functional as F
@@ -33,6 +35,20 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(
         np.array_equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     )
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("sklearn", "matplotlib", "safetensors"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}  # one block goes on where the last ended
+    report: list[str] = []
+    for code in blocks((ROOT / "docs" / "training.md").read_text(), "python"):
+        example = doctest.DocTestParser().get_doctest(code, names, "training.md", None, 0)
+        example.globs = names
+        doctest.DocTestRunner().run(example, out=report.append, clear_globs=False)
+    assert len(names) > 10
+    assert not report, "".join(report)
 
 
 # ---- batches -----------------------------------------------------------------------------------------------
@@ -158,7 +174,8 @@ class Criterion:
 
 def test_losses_by_name_function_and_layer() -> None:
     models = [network(), network(), network()]
-    for model, loss in zip(models, ("cross_entropy", F.cross_entropy, Criterion()), strict=True):
+    losses: list[Any] = ["cross_entropy", F.cross_entropy, Criterion()]
+    for model, loss in zip(models, losses, strict=True):
         fastnn.manual_seed(0)
         train.fit(model, DATA, loss=loss, epochs=2)
     assert same(models[0], models[1])
@@ -470,5 +487,6 @@ def test_missing_extras_are_named_before_the_work(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    usual: dict[str, Any] = {"model": network(), "data": DATA}
     with pytest.raises(error, match=message):
-        train.fit(**({"model": network(), "data": DATA} | arguments))
+        train.fit(**(usual | arguments))

@@ -1,8 +1,8 @@
 """Train a network and report how well it does on data that it never trains on.
 
 Without options: scikit-learn's handwritten digits, a few seconds, about 98% accuracy. The output folder gets
-curves.png, weights.safetensors, metrics.json, log.jsonl and checkpoints. The same seed gives the same weights,
-to the last bit; so does a run that was interrupted, with --resume.
+curves.png, weights.safetensors, metrics.json, log.jsonl and checkpoints. The same seed gives the same
+weights, to the last bit; so does a run that was interrupted, with --resume.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         default="digits",
         metavar="SOURCE",
-        help="digits (the default), a .npz file (x and y) or a .csv file, or a folder with MNIST or CIFAR files",
+        help="digits (the default), a .npz file (x and y), a .csv file, a folder with MNIST or CIFAR files",
     )
     add(
         "--output",
@@ -135,7 +135,7 @@ def _add_training_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
-    for module in ("matplotlib.figure", "safetensors.numpy", "threadpoolctl", "tqdm"):
+    for module in ("matplotlib.figure", "safetensors.numpy", "tqdm"):
         require(module, "demo")  # what is missing is reported before the work, not after
     fastnn.manual_seed(args.seed)
     network = NETWORKS[args.model]
@@ -167,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
         "fastnn": fastnn.__version__,
         "settings": {**settings, "sizes": sizes},
         **measured,
+        "classes": source.classes or data.classes.tolist(),
         "seconds": seconds,
         "epochs": history,
     }
@@ -183,26 +184,25 @@ def _fit(args: argparse.Namespace, model: nn.Module, data: train.Data, output: P
     checkpoints = train.Checkpoints(output / "checkpoints")
     if not args.resume:
         checkpoints.clear()
+    elif latest := checkpoints.latest():
+        print(f"going on from {latest}")
     callbacks: list[train.Callback] = [train.JsonLog(output / "log.jsonl")]
     if args.patience:
         callbacks.append(train.EarlyStopping(args.patience))
-    # A BLAS rounds differently on another number of threads; with one, a seed's weights do not depend on it.
-    # This goes when matrix products are fastnn's own.
-    with require("threadpoolctl", "demo").threadpool_limits(limits=1, user_api="blas"):
-        return train.fit(
-            model,
-            (data.x_train, data.y_train),
-            validation=(data.x_test, data.y_test),
-            optimizer=optimizer,
-            scheduler=schedule(optimizer, args.epochs, steps),
-            schedule_per=per,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            callbacks=callbacks,
-            progress=True,
-            checkpoints=checkpoints,
-            resume=args.resume,
-        )
+    return train.fit(
+        model,
+        (data.x_train, data.y_train),
+        validation=(data.x_test, data.y_test),
+        optimizer=optimizer,
+        scheduler=schedule(optimizer, args.epochs, steps),
+        schedule_per=per,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        callbacks=callbacks,
+        progress=True,
+        checkpoints=checkpoints,
+        resume=args.resume,
+    )
 
 
 def _layers(text: str) -> list[int]:

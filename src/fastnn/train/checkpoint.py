@@ -1,9 +1,9 @@
 """Checkpoints: a run's whole state in files, of which a killed process leaves only whole ones.
 
-A checkpoint is `step-00000090.json`, which names the .safetensors file with its arrays, that file's size and its
-SHA-256. The JSON file gets its name last, so it stands for a checkpoint that is complete; the other file's name
-has part of its hash, so that no file is ever written over that a checkpoint needs. Nothing else says what is
-there: not a file of "the latest", nor one of "the best". Knows nothing of what the state is of.
+A checkpoint is `step-00000090.json`, which names the .safetensors file with its arrays, that file's size and
+its SHA-256. The JSON file gets its name last, so it stands for a checkpoint that is complete. The other one's
+name has part of its hash, so that no file is ever written over that a checkpoint needs. Nothing else says
+which is the latest or the best. Knows nothing of what the state is of.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PART = 4096
 
 @dataclass(frozen=True)
 class Data:
-    """A data set ready for training: x float32, (N, features) or (N, channels, height, width), labels 0, 1, ...
+    """A data set for training: x float32, (N, features) or (N, channels, height, width), labels 0, 1, ...
 
     x is (raw - mean) / std with the training samples' statistics; `classes[label]` is the label as it was
     given.

@@ -17,7 +17,7 @@ from fastnn.nn import Module
 Array = NDArray[Any]
 
 
-class Diverged(FloatingPointError):
+class Diverged(FloatingPointError):  # noqa: N818
     """The loss is not finite, or far above its first value. The message says where that began, and why.
 
     Attributes: epoch, step (optimizer steps before the failing one, plus 1), layer (its name in the model, ""

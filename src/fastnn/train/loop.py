@@ -55,7 +55,8 @@ def fit(
     checkpoints: a folder, or Checkpoints with more to say; resume=True goes on from the latest in it, to the
     last bit as if the run had not been interrupted, or starts where there is none yet.
     progress: show a bar (with tqdm) and a line for each epoch.
-    divergence: a batch's loss that is not finite, or above this many times the first one, raises Diverged.
+    divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
+    samples, so that no odd batch counts), raises Diverged.
 
     Raises ValueError or TypeError naming an argument that does not fit, Diverged as above.
     """

@@ -25,8 +25,8 @@ TEMPORARY = ".fastnn-"  # how the folders begin that a killed process leaves beh
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` at the end, or vanishes on an error.
 
-    What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or the
-    new one.
+    What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or
+    the new one.
     """
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
         temporary = Path(folder) / path.name

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,13 +23,14 @@ from fastnn.train.callbacks import Callback
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.diagnosis import Diverged, diagnose
 from fastnn.train.measures import Loss, Metric, Record, Tally, measure
+from fastnn.train.watch import Watch
 
-PLAIN = ("epoch", "step", "step_loss", "history", "stopped", "_first_loss", "_order", "_position")
+PLAIN = ("epoch", "step", "step_loss", "history", "stopped", "_order", "_position")
 
 
 @dataclass(eq=False)
 class Trainer:
-    """A run: what `fit` was given, and how far it is. `fit` explains the arguments; callbacks get the trainer.
+    """A run: what `fit` was given and explains, and how far it is. Callbacks get it.
 
     epoch: the present one, from 1. step: optimizer steps so far, over all epochs. step_loss: the loss of the
     last one. history: a record for each epoch that is over. stopped: why training ends early, or "".
@@ -56,12 +57,11 @@ class Trainer:
     step_loss: float = field(default=math.nan, init=False)
     history: list[Record] = field(default_factory=list, init=False)
     stopped: str = field(default="", init=False)
-    _first_loss: float | None = field(default=None, init=False)
     _order: Key | None = field(default=None, init=False)  # of the epoch's samples; None: no epoch is begun
     _position: int = field(default=0, init=False)  # steps of the epoch that are done
 
     def __post_init__(self) -> None:
-        self._tally = Tally(self.metrics)
+        self._tally, self._watch = Tally(self.metrics), Watch(self.divergence)
         self._generators = _generators(self.model)
 
     @property
@@ -91,7 +91,7 @@ class Trainer:
                     self._run_epoch()
         return self.history
 
-    # ---- the loop -------------------------------------------------------------------------------------------
+    # ---- the loop ------------------------------------------------------------------------------------------
 
     def _run_epoch(self) -> None:
         start = time.perf_counter()
@@ -114,7 +114,8 @@ class Trainer:
             before = [generator.get_state() for generator in self._generators]
             output = self.model(x)
             loss, doutput = self.loss(output, y)
-            self._check(float(loss), x, before)
+            if self._watch.too_large(float(loss), len(x)):
+                self._fail(float(loss), x, before)
             self._tally.add(float(loss), output, y)
             if index == 0:  # not before: the check looks at the gradients of the last step
                 self.optimizer.zero_grad()
@@ -143,7 +144,7 @@ class Trainer:
         self.history.append(record | {"seconds": time.perf_counter() - start})
         self._order = None
         if self.schedule_per == "epoch":
-            self._step_scheduler(record.get("val_loss", record["loss"]))
+            self._step_scheduler(record["loss" if self.validation is None else "val_loss"])
         self._call("on_epoch_end")
         last = self.stopped or self.epoch == self.epochs
         if self.checkpoints and (last or self.epoch % self.checkpoints.every_epochs == 0):
@@ -159,20 +160,16 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
-    # ---- what goes wrong ------------------------------------------------------------------------------------
+    # ---- what goes wrong -----------------------------------------------------------------------------------
 
-    def _check(self, loss: float, x: Array, before: Sequence[Key]) -> None:
-        """Raise Diverged for a loss that is not finite or too large; `x` and `before` give it once more."""
-        if self._first_loss is None:
-            self._first_loss = loss
-        limit = self.divergence * self._first_loss if self._first_loss > 0 else math.inf
-        if math.isfinite(loss) and loss <= limit:
-            return
-        for generator, state in zip(self._generators, before, strict=True):
-            generator.set_state(state)
+    def _fail(self, loss: float, x: Array, before: Sequence[Key]) -> NoReturn:
+        """Raise Diverged; `x` and the generators as they were before give the same loss once more."""
         what = f"the loss became {loss:.4g}"
         if math.isfinite(loss):
-            what += f", above {self.divergence:g} times its first value, {self._first_loss:.4g},"
+            limit = f"{self.divergence:g} times its first value, {self._watch.first:.4g}"
+            what += f", over the last samples {self._watch.recent:.4g}, above {limit},"
+        for generator, state in zip(self._generators, before, strict=True):
+            generator.set_state(state)
         raise Diverged(what, self.epoch, self.step + 1, diagnose(self.model, x), self.lr)
 
     def _check_validation(self, loss: float, x: Array) -> None:
@@ -180,7 +177,7 @@ class Trainer:
             what = f"the loss of the validation became {loss}"
             raise Diverged(what, self.epoch, self.step, diagnose(self.model, x), self.lr)
 
-    # ---- the state ------------------------------------------------------------------------------------------
+    # ---- the state -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how the run goes on."""
@@ -188,6 +185,7 @@ class Trainer:
             "settings": self._settings(),
             **{name: getattr(self, name) for name in PLAIN},
             "tally": self._tally.state_dict(),
+            "watch": self._watch.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
@@ -196,7 +194,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state. ValueError where it is of another run: other samples, optimizer, callbacks ..."""
+        """Go on from a state. ValueError where it is of another run: other samples, optimizer ..."""
         ours = {**self._settings(), "callbacks": list(self._callback_states())}
         theirs = {**state["settings"], "callbacks": list(state["callbacks"])}
         for name, value in theirs.items():
@@ -213,6 +211,7 @@ class Trainer:
         for name in PLAIN:
             setattr(self, name, state[name])
         self._tally.load_state_dict(state["tally"])
+        self._watch.load_state_dict(state["watch"])
 
     def _settings(self) -> dict[str, Any]:
         """What cannot be changed within a run without making another one of it."""
