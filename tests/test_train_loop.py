@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_docs import ROOT, blocks
 
 import fastnn
 import fastnn.functional as F
 from fastnn import nn, optim, train
 from fastnn.train import batches
+from test_docs import ROOT, blocks
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(1)
@@ -96,6 +96,7 @@ def test_it_is_the_loop_that_one_would_write() -> None:
         assert history[epoch]["loss"] == pytest.approx(total / 50, rel=1e-12)
         assert history[epoch]["accuracy"] == pytest.approx(right / 50)
     assert same(by_hand, fitted)
+    assert not any(module.training for module in fitted.modules())
     assert [(record["epoch"], record["step"], record["lr"]) for record in history] == [
         (1, 4, 0.1),
         (2, 8, 0.1),

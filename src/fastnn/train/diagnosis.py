@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn
 from fastnn.nn import Module
 
 Array = NDArray[Any]
@@ -92,8 +91,7 @@ def _outputs(model: Module, x: Array) -> Finding:
         largest[name] = float(np.abs(y).max(initial=0.0))
 
     with ExitStack() as undo:
-        undo.enter_context(fastnn.fusion(False))
-        for module in model.modules():
+        for module in model.modules():  # one that is looked at is not fused with its neighbours
             undo.callback(module.register_forward_hook(look).remove)
         model(x)
     if first:
