@@ -94,7 +94,7 @@ def test_a_generator_goes_on_from_a_state() -> None:
     other = Generator(seed=8).set_state(tuple(state))
     assert [other.key(), other.key()] == after
     assert generator.set_state(state).numpy().random() == Generator(0).set_state(state).numpy().random()
-    with pytest.raises(TypeError, match="key must be a fastnn.Key"):
+    with pytest.raises(TypeError, match=r"key must be a fastnn\.Key"):
         generator.set_state(5)  # type: ignore[arg-type]
 
 
