@@ -28,6 +28,7 @@ from dataset_files import (
     write,
 )
 from fastnn import datasets
+from pages import run_page
 
 
 def same(got: object, expected: Array) -> None:
@@ -36,6 +37,11 @@ def same(got: object, expected: Array) -> None:
     assert got.dtype.isnative
     assert got.flags.writeable
     np.testing.assert_array_equal(got, expected)
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_page("datasets.md")
 
 
 # ---- IDX and MNIST -----------------------------------------------------------------------------------------

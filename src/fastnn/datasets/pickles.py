@@ -54,7 +54,7 @@ def _check_instructions(content: bytes) -> None:
             tuples += name.startswith("TUPLE")
             if tuples > TUPLES:
                 raise ValueError(f"byte {place}: more than {TUPLES} tuples")
-    except ValueError as error:
+    except (ValueError, DeprecationWarning) as error:  # a warning where the user makes them errors
         raise ValueError(f"not a pickle of plain data and arrays, or a damaged one: {error}") from None
     if end != len(content):
         raise ValueError(f"{len(content) - end} bytes too many after the end of the pickle")
