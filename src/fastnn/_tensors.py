@@ -50,10 +50,10 @@ class TensorList:
         ]
         copies = (*plain, *arrays[len(kinds) :])
         if not self.tensors.add(copies):
-            own = arrays[-1] if kinds[0] else arrays[0]
+            (name, array), own = given[-1], arrays[-1] if kinds[0] else arrays[0]
             raise ValueError(
-                f"{given[-1][0]} has shape {given[-1][1].shape} and dtype {given[-1][1].dtype}; what is kept of it"
-                f" has shape {own.shape} and dtype {own.dtype}"
+                f"{name} has shape {array.shape} and dtype {array.dtype}, what is kept of it shape {own.shape}"
+                f" and dtype {own.dtype}"
             )
         self.targets.append(copies[0])
         if kinds[0]:

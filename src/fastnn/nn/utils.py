@@ -24,9 +24,9 @@ def clip_grad_norm_(
     """Scale all gradients, in place, so that the norm of them together is at most max_norm; return that norm.
 
     The norm before clipping is (sum |g|^norm_type)^(1 / norm_type), or the largest |g| for norm_type=inf;
-    where it is above max_norm, gradients are multiplied by max_norm / (norm + 1e-6), as in PyTorch. Parameters
-    without a gradient are left out. Sums are of float64; the number of threads does not change them. Pascanu,
-    Mikolov and Bengio, 2013.
+    where it is above max_norm, gradients are multiplied by max_norm / (norm + 1e-6), as in PyTorch.
+    Parameters without a gradient are left out. Sums are of float64; the number of threads does not change
+    them. Pascanu, Mikolov and Bengio, 2013.
 
     Raises ValueError for a max_norm below 0 and a norm_type that is not above 0, RuntimeError for a norm that
     is infinite or NaN if `error_if_nonfinite` (then nothing is changed), TypeError for what is no gradient.

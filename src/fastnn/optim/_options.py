@@ -56,12 +56,12 @@ def _limit(value: Any) -> bool:
     return value is None or (_is_number(value) and value > 0)
 
 
+_SIZES = (
+    *("lr", "momentum", "weight_decay", "eps", "alpha", "l1", "l2"),
+    *("lr_decay", "initial_accumulator_value", "momentum_decay", "trust_coefficient"),
+)
 _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(
-        ("lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value")
-        + ("momentum_decay", "trust_coefficient", "l1", "l2"),
-        (_at_least_zero, "a finite number of at least 0"),
-    ),
+    **dict.fromkeys(_SIZES, (_at_least_zero, "a finite number of at least 0")),
     "rho": (_fraction, "a number in [0, 1]"),
     "decay": (_fraction, "a number in [0, 1]"),
     "betas": (_two_fractions, "two numbers in [0, 1)"),

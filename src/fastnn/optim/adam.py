@@ -59,7 +59,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: p is multiplied by 1 - lr weight_decay. Loshchilov and Hutter, 2019."""
+    """Adam with decoupled weight decay: p is multiplied by 1 - lr weight_decay. Loshchilov, Hutter, 2019."""
 
     def __init__(
         self,

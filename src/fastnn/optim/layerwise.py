@@ -1,4 +1,4 @@
-"""Rules whose step is as long as the weights are: a trust ratio for each tensor, from two norms. LARS, LAMB."""
+"""Rules whose step is as long as the weights: a trust ratio for each tensor, from two norms. LARS, LAMB."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule
 
 
 class _Layerwise(Optimizer):
-    """A step in two passes: the norms of each tensor and of its direction, then the update, scaled by them."""
+    """A step in two passes: the norms of each tensor and of its direction, then the update scaled by them."""
 
     _decays_itself = True
 
     def _trust(self, group: Group, weight: float, direction: float) -> float:
-        """Return the trust ratio from the two norms, which are above 0."""
+        """Return the trust ratio from the two norms, neither of which is 0."""
         raise NotImplementedError
 
     def _move(self, group: Group, counters: Counters, tensors: _kernels.Tensors) -> None:
@@ -26,9 +26,7 @@ class _Layerwise(Optimizer):
         penalties = self._penalties(group)
         squares = tensors.reduce(_kernels.SQUARES, find_rule(f"{name}_direction"), penalties, numbers)
         ratios = [
-            self._trust(group, math.sqrt(weight), math.sqrt(direction))
-            if weight > 0 and direction > 0
-            else 1.0
+            self._trust(group, math.sqrt(weight), math.sqrt(direction)) if weight and direction else 1.0
             for weight, direction in squares.tolist()
         ]
         tensors.update(find_rule(name), penalties, numbers, ratios)

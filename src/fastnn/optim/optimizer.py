@@ -39,8 +39,8 @@ class Optimizer:
 
     The groups of every optimizer also take `maximize`, `l1`, `l2` and `max_norm`: see docs/optim.md.
 
-    A rule is a subclass that says which arrays it keeps (`_kept`, or `_arrays` where options decide) and which
-    kernel, with which numbers, makes a step (`_rule`).
+    A rule is a subclass that says which arrays it keeps (`_kept`, or `_arrays` where options decide), and
+    which kernel makes a step with which numbers (`_rule`).
 
     Raises TypeError for what is no parameter, ValueError for an empty list, for a parameter given twice and
     for an option out of its range.

@@ -1,7 +1,7 @@
-"""The update rules of optimizers in plain NumPy, from the papers and torch's documentation: the tests' oracle.
+"""The update rules of optimizers in plain NumPy, from papers and torch's documentation: the tests' oracle.
 
-A rule is a function (p, g, state, t, options) -> the new p. `state` is a dict that the rule fills at its first
-step, t counts the steps from 1, and `options` has every option of a group. `step` does what all rules share.
+A rule is a function (p, g, state, t, options) -> the new p. `state` is a dict that the rule fills at its
+first step, t counts the steps from 1, and `options` has every option of a group. `step` does what all rules share.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def norm(x: Array) -> float:
 def sgd(p: Array, g: Array, state: State, t: int, o: State) -> Array:
     """torch.optim.SGD's algorithm."""
     if not o["momentum"]:
-        return p - o["lr"] * g
+        return np.asarray(p - o["lr"] * g)
     if "b" not in state:
         state["b"] = g
     else:
@@ -73,7 +73,7 @@ def _moments(g: Array, state: State, t: int, o: State) -> tuple[Array, Array, fl
 
 
 def adam(p: Array, g: Array, state: State, t: int, o: State) -> Array:
-    """Kingma and Ba, "Adam", 2015, algorithm 1; Reddi, Kale and Kumar, 2018 (torch: before the correction)."""
+    """Kingma and Ba, "Adam", 2015, algorithm 1; Reddi et al., 2018, in torch's order."""
     m, v, first, second = _moments(g, state, t, o)
     if o.get("amsgrad"):
         v = state["largest"] = np.maximum(state.get("largest", 0.0), v)
@@ -97,7 +97,7 @@ def nadam(p: Array, g: Array, state: State, t: int, o: State) -> Array:
 
 
 def radam(p: Array, g: Array, state: State, t: int, o: State) -> Array:
-    """Liu et al., "On the variance of the adaptive learning rate and beyond", 2020, algorithm 2; torch's eps."""
+    """Liu et al., "On the variance of the adaptive learning rate and beyond", 2020, algorithm 2."""
     m, v, first, second = _moments(g, state, t, o)
     beta2 = o["betas"][1]
     longest = 2 / (1 - beta2) - 1

@@ -1,7 +1,7 @@
 """Learning-rate schedules with torch.optim.lr_scheduler's names, arguments and values.
 
-A scheduler sets `group["lr"]` of every group in `optimizer.param_groups`, and the momentum where it is cycled. It must
-know nothing else of optimizers. `plot` draws any schedule.
+A scheduler sets `group["lr"]` of every group in `optimizer.param_groups`, and the momentum where it is
+cycled. It must know nothing else of optimizers. `plot` draws any schedule.
 """
 
 from fastnn.optim.lr_scheduler.compose import ChainedScheduler, SequentialLR

@@ -46,9 +46,8 @@ class _Composed(LRScheduler):
         own = {**state_dict}
         saved = own.pop("_schedulers", [])
         if len(saved) != len(self._schedulers):
-            raise ValueError(
-                f"state_dict has {len(saved)} schedulers, this {type(self).__name__} has {len(self._schedulers)}"
-            )
+            name, own_count = type(self).__name__, len(self._schedulers)
+            raise ValueError(f"state_dict has {len(saved)} schedulers, this {name} has {own_count}")
         for scheduler, state in zip(self._schedulers, saved, strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict(own)
@@ -57,8 +56,8 @@ class _Composed(LRScheduler):
 class SequentialLR(_Composed):
     """schedulers[0] until step milestones[0], then schedulers[1] from its step 0 on, and so on.
 
-    Raises ValueError unless there is one milestone less than schedulers, in ascending order; for a scheduler of another
-    optimizer and ReduceLROnPlateau; TypeError for what is no scheduler.
+    Raises ValueError unless there is one milestone less than schedulers, in ascending order; for a scheduler
+    of another optimizer and ReduceLROnPlateau; TypeError for what is no scheduler.
     """
 
     def __init__(
@@ -71,7 +70,8 @@ class SequentialLR(_Composed):
         self._milestones = [whole(f"milestones[{i}]", step, 0) for i, step in enumerate(milestones)]
         if len(milestones) != len(schedulers) - 1 or self._milestones != sorted(self._milestones):
             raise ValueError(
-                f"milestones is {list(milestones)}; for {len(schedulers)} schedulers it takes one step less, ascending"
+                f"milestones is {list(milestones)}; for {len(schedulers)} schedulers it takes"
+                f" {len(schedulers) - 1} steps, in ascending order"
             )
         super().__init__(optimizer, schedulers, last_epoch)
 
@@ -100,8 +100,8 @@ class SequentialLR(_Composed):
 class ChainedScheduler(_Composed):
     """All schedulers at once: the initial rate times the factors of all.
 
-    A factor is a schedule's rate over its initial one. A scheduler that sets absolute values (`keeps_changes` is False)
-    overwrites those before it. Raises as SequentialLR, and ValueError for no scheduler at all.
+    A factor is a schedule's rate over its initial one. A scheduler that sets absolute values (`keeps_changes`
+    is False) overwrites those before it. Raises as SequentialLR, and ValueError for no scheduler at all.
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:

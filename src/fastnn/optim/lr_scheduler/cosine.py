@@ -37,10 +37,11 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine from the initial rate to eta_min, again and again: T_0 steps, T_0 T_mult, T_0 T_mult^2, ...
+    """Half a cosine from the initial rate to eta_min, in T_0 steps, again in T_0 T_mult, T_0 T_mult^2, etc.
 
-    lr = eta_min + (initial_lr - eta_min) (1 + cos(pi T_cur / T_i)) / 2 with T_cur steps since the last of the restarts
-    and T_i between them. Loshchilov and Hutter, "SGDR", 2017. Raises ValueError for T_0 or T_mult below 1.
+    lr = eta_min + (initial_lr - eta_min) (1 + cos(pi T_cur / T_i)) / 2 with T_cur steps since the last of the
+    restarts and T_i between them. Loshchilov and Hutter, "SGDR", 2017. Raises ValueError for T_0 or T_mult
+    below 1.
     """
 
     keeps_changes = False
@@ -59,7 +60,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
-        """Set the rates of the next step, or of `epoch`, which can be between two: epoch + batch / batches."""
+        """Set the rates of the next step, or of `epoch`, which can lie between two steps."""
         self._part = 0.0 if epoch is None else finite("epoch", epoch, 0) % 1
         super().step(None if epoch is None else math.floor(epoch))
 

@@ -15,7 +15,8 @@ def _check_momentum(optimizer: Optimizer) -> None:
     for index, group in enumerate(optimizer.param_groups):
         if "momentum" not in group and "betas" not in group:
             raise ValueError(
-                f"param_groups[{index}] has neither momentum nor betas; this optimizer takes cycle_momentum=False"
+                f"param_groups[{index}] has neither momentum nor betas;"
+                " this optimizer takes cycle_momentum=False"
             )
 
 
@@ -24,15 +25,16 @@ def _line(start: float, end: float, done: float) -> float:
 
 
 class CyclicLR(LRScheduler):
-    """From base_lr to max_lr in step_size_up steps and back in step_size_down (as many, if None), again and again.
+    """From base_lr to max_lr in step_size_up steps and back in step_size_down (None: as many), and again.
 
-    lr = base_lr + (max_lr - base_lr) h s, where h goes from 0 to 1 and back, and s is 1 for mode "triangular",
-    2^-(cycles done) for "triangular2", gamma^step for "exp_range", or scale_fn of the cycle's number, from 1, or of
-    the step, as scale_mode says ("cycle" or "iterations"). With cycle_momentum, the group's momentum (or first beta)
-    is max_momentum - (max_momentum - base_momentum) h s. Smith, "Cyclical Learning Rates", 2017.
+    lr = base_lr + (max_lr - base_lr) h s, where h goes from 0 to 1 and back, and s is 1 for mode
+    "triangular", 2^-(cycles done) for "triangular2", gamma^step for "exp_range", or scale_fn of the cycle's
+    number, from 1, or of the step, as scale_mode says ("cycle" or "iterations"). With cycle_momentum, the
+    group's momentum (or first beta) is max_momentum - (max_momentum - base_momentum) h s. Smith, "Cyclical
+    Learning Rates", 2017.
 
-    base_lr, max_lr and the momenta are numbers, or lists with one for each group. Raises ValueError for numbers that do
-    not fit, and for a group that has no momentum to cycle.
+    base_lr, max_lr and the momenta are numbers, or lists with one for each group. Raises ValueError for
+    numbers that do not fit, and for a group that has no momentum to cycle.
     """
 
     keeps_changes = False
@@ -100,14 +102,14 @@ class CyclicLR(LRScheduler):
 class OneCycleLR(LRScheduler):
     """One cycle for all of training: up from max_lr / div_factor to max_lr, then far down.
 
-    With total = total_steps or epochs * steps_per_epoch, the rate goes up until step pct_start total - 1, then down to
-    max_lr / div_factor / final_div_factor at step total - 1; with three_phase, first down to where it began in as
-    many steps as up. anneal_strategy: along half a cosine, "cos", or a line, "linear". With cycle_momentum, the group's
-    momentum (or first beta) goes from max_momentum down to base_momentum and back. After step total - 1 the rates stay.
-    Smith and Topin, "Super-Convergence", 2019.
+    With total = total_steps or epochs * steps_per_epoch, the rate goes up until step pct_start total - 1,
+    then down to max_lr / div_factor / final_div_factor at step total - 1; with three_phase, first down to
+    where it began in as many steps as up. anneal_strategy: along half a cosine, "cos", or a line, "linear".
+    With cycle_momentum, the group's momentum (or first beta) goes from max_momentum down to base_momentum and
+    back. After step total - 1 the rates stay. Smith and Topin, "Super-Convergence", 2019.
 
-    max_lr and the momenta are numbers, or lists with one for each group. Raises ValueError for numbers that do not fit,
-    for a group that has no momentum to cycle, and for a step after total.
+    max_lr and the momenta are numbers, or lists with one for each group. Raises ValueError for numbers that
+    do not fit, for a group that has no momentum to cycle, and for a step after total.
     """
 
     keeps_changes = False

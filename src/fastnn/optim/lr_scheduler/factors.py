@@ -115,11 +115,11 @@ class LinearLR(FactorLR):
 
 
 class WarmupLR(FactorLR):
-    """Warm-up in a straight line: min(1, (step + 1) / total_iters), so that the first step is not lost on rate 0.
+    """Warm-up in a straight line: min(1, (step + 1) / total_iters), so that no step is lost on a rate of 0.
 
-    The step number total_iters is the first with the full rate. Goyal et al., "Accurate, Large Minibatch SGD", 2017.
-    What comes after it: `SequentialLR(optimizer, [WarmupLR(optimizer, n), after], [n])`. Raises ValueError for
-    total_iters below 0; 0 is no warm-up.
+    The step number total_iters is the first with the full rate. Goyal et al., "Accurate, Large Minibatch
+    SGD", 2017. What comes after it: `SequentialLR(optimizer, [WarmupLR(optimizer, n), after], [n])`. Raises
+    ValueError for total_iters below 0; 0 is no warm-up.
     """
 
     def __init__(self, optimizer: Optimizer, total_iters: int, last_epoch: int = -1) -> None:
@@ -150,10 +150,11 @@ class PolynomialLR(FactorLR):
 
 
 class InverseSquareRootLR(FactorLR):
-    """Up in a straight line, then down as 1 / sqrt: min(s / warmup_steps, sqrt(warmup_steps / s)), s = step + 1.
+    """Up in a straight line, then down as one over the square root.
 
-    The initial rate is the peak, at s = warmup_steps. Vaswani et al., "Attention Is All You Need", 2017, whose rates
-    these are for an initial rate of (d_model * warmup_steps)^-0.5. Raises ValueError for warmup_steps below 1.
+    factor = min(s / warmup_steps, sqrt(warmup_steps / s)) with s = step + 1. The initial rate is the peak, at
+    s = warmup_steps. Vaswani et al., "Attention Is All You Need", 2017, whose rates these are for an initial
+    rate of (d_model * warmup_steps)^-0.5. Raises ValueError for warmup_steps below 1.
     """
 
     def __init__(self, optimizer: Optimizer, warmup_steps: int = 4000, last_epoch: int = -1) -> None:

@@ -12,10 +12,11 @@ from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 class ReduceLROnPlateau(LRScheduler):
     """Multiply the rates by `factor` when the metric has not got better for more than `patience` steps.
 
-    Better is, for mode "min", below best (1 - threshold), threshold_mode "rel", or below best - threshold, "abs"; for
-    "max" above best (1 + threshold) or best + threshold. NaN is never better. After a reduction, `cooldown` steps are not
-    counted. Rates do not go below min_lr, a number or a list with one for each group, and stay where the change would
-    be at most eps. `step(metric)` takes the metric. Raises ValueError for numbers that do not fit.
+    Better is, for mode "min", below best (1 - threshold), threshold_mode "rel", or below best - threshold,
+    "abs"; for "max" above best (1 + threshold) or best + threshold. NaN is never better. After a reduction,
+    `cooldown` steps are not counted. Rates do not go below min_lr, a number or a list with one for each
+    group, and stay where the change would be at most eps. `step(metric)` takes the metric. Raises ValueError
+    for numbers that do not fit.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = self._group_lrs()
 
-    def step(self, metrics: SupportsFloat) -> None:  # type: ignore[override]  # as PyTorch's, it takes no epoch
+    def step(self, metrics: SupportsFloat) -> None:  # type: ignore[override]
         """Take the metric of this epoch, and reduce the rates if it is time."""
         self._check_groups()
         value = float(metrics)

@@ -13,7 +13,7 @@ from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import Group, LRScheduler
 
 Schedule = LRScheduler | Callable[[Any], LRScheduler]
-COLORS = ("#0b6fb8", "#d1495b", "#2f8f5b", "#9a6fb0", "#c98a1b", "#6b6b6b")
+COLORS = ("#0b6fb8", "#d1495b", "#2f8f5b", "#9a6fb0", "#c98a1b", "#6b6b6b", "#17becf", "#5c3d2e")
 
 
 class _StandIn:
@@ -36,13 +36,14 @@ def plot(
     metrics: Sequence[float] | None = None,
     path: str | Path | None = None,
 ) -> Any:
-    """Draw the rates of `steps` steps, and below them the momentum if the schedule changes it; return the figure.
+    """Draw the rates of `steps` steps, and the momentum if the schedule changes it; return the figure.
 
-    schedule: a scheduler, drawn from where it stands and left there, as is its optimizer; or a function that makes one
-    for an optimizer (of initial rate `lr`), as `lambda optimizer: StepLR(optimizer, 30)`; or a dict of several,
-    by the names that the legend shows. metrics: one for each step, which ReduceLROnPlateau needs. path: where to write
-    the figure as a PNG; it appears whole or not at all. Needs matplotlib (`pip install 'fastnn[demo]'`), else
-    ImportError. Raises ValueError for steps below 1 and for metrics that are missing or too few.
+    schedule: a scheduler, drawn from where it stands and left there, as is its optimizer; or a function that
+    makes one for an optimizer (of initial rate `lr`), as `lambda optimizer: StepLR(optimizer, 30)`; or a dict
+    of several, by the names that the legend shows. metrics: one for each step, which ReduceLROnPlateau needs.
+    path: where to write the figure as a PNG; it appears whole or not at all. Needs matplotlib (`pip install
+    'fastnn[demo]'`), else ImportError. Raises ValueError for steps below 1 and for metrics that are missing
+    or too few.
     """
     whole("steps", steps)
     several = schedule if isinstance(schedule, Mapping) else {"": schedule}
@@ -54,6 +55,8 @@ def plot(
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw(axes, lines, panel)
     all_axes[-1].set_xlabel("step")
+    if any(line["name"] for line in lines):
+        figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     if path is not None:
         from fastnn.train.report import replacing  # not above: fastnn.train stands on fastnn.optim
 
@@ -104,12 +107,13 @@ def _lines(
 
 def _draw(axes: Any, lines: Sequence[dict[str, Any]], panel: str) -> None:
     for index, line in enumerate(lines):
+        if panel == "momentum" and len(set(line[panel])) == 1:
+            continue  # it is not the schedule's
         marker = "o" if len(line["steps"]) == 1 else None  # a line of one point would not show
         color = COLORS[index % len(COLORS)]
         axes.plot(line["steps"], line[panel], color=color, marker=marker, label=line["name"], linewidth=1.6)
-    axes.set_ylim(bottom=min(0.0, *(min(line[panel]) for line in lines)))
+    if panel == "lr":
+        axes.set_ylim(bottom=min(0.0, *(min(line[panel]) for line in lines)))
     axes.set_title("learning rate" if panel == "lr" else panel, loc="left", fontsize="medium")
     axes.grid(color="#e4e4e4", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    if panel == "lr" and any(line["name"] for line in lines):
-        axes.legend(frameon=False)

@@ -1,7 +1,7 @@
 """What all schedulers share: where the rate is set, what is saved, and changes made by others.
 
-A schedule is a function of the step, `lr_at(step, group)`, so it can be asked for any step and collects no rounding
-error on the way. This file knows no particular schedule.
+A schedule is a function of the step, `lr_at(step, group)`, so it can be asked for any step and collects no
+rounding error on the way. This file knows no particular schedule.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class LRScheduler:
     """The base of all schedulers: `step()` brings the rate of the next step to `group["lr"]` of every group.
 
     A scheduler of your own defines `lr_at(step, group)`, or as in PyTorch `get_lr()`, the rates at
-    `self.last_epoch`. Making it sets the rates of step 0, or with last_epoch >= 0 those of step last_epoch + 1,
-    and keeps the rates that it starts from as `group["initial_lr"]`.
+    `self.last_epoch`. Making it sets the rates of step 0, or with last_epoch >= 0 those of step last_epoch +
+    1, and keeps the rates that it starts from as `group["initial_lr"]`.
 
-    If somebody else changes `group["lr"]` between two steps (you, or a second scheduler), a schedule of factors
-    goes on from there, as PyTorch's do: the change stays as a factor. Those that PyTorch defines by absolute values
-    (`keeps_changes` is False) overwrite it. Raises KeyError for last_epoch >= 0 with a group that has no
-    "initial_lr", RuntimeError for a group that was added later.
+    If somebody else changes `group["lr"]` between two steps (you, or a second scheduler), a schedule of
+    factors goes on from there, as PyTorch's do: the change stays as a factor. Those that PyTorch defines by
+    absolute values (`keeps_changes` is False) overwrite it. Raises KeyError for last_epoch >= 0 with a group
+    that has no "initial_lr", RuntimeError for a group that was added later.
     """
 
     keeps_changes: ClassVar[bool] = True
@@ -101,19 +101,20 @@ class LRScheduler:
         """
         own = vars(self).keys() - self._not_saved | {"group_lrs"}
         if own != state_dict.keys():
+            missing, unknown = sorted(own - state_dict.keys()), sorted(state_dict.keys() - own)
             raise ValueError(
-                f"state_dict does not fit {type(self).__name__}: missing names {sorted(own - state_dict.keys())},"
-                f" unknown names {sorted(state_dict.keys() - own)}"
+                f"state_dict does not fit {type(self).__name__}:"
+                f" missing names {missing}, unknown names {unknown}"
             )
         lrs = state_dict["group_lrs"]
         if len(lrs) != len(self.optimizer.param_groups):
-            raise ValueError(
-                f"state_dict is for {len(lrs)} parameter groups, the optimizer has {len(self.optimizer.param_groups)}"
-            )
+            groups = len(self.optimizer.param_groups)
+            raise ValueError(f"state_dict is for {len(lrs)} parameter groups, the optimizer has {groups}")
         for name, value in copy.deepcopy({**state_dict}).items():
             if name in self._functions:
                 for function, attributes in zip(getattr(self, name), value, strict=True):
-                    vars(function).update(attributes or {})
+                    if attributes:
+                        vars(function).update(attributes)
             elif name != "group_lrs":
                 setattr(self, name, value)
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
@@ -127,8 +128,8 @@ class LRScheduler:
         groups = len(self.optimizer.param_groups)
         if groups != len(self._last_lr):
             raise RuntimeError(
-                f"{type(self).__name__} was made for {len(self._last_lr)} parameter groups, the optimizer has {groups}"
-                " now; make the scheduler after the last add_param_group"
+                f"{type(self).__name__} was made for {len(self._last_lr)} parameter groups, the optimizer has"
+                f" {groups} now; make the scheduler after the last add_param_group"
             )
 
     def _note_changes(self) -> None:
