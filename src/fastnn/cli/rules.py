@@ -16,16 +16,21 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     and issubclass(value, optim.Optimizer)
     and value is not optim.Optimizer
 }
-SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.001}  # the others have good defaults of their own
+DEFAULTS: dict[str, dict[str, Any]] = {  # of those that have none of their own that suit a small network
+    "sgd": {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.001},
+    "lars": {"lr": 5.0, "momentum": 0.9},
+    "lamb": {"lr": 0.01},
+    "lion": {"lr": 0.001},
+}
 
 
 def make_optimizer(name: str, model: nn.Module, given: dict[str, float | None]) -> optim.Optimizer:
     """Return the optimizer with the options that are given; ValueError for one that it does not have."""
-    rule = OPTIMIZERS[name]
+    rule: Callable[..., optim.Optimizer] = OPTIMIZERS[name]
     options = {option: value for option, value in given.items() if value is not None}
     for option in options.keys() - inspect.signature(rule).parameters.keys():
         raise ValueError(f"--{option.replace('_', '-')}: {name} has no such option")
-    return rule(model.parameters(), **((SGD if rule is optim.SGD else {}) | options))
+    return rule(model.parameters(), **(DEFAULTS.get(name, {}) | options))
 
 
 # Each gets the optimizer, the epochs and the steps of all of them, and says what it is stepped after.

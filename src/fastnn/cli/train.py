@@ -93,7 +93,7 @@ def _add_training_arguments(group: Any) -> None:
         metavar="NAME",
         help="one of %(choices)s (default: sgd)",
     )
-    add("--lr", type=number, metavar="X", help="learning rate (default: 0.05 for sgd, else the optimizer's)")
+    add("--lr", type=number, metavar="X", help="learning rate (default: 0.05 for sgd, others have their own)")
     add(
         "--momentum",
         type=_number(below=1.0),
@@ -104,7 +104,7 @@ def _add_training_arguments(group: Any) -> None:
         "--weight-decay",
         type=number,
         metavar="X",
-        help="pull of the weights towards 0 (default: 0.001 for sgd, else the optimizer's)",
+        help="pull of the weights towards 0 (default: 0.001 for sgd, others have their own)",
     )
     add(
         "--schedule",
