@@ -57,9 +57,9 @@ def run(folder: Path, resume: bool = False, seed: int = 3, callbacks: Sequence[t
         batch_size=8,
         accumulate=2,
         callbacks=[
-            *callbacks,
             train.EarlyStopping(patience=3),
             train.JsonLog(folder / "log.jsonl", steps=True),
+            *callbacks,
         ],
         checkpoints=train.Checkpoints(folder, every_steps=EVERY_STEPS),
         resume=resume,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastnn import datasets, nn, optim, train
 from fastnn.cli import main
+from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
 
 pytest.importorskip("sklearn")
@@ -356,6 +357,77 @@ def test_resumed_after_an_interruption(
 def test_options_that_an_optimizer_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--optimizer", "adam", "--momentum", "0.5", "--output", str(tmp_path)]) == 2
     assert "error: --momentum: adam has no such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ("--model cnn --layers 8,16", "(0): Conv2d(1, 8, "),
+        ("--model cnn --layers 8 --norm none --dropout 0.1", "(4): Dropout(p=0.1"),
+        ("--model resnet --layers 8,16 --norm layer", "AdaptiveAvgPool2d(output_size=1)"),
+    ],
+)
+def test_models_of_images(
+    options: str, layers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", *options.split(), "--optimizer", "adam", "--lr", "0.005", "--epochs", "4"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    assert layers in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9
+    assert metrics["settings"]["sizes"][:3] == [1, 8, 8]
+    assert weights(tmp_path)["input.mean"].shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("model", ["cnn", "resnet"])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 5, 7), (1, 1, 1)])
+def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int]) -> None:
+    design = Design((4, 6, 8), "gelu", "batch", 0.5)
+    network = NETWORKS[model].build(shape, 10, design)
+    x = np.random.default_rng(0).standard_normal((6, *shape), np.float32)
+    y = network(x)
+    assert y.shape == (6, 10)
+    assert network.backward(y).shape == x.shape
+
+
+def test_images_are_standardised_by_channel() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((30, 3, 4, 5)) * np.array([50, 100, 200])[:, None, None] + 20).astype(np.uint8)
+    y = np.arange(30) % 3 + 4
+    data = train.prepare((x[:20], y[:20]), (x[20:], y[20:]), images=True)
+    assert data.mean.shape == data.std.shape == (3, 1, 1)
+    np.testing.assert_allclose(data.x_train.mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(data.x_train.std(axis=(0, 2, 3)), 1, rtol=1e-5)
+    np.testing.assert_allclose(data.x_test * data.std + data.mean, x[20:], atol=1e-4)
+    assert data.x_train.dtype == data.x_test.dtype == np.float32
+    assert data.classes[data.y_test].tolist() == y[20:].tolist()
+    for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
+        assert train.prepare((rows, y), images=True).x_train.shape[1:] == shape
+    with pytest.raises(
+        ValueError, match=r"x has shape \(24, 15\); a model of images takes \(samples, channels"
+    ):
+        train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
+
+
+def test_more_samples_than_fit_in_a_part() -> None:
+    x = np.random.default_rng(0).normal(100, 3, (10_001, 3))
+    data = train.prepare((x, np.arange(10_001) % 2))
+    np.testing.assert_allclose(data.std, np.std(data.x_train * data.std, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(data.x_train.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.std(axis=0, dtype=np.float64), 1, rtol=1e-6)
+
+
+def test_a_csv_file(tmp_path: Path) -> None:
+    x, y = blobs(60)
+    names = np.where(y == 7, "seven", "none")
+    rows = [",".join([*map(str, row), name]) for row, name in zip(x.reshape(60, -1), names, strict=True)]
+    header = ",".join([*(f"f{index}" for index in range(12)), "label"])
+    (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
+    options = ["--data", str(tmp_path / "mine.csv"), "--epochs", "5", "--layers", ""]
+    assert main(["train", *options, "--output", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["classes"] == ["none", "seven"]
+    assert metrics["accuracy"] > 0.9
 
 
 def test_missing_extra_is_named(

@@ -32,9 +32,9 @@ class JsonLog(Callback):
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Open the file, without the lines of steps that were lost."""
-        kept = [line for line in self._lines() if _step_of(line) <= trainer.step]
+        kept = [line for line in self._lines() if _is_done(line, trainer)]
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(kept if trainer.step else []), encoding="utf-8")
+            temporary.write_text("".join(kept), encoding="utf-8")
         self._file = self.path.open("a", encoding="utf-8")
 
     def on_step(self, trainer: Trainer) -> None:
@@ -61,11 +61,14 @@ class JsonLog(Callback):
         return self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
 
 
-def _step_of(line: str) -> float:
+def _is_done(line: str, trainer: Trainer) -> bool:
+    """Whether the line is of a step or an epoch that the trainer's state has behind it."""
     try:
-        return float(json.loads(line)["step"])
+        record = json.loads(line)
     except ValueError:  # the process was killed while it wrote this line
-        return math.inf
+        return False
+    is_epoch = record["event"] == "epoch"
+    return bool(record["epoch"] <= len(trainer.history) if is_epoch else record["step"] <= trainer.step)
 
 
 class TensorBoard(Callback):
