@@ -1,4 +1,4 @@
-"""Convolution of images. The kernels want plain arrays; this file makes them so, and says what does not fit."""
+"""Convolution of images: what does not fit is said here, what is not plain made so for the kernels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from fastnn import _arrays, _kernels
 
 Array = NDArray[Any]
 Pair = int | Sequence[int]
-# Of rows or columns: (image size, windows, taps, stride, index of the first tap of the first window, dilation).
+# Of rows or columns: (image size, windows, taps, stride, index of the first window's first tap, dilation).
 Axis = tuple[int, int, int, int, int, int]
 
 
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     """A number for rows and one for columns, each at least `least`."""
     try:
-        numbers = tuple(map(operator.index, value)) if isinstance(value, Sequence) else (operator.index(value),)
+        numbers = (
+            tuple(map(operator.index, value)) if isinstance(value, Sequence) else (operator.index(value),)
+        )
     except TypeError:
         numbers = ()
     if len(numbers) == 1:
@@ -32,7 +34,7 @@ def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def _paddings(
+def paddings(
     padding: Pair | str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> list[tuple[int, int]]:
     """(before, after) of rows and columns."""
@@ -75,9 +77,9 @@ def _windows(
     if min(kernel) < 1:
         raise ValueError(f"weight must have at least 1 row and column, got shape {weight.shape}")
     strides, dilations = pair("stride", stride, 1), pair("dilation", dilation, 1)
-    paddings = _paddings(padding, kernel, strides, dilations)
+    around = paddings(padding, kernel, strides, dilations)
     axes: list[Axis] = []
-    for n, k, s, (before, after), d in zip(size, kernel, strides, paddings, dilations, strict=True):
+    for n, k, s, (before, after), d in zip(size, kernel, strides, around, dilations, strict=True):
         room = n + before + after - d * (k - 1) - 1
         if room < 0:
             raise ValueError(
@@ -124,7 +126,9 @@ def conv2d(
     place = _arrays.plain_target(target)
     ready = [_plain(array, dtype, place) for _, array in named]
     images = ready[0].reshape(-1, *x.shape[-3:]) if x.ndim == 3 else ready[0]
-    _kernels.convolve(images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns))
+    _kernels.convolve(
+        images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns)
+    )
     return _arrays.deliver(_arrays.deliver(place, target), out)
 
 
@@ -166,7 +170,7 @@ def conv2d_backward(
     g, x, w = (_arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
     images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x
     wanted = (needs_input, x.shape), (needs_weight, w.shape), (needs_bias, w.shape[:1])
-    results = [_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted]
-    _kernels.convolve_backward(g, images, w, *results, groups, (rows, columns))
-    dx, dweight, dbias = (r if r is None else r.astype(dtype, copy=False) for r in results)
+    dx, dweight, dbias = (_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted)
+    _kernels.convolve_backward(g, images, w, dx, dweight, dbias, groups, (rows, columns))
+    dx, dweight, dbias = (r if r is None else r.astype(dtype, copy=False) for r in (dx, dweight, dbias))
     return dx, dweight, dbias

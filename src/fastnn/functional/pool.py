@@ -76,9 +76,7 @@ def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | No
         if isinstance(saved, WindowsSaved):
             _kernels.pool_backward(g, dx, saved.where, saved.divisors, planes, saved.windows)
         else:
-            _kernels.pool_regions_backward(
-                g, dx, saved.where, planes, (shape[-2], shape[-1]), saved.regions
-            )
+            _kernels.pool_regions_backward(g, dx, saved.where, planes, (shape[-2], shape[-1]), saved.regions)
 
     return _compute(run, g, shape, out)
 
@@ -95,20 +93,30 @@ def _places(size: int, taps: int, stride: int, padding: int, dilation: int, ceil
     return places
 
 
+def window_numbers(
+    kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair = 1
+) -> list[tuple[int, int, int, int]]:
+    """(taps, stride, padding, dilation) of rows and columns, after they were checked."""
+    kernel = pair("kernel_size", kernel_size, 1)
+    strides = kernel if stride is None else pair("stride", stride, 1)
+    rest = pair("padding", padding, 0), pair("dilation", dilation, 1)
+    numbers = list(zip(kernel, strides, *rest, strict=True))
+    if any(2 * p > d * (k - 1) + 1 for k, _, p, d in numbers):
+        raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
+    return numbers
+
+
 def _windows(
     x: Array, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Axis, Axis]:
     """The windows of rows and columns, after everything was checked."""
-    kernel, paddings = pair("kernel_size", kernel_size, 1), pair("padding", padding, 0)
-    strides = kernel if stride is None else pair("stride", stride, 1)
     axes: list[Axis] = []
-    for n, k, s, p, d in zip(x.shape[-2:], kernel, strides, paddings, pair("dilation", dilation, 1), strict=True):
-        if 2 * p > d * (k - 1) + 1:
-            raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
-        places = _places(n, k, s, p, d, ceil_mode)
+    for n, numbers in zip(x.shape[-2:], window_numbers(kernel_size, stride, padding, dilation), strict=True):
+        places = _places(n, *numbers, ceil_mode)
         if n == 0 or places < 1:
             raise ValueError(f"input must have room for a window of {kernel_size}, got shape {x.shape}")
-        axes.append((n, places, k, s, -p, d))
+        taps, step, before, apart = numbers
+        axes.append((n, places, taps, step, -before, apart))
     return axes[0], axes[1]
 
 
@@ -214,8 +222,17 @@ def _pool_regions(
     return y, RegionsSaved(x.shape, where, regions)
 
 
+def adaptive_numbers(output_size: int | Sequence[int | None] | None) -> tuple[int | None, int | None]:
+    """output_size as a pair, after it was checked."""
+    wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
+    if len(wanted) != 2:
+        raise TypeError(f"output_size must be an integer or None, or two, got {output_size!r}")
+    rows, columns = (n if n is None else pair("output_size", n, 1)[0] for n in wanted)
+    return rows, columns
+
+
 def adaptive_avg_pool2d(
-    input: ArrayLike, output_size: int | None | Sequence[int | None], *, out: Array | None = None
+    input: ArrayLike, output_size: int | Sequence[int | None] | None, *, out: Array | None = None
 ) -> tuple[Array, RegionsSaved]:
     """y = the mean of rows floor(i H / oH) to ceil((i + 1) H / oH) - 1, and of columns likewise.
 
@@ -224,14 +241,12 @@ def adaptive_avg_pool2d(
     for shapes and parameters that do not fit.
     """
     x = _images(input)
-    wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
-    if len(wanted) != 2:
-        raise TypeError(f"output_size must be an integer or None, or two, got {output_size!r}")
-    size = [n if o is None else o for n, o in zip(x.shape[-2:], wanted, strict=True)]
     if 0 in x.shape[-2:]:
         raise ValueError(f"input must have rows and columns, got shape {x.shape}")
+    rows, columns = adaptive_numbers(output_size)
+    sizes = x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
     bounds: list[Bounds] = []
-    for n, o in zip(x.shape[-2:], pair("output_size", size, 1), strict=True):
+    for n, o in zip(x.shape[-2:], sizes, strict=True):
         i = np.arange(o, dtype=np.int64)
         bounds.append((i * n // o, -(-(i + 1) * n // o)))
     return _pool_regions(x, (bounds[0], bounds[1]), None, out)
@@ -246,18 +261,38 @@ def adaptive_avg_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Arr
     return _backward(dy, saved, out)
 
 
-def _fractional_size(x: Array, output_size: Pair | None, output_ratio: Any) -> tuple[int, int]:
+def fractional_numbers(
+    output_size: Pair | None, output_ratio: float | Sequence[float] | None
+) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
+    """output_size or output_ratio as a pair, after they were checked; the other is None."""
     if (output_size is None) == (output_ratio is None):
         raise ValueError(
             f"one of output_size and output_ratio must be given, got {output_size} and {output_ratio}"
         )
-    if output_size is not None:
-        return pair("output_size", output_size, 1)
+    if output_ratio is None:
+        assert output_size is not None
+        return pair("output_size", output_size, 1), None
     ratios = tuple(output_ratio) if isinstance(output_ratio, Sequence) else (output_ratio, output_ratio)
     numbers = [_arrays.real_number("output_ratio", ratio) for ratio in ratios]
     if len(numbers) != 2 or not all(0 < ratio < 1 for ratio in numbers):
         raise ValueError(f"output_ratio must be in (0, 1), or two such numbers, got {output_ratio!r}")
-    return pair("output_ratio times the input's size", [int(n * r) for n, r in zip(x.shape[-2:], numbers, strict=True)], 1)
+    return None, (numbers[0], numbers[1])
+
+
+def _fractional_places(
+    x: Array, kernel: tuple[int, int], size: tuple[int, int] | None, ratio: tuple[float, float] | None
+) -> tuple[int, int]:
+    """How many rows and columns of windows there are."""
+    if ratio is not None:
+        size = int(x.shape[-2] * ratio[0]), int(x.shape[-1] * ratio[1])
+    assert size is not None
+    for n, k, places in zip(x.shape[-2:], kernel, size, strict=True):
+        if not 1 <= places <= n - k + 1:
+            raise ValueError(
+                f"input must have room for {size} windows that begin at different rows and columns, with"
+                f" kernel_size {kernel}, got shape {x.shape}"
+            )
+    return size
 
 
 def _starts(u: Array, size: int, places: int, taps: int) -> NDArray[np.int64]:
@@ -277,7 +312,7 @@ def fractional_max_pool2d(
     key: Key | None = None,
     out: Array | None = None,
 ) -> tuple[Array, RegionsSaved]:
-    """y = the largest element of windows at random places, which are about H / oH rows and W / oW columns apart.
+    """y = the largest element of windows at random places, about H / oH rows and W / oW columns apart.
 
     input: (N, C, H, W) or (C, H, W); kernel_size: (kH, kW), or one number for both; output_size: (oH, oW)
     likewise, or output_ratio: what of H and W it is, in (0, 1), rounded down. Rows of windows begin at
@@ -288,14 +323,8 @@ def fractional_max_pool2d(
     for max_pool2d. Returns (y, saved), saved for fractional_max_pool2d_backward. Raises ValueError for shapes
     and parameters that do not fit. Graham, "Fractional max-pooling", 2014.
     """
-    x = _images(input)
-    kernel, places = pair("kernel_size", kernel_size, 1), _fractional_size(x, output_size, output_ratio)
-    for n, k, o in zip(x.shape[-2:], kernel, places, strict=True):
-        if o + k - 1 > n:
-            raise ValueError(
-                f"input must have at least output_size + kernel_size - 1 rows and columns, got shape {x.shape}"
-                f" for {places} windows of {kernel}"
-            )
+    x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
+    places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))
     planes = math.prod(x.shape[:-2])
     key = default_generator().key() if key is None else as_key(key)
     draws = _kernels.draw_blocks(key, 0, -(-planes // 4))[: 2 * planes]
@@ -308,9 +337,7 @@ def fractional_max_pool2d(
     return _pool_regions(x, (bounds[0], bounds[1]), where, out)
 
 
-def fractional_max_pool2d_backward(
-    dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None
-) -> Array:
+def fractional_max_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy over the windows of which x is the largest element.
 
     dy: the result's shape; saved: what fractional_max_pool2d returned; out: for dx. dx has the dtype of dy.
