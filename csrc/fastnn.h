@@ -197,6 +197,25 @@ bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_sam
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
                            const void *weight, double *total);
 
+// ---- matrix products -----------------------------------------------------------------------------------------------
+
+// Element (i, j) is data[i * row + j * column]; strides count elements.
+typedef struct {
+    const void *data;
+    ptrdiff_t row, column;
+} fastnn_matrix;
+
+// c (m, n) = a (m, k) b (k, n), or c += with `add`; c's memory is not that of a or b.
+typedef struct {
+    bool float64, add;
+    size_t m, n, k;
+    fastnn_matrix a, b;
+    void *c;
+    ptrdiff_t row, column;  // c's strides
+} fastnn_product;
+size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: at most 40 MB
+bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
+
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's

@@ -204,6 +204,8 @@ def empty_cache() -> None: ...
 
 # ---- _binding/gemm.pxi
 
+def matmul(a: object, b: object, out: object = None, add: bool = False) -> NDArray[Any] | None: ...
+
 # ---- _binding/window.pxi
 
 # ---- _binding/optimizer.pxi

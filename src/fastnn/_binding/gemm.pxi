@@ -1,1 +1,106 @@
 # Matrix products. Part of _kernels.pyx.
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fastnn_matrix:
+        const void *data
+        ptrdiff_t row, column
+    ctypedef struct fastnn_product:
+        bint float64, add
+        size_t m, n, k
+        fastnn_matrix a, b
+        void *c
+        ptrdiff_t row, column
+    size_t fastnn_product_scratch(const fastnn_product *)
+    bint fastnn_run_product(const fastnn_product *, void *)
+    void *fastnn_allocate(size_t)
+    void fastnn_release(void *)
+
+cdef enum:
+    GIL_FREE_PRODUCTS = 100000  # from so many products of elements on a call lets other Python threads run
+
+
+cdef inline bint is_matrix(object array, int type):
+    """Two dimensions, elements of `type` in this machine's byte order, strides that are whole elements."""
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    cdef cnp.ndarray a = array
+    cdef Py_ssize_t bytes = 8 if type == cnp.NPY_DOUBLE else 4
+    return (
+        cnp.PyArray_NDIM(a) == 2
+        and cnp.PyArray_TYPE(a) == type
+        and cnp.PyArray_ISALIGNED(a)
+        and cnp.PyArray_ISNOTSWAPPED(a)
+        and cnp.PyArray_STRIDE(a, 0) % bytes == 0
+        and cnp.PyArray_STRIDE(a, 1) % bytes == 0
+    )
+
+
+cdef inline fastnn_matrix as_matrix(cnp.ndarray array, Py_ssize_t bytes):
+    cdef fastnn_matrix matrix
+    matrix.data = cnp.PyArray_DATA(array)
+    matrix.row = cnp.PyArray_STRIDE(array, 0) // bytes
+    matrix.column = cnp.PyArray_STRIDE(array, 1) // bytes
+    return matrix
+
+
+cdef inline void span(cnp.ndarray matrix, uintptr_t *begin, uintptr_t *end):
+    """The memory that a matrix's elements lie in."""
+    cdef Py_ssize_t reach
+    begin[0] = <uintptr_t>cnp.PyArray_DATA(matrix)
+    end[0] = begin[0] + <uintptr_t>cnp.PyArray_ITEMSIZE(matrix)
+    for d in range(2):
+        reach = (cnp.PyArray_DIM(matrix, d) - 1) * cnp.PyArray_STRIDE(matrix, d)
+        if reach > 0:
+            end[0] += <uintptr_t>reach
+        else:
+            begin[0] -= <uintptr_t>-reach
+
+
+cdef inline bint spans_apart(cnp.ndarray a, cnp.ndarray b):
+    cdef uintptr_t a_begin, a_end, b_begin, b_end
+    span(a, &a_begin, &a_end)
+    span(b, &b_begin, &b_end)
+    return a_end <= b_begin or b_end <= a_begin or cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0
+
+
+cdef int run_product(const fastnn_product *product) except -1:
+    cdef void *scratch = fastnn_allocate(fastnn_product_scratch(product))
+    cdef bint done
+    if scratch is NULL:
+        raise MemoryError("no scratch memory for a matrix product")
+    if product.m * product.n * product.k < GIL_FREE_PRODUCTS:
+        done = fastnn_run_product(product, scratch)
+    else:
+        with nogil:
+            done = fastnn_run_product(product, scratch)
+    fastnn_release(scratch)
+    return finish(done)
+
+
+def matmul(a, b, out=None, bint add=False):
+    """a b in `out`, or added to it; None if these are not matrices of one dtype that fit, or `out` may share memory
+    with a or b. Without `out` a new array, and `add` means nothing."""
+    cdef fastnn_product product
+    cdef cnp.npy_intp shape[2]
+    cdef int type = cnp.NPY_FLOAT if is_matrix(a, cnp.NPY_FLOAT) else cnp.NPY_DOUBLE
+    if not (is_matrix(a, type) and is_matrix(b, type)):
+        return None
+    cdef cnp.ndarray left = a, right = b
+    cdef Py_ssize_t bytes = 8 if type == cnp.NPY_DOUBLE else 4
+    shape[0], shape[1] = cnp.PyArray_DIM(left, 0), cnp.PyArray_DIM(right, 1)
+    product.k = cnp.PyArray_DIM(left, 1)
+    if cnp.PyArray_DIM(right, 0) != <cnp.npy_intp>product.k:
+        return None
+    if out is None:
+        out = new_array(2, shape, type, bytes)
+        add = False
+    elif not (is_matrix(out, type) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out) and has_shape(out, 2, shape)
+              and spans_apart(out, left) and spans_apart(out, right)):
+        return None
+    product.float64, product.add = type == cnp.NPY_DOUBLE, add
+    product.m, product.n = shape[0], shape[1]
+    product.a, product.b = as_matrix(left, bytes), as_matrix(right, bytes)
+    cdef fastnn_matrix c = as_matrix(out, bytes)
+    product.c, product.row, product.column = cnp.PyArray_DATA(<cnp.ndarray>out), c.row, c.column
+    run_product(&product)
+    return out
