@@ -12,16 +12,18 @@ Param = dict[str, Any]  # bn_param, conv_param, ...: what the assignments pass b
 
 
 def floating(value: ArrayLike) -> Array:
-    """The value as an array of floats: of its own dtype, or of float64 if it has whole numbers."""
+    """The value as an array of float32 or float64; of float64 if it has whole numbers."""
     return promoted(value)[0]
 
 
 def promoted(*values: ArrayLike) -> tuple[Array, ...]:
-    """The values as arrays of the dtype that they promote to, or of float64 if all have whole numbers."""
+    """The values in the dtype that they promote to: float64 for whole numbers, float32 for smaller floats."""
     arrays = [np.asarray(value) for value in values]
     dtype = np.result_type(*arrays)
     if dtype.kind in "biu":
         dtype = np.dtype(np.float64)
+    elif dtype.itemsize < 4:
+        dtype = np.dtype(np.float32)
     return tuple(array.astype(dtype, copy=False) for array in arrays)
 
 

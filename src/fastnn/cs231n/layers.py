@@ -1,6 +1,7 @@
 """The assignments' layers.py: forward(x, ..., param) -> (out, cache), backward(dout, cache) -> gradients.
 
-Arrays of float32 and float64 are computed with as they are, whole numbers in float64, in any memory layout.
+Arrays of float32 and float64 are computed with as they are, smaller floats in float32 and whole numbers in
+float64, in any memory layout.
 A cache refers to the arrays that forward was given: they must not be changed before backward.
 """
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
+from fastnn._products import matmul
 from fastnn.cs231n._floats import Array, Param, floating, mode_of, promoted
 from fastnn.cs231n._norms import (
     batchnorm_backward,
@@ -70,7 +72,7 @@ def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, AffineCache]:
         raise ValueError(f"w must have shape ({rows.shape[1]}, M), got {weight.shape}")
     if bias.shape != weight.shape[1:]:
         raise ValueError(f"b must have shape {weight.shape[1:]}, got {bias.shape}")
-    out: Array = rows @ weight
+    out = matmul(rows, weight)
     out += bias
     return out, (x, w, b)
 
@@ -79,8 +81,8 @@ def affine_backward(dout: Array, cache: AffineCache) -> tuple[Array, Array, Arra
     """dx = dout w^T in x's shape, dw = x^T dout, db = the sum of dout's rows; dout: (N, M)."""
     x, w, _ = cache
     gradient, rows, weight = promoted(dout, _rows(x), w)
-    dx = (gradient @ weight.T).reshape(np.shape(x))
-    return dx, rows.T @ gradient, gradient.sum(axis=0)
+    dx = matmul(gradient, weight.T).reshape(np.shape(x))
+    return dx, matmul(rows.T, gradient), gradient.sum(axis=0)
 
 
 def _rows(x: ArrayLike) -> Array:
