@@ -35,6 +35,18 @@ def test_gradient_of_a_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+def test_f_is_called_as_often_as_the_assignments_do() -> None:
+    """Once at x, then twice for each element: random draws in f come out the same."""
+    seen: list[float] = []
+
+    def f(x: Array) -> float:
+        seen.append(x[0])
+        return 0.0
+
+    eval_numerical_gradient(f, np.array([1.0]), verbose=False, h=0.5)
+    assert seen == [1.0, 1.5, 0.5]
+
+
 def test_gradient_of_an_array() -> None:
     x, df = np.arange(6.0).reshape(2, 3).T, np.ones(2) * [1, 10]
     buffer = np.empty(2)

@@ -121,6 +121,14 @@ def test_float32_stays_float32() -> None:
     assert out.dtype == dropout_backward(out, dropout_cache).dtype == np.float32
 
 
+def test_smaller_floats_are_computed_with_in_float32() -> None:
+    x, w, b = normal(4, 6).astype(np.float16), normal(6, 5).astype(np.float16), np.zeros(5, np.float16)
+    out, cache = affine_forward(x, w, b)
+    np.testing.assert_allclose(out, x.astype(np.float64) @ w.astype(np.float64), rtol=1e-5, atol=1e-6)
+    assert {out.dtype, *(g.dtype for g in affine_backward(out, cache))} == {np.dtype(np.float32)}
+    assert relu_forward(x)[0].dtype == np.float32
+
+
 # ---- dropout -----------------------------------------------------------------------------------------------
 
 
