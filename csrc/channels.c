@@ -103,17 +103,33 @@ static double mean_of(const fastnn_chain *chain, size_t channel) { return chain-
 static double rest_of(const fastnn_chain *chain, size_t channel) { return chain->rest ? chain->rest[channel] : 0; }
 static double rstd_of(const fastnn_chain *chain, size_t channel) { return chain->rstd ? chain->rstd[channel] : 1; }
 
+// A part of small calls, so the computing dtype is decided outside the loop.
+#define SET_SCALING(real)                                                                                 \
+    {                                                                                                     \
+        const real *weight = chain->weight, *bias = chain->bias;                                          \
+        real *rstd = (real *)job->rstd, *center = (real *)job->run.scaling.center;                        \
+        real *scale = (real *)job->run.scaling.scale, *shift = (real *)job->run.scaling.shift;            \
+        for (size_t c = first; c < end; c++) {                                                            \
+            const double mean = mean_of(chain, c), factor = (weight ? weight[c] : 1) * rstd_of(chain, c); \
+            center[c] = (real)mean;                                                                       \
+            rstd[c] = (real)rstd_of(chain, c);                                                            \
+            scale[c] = (real)factor;                                                                      \
+            shift[c] = (real)((bias ? bias[c] : 0) - ((mean - center[c]) + rest_of(chain, c)) * factor);  \
+        }                                                                                                 \
+    }
+// In columns, what belongs to a row stands there for each of the rows that are taken together.
+static void repeat_rows(const channel_job *job, char *array) {
+    const size_t row = job->run.chain->channels * job->size;
+    for (size_t at = row; at < job->width * job->size; at += row) memcpy(array + at, array, row);
+}
 static void set_scaling(const channel_job *job, size_t first, size_t end) {
     const fastnn_chain *chain = job->run.chain;
-    for (size_t c = first; c < end && chain->scaled; c++) {
-        const double mean = mean_of(chain, c), center = center_of(job, mean);
-        const double scale = element(job, chain->weight, c, 1) * rstd_of(chain, c);
-        set_element(job, job->rstd, c, rstd_of(chain, c));
-        set_element(job, job->run.scaling.center, c, center);
-        set_element(job, job->run.scaling.scale, c, scale);
-        const double rest = (mean - center) + rest_of(chain, c);
-        set_element(job, job->run.scaling.shift, c, element(job, chain->bias, c, 0) - rest * scale);
-    }
+    if (!chain->scaled) return;
+    if (job->size == 8)
+        SET_SCALING(double)
+        else SET_SCALING(float) char *const arrays[] = {job->rstd, job->run.scaling.center, job->run.scaling.scale,
+                                                        job->run.scaling.shift};
+    for (int i = 0; i < 4 && chain->columns; i++) repeat_rows(job, arrays[i]);
 }
 
 static void set_statistics(const channel_job *job, size_t channel, fastnn_moments moments) {
@@ -513,6 +529,15 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
         if (skip && !(isfinite((T)batch[0]) && isfinite((T)batch[1]))) continue;                         \
         for (int i = 0; i < 2; i++) *to[i] = (T)((1 - momentum) * (double)*to[i] + momentum * batch[i]); \
     }
+void fastnn_evaluation(bool float64, size_t channels, double eps, const void *running_mean, const void *running_var,
+                       double *mean, double *rstd) {
+    for (size_t c = 0; c < channels; c++) {
+        mean[c] = float64 ? ((const double *)running_mean)[c] : ((const float *)running_mean)[c];
+        rstd[c] = float64 ? ((const double *)running_var)[c] : ((const float *)running_var)[c];
+    }
+    for (size_t c = 0; c < channels; c++) rstd[c] = 1 / sqrt(rstd[c] + eps);
+}
+
 void fastnn_update_running(bool float64, size_t channels, void *running_mean, void *running_var, const double *mean,
                            const double *variance, double factor, double momentum, bool skip) {
     if (float64) {

@@ -130,6 +130,7 @@ def test_linear_takes_leading_axes_and_adds_up_gradients() -> None:
     once = layer.weight.grad.copy()
     np.testing.assert_allclose(once, np.einsum("abo,abi->oi", dy, x))
     np.testing.assert_allclose(layer.bias.grad, dy.sum(axis=(0, 1)))
+    layer(x)
     layer.backward(dy)
     np.testing.assert_allclose(layer.weight.grad, 2 * once)
     layer.zero_grad()

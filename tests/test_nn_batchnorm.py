@@ -121,6 +121,7 @@ def test_gradients_add_up() -> None:
     assert layer.weight is not None
     assert layer.weight.grad is not None
     once = layer.weight.grad.copy()
+    layer(x)
     layer.backward(dy)
     np.testing.assert_array_equal(layer.weight.grad, 2 * once)
 

@@ -106,16 +106,17 @@ def _vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[An
     """What is given for each of the input's channels, in the dtype that is computed in."""
     if value is None:
         return None
+    if input.dtype == dtype and _kernels.is_vector(value, input.shape[1], input):
+        return value  # type: ignore[return-value]  # the short way: this is part of small calls
     array = _arrays.ready(name, value)
-    if input.dtype == dtype and _kernels.is_vector(array, input.shape[1], input):
-        return array  # the short way: this is part of small calls
     if array.shape != (input.shape[1],):
         raise ValueError(_wrong_channels(name, input.shape[1], array.shape))
     return np.require(array, dtype, ["C", "A"])
 
 
-def _as_given(name: str, value: ArrayLike | None) -> Array | None:
-    return None if value is None else _arrays.ready(name, value)
+def _as_given(name: str, value: ArrayLike | None, vector: Array | None) -> Array | None:
+    """The array that was given for `vector`, whose dtype the gradient will have."""
+    return vector if vector is value or value is None else _arrays.ready(name, value)
 
 
 def _check_running(name: str, value: object, channels: int, training: bool) -> None:
@@ -157,15 +158,15 @@ class Running(NamedTuple):
 
     def check(self, head: BatchNorm, input: Array) -> None:
         """An error for what does not fit, before anything is written."""
+        if not head.training and self.are_vectors(input.shape[1]):
+            return  # the short way: this is part of small calls
         channels, values = input.shape[1], input.size // max(input.shape[1], 1)
         if (self.mean is None) != (self.var is None):
             raise ValueError("running_mean and running_var must both be given, or neither; got one")
         if self.mean is None and not head.training:
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
         for name, value in (("running_mean", self.mean), ("running_var", self.var)):
-            if value is not None and not (
-                _kernels.is_vector(value, channels, input) and value.flags.writeable
-            ):
+            if value is not None:
                 _check_running(name, value, channels, head.training)
         if self.batches is not None:
             _check_counter(self.batches)
@@ -179,6 +180,26 @@ class Running(NamedTuple):
         if head.momentum is None and self.mean is not None and self.batches is None:
             raise ValueError("momentum is None, the cumulative average, which needs num_batches_tracked too")
 
+    def are_vectors(self, channels: int) -> bool:
+        """Whether mean and variance are plain float32 or float64 arrays, of one dtype."""
+        mean, var = self.mean, self.var
+        return (
+            mean is not None
+            and _kernels.is_vector(mean, channels, mean)
+            and _kernels.is_vector(var, channels, mean)
+        )
+
+    def evaluate(
+        self, chain: _kernels.Chain, head: BatchNorm, weight: Array | None, bias: Array | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Begins a chain with batch norm in evaluation: (mean, 1 / sqrt(variance + eps))."""
+        assert self.mean is not None
+        assert self.var is not None
+        if self.are_vectors(self.mean.size):
+            return chain.evaluate(head.eps, self.mean, self.var, weight, bias)
+        mean, var = self.mean.astype(np.float64), self.var.astype(np.float64)
+        return chain.evaluate(head.eps, mean, var, weight, bias)
+
     def update(
         self, head: BatchNorm, mean: NDArray[np.float64], variance: NDArray[np.float64], values: int
     ) -> None:
@@ -191,8 +212,8 @@ class Running(NamedTuple):
         if self.mean is None or self.var is None or momentum is None:
             return
         factor = 1.0 if head.biased_running_var else values / (values - 1)
-        running, channels = (self.mean, self.var), mean.size
-        if all(_kernels.is_vector(array, channels, self.mean) for array in running):
+        running = (self.mean, self.var)
+        if self.are_vectors(mean.size):
             _kernels.update_running(*running, mean, variance, factor, momentum, head.skip_nonfinite)
             return
         batch = (mean, factor * variance)
@@ -236,6 +257,23 @@ def _computing(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64 if dtype.char == "d" else np.float32)
 
 
+def _addend(residual: ArrayLike | None, x: Array) -> Array | None:
+    if residual is None:
+        return None
+    addend = _arrays.ready("residual", residual)
+    if addend.shape != x.shape:
+        raise ValueError(f"residual must have the shape of input, {x.shape}, got {addend.shape}")
+    return addend
+
+
+def _key_for(stages: tuple[Stage, ...], key: Key | None) -> Key | None:
+    """The key that dropout takes, if there is any."""
+    for stage in stages:
+        if isinstance(stage, Dropout) and stage.p > 0:
+            return default_generator().key() if key is None else as_key(key)
+    return key
+
+
 def forward(
     head: Head | None,
     stages: tuple[Stage, ...],
@@ -249,13 +287,11 @@ def forward(
     out: Array | None = None,
 ) -> tuple[Array, Saved]:
     """The chain of head and stages: (y, what backward needs)."""
-    x, addend = _arrays.ready("input", input), None
+    x = _arrays.ready("input", input)
     if head is not None and x.ndim < 2:
         raise ValueError(f"input must have shape (N, C) or (N, C, ...), got {x.shape}")
-    if residual is not None:
-        addend = _arrays.ready("residual", residual)
-        if addend.shape != x.shape:
-            raise ValueError(f"residual must have the shape of input, {x.shape}, got {addend.shape}")
+    addend = _addend(residual, x)
+    if addend is not None:
         x = x.astype(_arrays.common_dtype((("input", x), ("residual", addend))), copy=False)
     dtype, layout = _computing(x.dtype), layout_of(x)
     scale, shift = _vector("weight", weight, x, dtype), _vector("bias", bias, x, dtype)
@@ -263,8 +299,7 @@ def forward(
         running.check(head, x)
     if out is not None:
         _arrays.check_out(out, x.shape, x.dtype)
-    if stages and any(isinstance(stage, Dropout) and stage.p > 0 for stage in stages):
-        key = default_generator().key() if key is None else as_key(key)
+    key = _key_for(stages, key)
 
     plain = layout.arrange(x, dtype)
     if addend is not None:
@@ -275,28 +310,19 @@ def forward(
     if isinstance(head, BatchNorm) and head.training:
         mean, rest, rstd, variance = chain.normalise(head.eps, scale, shift)
     elif isinstance(head, BatchNorm):
-        mean, rstd = np.array(running.mean, np.float64), np.array(running.var, np.float64)
-        chain.evaluate(head.eps, mean, rstd, scale, shift)
+        mean, rstd = running.evaluate(chain, head, scale, shift)
     elif head is not None:
         chain.scale(False, None, None, None, scale, shift)
     _add_stages(chain, stages, key, addend)
     chain.forward(plain, target)
     if isinstance(head, BatchNorm) and mean is not None and variance is not None and x.size:
         running.update(head, mean, variance, x.size // x.shape[1])
-    kept = addend if addend is not None and _is_read_after_addition(stages) else None
-    lost = out is not None and np.may_share_memory(out, x)
-    return _result(target, x.dtype, out), Saved(
-        head,
-        stages,
-        None if lost else x,
-        mean,
-        rest,
-        rstd,
-        _as_given("weight", weight),
-        _as_given("bias", bias),
-        kept,
-        key,
-    )
+    y = _result(target, x.dtype, out)
+    kept = None if out is not None and np.may_share_memory(out, x) else x
+    if addend is not None and not _is_read_after_addition(stages):
+        addend = None
+    given = (_as_given("weight", weight, scale), _as_given("bias", bias, shift))
+    return y, Saved(head, stages, kept, mean, rest, rstd, *given, addend, key)
 
 
 def _is_free(out: Array, layout: Layout, x: Array, addend: Array | None) -> bool:

@@ -78,11 +78,11 @@ class Chain:
     def evaluate(
         self,
         eps: float,
-        mean: NDArray[np.float64],
-        var: NDArray[np.float64],
+        running_mean: NDArray[Any],
+        running_var: NDArray[Any],
         weight: NDArray[Any] | None,
         bias: NDArray[Any] | None,
-    ) -> None: ...
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def activate(self, activation: int, p0: float, p1: float) -> None: ...
     def drop(self, seed: int, offset: int, threshold: int, scale: float) -> None: ...
     def add(self, addend: NDArray[Any] | None, daddend: NDArray[Any] | None) -> None: ...
@@ -209,3 +209,31 @@ def matmul(a: object, b: object, out: object = None, add: bool = False) -> NDArr
 # ---- _binding/window.pxi
 
 # ---- _binding/optimizer.pxi
+
+SQUARES: int
+SIZES: int
+LARGEST: int
+
+def find_rule(name: str) -> int: ...
+@final
+@disjoint_base
+class Tensors:
+    def __new__(cls, room: int) -> Self: ...
+    def __len__(self) -> int: ...
+    def add(self, arrays: tuple[NDArray[Any], ...]) -> bool: ...
+    def update(
+        self,
+        rule: int,
+        penalties: tuple[bool, float, float, float],
+        numbers: tuple[float, ...],
+        factors: Sequence[float] | None = None,
+    ) -> None: ...
+    def reduce(
+        self,
+        reduction: int,
+        rule: int = -1,
+        penalties: tuple[bool, float, float, float] = ...,
+        numbers: tuple[float, ...] = (),
+    ) -> NDArray[np.float64]: ...
+
+def limit_rows(array: NDArray[Any], limit: float) -> None: ...

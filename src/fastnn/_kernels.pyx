@@ -5,10 +5,10 @@ A call on plain arrays (C-contiguous float32 or float64) takes a short path here
 fastnn._arrays and goes through the strided driver.
 """
 
-from libc.math cimport isnan, sqrt
+from libc.math cimport isnan
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cimport cython
 cimport numpy as cnp

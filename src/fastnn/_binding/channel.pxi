@@ -27,6 +27,7 @@ cdef extern from "fastnn.h" nogil:
     size_t fastnn_chain_workspace(const fastnn_chain *)
     bint fastnn_chain_forward(const fastnn_chain *, const void *, void *, void *)
     bint fastnn_chain_backward(const fastnn_chain *, const void *, const void *, void *, double **, void *)
+    void fastnn_evaluation(bint, size_t, double, const void *, const void *, double *, double *)
     void fastnn_update_running(bint, size_t, void *, void *, const double *, const double *, double, double, bint)
 
 MAX_STAGES = FASTNN_MAX_STAGES
@@ -60,13 +61,14 @@ cdef class Chain:
         self.arrays.append(variance)
         return mean, rest, rstd, variance
 
-    @cython.cdivision(True)
-    def evaluate(self, double eps, cnp.ndarray mean, cnp.ndarray var, weight, bias):
-        """Begins with batch norm in evaluation; var becomes 1 / sqrt(var + eps)."""
-        cdef double *p = <double *>cnp.PyArray_DATA(var)
-        for c in range(cnp.PyArray_SIZE(var)):
-            p[c] = 1 / sqrt(p[c] + eps)
-        self.scale(False, mean, None, var, weight, bias)
+    def evaluate(self, double eps, cnp.ndarray running_mean, cnp.ndarray running_var, weight, bias):
+        """Begins with batch norm in evaluation, by running statistics that are vectors of one dtype; returns mean, rstd."""
+        mean, rstd = new_doubles((self.chain.channels,)), new_doubles((self.chain.channels,))
+        fastnn_evaluation(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, self.chain.channels, eps,
+                          cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),
+                          <double *>cnp.PyArray_DATA(<cnp.ndarray>mean), <double *>cnp.PyArray_DATA(<cnp.ndarray>rstd))
+        self.scale(False, mean, None, rstd, weight, bias)
+        return mean, rstd
 
     cpdef scale(self, bint training, mean, rest, rstd, weight, bias):
         """Begins with y = (x - (mean + rest)) rstd weight + bias, and in training they depend on x."""

@@ -41,9 +41,11 @@ from fastnn.nn.dropout import (
     Dropout3d,
     DropPath,
 )
+from fastnn.nn.flatten import Flatten
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
+from fastnn.nn.residual import Residual
 from fastnn.nn.slope import Maxout, PReLU, RReLU
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Exp",
+    "Flatten",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -88,6 +91,7 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

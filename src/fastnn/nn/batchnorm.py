@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,8 @@ import fastnn.functional as F
 from fastnn import stages
 from fastnn._chain import Gradients
 from fastnn.nn.module import Array, Module, Parameter
+
+_stage = lru_cache(stages.BatchNorm)
 
 
 class _BatchNorm(Module):
@@ -79,7 +82,7 @@ class _BatchNorm(Module):
 
     def stage(self) -> stages.BatchNorm:
         """Return the same normalisation as a stage."""
-        return stages.BatchNorm(
+        return _stage(
             self.eps,
             self.momentum,
             self.training or self.running_mean is None,

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fastnn import _kernels
 from fastnn._chain import Saved
 from fastnn._fused import FusedChain, fuse, fusion
+from fastnn.nn._hooks import has_hooks
 from fastnn.nn.module import Array, Module
 from fastnn.stages import Dropout, Head, Stage
 
 
 @cache
-def _can_be_a_stage(layer: type[Module]) -> bool:
+def _computes_its_stage(layer: type[Module]) -> bool:
     """Not where a subclass has a forward or backward of its own: it may compute something else."""
 
     def depth(name: str) -> int:
         return next(i for i, base in enumerate(layer.__mro__) if name in vars(base))
 
     return depth("stage") <= min(depth("forward"), depth("backward"))
+
+
+def _stage_of(layer: Module) -> Stage | None:
+    """What the layer is in a chain; None where it has to run by itself."""
+    return layer.stage() if _computes_its_stage(type(layer)) and not has_hooks(layer) else None  # type: ignore[arg-type]
 
 
 class _Pass(Protocol):
@@ -31,6 +37,14 @@ class _Pass(Protocol):
 
     def backward(self, dy: Array) -> Array:
         """As Module.backward."""
+
+
+class _Plan(NamedTuple):
+    """How the layers run while they are these stages of chains (None: not one)."""
+
+    stages: list[Stage | None]
+    groups: list[list[Module]]
+    passes: Sequence[_Pass]
 
 
 class _Fused:
@@ -51,6 +65,7 @@ class _Fused:
     def backward(self, dy: Array) -> Array:
         assert self._saved is not None
         gradients = self._chain.backward(dy, self._saved)
+        self._saved = None
         for layer in self.layers:
             layer.take_gradients(gradients)
         return gradients.input
@@ -75,7 +90,8 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: layer {index} is {type(layer).__name__}; it takes an nn.Module")
         self._layers = layers
-        self._ran: list[_Pass] | None = None
+        self._plan: _Plan | None = None
+        self._ran: _Plan | None = None  # what the last forward pass took, for backward
         seen: set[int] = set()
         for module in self.modules():
             if id(module) in seen:
@@ -84,20 +100,27 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the last layer's output."""
-        self._ran, ran = None, []
-        for step in self._passes():
+        self._ran, plan = None, self._planned()
+        for step in plan.passes:
             x = step.forward(x)
-            ran.append(step)
-        self._ran = ran
+        self._ran = plan
         return x
 
     def backward(self, dy: Array) -> Array:
-        """Return the gradient for the first layer's input."""
-        if self._ran is None:
+        """Return the gradient for the first layer's input.
+
+        With needs_input_grad = False it goes no further back than the first layer that has parameters to
+        train, and what it returns is of no use.
+        """
+        plan, self._ran = self._ran, None
+        if plan is None:
             raise RuntimeError(
                 "Sequential.backward needs a forward pass first: call the model, then backward"
             )
-        for step in reversed(self._ran):
+        first = 0 if self.needs_input_grad else _first_trained(plan.groups)
+        for index, group in enumerate(plan.groups):
+            group[0].needs_input_grad = self.needs_input_grad or index > first
+        for step in reversed(plan.passes[first:]):
             dy = step.backward(dy)
         return dy
 
@@ -116,27 +139,41 @@ class Sequential(Module):
         return self._layers[index]
 
     def __repr__(self) -> str:
-        fused = [group for group in self._groups() if len(group) > 1]
+        fused = [group for group in self._planned().groups if len(group) > 1]
         if not fused:
             return super().__repr__()
         places = {id(layer): index for index, layer in enumerate(self._layers)}
         spans = [f"{places[id(group[0])]} to {places[id(group[-1])]}" for group in fused]
         return super().__repr__().removesuffix("\n)") + f"\n  fused: {', '.join(spans)}\n)"
 
-    def _passes(self) -> list[_Pass]:
-        return [group[0] if len(group) == 1 else _Fused(group, _chain(group)) for group in self._groups()]
+    def _planned(self) -> _Plan:
+        """The plan for the layers as they are now: anew where a mode, a setting or a hook has changed."""
+        stages = [_stage_of(layer) if fusion.enabled else None for layer in self._layers]
+        if self._plan is None or self._plan.stages != stages:
+            groups = _grouped(self._layers, stages)
+            passes = [group[0] if len(group) == 1 else _Fused(group, _chain(group)) for group in groups]
+            self._plan = _Plan(stages, groups, passes)
+        return self._plan
 
-    def _groups(self) -> list[list[Module]]:
-        """The layers, with those together that make one chain."""
-        groups: list[list[Module]] = []
-        open_group = has_dropout = False
-        for layer in self._layers:
-            stage = layer.stage() if fusion.enabled and _can_be_a_stage(type(layer)) else None  # type: ignore[arg-type]
-            starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
-            if starts or not open_group or len(groups[-1]) == _kernels.MAX_STAGES:
-                groups.append([])
-                has_dropout = False
-            groups[-1].append(layer)
-            open_group = stage is not None
-            has_dropout = has_dropout or isinstance(stage, Dropout)
-        return groups
+
+def _grouped(layers: Sequence[Module], stages: Sequence[Stage | None]) -> list[list[Module]]:
+    """The layers, with those together that make one chain."""
+    groups: list[list[Module]] = []
+    open_group = has_dropout = False
+    for layer, stage in zip(layers, stages, strict=True):
+        starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
+        if starts or not open_group or len(groups[-1]) == _kernels.MAX_STAGES:
+            groups.append([])
+            has_dropout = False
+        groups[-1].append(layer)
+        open_group = stage is not None
+        has_dropout = has_dropout or isinstance(stage, Dropout)
+    return groups
+
+
+def _first_trained(groups: Sequence[Sequence[Module]]) -> int:
+    """The place of the first group with a parameter to train; behind the last where there is none."""
+    for index, group in enumerate(groups):
+        if any(parameter.requires_grad for layer in group for parameter in layer.parameters()):
+            return index
+    return len(groups)

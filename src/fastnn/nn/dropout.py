@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from fastnn import stages
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Array, Module, Parameter
 from fastnn.random import Generator, Key, default_generator
+
+_stage = lru_cache(stages.Dropout)
 
 
 class _Drawing(Module):
@@ -83,7 +86,7 @@ class Dropout(_Dropout, function="dropout"):
 
     def stage(self) -> stages.Stage | None:
         """Return the same dropout as a stage; in evaluation one that drops nothing."""
-        return stages.Dropout(self.p if self.training else 0.0)
+        return _stage(self.p if self.training else 0.0)
 
     def stage_arguments(self, x: Array) -> dict[str, Any]:
         """Return the next key."""

@@ -1,4 +1,4 @@
-"""The fully connected layer. Its matrix products are NumPy's."""
+"""The fully connected layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn.nn.module import Array, Module, Parameter
+from fastnn import _kernels
+from fastnn._products import matmul
+from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
 from fastnn.random import default_generator
 
 
@@ -38,22 +40,23 @@ class Linear(Module):
     def forward(self, x: Array) -> Array:
         """Return x W^T + b, of shape (..., out_features)."""
         self._check("x", x, (*np.shape(x)[:-1], self.in_features))
-        y: Array = x @ self.weight.data.T
+        weight, rows = self.weight.data, _rows(x)
+        y = _kernels.empty((len(rows), self.out_features), weight.dtype)
         if self.bias is not None:
-            y += self.bias.data
+            y[...] = self.bias.data
+        matmul(rows, weight.T, y, add=self.bias is not None)
         self._kept = x
-        return y
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, dy: Array) -> Array:
         """Return dx = dy W; adds dW = dy^T x and db = the sum of dy over all but the last axis."""
         x = self._keep()
         self._check("dy", dy, (*x.shape[:-1], self.out_features))
-        rows = dy.reshape(-1, self.out_features)
-        self.weight.accumulate(rows.T @ x.reshape(-1, self.in_features))
+        rows = _rows(dy)
+        _add_product(self.weight, rows.T, _rows(x))
         if self.bias is not None:
-            self.bias.accumulate(rows.sum(axis=0))
-        dx: Array = dy @ self.weight.data
-        return dx
+            _add_product(self.bias, np.ones((1, len(rows)), rows.dtype), rows)
+        return matmul(rows, self.weight.data).reshape(x.shape) if self.needs_input_grad else NOT_NEEDED
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -68,3 +71,18 @@ class Linear(Module):
             raise TypeError(f"Linear: {name} is {got}; it takes an array of the weight's dtype, {expected}")
         if value.shape != shape:
             raise ValueError(f"Linear: {name} has shape {value.shape}; it takes {shape}")
+
+
+def _rows(array: Array) -> Array:
+    """The array as a matrix: its last axis, and all others as one."""
+    return array if array.ndim == 2 else array.reshape(-1, array.shape[-1])
+
+
+def _add_product(parameter: Parameter, a: Array, b: Array) -> None:
+    """parameter.grad += a b, the product in the parameter's shape."""
+    if not parameter.requires_grad:
+        return
+    if parameter.grad is None:
+        parameter.grad = matmul(a, b).reshape(parameter.data.shape)
+    else:
+        matmul(a, b, parameter.grad.reshape(len(a), -1), add=True)

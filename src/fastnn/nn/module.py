@@ -6,34 +6,24 @@ gradient for its input. This file knows nothing of any particular layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, cast
 
 from fastnn._chain import Gradients
+from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
+from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
+from fastnn.nn.parameter import Array, Parameter
 from fastnn.stages import Stage
 
-Array = NDArray[Any]
+__all__ = ["NOT_NEEDED", "Array", "Module", "Parameter"]
+
+#: What backward returns in the place of a gradient that nobody needs.
+NOT_NEEDED = cast("Array", None)
 
 
-class Parameter:
-    """A trainable array, `data`, and `grad`, where backward passes add up its gradient (None at first)."""
-
-    def __init__(self, data: Array) -> None:
-        self.data = data
-        self.grad: Array | None = None
-
-    def accumulate(self, gradient: Array) -> None:
-        """Add `gradient` to `grad`. The array must be a fresh one: it can become `grad` itself."""
-        if self.grad is None:
-            self.grad = gradient
-        else:
-            self.grad += gradient
-
-    def __repr__(self) -> str:
-        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
+class _Freed:
+    """What a backward pass leaves in the place of what was kept for it."""
 
 
 class Module:
@@ -44,6 +34,9 @@ class Module:
     """
 
     training: bool = True
+    #: False: backward need not compute the gradient for the input, and may return None. Nobody uses that of a
+    #: model's first layer in training.
+    needs_input_grad: bool = True
     _kept: Any = None  # what backward needs of the last forward pass
     _buffers: tuple[str, ...] = ()  # their names
 
@@ -54,8 +47,9 @@ class Module:
     def backward(self, dy: Array) -> Array:
         """Return dL/dx from dy = dL/dy of the last forward pass; add dL/dp to `p.grad` of every parameter p.
 
-        Neither the input nor the output of the forward pass may be changed in between.
-        Raises RuntimeError where there was no forward pass.
+        Parameters that do not require a gradient are left out. Neither the input nor the output of the
+        forward pass may be changed in between. Afterwards, what forward kept is freed: each forward pass
+        serves one backward pass. Raises RuntimeError where there was no forward pass, or it was used.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
@@ -80,10 +74,28 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
 
+    def children(self) -> Iterator[Module]:
+        """Yield the modules directly inside this one."""
+        for _, module in self.named_children():
+            yield module
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield (dotted name, module) for this module, whose name is `prefix`, and every one inside it."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
     def modules(self) -> Iterator[Module]:
         """Yield this module and every one inside it."""
-        for _, module in self._named_modules():
+        for _, module in self.named_modules():
             yield module
+
+    def apply(self, function: Callable[[Module], object]) -> Self:
+        """Call `function` with every module inside this one, then with this one; return this one."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
 
     def register_buffer(self, name: str, array: Array | None) -> None:
         """Make `array` the attribute `name`, and part of `state_dict`; one that is None is left out there."""
@@ -92,13 +104,13 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter) for this module's own parameters, then for its children's."""
-        for prefix, module in self._named_modules():
+        for prefix, module in self._dotted_modules():
             for name, parameter in module._own_parameters():
                 yield prefix + name, parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) for this module's own buffers, then for its children's."""
-        for prefix, module in self._named_modules():
+        for prefix, module in self._dotted_modules():
             for name, array in module._own_buffers():
                 yield prefix + name, array
 
@@ -111,27 +123,38 @@ class Module:
         """Return a copy of every parameter and buffer, by name. Unlike PyTorch's, it stays as it is."""
         return {name: array.copy() for name, array in self._named_state()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Array]) -> None:
-        """Copy arrays saved by `state_dict` into parameters and buffers, in place, in their dtypes.
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any] | str | Path, strict: bool = True
+    ) -> IncompatibleKeys:
+        """Copy arrays into parameters and buffers of the same names, in place, in their dtypes.
 
-        Raises ValueError for missing or unknown names and for a wrong shape, TypeError for a dtype that does
-        not convert; then nothing is changed.
+        state_dict: arrays or CPU tensors by name, as `state_dict` or PyTorch's returns them, or a file that
+        holds them: .safetensors (with safetensors installed), or .pt or .pth (with torch). strict: every name
+        must be on both sides. Returns the names that were missing and those that were not expected.
+        Raises ValueError for names that do not fit and for a wrong shape, TypeError for a dtype that does not
+        convert; then nothing is changed.
         """
         own = dict(self._named_state())
-        missing, unknown = own.keys() - state_dict.keys(), state_dict.keys() - own.keys()
-        if missing or unknown:
-            raise ValueError(
-                f"state_dict does not fit {type(self).__name__}:"
-                f" missing names {sorted(missing)}, unknown names {sorted(unknown)}"
-            )
-        for name, array in own.items():
-            value = np.asarray(state_dict[name])
-            if value.shape != array.shape:
-                raise ValueError(f"state_dict[{name!r}] has shape {value.shape}, the module's {array.shape}")
-            if not np.can_cast(value.dtype, array.dtype, "same_kind"):
-                raise TypeError(f"state_dict[{name!r}] has dtype {value.dtype}, the module's {array.dtype}")
-        for name, array in own.items():
-            np.copyto(array, state_dict[name], casting="same_kind")
+        return load_arrays(type(self).__name__, own, read_state(state_dict), strict)
+
+    def register_forward_hook(self, hook: Hook) -> RemovableHandle:
+        """Call `hook(module, x, y)` after every forward pass, until the handle's `remove()`.
+
+        Hooks look on: what they return is ignored. A layer that has one is not fused with its neighbours.
+        """
+        return add_hook(self, "forward", hook)
+
+    def register_full_backward_hook(self, hook: Hook) -> RemovableHandle:
+        """Call `hook(module, dy, dx)` after every backward pass, until the handle's `remove()`."""
+        return add_hook(self, "backward", hook)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train all parameters, or with False freeze them: they get no gradient; return the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+            if not requires_grad:
+                parameter.grad = None
+        return self
 
     def zero_grad(self) -> None:
         """Forget all gradients: every `Parameter.grad` becomes None."""
@@ -158,10 +181,10 @@ class Module:
             inside += f"\n  ({label}): " + repr(child).replace("\n", "\n  ")
         return f"{name}({inside}\n)" if "\n" in inside else f"{name}({inside})"
 
-    def _named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._named_modules(f"{prefix}{name}.")
+    def _dotted_modules(self) -> Iterator[tuple[str, Module]]:
+        """As `named_modules`, the names ready to be put before another."""
+        for name, module in self.named_modules():
+            yield f"{name}." if name else "", module
 
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         for name, value in vars(self).items():
@@ -175,16 +198,19 @@ class Module:
 
     def _named_state(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) in the order of PyTorch's state_dict: a module's own, then inside."""
-        for prefix, module in self._named_modules():
+        for prefix, module in self._dotted_modules():
             for name, parameter in module._own_parameters():
                 yield prefix + name, parameter.data
             for name, array in module._own_buffers():
                 yield prefix + name, array
 
     def _keep(self) -> Any:
-        """Return what the last forward pass kept."""
-        if self._kept is None:
+        """Return what the last forward pass kept, and free it here."""
+        kept = self._kept
+        if kept is None or kept is _Freed:
+            why = " again, its backward freed what the last pass kept" if kept is _Freed else ""
             raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward pass first: call the layer, then backward"
+                f"{type(self).__name__}.backward needs a forward pass first: call the layer{why}"
             )
-        return self._kept
+        self._kept = _Freed
+        return kept

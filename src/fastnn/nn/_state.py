@@ -1,0 +1,76 @@
+"""Arrays by name, from a file or another library, into the arrays of a module. Knows no layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn._extras import require
+from fastnn.nn.parameter import Array
+
+
+class IncompatibleKeys(NamedTuple):
+    """Names that a module has and the state has not, and the other way round."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
+    """Return arrays by name: of a mapping as it is, else of a .safetensors, .pt or .pth file."""
+    if isinstance(source, Mapping):
+        return source
+    if not isinstance(source, str | Path):
+        raise TypeError(f"state_dict must be a mapping or a path, got {type(source).__name__}")
+    path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(f"state_dict: there is no file {path}")
+    if path.suffix == ".safetensors":
+        safetensors = require("safetensors", "demo")
+        try:
+            loaded: Any = require("safetensors.numpy", "demo").load_file(path)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"state_dict: {path} is not a whole safetensors file: {error}") from None
+    elif path.suffix in (".pt", ".pth"):
+        loaded = require("torch", "bench").load(path, map_location="cpu", weights_only=True)
+    else:
+        raise ValueError(f"state_dict: {path} must end in .safetensors, .pt or .pth")
+    if not isinstance(loaded, Mapping):
+        raise ValueError(
+            f"state_dict: {path} holds a {type(loaded).__name__}; it takes tensors by name, as"
+            " torch.save(model.state_dict(), path) writes them"
+        )
+    return loaded
+
+
+def load_arrays(
+    owner: str, own: Mapping[str, Array], given: Mapping[str, Any], strict: bool
+) -> IncompatibleKeys:
+    """Copy given arrays into own ones of the same names, after all of them were checked."""
+    missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+    if strict and (missing or unexpected):
+        raise ValueError(
+            f"state_dict does not fit {owner}: missing names {missing}, unknown names {unexpected}"
+        )
+    values = {name: _as_array(given[name]) for name in own if name in given}
+    for name, value in values.items():
+        array = own[name]
+        if value.shape != array.shape:
+            raise ValueError(f"state_dict[{name!r}] has shape {value.shape}, the module's {array.shape}")
+        if not np.can_cast(value.dtype, array.dtype, "same_kind"):
+            raise TypeError(f"state_dict[{name!r}] has dtype {value.dtype}, the module's {array.dtype}")
+    for name, value in values.items():
+        np.copyto(own[name], value, casting="same_kind")
+    return IncompatibleKeys(missing, unexpected)
+
+
+def _as_array(value: Any) -> Array:
+    """A torch tensor gives its values up only without its gradient, and bfloat16 not at all."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            value = value.float()
+    return np.asarray(value)

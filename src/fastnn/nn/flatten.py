@@ -1,0 +1,45 @@
+"""Flatten: several axes as one."""
+
+from __future__ import annotations
+
+import math
+
+from fastnn.nn.module import Array, Module
+
+
+class Flatten(Module):
+    """The axes start_dim to end_dim (both counted) as one, in C order; a view where memory allows it.
+
+    As a rule (N, C, H, W) becomes (N, C H W). Raises IndexError for axes that the input does not have,
+    ValueError for an end_dim before start_dim.
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Array) -> Array:
+        """Return `x` in its new shape."""
+        start, end = (self._axis(name, x.ndim) for name in ("start_dim", "end_dim"))
+        if end < start:
+            raise ValueError(f"Flatten: end_dim {self.end_dim} is before start_dim {self.start_dim}")
+        self._kept = x.shape
+        return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
+
+    def backward(self, dy: Array) -> Array:
+        """Return `dy` in the shape of the input; ValueError where it has another number of elements."""
+        shape = self._keep()
+        if dy.size != math.prod(shape):
+            raise ValueError(
+                f"Flatten: dy has shape {dy.shape}, which the input's {shape} does not flatten to"
+            )
+        return dy.reshape(shape)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+    def _axis(self, name: str, ndim: int) -> int:
+        axis: int = getattr(self, name)
+        if not -ndim <= axis < ndim:
+            raise IndexError(f"Flatten: {name} is {axis}; an input of {ndim} axes has none such")
+        return axis % ndim

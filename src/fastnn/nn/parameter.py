@@ -1,0 +1,34 @@
+"""Parameter: a trainable array and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Parameter:
+    """A trainable array, `data`, and `grad`, where backward passes add up its gradient (None at first).
+
+    With requires_grad=False it is frozen: backward passes compute no gradient for it, optimizers leave it.
+    """
+
+    def __init__(self, data: Array, requires_grad: bool = True) -> None:
+        self.data = data
+        self.grad: Array | None = None
+        self.requires_grad = requires_grad
+
+    def accumulate(self, gradient: Array) -> None:
+        """Add `gradient` to `grad`, unless frozen. The array must be a fresh one: it can become `grad`."""
+        if not self.requires_grad:
+            return
+        if self.grad is None:
+            self.grad = gradient
+        else:
+            self.grad += gradient
+
+    def __repr__(self) -> str:
+        frozen = "" if self.requires_grad else ", requires_grad=False"
+        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype}{frozen})"

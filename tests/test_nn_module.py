@@ -1,0 +1,267 @@
+"""What every module shares: names, hooks, freezing, states from files; Residual and Flatten."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastnn
+from fastnn import nn
+
+Array = NDArray[Any]
+
+
+def small_model() -> nn.Sequential:
+    fastnn.manual_seed(5)
+    return nn.Sequential(
+        nn.Linear(4, 6),
+        nn.BatchNorm1d(6),
+        nn.ReLU(),
+        nn.Sequential(nn.Linear(6, 5), nn.Tanh()),
+        nn.Linear(5, 3),
+    )
+
+
+def batch(*shape: int) -> Array:
+    return np.random.default_rng(1).standard_normal(shape, np.float32)
+
+
+def gradients(model: nn.Module) -> dict[str, Array | None]:
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def test_modules_have_torch_s_names() -> None:
+    model = small_model()
+    assert [name for name, _ in model.named_modules()] == ["", "0", "1", "2", "3", "3.0", "3.1", "4"]
+    assert [name for name, _ in model.named_modules("top")][:2] == ["top", "top.0"]
+    assert list(model.children()) == list(model)
+    assert next(model.modules()) is model
+
+
+def test_apply_goes_from_the_inside_to_the_outside() -> None:
+    seen: list[str] = []
+    assert isinstance(small_model().apply(lambda module: seen.append(type(module).__name__)), nn.Sequential)
+    assert seen == ["Linear", "BatchNorm1d", "ReLU", "Linear", "Tanh", "Sequential", "Linear", "Sequential"]
+
+
+# ---- hooks ------------------------------------------------------------------------------------------------
+
+
+def test_hooks_see_each_layer_s_own_arrays() -> None:
+    model, x, dy = small_model(), batch(7, 4), batch(7, 3)
+    plain, dx = model(x), model.backward(dy)
+    seen: list[tuple[str, Array, Array]] = []
+    handles = []
+    for name, layer in model.named_modules():
+        handles += [
+            layer.register_forward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),  # type: ignore[misc]
+            layer.register_full_backward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),  # type: ignore[misc]
+        ]
+    assert "fused" not in repr(model)
+    np.testing.assert_allclose(model(x), plain, rtol=1e-6)
+    order = ["0", "1", "2", "3.0", "3.1", "3", "4", ""]
+    assert [name for name, _, _ in seen] == order
+    for (_, _, y), (name, given, _) in pairwise(seen[:4]):
+        assert y is given, name
+    assert seen[0][1] is x
+    seen.clear()
+    np.testing.assert_allclose(model.backward(dy), dx, rtol=1e-5, atol=1e-7)
+    assert [name for name, _, _ in seen] == ["4", "3.1", "3.0", "3", "2", "1", "0", ""]
+    assert seen[0][1] is dy
+    seen.clear()
+    for handle in handles:
+        handle.remove()
+        handle.remove()
+    np.testing.assert_array_equal(model(x), plain)
+    assert not seen
+    assert "fused: 1 to 2" in repr(model)
+
+
+def test_a_model_with_hooks_can_be_copied() -> None:
+    model, calls = small_model(), []
+    model[0].register_forward_hook(lambda module, x, y: calls.append(module))
+    twin = copy.deepcopy(model)
+    twin(batch(3, 4))
+    assert calls == [twin[0]]
+
+
+def test_a_hook_must_be_callable() -> None:
+    with pytest.raises(TypeError, match="hook must be callable, got int"):
+        nn.ReLU().register_forward_hook(3)  # type: ignore[arg-type]
+
+
+# ---- freezing, and gradients that nobody needs ------------------------------------------------------------
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    model, x, dy = small_model(), batch(7, 4), batch(7, 3)
+    model(x)
+    dx = model.backward(dy)
+    whole = gradients(model)
+    assert model[0].requires_grad_(False) is model[0]
+    assert model[1].requires_grad_(False) is model[1]
+    assert gradients(model)["0.weight"] is None
+    model.zero_grad()
+    model(x)
+    np.testing.assert_array_equal(model.backward(dy), dx)
+    for name, gradient in gradients(model).items():
+        if name.startswith(("0.", "1.")):
+            assert gradient is None, name
+        else:
+            np.testing.assert_array_equal(gradient, whole[name])
+    assert "requires_grad=False" in repr(next(model.parameters()))
+    model.requires_grad_()
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 3, 5])
+def test_backward_goes_no_further_than_it_has_to(frozen: int) -> None:
+    model, x, dy = small_model(), batch(7, 4), batch(7, 3)
+    model(x)
+    model.backward(dy)
+    whole = gradients(model)
+    for layer in list(model)[:frozen]:
+        layer.requires_grad_(False)
+    model.zero_grad()
+    model.needs_input_grad = False
+    ran: list[nn.Module] = []
+    for layer in model:
+        layer.register_full_backward_hook(lambda module, dy, dx: ran.append(module))
+    model(x)
+    model.backward(dy)
+    assert ran == list(model)[frozen:][::-1]
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            assert whole[name] is not None
+            np.testing.assert_allclose(p.grad, whole[name], rtol=1e-5, atol=1e-7)  # type: ignore[arg-type]
+        else:
+            assert p.grad is None
+    model.needs_input_grad = True
+    model.zero_grad()
+    model(x)
+    assert model.backward(dy).shape == x.shape
+
+
+# ---- one backward for each forward ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Dropout(), nn.Flatten()])
+def test_backward_frees_what_forward_kept(layer: nn.Module) -> None:
+    x = batch(3, 4)
+    layer(x)
+    layer.backward(x)
+    with pytest.raises(
+        RuntimeError, match="needs a forward pass first: call the layer again, its backward freed"
+    ):
+        layer.backward(x)
+    layer(x)
+    layer.backward(x)
+
+
+# ---- states -----------------------------------------------------------------------------------------------
+
+
+def test_not_strict_leaves_out_what_does_not_fit() -> None:
+    model, state = small_model(), small_model().state_dict()
+    state["other"] = state.pop("0.weight") + 1
+    state["4.bias"] = state["4.bias"] + 1
+    before = model.state_dict()
+    result = model.load_state_dict(state, strict=False)
+    assert result == (["0.weight"], ["other"])
+    assert result.missing_keys == ["0.weight"]
+    np.testing.assert_array_equal(model.state_dict()["0.weight"], before["0.weight"])
+    np.testing.assert_array_equal(model.state_dict()["4.bias"], before["4.bias"] + 1)
+    state["4.bias"] = np.zeros(7)
+    with pytest.raises(ValueError, match=r"state_dict\['4.bias'\] has shape \(7,\), the module's \(3,\)"):
+        model.load_state_dict(state, strict=False)
+
+
+def test_a_state_from_a_safetensors_file(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    model, other = small_model(), small_model()
+    model[0].weight.data += 1  # type: ignore[attr-defined]
+    safetensors.save_file(model.state_dict(), tmp_path / "model.safetensors")
+    assert other.load_state_dict(tmp_path / "model.safetensors") == ([], [])
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[name], value)
+    (tmp_path / "half.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"half.safetensors is not a whole safetensors file"):
+        other.load_state_dict(str(tmp_path / "half.safetensors"))
+
+
+def test_a_state_from_something_else(tmp_path: Path) -> None:
+    model = small_model()
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*none.safetensors"):
+        model.load_state_dict(tmp_path / "none.safetensors")
+    (tmp_path / "weights.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"weights.bin must end in .safetensors, .pt or .pth"):
+        model.load_state_dict(tmp_path / "weights.bin")
+    with pytest.raises(TypeError, match="state_dict must be a mapping or a path, got int"):
+        model.load_state_dict(3)  # type: ignore[arg-type]
+
+
+def test_a_model_can_be_pickled() -> None:
+    model, x = small_model(), batch(7, 4)
+    y = model(x)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model))(x), y)
+    model.backward(batch(7, 3))
+    twin = copy.deepcopy(model)
+    with pytest.raises(RuntimeError, match="needs a forward pass first"):
+        twin[0].backward(batch(7, 6))
+
+
+# ---- Residual, Flatten ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_residual_adds_the_shortcut(projected: bool) -> None:
+    fastnn.manual_seed(0)
+    branch = nn.Sequential(nn.Linear(4, 4, dtype=np.float64), nn.Tanh())
+    shortcut = nn.Linear(4, 4, dtype=np.float64) if projected else None
+    layer = nn.Residual(branch, shortcut)
+    x, dy = batch(7, 4).astype(np.float64), batch(7, 4).astype(np.float64)
+    around = x if shortcut is None else shortcut(x)
+    np.testing.assert_allclose(layer(x), branch(x) + around, rtol=1e-15)
+    layer(x)
+    dx, step = layer.backward(dy), 1e-6
+    for index in np.ndindex(x.shape):
+        moved = np.zeros_like(x)
+        moved[index] = step
+        difference = np.sum(dy * (layer(x + moved) - layer(x - moved))) / (2 * step)
+        np.testing.assert_allclose(dx[index], difference, rtol=1e-6, atol=1e-9)
+    names = ["branch.0.weight", "branch.0.bias"] + ["shortcut.weight", "shortcut.bias"] * projected
+    assert [name for name, _ in layer.named_parameters()] == names
+
+
+def test_residual_s_errors() -> None:
+    with pytest.raises(ValueError, match=r"the branch returns shape \(2, 3\), the shortcut \(2, 4\)"):
+        nn.Residual(nn.Linear(4, 3))(batch(2, 4))
+    with pytest.raises(TypeError, match=r"Residual: branch is int; it takes an nn.Module"):
+        nn.Residual(3)  # type: ignore[arg-type]
+    layer = nn.ReLU()
+    with pytest.raises(ValueError, match="branch and shortcut are the same module"):
+        nn.Residual(layer, layer)
+
+
+def test_flatten() -> None:
+    x = batch(2, 3, 4, 5)
+    assert repr(nn.Flatten()) == "Flatten(start_dim=1, end_dim=-1)"
+    layer = nn.Flatten()
+    np.testing.assert_array_equal(layer(x), x.reshape(2, 60))
+    np.testing.assert_array_equal(layer.backward(x.reshape(2, 60)), x)
+    assert nn.Flatten(1, 2)(x).shape == (2, 12, 5)
+    assert nn.Flatten(0)(np.zeros((0, 3))).shape == (0,)
+    layer(x)
+    with pytest.raises(ValueError, match=r"dy has shape \(2, 7\), which the input's \(2, 3, 4, 5\) does not"):
+        layer.backward(batch(2, 7))
+    with pytest.raises(IndexError, match="start_dim is 1; an input of 1 axes has none such"):
+        nn.Flatten()(batch(4))
+    with pytest.raises(ValueError, match="end_dim 0 is before start_dim 1"):
+        nn.Flatten(1, 0)(batch(4, 2))
