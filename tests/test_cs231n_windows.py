@@ -188,7 +188,7 @@ def test_conv_relu_gradients() -> None:
 
 
 def test_conv_relu_pool_gradients() -> None:
-    arrays = [normal(2, 3, 16, 16), normal(3, 3, 3, 3), normal(3)]
+    arrays = [normal(2, 3, 8, 8), normal(3, 3, 3, 3), normal(3)]
     layer = layer_utils.conv_relu_pool_forward, layer_utils.conv_relu_pool_backward
     assert max(gradient_errors(*layer, arrays, {"stride": 1, "pad": 1}, POOL)) < 1e-6
 
