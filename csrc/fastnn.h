@@ -329,6 +329,22 @@ typedef struct {
 } fastnn_pool;
 fastnn_outcome fastnn_run_pool(const fastnn_pool *pool);
 
+// The same over regions: result (i, j) is of rows begin[0][i] ... end[0][i] - 1 and columns begin[1][j] ... end[1][j] -
+// 1, none of them empty; with `each`, every plane has such lists of its own, one behind the other. A mean is divided by
+// its elements.
+typedef struct {
+    fastnn_pool_kind kind;
+    bool float64, each;
+    size_t planes, size[2], places[2], where_bytes;
+    const int64_t *begin[2], *end[2];
+    const void *x;
+    void *y;
+    const void *dy;
+    void *dx;
+    void *where;
+} fastnn_regions;
+fastnn_outcome fastnn_run_regions(const fastnn_regions *regions);
+
 // ---- threads -------------------------------------------------------------------------------------------------------
 
 // Exported under these names: a threadpoolctl controller finds them in the module.

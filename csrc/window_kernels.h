@@ -63,8 +63,7 @@ typedef struct fastnn_window_table {
                      size_t pitch);
     // Results to where they belong: `columns` of each row of each sample.
     void (*deliver)(const fastnn_delivery *delivery, const void *from, void *to);
-    // sums[o * pitch + r] += the sum over all places of dy of output o times from[runs[r] + place]. dy has `lanes`
-    // elements for each vector, an output's `dy_pitch` elements behind the one's before.
+    // sums[o * pitch + r] += the sum over all places of dy[o * dy_pitch + to] from[runs[r] + at], in whole vectors.
     void (*gradient)(const void *from, const size_t *runs, size_t count, const void *dy, size_t dy_pitch,
                      size_t outputs, const fastnn_place *places, size_t vectors, double *sums, size_t pitch);
 
@@ -73,6 +72,9 @@ typedef struct fastnn_window_table {
                  void *y, void *where);
     void (*unpool)(const fastnn_pool *pool, const fastnn_block *block, const fastnn_pool_tables *tables, void *planes,
                    const void *dy, const void *where);
+    // One plane. scratch: a row of it.
+    void (*pool_regions)(const fastnn_regions *regions, const void *x, void *y, void *where, void *scratch);
+    void (*unpool_regions)(const fastnn_regions *regions, const void *dy, void *dx, const void *where, void *scratch);
 } fastnn_window_table;
 
 static inline size_t fastnn_step_of(const fastnn_axis *axis) {
