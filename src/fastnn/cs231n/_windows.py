@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastnn.functional as F
 from fastnn.cs231n._floats import Array, Param, floating, promoted
+from fastnn.functional.conv import conv2d, conv2d_backward
+from fastnn.functional.pool import max_pool2d, max_pool2d_backward
 
 ConvCache = tuple[Array, Array, Array, Param]
 
@@ -21,7 +22,7 @@ def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Param) -> tuple
     H' = 1 + (H + 2 pad - HH) // stride. Raises ValueError for shapes that do not fit.
     """
     values, weight, bias = promoted(x, w, b)
-    out = F.conv2d(values, weight, bias, conv_param["stride"], conv_param["pad"])
+    out = conv2d(values, weight, bias, conv_param["stride"], conv_param["pad"])
     return out, (x, w, b, conv_param)
 
 
@@ -29,11 +30,11 @@ def conv_backward_naive(dout: Array, cache: ConvCache) -> tuple[Array, Array, Ar
     """Return (dx, dw, db); dout has out's shape. More values at the end of the cache are left alone."""
     x, w, _, conv_param = cache[:4]
     gradient, values, weight = promoted(dout, x, w)
-    return F.conv2d_backward(gradient, values, weight, conv_param["stride"], conv_param["pad"])
+    return conv2d_backward(gradient, values, weight, conv_param["stride"], conv_param["pad"])
 
 
 class PoolCache(tuple[Array, Param]):
-    """(x, pool_param), as the assignments unpack it, and what F.max_pool2d left for its backward."""
+    """(x, pool_param), as the assignments unpack it, and what max_pool2d left for its backward."""
 
     saved: Any
 
@@ -57,9 +58,9 @@ def max_pool_backward_naive(dout: Array, cache: tuple[Array, Param]) -> Array:
     A cache that was put together again, (x, pool_param), serves as well, for the price of another forward.
     """
     saved = cache.saved if isinstance(cache, PoolCache) else _pool(*cache)[1]
-    return F.max_pool2d_backward(floating(dout), saved)
+    return max_pool2d_backward(floating(dout), saved)
 
 
 def _pool(x: Array, pool_param: Param) -> tuple[Array, Any]:
     window = pool_param["pool_height"], pool_param["pool_width"]
-    return F.max_pool2d(floating(x), window, pool_param["stride"])
+    return max_pool2d(floating(x), window, pool_param["stride"])
