@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,19 +103,22 @@ def test_conv_in_other_layouts_and_dtypes() -> None:
     out, cache = conv_forward_naive(x, w, b, conv_param)
     dout = normal(*out.shape)
     gradients = conv_backward_naive(dout, cache)
-    for layout in (np.asfortranarray, lambda a: np.ascontiguousarray(a[::-1])[::-1]):
+    layouts: tuple[Callable[[Array], Array], ...] = (
+        np.asfortranarray,
+        lambda array: np.ascontiguousarray(array[::-1])[::-1],
+    )
+    for layout in layouts:
         other, other_cache = conv_forward_naive(layout(x), layout(w), layout(b), conv_param)
         np.testing.assert_allclose(other, out, rtol=1e-12, atol=1e-14)
         for got, wanted in zip(conv_backward_naive(layout(dout), other_cache), gradients, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-13)
-    small = [array.astype(np.float32) for array in (x, w, b)]
-    out32, cache32 = conv_forward_naive(*small, conv_param)
+    x32, w32, b32 = (array.astype(np.float32) for array in (x, w, b))
+    out32, cache32 = conv_forward_naive(x32, w32, b32, conv_param)
     assert out32.dtype == np.float32
     np.testing.assert_allclose(out32, out, rtol=1e-4, atol=1e-5)
     assert {g.dtype for g in conv_backward_naive(out32, cache32)} == {np.dtype(np.float32)}
-    whole, _ = conv_forward_naive(
-        np.ones((1, 1, 3, 3), int), np.ones((1, 1, 2, 2), int), [1], POOL | conv_param
-    )
+    ones = np.ones((1, 1, 3, 3), int), np.ones((1, 1, 2, 2), int), np.ones(1, int)
+    whole, _ = conv_forward_naive(*ones, conv_param)
     assert whole.dtype == np.float64
     assert whole[0, 0].tolist() == [[2, 3, 3, 2], [3, 5, 5, 3], [3, 5, 5, 3], [2, 3, 3, 2]]
 
@@ -196,7 +200,7 @@ def test_conv_relu_pool_gradients() -> None:
 def test_conv_bn_relu_gradients() -> None:
     arrays = [normal(2, 3, 8, 8), normal(3, 3, 3, 3), normal(3), normal(3), normal(3)]
     params = {"stride": 1, "pad": 1}, {"mode": "train"}
-    layer = layer_utils.conv_bn_relu_forward, layer_utils.conv_bn_relu_backward
+    layer: Any = layer_utils.conv_bn_relu_forward, layer_utils.conv_bn_relu_backward
     dx, dw, _, dgamma, dbeta = gradient_errors(*layer, arrays, *params)
     assert max(dx, dw, dgamma, dbeta) < 1e-6
     # The bias before a batch norm has no effect: both gradients are 0 but for rounding.

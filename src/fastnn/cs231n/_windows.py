@@ -5,13 +5,14 @@ The assignments' slow and fast versions are one here: they take each other's cac
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from fastnn.cs231n._floats import Array, Param, floating, promoted
 from fastnn.functional.conv import conv2d, conv2d_backward
 from fastnn.functional.pool import max_pool2d, max_pool2d_backward
 
 ConvCache = tuple[Array, Array, Array, Param]
+Gradients = tuple[Array, Array, Array]
 
 
 def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array, ConvCache]:
@@ -26,11 +27,12 @@ def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Param) -> tuple
     return out, (x, w, b, conv_param)
 
 
-def conv_backward_naive(dout: Array, cache: ConvCache) -> tuple[Array, Array, Array]:
+def conv_backward_naive(dout: Array, cache: ConvCache) -> Gradients:
     """Return (dx, dw, db); dout has out's shape. More values at the end of the cache are left alone."""
     x, w, _, conv_param = cache[:4]
     gradient, values, weight = promoted(dout, x, w)
-    return conv2d_backward(gradient, values, weight, conv_param["stride"], conv_param["pad"])
+    gradients = conv2d_backward(gradient, values, weight, conv_param["stride"], conv_param["pad"])
+    return cast(Gradients, gradients)  # None for what is not asked for, but all are
 
 
 class PoolCache(tuple[Array, Param]):
