@@ -212,7 +212,14 @@ def mapped_bytes() -> int:
 
 
 def mlp() -> nn.Sequential:
-    hidden = [nn.Linear(64, 512), nn.BatchNorm1d(512), nn.GELU(), nn.Dropout(), nn.Linear(512, 512), nn.SiLU()]
+    hidden = [
+        nn.Linear(64, 512),
+        nn.BatchNorm1d(512),
+        nn.GELU(),
+        nn.Dropout(),
+        nn.Linear(512, 512),
+        nn.SiLU(),
+    ]
     return nn.Sequential(*hidden, nn.Linear(512, 10))
 
 
