@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -653,3 +655,27 @@ def test_bad_arguments_of_clipping_are_named() -> None:
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+# ---- the page ----------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "optim.md").read_text()
+
+
+def test_the_page_s_examples_run() -> None:
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", PAGE, re.S):
+        exec(code, names)
+    assert names["average"].updates == 1
+
+
+@RULE
+def test_the_page_has_the_arguments(name: str) -> None:
+    written = re.search(rf"^\| `{name}\((.*?)\)` \|", PAGE, re.M)
+    assert written is not None
+    page: Any = eval(f"lambda {written[1]}: None")
+    ours = dict(inspect.signature(getattr(optim, name)).parameters)
+    ours.pop("options")
+    assert {p.name: (p.default, p.kind) for p in inspect.signature(page).parameters.values()} == {
+        p.name: (p.default, p.kind) for p in ours.values()
+    }
