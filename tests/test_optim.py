@@ -573,13 +573,13 @@ def test_clipping_by_norm(dtype: Any, norm_type: float, max_norm: float, isa: st
     params[2].grad = None
     before = [None if p.grad is None else p.grad.astype(np.float64) for p in params]
     values = np.concatenate([g.ravel() for g in before if g is not None])
-    expected = np.linalg.norm(values, norm_type)
+    expected = float(np.linalg.norm(values, norm_type))
     norm = nn.utils.clip_grad_norm_(iter(params), max_norm, norm_type)
     assert norm == pytest.approx(expected, rel=1e-12)
     factor = min(1.0, max_norm / (expected + 1e-6))
     for p, g in zip(params, before, strict=True):
-        if g is None:
-            assert p.grad is None
+        if g is None or p.grad is None:
+            assert g is p.grad
         elif factor == 1:
             np.testing.assert_array_equal(p.grad, g)
         else:
@@ -646,12 +646,13 @@ def test_clipping_reaches_gradients_of_any_form() -> None:
 def test_bad_arguments_of_clipping_are_named() -> None:
     p = nn.Parameter(np.zeros(2))
     p.grad = np.zeros(2, int)
+    not_parameters: Any = [np.zeros(2)]
     for call, error, message in (
         (lambda: nn.utils.clip_grad_norm_(p, -1.0), ValueError, "max_norm is -1.0"),
         (lambda: nn.utils.clip_grad_norm_(p, 1.0, 0), ValueError, "norm_type is 0.0"),
         (lambda: nn.utils.clip_grad_value_(p, np.nan), ValueError, "clip_value is nan"),
         (lambda: nn.utils.clip_grad_value_(p, 1.0), TypeError, r"parameters\[0\].grad is an array of int64"),
-        (lambda: nn.utils.clip_grad_norm_([np.zeros(2)], 1.0), TypeError, r"parameters\[0\] is ndarray"),
+        (lambda: nn.utils.clip_grad_norm_(not_parameters, 1.0), TypeError, r"parameters\[0\] is ndarray"),
     ):
         with pytest.raises(error, match=message):
             call()

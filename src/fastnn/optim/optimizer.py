@@ -14,7 +14,7 @@ from fastnn.optim._options import DEFAULTS, Options, check_options
 from fastnn.optim._state import load_groups, load_states
 
 Group = dict[str, Any]
-Params = Iterable[Parameter] | Iterable[Group]
+Params = Iterable[Parameter | Mapping[str, Any]]
 Counters = tuple[float, ...]
 Rule = tuple[str, tuple[float, ...]]
 
@@ -66,7 +66,7 @@ class Optimizer:
             raise ValueError("params is empty; it takes at least one parameter")
         self.state: dict[Parameter, dict[str, Any]] = {}
         self.param_groups: list[Group] = []
-        for group in given if isinstance(given[0], dict) else [{"params": given}]:
+        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
     # ---- what a rule says of itself
@@ -93,9 +93,9 @@ class Optimizer:
 
     # ---- groups
 
-    def add_param_group(self, param_group: Group) -> None:
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add a group: {"params": a parameter or several, option: value, ...}."""
-        if not isinstance(param_group, dict) or "params" not in param_group:
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
             raise TypeError("param_group must be a dict with 'params' in it")
         params = param_group["params"]
         if isinstance(params, (set, frozenset)):
