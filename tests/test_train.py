@@ -390,6 +390,11 @@ def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int
     assert network.backward(y).shape == x.shape
 
 
+def test_a_resnet_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--model", "resnet", "--layers", "", "--output", str(tmp_path)]) == 2
+    assert "error: --layers: a resnet takes at least one size" in capsys.readouterr().err
+
+
 def test_images_are_standardised_by_channel() -> None:
     rng = np.random.default_rng(0)
     x = (rng.random((30, 3, 4, 5)) * np.array([50, 100, 200])[:, None, None] + 20).astype(np.uint8)

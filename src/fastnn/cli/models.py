@@ -64,6 +64,8 @@ def resnet(shape: tuple[int, ...], classes: int, design: Design) -> nn.Sequentia
 
     He, Zhang, Ren and Sun, 2016; the mean over each channel goes to a linear layer.
     """
+    if not design.layers:
+        raise ValueError("--layers: a resnet takes at least one size")
     first = design.layers[0]
     layers: list[nn.Module] = [*_convolution(shape[0], first, design), design.act()]
     for index, (inputs, outputs) in enumerate(pairwise([first, *design.layers])):

@@ -11,7 +11,7 @@ from fastnn.optim import lr_scheduler
 
 OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     name.lower(): value
-    for name in optim.__all__
+    for name in sorted(optim.__all__, key=str.lower)
     if isinstance(value := getattr(optim, name), type)
     and issubclass(value, optim.Optimizer)
     and value is not optim.Optimizer
