@@ -73,7 +73,6 @@ const fastnn_gemm_table FASTNN_TABLE(gemm) = {
     .multiply_few = multiply_few,
     .rows = TILE_ROWS,
     .columns = TILE_COLUMNS,
-    .depth = DEPTH,
     .scratch = scratch,
     .multiply = multiply,
     .left_size = left_size,

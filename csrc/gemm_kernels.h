@@ -1,8 +1,7 @@
 // Matrix products on one thread: c (m, n) = a (m, k) b (k, n).
 //
-// A tile of c, `rows` x `columns` elements, is summed in registers, over blocks of k of at most `depth`. The order of
-// the sum depends on k alone. The left factor is read element by element, in any layout in which a few rows at a time
-// are not too far apart; the right one in vectors, from panels:
+// A tile of c, `rows` x `columns` elements, is summed in registers, over blocks of k. The left factor is read element
+// by element, in any layout in which a few rows at a time are not too far apart; the right one in vectors, from panels:
 //
 //   Panel p has columns p `columns` and following of b, for all of k. Its element (l, j) is number l `columns` + j of
 //   the panel, and panel p begins k `columns` p elements after the first, which is aligned to 64 bytes. What is right
@@ -21,7 +20,7 @@ typedef struct {
 } fastnn_left;
 
 typedef struct fastnn_gemm_table {
-    size_t rows, columns, depth;  // of a tile of c, and of a block of k
+    size_t rows, columns;  // of a tile of c: of the left factor's panels, and the right one's
     // The bytes of scratch memory, aligned to 64, that a product takes.
     size_t (*scratch)(size_t m, size_t n, size_t k);
     // c (m, n) = a (m, k) b (k, n), or c += with `add`; rows of c are contiguous and `ldc` elements apart. On one
