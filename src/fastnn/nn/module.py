@@ -39,7 +39,7 @@ class Module:
     needs_input_grad: bool = True
     _kept: Any = None  # what backward needs of the last forward pass
     _buffers: tuple[str, ...] = ()  # their names
-    _passing: ClassVar[tuple[str, ...]] = ("_kept",)  # the attributes that belong to one pass, and are no part of a copy
+    _passing: ClassVar[tuple[str, ...]] = ("_kept",)  # attributes of one pass, which no copy has
 
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, keeping what `backward` needs."""
