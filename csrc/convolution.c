@@ -286,7 +286,6 @@ typedef struct {
     const fastnn_window_table *table;
     size_t size;
     fastnn_axis axis[2];
-    size_t channels;   // 0, if only the bias is wanted
     size_t taps, row;  // row: sums of an output
     size_t outputs_of_piece, channels_of_piece;
     size_t output_pieces, channel_pieces, parts;
@@ -347,7 +346,7 @@ static void add_block(const weight_job *job, const share *s, size_t index, char 
     fastnn_block block = fastnn_block_of(&job->cut, job->axis, call->samples, index, &sample);
     block.row_stride = job->axis[1].size, block.channel_stride = job->axis[0].size * job->axis[1].size;
     block.sample_stride = call->groups * call->channels * block.channel_stride;
-    const layout l = lay_out(&block, lanes, job->channels * job->taps);
+    const layout l = lay_out(&block, lanes, call->channels * job->taps);
     fastnn_place *places = (fastnn_place *)(slot + job->runs_bytes);
     char *planes = slot + job->places_bytes, *copy = planes + job->planes_bytes;
     const size_t count = prepare_taps(job, s, &block, sample, runs, planes);
@@ -373,8 +372,12 @@ static void sum_piece(const void *context, size_t index) {
                .output = index / job->channel_pieces % job->output_pieces * job->outputs_of_piece,
                .channel = index % job->channel_pieces * job->channels_of_piece};
     s.outputs = fastnn_smaller(job->outputs_of_piece, call->outputs - s.output);
-    s.channels = fastnn_smaller(job->channels_of_piece, job->channels - s.channel);
-    s.biased = call->dbias != NULL && s.channel + s.channels == job->channels;
+    s.channels = fastnn_smaller(job->channels_of_piece, call->channels - s.channel);
+    s.biased = call->dbias != NULL && s.channel + s.channels == call->channels;
+    if (call->dweight == NULL) {
+        if (!s.biased) return;
+        s.channel = call->channels, s.channels = 0;
+    }
     s.sums = job->sums + (rest * call->outputs + s.output) * job->row + s.channel * job->taps;
     const size_t count = s.channels * job->taps + s.biased, blocks = fastnn_blocks(&job->cut);
     for (size_t o = 0; o < s.outputs; o++) memset(s.sums + o * job->row, 0, count * sizeof *s.sums);
@@ -388,10 +391,10 @@ static void sum_piece(const void *context, size_t index) {
 static void add_parts(const void *context, size_t index) {
     const weight_job *job = context;
     const size_t weights = job->row - 1, all = job->call->groups * job->call->outputs;
-    const size_t count = weights + (job->call->dbias != NULL);
+    const size_t begin = job->call->dweight == NULL ? weights : 0, end = weights + (job->call->dbias != NULL);
     double *sums = job->sums + index * job->row;
     for (size_t part = 1; part < job->parts; part++)
-        for (size_t i = 0; i < count; i++) sums[i] += sums[part * all * job->row + i];
+        for (size_t i = begin; i < end; i++) sums[i] += sums[part * all * job->row + i];
     if (job->call->float64) {
         if (job->call->dweight != NULL) memcpy((double *)job->call->dweight + index * weights, sums, weights * 8);
         if (job->call->dbias != NULL) ((double *)job->call->dbias)[index] = sums[weights];
@@ -406,10 +409,10 @@ static void add_parts(const void *context, size_t index) {
 static size_t plan(weight_job *job) {
     const fastnn_convolution *call = job->call;
     job->outputs_of_piece = fastnn_smaller(call->outputs, GRADIENT_OUTPUTS);
-    job->channels_of_piece = fastnn_smaller(job->channels, GRADIENT_CHANNELS);
+    job->channels_of_piece = fastnn_smaller(call->channels, GRADIENT_CHANNELS);
     job->output_pieces = fastnn_divided_up(call->outputs, job->outputs_of_piece);
-    job->channel_pieces = job->channels == 0 ? 1 : fastnn_divided_up(job->channels, job->channels_of_piece);
-    const size_t channels = job->channels_of_piece + (call->dbias != NULL), outputs = job->outputs_of_piece;
+    job->channel_pieces = call->channels == 0 ? 1 : fastnn_divided_up(call->channels, job->channels_of_piece);
+    const size_t channels = job->channels_of_piece + 1, outputs = job->outputs_of_piece;
     job->cut = fastnn_cut_windows(job->axis, call->samples, channels, outputs, GRADIENT_BYTES / job->size, POSITIONS);
     const size_t all = call->groups * call->outputs * job->row, windows = job->axis[0].places * job->axis[1].places;
     const size_t wanted = paying_pieces(call->samples * windows * all, GRADIENT_PIECES);
@@ -421,7 +424,7 @@ static size_t plan(weight_job *job) {
     const fastnn_block block = fastnn_make_block(job->axis, job->cut.samples, job->cut.places);
     const size_t places = most_places(&job->cut, job->table->lanes),
                  flat = block.samples * block.extent[0] * block.extent[1];
-    job->runs_bytes = in_lines((fastnn_larger(channels, 1) * job->taps + 1) * sizeof(size_t));
+    job->runs_bytes = in_lines((channels * job->taps + 1) * sizeof(size_t));
     job->places_bytes = job->runs_bytes + in_lines(places * sizeof(fastnn_place));
     job->planes_bytes = in_lines(channels * block.channel * job->size) + LINE;
     return job->places_bytes + job->planes_bytes + outputs * dy_pitch(flat, places * job->table->lanes) * job->size +
@@ -434,9 +437,8 @@ fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call) {
                       .table = fastnn_current(call->float64)->window,
                       .size = size,
                       .axis = {call->axis[0], call->axis[1]},
-                      .channels = call->dweight == NULL ? 0 : call->channels,
                       .taps = fastnn_taps(call->axis)};
-    job.row = job.channels * job.taps + 1;
+    job.row = call->channels * job.taps + 1;
     join_axes(job.axis);
     if (call->samples * outputs * job.axis[0].places * job.axis[1].places == 0) {
         if (call->dweight != NULL) memset(call->dweight, 0, outputs * (job.row - 1) * size);

@@ -101,7 +101,7 @@ def window_numbers(
     strides = kernel if stride is None else pair("stride", stride, 1)
     rest = pair("padding", padding, 0), pair("dilation", dilation, 1)
     numbers = list(zip(kernel, strides, *rest, strict=True))
-    if any(2 * p > d * (k - 1) + 1 for k, _, p, d in numbers):
+    if any(2 * p > k for k, _, p, _ in numbers):
         raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
     return numbers
 
