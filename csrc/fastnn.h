@@ -219,6 +219,49 @@ typedef struct {
 size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: at most 40 MB
 bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
 
+// ---- steps of optimisers -------------------------------------------------------------------------------------------
+
+#define FASTNN_RULE_OPERANDS 5
+#define FASTNN_RULE_NUMBERS 8
+
+// One parameter: its data, its gradient, and what the rule remembers of it; contiguous, `count` elements each.
+typedef struct {
+    size_t count;
+    void *operands[FASTNN_RULE_OPERANDS];
+    double factor;  // on the step's size
+} fastnn_tensor;
+
+// What is added to the gradient g of a parameter p: g becomes +-g + decay p + l1 sign(p), and p becomes (1 - shrink) p
+// before the rule moves it.
+typedef struct {
+    bool negate;
+    double decay, l1, shrink;
+} fastnn_penalties;
+
+// One rule on a list of tensors, with the rule's numbers (optimizer_kernels.c).
+typedef struct {
+    int rule;
+    bool float64;
+    size_t tensors;
+    const fastnn_tensor *tensor;
+    fastnn_penalties penalties;
+    double numbers[FASTNN_RULE_NUMBERS];
+} fastnn_step;
+
+int fastnn_find_rule(const char *name);  // -1: there is none
+int fastnn_rule_operands(int rule);
+// Always to the end: an interrupt must not leave half of the parameters behind.
+void fastnn_run_step(const fastnn_step *step);
+
+typedef enum { FASTNN_SQUARES, FASTNN_SIZES, FASTNN_LARGEST, FASTNN_REDUCTIONS } fastnn_reduction;
+// results[2 t]: the sum of squares, the sum of sizes or the largest size (NaN if there is one) of tensor t's operand 0.
+// A rule that is not -1 runs meanwhile, and results[2 t + 1] is the same of what it leaves in its last operand,
+// which is scratch and not given. `scratch` has fastnn_reduction_scratch(step) elements.
+void fastnn_run_reduction(const fastnn_step *step, fastnn_reduction reduction, double *results, double *scratch);
+size_t fastnn_reduction_scratch(const fastnn_step *step);
+// Scales the rows of x (rows, length) down to a norm of at most `limit`.
+void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double limit);
+
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's
@@ -240,6 +283,52 @@ bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
 
+// ---- windows: convolution and pooling -----------------------------------------------------------------------------
+
+// One axis of windows that slide over an image: tap t of window i is at index start + i stride + t step. What is
+// outside [0, size) is padding.
+typedef struct {
+    size_t size, places, taps, stride;  // of the image; windows; elements of a window; from a window to the next
+    ptrdiff_t start, step;
+} fastnn_axis;
+
+typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
+
+// y[n, g, o] = bias[g, o] + the sum over channels c and taps (i, j) of weight[g, o, c, i, j] x[n, g, c, ...];
+// contiguous arrays (samples, groups, channels, ...), (samples, groups, outputs, ...), (groups, outputs, channels,
+// taps).
+typedef struct {
+    bool float64;
+    size_t samples, groups, channels, outputs;  // the last two: of a group
+    fastnn_axis axis[2];
+    const void *x, *weight, *bias;  // bias: NULL: 0
+    void *y;                        // forward
+    const void *dy;                 // backward
+    void *dx, *dweight, *dbias;     // dweight and dbias: NULL: not wanted
+} fastnn_convolution;
+fastnn_outcome fastnn_convolve(const fastnn_convolution *call);
+fastnn_outcome fastnn_convolve_backward_input(const fastnn_convolution *call);
+// Sums over samples are in an order that depends on the shape alone.
+fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call);
+
+typedef enum { FASTNN_MAX_POOL, FASTNN_MEAN_POOL } fastnn_pool_kind;
+
+// Of contiguous (planes, rows, columns). The padding is -infinity for the maximum, 0 for the mean.
+typedef struct {
+    fastnn_pool_kind kind;
+    bool float64;
+    size_t planes;
+    fastnn_axis axis[2];
+    size_t where_bytes;        // of an element of `where`: 1, or 4 where windows have more than 256 taps
+    const double *divisor[2];  // mean: of rows and columns of windows; the divisor is the product
+    const void *x;             // forward
+    void *y;
+    const void *dy;  // backward, if it is not NULL
+    void *dx;
+    void *where;  // max: which tap of the window it was
+} fastnn_pool;
+fastnn_outcome fastnn_run_pool(const fastnn_pool *pool);
+
 // ---- threads -------------------------------------------------------------------------------------------------------
 
 // Exported under these names: a threadpoolctl controller finds them in the module.
@@ -254,6 +343,8 @@ void fastnn_set_interrupt_check(int (*check)(void));
 typedef void (*fastnn_task)(const void *context, size_t piece);
 // Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. False if interrupted.
 bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
+// The same for work that must not stop halfway: the interrupt waits.
+void fastnn_parallel_to_end(size_t pieces, fastnn_task task, const void *context);
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 

@@ -75,20 +75,21 @@ static double now(void) {
 // Whether the user wants to stop: asked by the calling thread after each piece, looked up now and then.
 static bool is_interrupted(double *next_check) {
     int (*check)(void) = interrupt_check;
-    if (check == NULL || now() < *next_check) return false;
+    if (next_check == NULL || check == NULL || now() < *next_check) return false;
     const bool stop = check() != 0;
     *next_check = now() + INTERRUPT_CHECK_SECONDS;
     return stop;
 }
 
-// The pieces of share `own`, then what is left of the others. `next_check`: NULL for a worker. False if interrupted.
+// The pieces of share `own`, then what is left of the others. `next_check`: NULL where nobody asks. False if
+// interrupted.
 static bool run_pieces(int own, double *next_check) {
     for (int k = 0; k < job.shares; k++) {
         const int share = (own + k) % job.shares;
         size_t piece;
         while ((piece = atomic_fetch_add_explicit(&shares[share].next, 1, memory_order_relaxed)) < shares[share].end) {
             job.task(job.context, piece);
-            if (next_check == NULL || !is_interrupted(next_check)) continue;
+            if (!is_interrupted(next_check)) continue;
             for (int i = 0; i < job.shares; i++) atomic_store(&shares[i].next, shares[i].end);
             return false;
         }
@@ -189,16 +190,25 @@ static void close_job(void) {
     }
 }
 
-bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
+// `next_check`: NULL for work that must not be interrupted.
+static bool run_job(size_t pieces, fastnn_task task, const void *context, double *next_check) {
     const int threads = fastnn_get_num_threads();
     const int helpers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;
-    double next_check = now() + INTERRUPT_CHECK_SECONDS;
-    if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) return run_alone(pieces, task, context, &next_check);
+    if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) return run_alone(pieces, task, context, next_check);
     open_job(task, context, pieces, start_workers(helpers));
-    const bool done = run_pieces(0, &next_check);
+    const bool done = run_pieces(0, next_check);
     close_job();
     pthread_mutex_unlock(&owner);
     return done;
+}
+
+bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
+    double next_check = now() + INTERRUPT_CHECK_SECONDS;
+    return run_job(pieces, task, context, &next_check);
+}
+
+void fastnn_parallel_to_end(size_t pieces, fastnn_task task, const void *context) {
+    run_job(pieces, task, context, NULL);
 }
 
 void fastnn_set_interrupt_check(int (*check)(void)) { interrupt_check = check; }

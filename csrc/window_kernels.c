@@ -2,4 +2,19 @@
 // and dtype.
 #include "window_kernels.h"
 
-const fastnn_window_table FASTNN_TABLE(window) = {0};
+#include "window_convolve.h"
+#include "window_planes.h"
+#include "window_pool.h"
+
+const fastnn_window_table FASTNN_TABLE(window) = {
+    .lanes = LANES,
+    .panel = PANEL,
+    .prepare = prepare,
+    .restore = restore,
+    .pack = pack,
+    .convolve = convolve,
+    .deliver = deliver,
+    .gradient = gradient,
+    .pool = pool,
+    .unpool = unpool,
+};

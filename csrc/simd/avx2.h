@@ -72,6 +72,27 @@ FORCE_INLINE V vload_draws(const uint16_t *p) {
 }
 #endif
 
+#if FASTNN_BITS == 32
+FORCE_INLINE V veven(V a, V b) {
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+}
+FORCE_INLINE V vzip_low(V a, V b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+FORCE_INLINE V vzip_high(V a, V b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+#else
+FORCE_INLINE V veven(V a, V b) { return _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8); }
+FORCE_INLINE V vzip_low(V a, V b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);
+}
+FORCE_INLINE V vzip_high(V a, V b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}
+#endif
+
 typedef __m256i U;
 #define ULANES 4
 FORCE_INLINE U uset(uint64_t x) { return _mm256_set1_epi64x((long long)x); }

@@ -56,6 +56,27 @@ FORCE_INLINE V vload_draws(const uint16_t *p) {
 }
 #endif
 
+#if FASTNN_BITS == 32
+FORCE_INLINE V veven(V a, V b) {
+    const __m512i each = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(a, each, b);
+}
+FORCE_INLINE V vzip_low(V a, V b) {
+    const __m512i each = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return _mm512_permutex2var_ps(a, each, b);
+}
+FORCE_INLINE V vzip_high(V a, V b) {
+    const __m512i each = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return _mm512_permutex2var_ps(a, each, b);
+}
+#else
+FORCE_INLINE V veven(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b); }
+FORCE_INLINE V vzip_low(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
+FORCE_INLINE V vzip_high(V a, V b) {
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+#endif
+
 typedef __m512i U;
 #define ULANES 8
 FORCE_INLINE U uset(uint64_t x) { return _mm512_set1_epi64((long long)x); }

@@ -68,6 +68,10 @@ FORCE_INLINE V vexponent_bits(V x) {
 }
 #define FASTNN_SCALE_BY_PRODUCT
 
+FORCE_INLINE V veven(V a, V b) { return OP(vuzp1)(a, b); }
+FORCE_INLINE V vzip_low(V a, V b) { return OP(vzip1)(a, b); }
+FORCE_INLINE V vzip_high(V a, V b) { return OP(vzip2)(a, b); }
+
 typedef uint64x2_t U;
 #define ULANES 2
 FORCE_INLINE U uset(uint64_t x) { return vdupq_n_u64(x); }

@@ -87,6 +87,14 @@ FORCE_INLINE M vmask_of_bits(unsigned bits) {
 FORCE_INLINE V vload_draws(const uint16_t *p) { return _mm_setr_pd(p[0], p[1]); }
 #endif
 
+#if FASTNN_BITS == 32
+FORCE_INLINE V veven(V a, V b) { return _mm_shuffle_ps(a, b, 0x88); }
+#else
+FORCE_INLINE V veven(V a, V b) { return _mm_unpacklo_pd(a, b); }
+#endif
+FORCE_INLINE V vzip_low(V a, V b) { return OP(unpacklo)(a, b); }
+FORCE_INLINE V vzip_high(V a, V b) { return OP(unpackhi)(a, b); }
+
 typedef __m128i U;
 #define ULANES 2
 FORCE_INLINE U uset(uint64_t x) { return _mm_set1_epi64x((long long)x); }

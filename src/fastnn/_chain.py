@@ -106,16 +106,17 @@ def _vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[An
     """What is given for each of the input's channels, in the dtype that is computed in."""
     if value is None:
         return None
+    if input.dtype == dtype and _kernels.is_vector(value, input.shape[1], input):
+        return value  # type: ignore[return-value]  # the short way: this is part of small calls
     array = _arrays.ready(name, value)
-    if input.dtype == dtype and _kernels.is_vector(array, input.shape[1], input):
-        return array  # the short way: this is part of small calls
     if array.shape != (input.shape[1],):
         raise ValueError(_wrong_channels(name, input.shape[1], array.shape))
     return np.require(array, dtype, ["C", "A"])
 
 
-def _as_given(name: str, value: ArrayLike | None) -> Array | None:
-    return None if value is None else _arrays.ready(name, value)
+def _as_given(name: str, value: ArrayLike | None, vector: Array | None) -> Array | None:
+    """The array that was given for `vector`, whose dtype the gradient will have."""
+    return vector if vector is value or value is None else _arrays.ready(name, value)
 
 
 def _check_running(name: str, value: object, channels: int, training: bool) -> None:
@@ -267,8 +268,9 @@ def _addend(residual: ArrayLike | None, x: Array) -> Array | None:
 
 def _key_for(stages: tuple[Stage, ...], key: Key | None) -> Key | None:
     """The key that dropout takes, if there is any."""
-    if any(isinstance(stage, Dropout) and stage.p > 0 for stage in stages):
-        return default_generator().key() if key is None else as_key(key)
+    for stage in stages:
+        if isinstance(stage, Dropout) and stage.p > 0:
+            return default_generator().key() if key is None else as_key(key)
     return key
 
 
@@ -319,7 +321,7 @@ def forward(
     kept = None if out is not None and np.may_share_memory(out, x) else x
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-    given = (_as_given("weight", weight), _as_given("bias", bias))
+    given = (_as_given("weight", weight, scale), _as_given("bias", bias, shift))
     return y, Saved(head, stages, kept, mean, rest, rstd, *given, addend, key)
 
 

@@ -210,3 +210,31 @@ def matmul(a: object, b: object, out: object = None, add: bool = False) -> NDArr
 # ---- _binding/window.pxi
 
 # ---- _binding/optimizer.pxi
+
+SQUARES: int
+SIZES: int
+LARGEST: int
+
+def find_rule(name: str) -> int: ...
+@final
+@disjoint_base
+class Tensors:
+    def __new__(cls, room: int) -> Self: ...
+    def __len__(self) -> int: ...
+    def add(self, arrays: tuple[NDArray[Any], ...]) -> bool: ...
+    def update(
+        self,
+        rule: int,
+        penalties: tuple[bool, float, float, float],
+        numbers: tuple[float, ...],
+        factors: Sequence[float] | None = None,
+    ) -> None: ...
+    def reduce(
+        self,
+        reduction: int,
+        rule: int = -1,
+        penalties: tuple[bool, float, float, float] = ...,
+        numbers: tuple[float, ...] = (),
+    ) -> NDArray[np.float64]: ...
+
+def limit_rows(array: NDArray[Any], limit: float) -> None: ...

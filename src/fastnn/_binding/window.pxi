@@ -1,1 +1,127 @@
-# Windows that slide over images: what convolution and pooling read and write. Part of _kernels.pyx.
+# Windows that slide over images: convolution and pooling. Part of _kernels.pyx. The arrays are plain and their shapes
+# fit: fastnn.functional has seen to that.
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fastnn_axis:
+        size_t size, places, taps, stride
+        ptrdiff_t start, step
+    ctypedef enum fastnn_outcome:
+        FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY
+    ctypedef struct fastnn_convolution:
+        bint float64
+        size_t samples, groups, channels, outputs
+        fastnn_axis axis[2]
+        const void *x
+        const void *weight
+        const void *bias
+        void *y
+        const void *dy
+        void *dx
+        void *dweight
+        void *dbias
+    fastnn_outcome fastnn_convolve(const fastnn_convolution *)
+    fastnn_outcome fastnn_convolve_backward_input(const fastnn_convolution *)
+    fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *)
+    ctypedef enum fastnn_pool_kind:
+        FASTNN_MAX_POOL, FASTNN_MEAN_POOL
+    ctypedef struct fastnn_pool:
+        fastnn_pool_kind kind
+        bint float64
+        size_t planes
+        fastnn_axis axis[2]
+        size_t where_bytes
+        const double *divisor[2]
+        const void *x
+        void *y
+        const void *dy
+        void *dx
+        void *where
+    fastnn_outcome fastnn_run_pool(const fastnn_pool *)
+
+
+cdef int conclude(fastnn_outcome outcome) except -1:
+    if outcome == FASTNN_NO_MEMORY:
+        raise MemoryError("no memory for the workspace")
+    return finish(outcome == FASTNN_DONE)
+
+
+cdef int set_axes(fastnn_axis *axes, tuple windows) except -1:
+    """windows: (size, places, taps, stride, start, step) for rows and columns."""
+    for d in range(2):
+        axes[d].size, axes[d].places, axes[d].taps, axes[d].stride, axes[d].start, axes[d].step = windows[d]
+    return 0
+
+
+cdef int start_convolution(fastnn_convolution *call, cnp.ndarray like, cnp.ndarray weight, size_t samples,
+                           size_t groups, tuple windows) except -1:
+    memset(call, 0, sizeof(call[0]))
+    call.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
+    call.samples, call.groups = samples, groups
+    call.outputs, call.channels = <size_t>cnp.PyArray_DIM(weight, 0) // groups, <size_t>cnp.PyArray_DIM(weight, 1)
+    return set_axes(call.axis, windows)
+
+
+def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, size_t groups, tuple windows):
+    """Fills y (N, O, ...) from x (N, C, H, W), weight (O, C / groups, ...) and bias (O,) or None."""
+    cdef fastnn_convolution call
+    cdef fastnn_outcome outcome
+    start_convolution(&call, x, weight, <size_t>cnp.PyArray_DIM(x, 0), groups, windows)
+    call.x, call.weight, call.bias = cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), data_or_null(bias)
+    call.y = cnp.PyArray_DATA(y)
+    with nogil:
+        outcome = fastnn_convolve(&call)
+    conclude(outcome)
+
+
+def convolve_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray weight, dx, dweight, dbias, size_t groups, tuple windows):
+    """Fills those of dx, dweight and dbias that are not None."""
+    cdef fastnn_convolution call
+    cdef fastnn_outcome outcome = FASTNN_DONE
+    start_convolution(&call, x, weight, <size_t>cnp.PyArray_DIM(x, 0), groups, windows)
+    call.x, call.weight, call.dy = cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight), cnp.PyArray_DATA(dy)
+    call.dx, call.dweight, call.dbias = data_or_null(dx), data_or_null(dweight), data_or_null(dbias)
+    with nogil:
+        if call.dx is not NULL:
+            outcome = fastnn_convolve_backward_input(&call)
+        if outcome == FASTNN_DONE and (call.dweight is not NULL or call.dbias is not NULL):
+            outcome = fastnn_convolve_backward_weight(&call)
+    conclude(outcome)
+
+
+cdef int start_pool(fastnn_pool *call, cnp.ndarray like, size_t planes, where, divisors, tuple windows) except -1:
+    memset(call, 0, sizeof(call[0]))
+    call.kind = FASTNN_MEAN_POOL if where is None else FASTNN_MAX_POOL
+    call.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
+    call.planes = planes
+    if where is None:
+        call.divisor[0] = <const double *>cnp.PyArray_DATA(<cnp.ndarray>divisors[0])
+        call.divisor[1] = <const double *>cnp.PyArray_DATA(<cnp.ndarray>divisors[1])
+    else:
+        call.where = cnp.PyArray_DATA(<cnp.ndarray>where)
+        call.where_bytes = <size_t>cnp.PyArray_ITEMSIZE(<cnp.ndarray>where)
+    return set_axes(call.axis, windows)
+
+
+def pool(cnp.ndarray x, cnp.ndarray y, where, divisors, size_t planes, tuple windows):
+    """Fills y with the largest of each window, and `where` with its tap; or with the mean, if `where` is None.
+
+    divisors: of rows and columns of windows, float64.
+    """
+    cdef fastnn_pool call
+    cdef fastnn_outcome outcome
+    start_pool(&call, x, planes, where, divisors, windows)
+    call.x, call.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+    with nogil:
+        outcome = fastnn_run_pool(&call)
+    conclude(outcome)
+
+
+def pool_backward(cnp.ndarray dy, cnp.ndarray dx, where, divisors, size_t planes, tuple windows):
+    """Fills dx."""
+    cdef fastnn_pool call
+    cdef fastnn_outcome outcome
+    start_pool(&call, dy, planes, where, divisors, windows)
+    call.dy, call.dx = cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx)
+    with nogil:
+        outcome = fastnn_run_pool(&call)
+    conclude(outcome)

@@ -1,0 +1,172 @@
+"""Convolution of images. The kernels want plain arrays; this file makes them so, and says what does not fit."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _arrays, _kernels
+
+Array = NDArray[Any]
+Pair = int | Sequence[int]
+# Of rows or columns: (image size, windows, taps, stride, index of the first tap of the first window, dilation).
+Axis = tuple[int, int, int, int, int, int]
+
+
+def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
+    """A number for rows and one for columns, each at least `least`."""
+    try:
+        numbers = tuple(map(operator.index, value)) if isinstance(value, Sequence) else (operator.index(value),)
+    except TypeError:
+        numbers = ()
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2:
+        raise TypeError(f"{name} must be an integer or two, got {value!r}")
+    if min(numbers) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    return numbers[0], numbers[1]
+
+
+def _paddings(
+    padding: Pair | str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[int, int]]:
+    """(before, after) of rows and columns."""
+    if not isinstance(padding, str):
+        return [(p, p) for p in pair("padding", padding, 0)]
+    if padding == "valid":
+        return [(0, 0), (0, 0)]
+    if padding != "same":
+        raise ValueError(f"padding must be 'same', 'valid', an integer or two, got {padding!r}")
+    if tuple(stride) != (1, 1):
+        raise ValueError(f"padding='same' takes a stride of 1, got {tuple(stride)}")
+    missing = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return [(m // 2, m - m // 2) for m in missing]
+
+
+def _check_channels(x: Array, weight: Array, groups: int) -> None:
+    if weight.ndim != 4:
+        raise ValueError(f"weight must have 4 dimensions (O, C / groups, kH, kW), got shape {weight.shape}")
+    if x.ndim not in (3, 4):
+        raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
+    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)):
+        raise TypeError(f"groups must be an integer, got {type(groups).__name__}")
+    if groups < 1 or weight.shape[0] % groups:
+        raise ValueError(
+            f"groups must be at least 1 and divide weight's {weight.shape[0]} outputs, got {groups}"
+        )
+    if x.shape[-3] != weight.shape[1] * groups:
+        raise ValueError(
+            f"input must have {weight.shape[1] * groups} channels (weight has {weight.shape[1]} for each of"
+            f" {groups} groups), got shape {x.shape}"
+        )
+
+
+def _windows(
+    x: Array, weight: Array, stride: Pair, padding: Pair | str, dilation: Pair, groups: int
+) -> tuple[Axis, Axis]:
+    """The windows of rows and columns, after everything was checked."""
+    _check_channels(x, weight, groups)
+    kernel, size = weight.shape[2:], x.shape[-2:]
+    if min(kernel) < 1:
+        raise ValueError(f"weight must have at least 1 row and column, got shape {weight.shape}")
+    strides, dilations = pair("stride", stride, 1), pair("dilation", dilation, 1)
+    paddings = _paddings(padding, kernel, strides, dilations)
+    axes: list[Axis] = []
+    for n, k, s, (before, after), d in zip(size, kernel, strides, paddings, dilations, strict=True):
+        room = n + before + after - d * (k - 1) - 1
+        if room < 0:
+            raise ValueError(
+                f"input must be at least as large as the kernel, got {size} with padding {padding!r} for a"
+                f" kernel of {kernel} with dilation {dilations}"
+            )
+        axes.append((n, room // s + 1, k, s, -before, d))
+    return axes[0], axes[1]
+
+
+def conv2d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """y = sum of weight[o, c, i, j] x[c, stride p - padding + dilation i, ...] over c, i, j, plus bias[o].
+
+    input: (N, C, H, W) or (C, H, W); weight: (O, C / groups, kH, kW), the outputs and channels of group g
+    being the g-th of `groups` equal parts; bias: (O,). stride, padding, dilation: an integer, or one for rows
+    and one for columns; padding is with zeros, and may be 'valid' (none) or 'same' (as many results as there
+    are elements, for a stride of 1; one more behind than before, if it is odd). Dtypes and out as for relu;
+    all are computed in the dtype they promote to.
+
+    The work is cut into blocks of images, each of which is padded in a workspace of a thread: 256 KB, or the
+    taps of 48 windows if that is more; with as much again for results at most, and one copy of the weights.
+    Raises ValueError for shapes and parameters that do not fit. LeCun et al., "Gradient-based learning
+    applied to document recognition", 1998.
+    """
+    named = [("input", _arrays.ready("input", input)), ("weight", _arrays.ready("weight", weight))]
+    if bias is not None:
+        named.append(("bias", _arrays.ready("bias", bias)))
+    x, w = named[0][1], named[1][1]
+    rows, columns = _windows(x, w, stride, padding, dilation, groups)
+    if bias is not None and named[2][1].shape != w.shape[:1]:
+        raise ValueError(f"bias must have shape {w.shape[:1]}, one for each output, got {named[2][1].shape}")
+    dtype = _arrays.common_dtype(named)
+    target = _arrays.target_for(out, (*x.shape[:-3], w.shape[0], rows[1], columns[1]), dtype)
+    place = _arrays.plain_target(target)
+    ready = [_plain(array, dtype, place) for _, array in named]
+    images = ready[0].reshape(-1, *x.shape[-3:]) if x.ndim == 3 else ready[0]
+    _kernels.convolve(images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns))
+    return _arrays.deliver(_arrays.deliver(place, target), out)
+
+
+def _plain(array: Array, dtype: np.dtype[Any], place: Array) -> Array:
+    """`array` as a plain one of the computing dtype, apart from where the result is written."""
+    ready = _arrays.plain(array.astype(dtype, copy=False))
+    return ready.copy() if np.may_share_memory(ready, place) else ready
+
+
+def conv2d_backward(
+    dy: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    needs_input: bool = True,
+    needs_weight: bool = True,
+    needs_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """dx = the sum of weight[o, c, i, j] dy[o, p] over the o, i, j, p with which x[c] has a part in y[o, p].
+
+    dweight[o, c, i, j] is the sum of dy[o, p] x[c, stride p - padding + dilation i, ...] over samples and p,
+    dbias[o] that of dy[o, p]; blocks of them are summed in the computing dtype and then in double, in an
+    order that does not depend on the threads. dy: the result's shape; the others as for conv2d. Returns (dx,
+    dweight, dbias) in the dtype the three promote to, with None for what needs_input, needs_weight and
+    needs_bias say is not wanted. An infinity or NaN in a channel of the input makes NaN of all of dweight for
+    that channel. Raises ValueError for shapes and parameters that do not fit.
+    """
+    named = [(n, _arrays.ready(n, a)) for n, a in (("dy", dy), ("input", input), ("weight", weight))]
+    (_, g), (_, x), (_, w) = named
+    rows, columns = _windows(x, w, stride, padding, dilation, groups)
+    shape = (*x.shape[:-3], w.shape[0], rows[1], columns[1])
+    if g.shape != shape:
+        raise ValueError(f"dy must have the shape of the result, {shape}, got {g.shape}")
+    dtype = _arrays.common_dtype(named)
+    g, x, w = (_arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
+    images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x
+    wanted = (needs_input, x.shape), (needs_weight, w.shape), (needs_bias, w.shape[:1])
+    results = [_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted]
+    _kernels.convolve_backward(g, images, w, *results, groups, (rows, columns))
+    dx, dweight, dbias = (r if r is None else r.astype(dtype, copy=False) for r in results)
+    return dx, dweight, dbias
