@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
-from fastnn import Key, _kernels, _tensors
+from fastnn import Key, _dlpack, _kernels
 
 Array = NDArray[Any]
 
@@ -171,7 +171,7 @@ def test_nothing_is_copied(library: Library) -> None:
         seen.append(input)
         return made
 
-    result = _tensors.accepted(function)(library.wrap(x))
+    result = _dlpack.accepted(function)(library.wrap(x))
     assert (seen[0].ctypes.data, seen[0].shape, seen[0].strides) == (x.ctypes.data, x.shape, x.strides)
     assert library.look(result).ctypes.data == made.ctypes.data
 

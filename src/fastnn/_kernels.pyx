@@ -204,7 +204,7 @@ cdef inline bint is_tensor(object value):
 
 
 def has_tensor(tuple args, dict kwargs):
-    """Whether another library's tensor is among the arguments, and fastnn._tensors must be asked."""
+    """Whether another library's tensor is among the arguments, and fastnn._dlpack must be asked."""
     for value in args:
         if is_tensor(value):
             return True
@@ -278,13 +278,13 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
 
 cdef object general(int kernel, tuple named_inputs, out, const double *parameters):
     """Any arrays of one shape: promoted, checked, and run through the strided driver."""
-    from fastnn import _arrays, _tensors
+    from fastnn import _arrays, _dlpack
 
     names, values = zip(*named_inputs)
     if has_tensor((*values, out), {}):
         again = backward if kernel % 2 else forward
         args = kernel, *values, out, parameters[0], parameters[1]
-        return _tensors.call(again, values[0], ("kernel", *names, "out", "p0", "p1"), args)
+        return _dlpack.call(again, values[0], ("kernel", *names, "out", "p0", "p1"), args)
     inputs, target = _arrays.prepare(named_inputs, out)
     run_map(kernel, (target,), inputs, parameters, NULL)
     return _arrays.deliver(target, out)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _chain
 from fastnn._arrays import real_number
-from fastnn._tensors import accepted
+from fastnn._dlpack import accepted
 from fastnn.stages import BatchNorm
 
 Array = NDArray[Any]

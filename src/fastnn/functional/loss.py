@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
-from fastnn._tensors import accepted
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient

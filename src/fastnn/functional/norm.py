@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
-from fastnn._tensors import accepted
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 Statistics = NDArray[np.float64]

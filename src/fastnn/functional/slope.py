@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
-from fastnn._tensors import accepted
+from fastnn._dlpack import accepted
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.random import Key, as_key, default_generator
 
