@@ -20,7 +20,9 @@ Axis = tuple[int, int, int, int, int, int]
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     """A number for rows and one for columns, each at least `least`."""
     try:
-        numbers = tuple(map(operator.index, value)) if isinstance(value, Sequence) else (operator.index(value),)
+        numbers = (
+            tuple(map(operator.index, value)) if isinstance(value, Sequence) else (operator.index(value),)
+        )
     except TypeError:
         numbers = ()
     if len(numbers) == 1:
@@ -124,7 +126,9 @@ def conv2d(
     place = _arrays.plain_target(target)
     ready = [_plain(array, dtype, place) for _, array in named]
     images = ready[0].reshape(-1, *x.shape[-3:]) if x.ndim == 3 else ready[0]
-    _kernels.convolve(images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns))
+    _kernels.convolve(
+        images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns)
+    )
     return _arrays.deliver(_arrays.deliver(place, target), out)
 
 
