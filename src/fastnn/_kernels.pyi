@@ -1,7 +1,7 @@
 """Types of the compiled module: the binding over csrc/. What each function does is said in _kernels.pyx."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -216,7 +216,7 @@ SIZES: int
 LARGEST: int
 
 def find_rule(name: str) -> int: ...
-@final
+
 @disjoint_base
 class Tensors:
     def __new__(cls, room: int) -> Self: ...

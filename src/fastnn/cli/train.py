@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     data = train.prepare(x, y)
     sizes = [data.x_train.shape[1], *args.layers, len(data.classes)]
     model = _model(sizes, ACTIVATIONS[args.activation], NORMS.get(args.norm), args.dropout)
-    optimizer = optim.SGD(model.parameters(), args.lr, args.momentum, args.weight_decay)
+    optimizer = optim.SGD(model.parameters(), args.lr, momentum=args.momentum, weight_decay=args.weight_decay)
 
     name = args.data.stem if args.data else "digits"
     output = args.output or Path("runs") / name

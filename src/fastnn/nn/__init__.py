@@ -1,5 +1,6 @@
 """Layers with an explicit backward pass: names, arguments and defaults are torch.nn's, arrays are NumPy's."""
 
+from fastnn.nn import utils
 from fastnn.nn.activation import (
     ACTIVATIONS,
     CELU,
@@ -105,4 +106,5 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "utils",
 ]

@@ -1,45 +1,230 @@
-"""What optimizers share: the list of parameters. No update rule is here."""
+"""What optimizers share: groups, states, and how a step reaches the kernels. No update rule is here."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from fastnn.nn.module import Parameter
+import numpy as np
+
+from fastnn import _kernels
+from fastnn._tensors import Array, TensorList, computing_dtype, find_rule
+from fastnn.nn.parameter import Parameter
+from fastnn.optim._options import DEFAULTS, Options, check_options
+from fastnn.optim._state import load_groups, load_states
+
+Group = dict[str, Any]
+Params = Iterable[Parameter] | Iterable[Group]
+Counters = tuple[float, ...]
+Rule = tuple[str, tuple[float, ...]]
+
+_KINDS = ("data", "grad")
+
+
+class _Batch:
+    """The parameters of a group that a step treats alike: of one computing dtype, and the same counters."""
+
+    def __init__(self, room: int) -> None:
+        self.list = TensorList(room)
+        self.states: list[tuple[Parameter, dict[str, Any]]] = []
 
 
 class Optimizer:
-    """Holds the parameters that `step` updates in place.
+    """Holds groups of parameters, each with options of its own, and updates their `data` in place.
 
-    Raises TypeError for what is no parameter, ValueError for an empty list and for a parameter given twice.
+    params: parameters, or dicts {"params": parameters, option: value, ...}; an option that a group lacks has
+    the optimizer's value. `param_groups` is the list of these groups; options may be changed between steps.
+    `state` has for each parameter a dict of what the rule remembers of it. A parameter whose grad is None or
+    whose requires_grad is False is left as it is.
+
+    The groups of every optimizer also take `maximize`, `l1`, `l2` and `max_norm`: see docs/optim.md.
+
+    A rule is a subclass that says which arrays it keeps (`_kept`, or `_arrays` where options decide), and
+    which kernel makes a step with which numbers (`_rule`).
+
+    Raises TypeError for what is no parameter, ValueError for an empty list, for a parameter given twice and
+    for an option out of its range.
     """
 
-    def __init__(self, params: Iterable[Parameter]) -> None:
+    _kept: tuple[str, ...] = ()  # the names of the arrays that a parameter's state has, in the kernel's order
+    _counters: Mapping[str, float] = {"step": 0}  # the numbers that a parameter's state has, at the start
+    _decoupled = False  # weight decay shrinks the weights, and is no part of the gradient
+    _decays_itself = False  # weight decay is part of the rule
+
+    def __init__(self, params: Params, defaults: Mapping[str, Any], options: Options | None = None) -> None:
+        unknown = sorted((options or {}).keys() - DEFAULTS.keys())
+        if unknown:
+            raise TypeError(f"{type(self).__name__} takes no argument {unknown[0]!r}")
+        self.defaults: dict[str, Any] = {**defaults, **DEFAULTS, **(options or {})}
+        self._check(self.defaults)
         if not isinstance(params, Iterable):
             raise TypeError(
                 f"params is {type(params).__name__}; it takes parameters, as model.parameters() gives"
             )
-        self.params = list(params)
-        if not self.params:
+        given: list[Any] = list(params)
+        if not given:
             raise ValueError("params is empty; it takes at least one parameter")
-        for index, parameter in enumerate(self.params):
+        self.state: dict[Parameter, dict[str, Any]] = {}
+        self.param_groups: list[Group] = []
+        for group in given if isinstance(given[0], dict) else [{"params": given}]:
+            self.add_param_group(group)
+
+    # ---- what a rule says of itself
+
+    def _arrays(self, group: Group) -> tuple[str, ...]:
+        """Return the names of the arrays that the rule keeps with these options."""
+        return self._kept
+
+    def _rule(self, group: Group, counters: Counters) -> Rule:
+        """Return the kernel's name and numbers; counters are those of this step."""
+        raise NotImplementedError(f"{type(self).__name__} does not define an update rule")
+
+    def _count(self, group: Group, counters: Counters) -> Counters:
+        """Return the counters of the step that comes after those of `counters`."""
+        return (counters[0] + 1,)
+
+    def _start(self, group: Group) -> float:
+        """Return what the arrays are filled with at first."""
+        return 0.0
+
+    def _check(self, options: Mapping[str, Any], prefix: str = "") -> None:
+        """Raise ValueError where options are out of their ranges."""
+        check_options(options, prefix)
+
+    # ---- groups
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group: {"params": a parameter or several, option: value, ...}."""
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError("param_group must be a dict with 'params' in it")
+        params = param_group["params"]
+        if isinstance(params, (set, frozenset)):
+            raise TypeError("params is a set, which has no order; it takes a list")
+        group = {**self.defaults, **param_group}
+        group["params"] = [params] if isinstance(params, Parameter) else list(params)
+        self._check(group, f"param_groups[{len(self.param_groups)}]: " if self.param_groups else "")
+        known = {parameter for each in self.param_groups for parameter in each["params"]}
+        for index, parameter in enumerate(group["params"]):
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"params[{index}] is {type(parameter).__name__}; it takes an nn.Parameter")
-        if len({id(parameter) for parameter in self.params}) < len(self.params):
-            raise ValueError("params holds the same parameter twice")
+            if parameter in known:
+                raise ValueError("params holds the same parameter twice")
+            known.add(parameter)
+        self.param_groups.append(group)
 
-    def zero_grad(self) -> None:
-        """Forget all gradients: every `Parameter.grad` becomes None."""
-        for parameter in self.params:
-            parameter.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients: every `Parameter.grad` becomes None, or 0 with set_to_none=False."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if set_to_none:
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    parameter.grad[...] = 0
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient, in place."""
-        raise NotImplementedError(f"{type(self).__name__} does not define step")
+    # ---- a step
 
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient, in place; return `closure()`, called before.
 
-def check_at_least_zero(**values: float) -> None:
-    """Raise ValueError naming the first argument that is negative, infinite or NaN."""
-    for name, value in values.items():
-        if not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name} is {value}; it takes a finite number of at least 0")
+        Everything is checked first: TypeError for a grad whose dtype is not the parameter's, ValueError for
+        another shape and for read-only data. Then nothing has changed.
+        """
+        loss = closure() if closure is not None else None
+        work = [self._gather(position, group) for position, group in enumerate(self.param_groups)]
+        for group, batches in zip(self.param_groups, work, strict=True):
+            for (_, *counters), batch in batches.items():
+                self._update(group, self._count(group, tuple(counters)), batch)
+        return loss
+
+    def _gather(self, position: int, group: Group) -> dict[tuple[Any, ...], _Batch]:
+        names, counters = self._arrays(group), self._counters
+        where = f"param_groups[{position}]['params']"
+        params = group["params"]
+        batches: dict[tuple[Any, ...], _Batch] = {}
+        for index, parameter in enumerate(params):
+            data, grad = parameter.data, parameter.grad
+            if grad is None or not parameter.requires_grad:
+                continue
+            state = self.state.get(parameter)
+            if state is None:
+                state = dict(counters)
+            for name in names:
+                if name not in state:
+                    state[name] = self._new_array(data, self._start(group))
+            key = (data.dtype.char == "d", *[state[name] for name in counters])
+            batch = batches.get(key)
+            if batch is None:
+                batch = batches[key] = _Batch(len(params))
+            batch.list.add((data, grad, *[state[name] for name in names]), where, index, _KINDS)
+            batch.states.append((parameter, state))
+        return batches
+
+    def _new_array(self, data: Array, value: float) -> Array:
+        array = _kernels.empty(np.shape(data), computing_dtype(data))
+        array.fill(value)
+        return array
+
+    def _update(self, group: Group, counters: Counters, batch: _Batch) -> None:
+        self._move(group, counters, batch.list.tensors)
+        if group["max_norm"] is not None:
+            for target in batch.list.targets:
+                if target.ndim > 1:
+                    _kernels.limit_rows(target, group["max_norm"])
+        batch.list.write_back()
+        for parameter, state in batch.states:
+            state.update(zip(self._counters, counters, strict=True))
+            self.state[parameter] = state
+
+    def _move(self, group: Group, counters: Counters, tensors: _kernels.Tensors) -> None:
+        name, numbers = self._rule(group, counters)
+        tensors.update(find_rule(name), self._penalties(group), numbers)
+
+    def _penalties(self, group: Group) -> tuple[bool, float, float, float]:
+        """Return what the kernels do before the rule: (negate, decay, l1, shrink)."""
+        decay, l2 = group["weight_decay"], group["l2"]
+        if self._decays_itself:
+            decay = 0.0
+        if group.get("decoupled_weight_decay", self._decoupled):
+            return group["maximize"], l2, group["l1"], group["lr"] * decay
+        return group["maximize"], l2 + decay, group["l1"], 0.0
+
+    # ---- states
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return {"state": {index: {name: value}}, "param_groups": [{option: value, "params": [index]}]}.
+
+        Parameters are numbered over all groups. Arrays are copies: unlike PyTorch's, it stays as it is.
+        """
+        order = [parameter for group in self.param_groups for parameter in group["params"]]
+        number = {parameter: index for index, parameter in enumerate(order)}
+        state = {
+            number[parameter]: {
+                name: value.copy() if isinstance(value, np.ndarray) else value
+                for name, value in values.items()
+            }
+            for parameter, values in self.state.items()
+        }
+        groups = [
+            {**group, "params": [number[parameter] for parameter in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` saved, bitwise: options and states become those of `state_dict`.
+
+        Raises ValueError where the groups have other numbers of parameters, an option is out of its range, or
+        a state lacks an array or has one of another shape; then nothing is changed.
+        """
+        groups = load_groups(self.param_groups, state_dict)
+        for position, group in enumerate(groups):
+            self._check(group, f"param_groups[{position}]: ")
+        self.state = load_states(groups, state_dict, lambda group: (*self._counters, *self._arrays(group)))
+        self.param_groups = groups
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for position, group in enumerate(self.param_groups):
+            options = sorted((name, value) for name, value in group.items() if name != "params")
+            lines += [f"Parameter Group {position}", *(f"    {name}: {value}" for name, value in options), ""]
+        return "\n".join(lines).rstrip() + "\n)"

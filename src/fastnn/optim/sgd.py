@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any, Unpack
 
-import numpy as np
-
-from fastnn.nn.module import Array, Parameter
-from fastnn.optim.optimizer import Optimizer, check_at_least_zero
+from fastnn.optim._options import Options
+from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum (Polyak, 1964), by PyTorch's rule.
+    """Stochastic gradient descent with momentum (Polyak, 1964; Nesterov, 1983), by PyTorch's rule.
 
-    With g = grad + weight_decay * p, each step does v <- momentum * v + g, starting at v = 0, then
-    p <- p - lr * v. A parameter whose grad is None stays as it is. `lr`, `momentum` and `weight_decay` are
-    attributes that can be changed between steps; each takes a finite number of at least 0, else ValueError.
+    With g = grad + weight_decay p, each step does v <- momentum v + (1 - dampening) g (v = g the first time),
+    then p <- p - lr v, with `nesterov` p <- p - lr (g + momentum v); without momentum p <- p - lr g.
     """
 
     def __init__(
-        self, params: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(params)
-        check_at_least_zero(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self._velocities: list[Array | None] = [None] * len(self.params)
+        defaults = {"lr": lr, "momentum": momentum, "dampening": dampening}
+        super().__init__(params, {**defaults, "weight_decay": weight_decay, "nesterov": nesterov}, options)
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient, in place."""
-        for index, parameter in enumerate(self.params):
-            if parameter.grad is None:
-                continue
-            gradient = parameter.grad
-            if self.weight_decay:
-                gradient = gradient + self.weight_decay * parameter.data
-            if self.momentum:
-                gradient = self._velocity(index, gradient)
-            parameter.data -= self.lr * gradient
+    def _check(self, options: Mapping[str, Any], prefix: str = "") -> None:
+        super()._check(options, prefix)
+        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+            raise ValueError(f"{prefix}nesterov takes a momentum above 0 and no dampening")
 
-    def _velocity(self, index: int, gradient: Array) -> Array:
-        velocity = self._velocities[index]
-        if velocity is None:
-            velocity = self._velocities[index] = np.zeros_like(gradient)
-        velocity *= self.momentum
-        velocity += gradient
-        return velocity
+    def _arrays(self, group: Group) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def _rule(self, group: Group, counters: Counters) -> Rule:
+        if not group["momentum"]:
+            return "sgd", (group["lr"],)
+        taken = 1.0 if counters[0] == 1 else 1 - group["dampening"]
+        return "sgd_nesterov" if group["nesterov"] else "sgd_momentum", (
+            group["lr"],
+            group["momentum"],
+            taken,
+        )

@@ -1,0 +1,64 @@
+"""Saved states of optimizers, checked against the parameters that they are for. It knows no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn._tensors import computing_dtype
+from fastnn.nn.parameter import Parameter
+
+Group = dict[str, Any]
+
+
+def load_groups(own: Sequence[Group], state_dict: Mapping[str, Any]) -> list[Group]:
+    """Return groups of the own parameters with the saved options; an option that was not saved is the own."""
+    if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+        raise ValueError("state_dict must be a dict with 'state' and 'param_groups', as state_dict() gives")
+    saved = state_dict["param_groups"]
+    if len(saved) != len(own):
+        raise ValueError(f"state_dict has {len(saved)} parameter groups, the optimizer {len(own)}")
+    for position, (group, theirs) in enumerate(zip(own, saved, strict=True)):
+        if len(theirs["params"]) != len(group["params"]):
+            raise ValueError(
+                f"state_dict has {len(theirs['params'])} parameters in group {position},"
+                f" the optimizer {len(group['params'])}"
+            )
+    return [{**group, **theirs, "params": group["params"]} for group, theirs in zip(own, saved, strict=True)]
+
+
+def load_states(
+    groups: Sequence[Group], state_dict: Mapping[str, Any], needs: Callable[[Group], tuple[str, ...]]
+) -> dict[Parameter, dict[str, Any]]:
+    """Return copies of the saved states, by parameter; `needs` names what a state of a group has at least."""
+    states = {int(number): values for number, values in state_dict["state"].items()}
+    loaded = {}
+    for group, saved in zip(groups, state_dict["param_groups"], strict=True):
+        for parameter, number in zip(group["params"], saved["params"], strict=True):
+            if number in states:
+                loaded[parameter] = _load_state(number, states.pop(number), parameter, needs(group))
+    if states:
+        raise ValueError(f"state_dict has a state of parameter {min(states)}, which is in none of its groups")
+    return loaded
+
+
+def _load_state(
+    number: int, values: Mapping[str, Any], parameter: Parameter, names: tuple[str, ...]
+) -> dict[str, Any]:
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ValueError(f"state_dict: the state of parameter {number} lacks {missing[0]!r}")
+    state: dict[str, Any] = {}
+    shape = parameter.data.shape
+    for name, value in values.items():
+        if not isinstance(value, np.ndarray):
+            state[name] = value
+        elif value.shape != shape:
+            raise ValueError(
+                f"state_dict: {name!r} of parameter {number} has shape {value.shape}, the parameter {shape}"
+            )
+        else:
+            state[name] = np.array(value, computing_dtype(parameter.data), order="C")
+    return state

@@ -1,0 +1,98 @@
+"""An exponential moving average of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn._tensors import Array, TensorList, computing_dtype, find_rule
+from fastnn.nn.parameter import Parameter
+from fastnn.optim._options import check_options
+
+
+class ExponentialMovingAverage:
+    """Averages of parameters that change: a <- decay a + (1 - decay) p at each `update`, from a = p.
+
+    They often do better than the last weights themselves (Polyak and Juditsky, 1992). With `warm_up` the
+    decay of update t is at most (1 + t) / (10 + t), so that the first weights are soon forgotten. `averages`
+    has the arrays, in float64 for float64 parameters, in float32 for all others.
+
+    Call `update` after each step of the optimizer, and use the averages by `with average.applied():`, or by
+    `apply` and `restore`. Raises ValueError for a decay outside [0, 1], TypeError for what is no parameter.
+    """
+
+    def __init__(self, params: Iterable[Parameter], decay: float = 0.999, warm_up: bool = False) -> None:
+        check_options({"decay": decay})
+        self.decay, self.warm_up = decay, warm_up
+        self.updates = 0
+        self._params = list(params)
+        for index, parameter in enumerate(self._params):
+            if not isinstance(parameter, Parameter):
+                raise TypeError(f"params[{index}] is {type(parameter).__name__}; it takes an nn.Parameter")
+        self.averages = [
+            np.array(parameter.data, computing_dtype(parameter.data), order="C") for parameter in self._params
+        ]
+        self._weights: list[Array] | None = None  # while the averages are applied
+
+    def update(self) -> None:
+        """Take the present weights into the averages."""
+        if self._weights is not None:
+            raise RuntimeError("the averages are applied: call restore before update")
+        lists: dict[np.dtype[Any], TensorList] = {}
+        for index, (parameter, average) in enumerate(zip(self._params, self.averages, strict=True)):
+            if average.dtype not in lists:
+                lists[average.dtype] = TensorList(len(self._params))
+            lists[average.dtype].add((average, parameter.data), "params", index, ("", "data"))
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warm_up else self.decay
+        for each in lists.values():
+            each.tensors.update(find_rule("average"), (False, 0.0, 0.0, 0.0), (1 - decay,))
+
+    def apply(self) -> None:
+        """Put the averages into the parameters, in place; `restore` brings the weights back."""
+        if self._weights is not None:
+            raise RuntimeError("the averages are applied already: call restore first")
+        self._weights = [parameter.data.copy() for parameter in self._params]
+        for parameter, average in zip(self._params, self.averages, strict=True):
+            parameter.data[...] = average
+
+    def restore(self) -> None:
+        """Put the weights back that `apply` replaced."""
+        if self._weights is None:
+            raise RuntimeError("the averages are not applied: call apply before restore")
+        for parameter, weights in zip(self._params, self._weights, strict=True):
+            parameter.data[...] = weights
+        self._weights = None
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Return a context in which the parameters are the averages."""
+        self.apply()
+        try:
+            yield
+        finally:
+            self.restore()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return {"decay", "warm_up", "updates", "averages"}; the arrays are copies."""
+        return {
+            "decay": self.decay,
+            "warm_up": self.warm_up,
+            "updates": self.updates,
+            "averages": [average.copy() for average in self.averages],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` saved. ValueError for other shapes; then nothing is changed."""
+        check_options({"decay": state_dict["decay"]})
+        given = [np.asarray(average) for average in state_dict["averages"]]
+        shapes, own = [average.shape for average in given], [average.shape for average in self.averages]
+        if shapes != own:
+            raise ValueError(f"state_dict has averages of shapes {shapes}, the parameters are {own}")
+        for average, value in zip(self.averages, given, strict=True):
+            np.copyto(average, value, casting="same_kind")
+        self.decay, self.warm_up = state_dict["decay"], state_dict["warm_up"]
+        self.updates = state_dict["updates"]

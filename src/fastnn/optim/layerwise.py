@@ -1,0 +1,92 @@
+"""Rules whose step is as long as the weights: a trust ratio for each tensor, from two norms. LARS, LAMB."""
+
+from __future__ import annotations
+
+import math
+from typing import Unpack
+
+from fastnn import _kernels
+from fastnn._tensors import find_rule
+from fastnn.optim._options import Options
+from fastnn.optim.adam import Betas, averaging, corrections
+from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule
+
+
+class _Layerwise(Optimizer):
+    """A step in two passes: the norms of each tensor and of its direction, then the update scaled by them."""
+
+    _decays_itself = True
+
+    def _trust(self, group: Group, weight: float, direction: float) -> float:
+        """Return the trust ratio from the two norms, neither of which is 0."""
+        raise NotImplementedError
+
+    def _move(self, group: Group, counters: Counters, tensors: _kernels.Tensors) -> None:
+        name, numbers = self._rule(group, counters)
+        penalties = self._penalties(group)
+        squares = tensors.reduce(_kernels.SQUARES, find_rule(f"{name}_direction"), penalties, numbers)
+        ratios = [
+            self._trust(group, math.sqrt(weight), math.sqrt(direction)) if weight and direction else 1.0
+            for weight, direction in squares.tolist()
+        ]
+        tensors.update(find_rule(name), penalties, numbers, ratios)
+
+
+class LARS(_Layerwise):
+    """Layer-wise adaptive rate scaling (You, Gitman and Ginsburg, 2017).
+
+    For each tensor r = trust_coefficient |p| / (|g| + weight_decay |p|), or 1 where |p| or |g| is 0; then
+    v <- momentum v + lr r (g + weight_decay p), p <- p - v.
+    """
+
+    _kept = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 1e-3,
+        **options: Unpack[Options],
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient}, options)
+
+    def _trust(self, group: Group, weight: float, direction: float) -> float:
+        return float(group["trust_coefficient"] * weight / (direction + group["weight_decay"] * weight))
+
+    def _rule(self, group: Group, counters: Counters) -> Rule:
+        return "lars", (group["lr"], group["momentum"], group["weight_decay"])
+
+
+class LAMB(_Layerwise):
+    """LAMB (You, Li, Reddi, Hseu, Kumar, Bhojanapalli, Song, Demmel, Keutzer and Hsieh, 2020).
+
+    m^ and v^ as Adam's, u = m^ / (sqrt(v^) + eps) + weight_decay p, and for each tensor
+    p <- p - lr |p| / |u| u; the ratio is 1 where |p| or |u| is 0.
+    """
+
+    _kept = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, options
+        )
+
+    def _trust(self, group: Group, weight: float, direction: float) -> float:
+        return weight / direction
+
+    def _rule(self, group: Group, counters: Counters) -> Rule:
+        first, second = corrections(group, counters[0])
+        root = math.sqrt(second)
+        numbers = (group["lr"], *averaging(group), 1 / root, group["eps"], 1 / first, group["weight_decay"])
+        return "lamb", numbers
