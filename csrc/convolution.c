@@ -8,10 +8,11 @@
 
 enum {
     LINE = 64,
-    PLANE_BYTES = 256 << 10,     // of a block's planes: half of a small L2
-    GRADIENT_BYTES = 384 << 10,  // of planes and dy for the weights' gradient
+    PLANE_BYTES = 384 << 10,     // of a block's planes, in L2
+    GRADIENT_BYTES = 512 << 10,  // of planes and dy for the weights' gradient
     POSITIONS = 2048,            // windows of a block
     PIECES = 32,
+    GRADIENT_PIECES = 16,  // each has sums of its own
     PIECE_WORK = 1 << 18,  // products, at least
     GRADIENT_OUTPUTS = 64,
     GRADIENT_CHANNELS = 32,   // of a piece of the weights' gradient
@@ -21,20 +22,25 @@ enum {
 static size_t in_lines(size_t bytes) { return fastnn_divided_up(bytes, LINE) * LINE; }
 
 // How many pieces pay, of `work` products.
-static size_t paying_pieces(size_t work) { return fastnn_larger(fastnn_smaller(work / PIECE_WORK, PIECES), 1); }
+static size_t paying_pieces(size_t work, size_t most) {
+    return fastnn_larger(fastnn_smaller(work / PIECE_WORK, most), 1);
+}
 
 // The vectors of a block's windows. In rows, each row begins a vector; flat, they go on over the planes' halo, whose
-// results nobody wants: less is lost so if rows are short.
+// results nobody wants: less is lost so if rows are short, but results are copied once more.
 typedef struct {
     bool flat;
     size_t vectors, row, sample;  // where a row's and a sample's results are, in elements, if these are side by side
 } layout;
 
-static layout lay_out(const fastnn_block *block, size_t lanes) {
+enum { COPY_WORK = 8 };  // what this costs, in products
+
+// work: products for a result.
+static layout lay_out(const fastnn_block *block, size_t lanes, size_t work) {
     const size_t row_vectors = fastnn_divided_up(block->places[1], lanes), rows = block->samples * block->places[0];
     const size_t last_row = (block->samples - 1) * block->extent[0] + block->places[0] - 1;
     const size_t flat_vectors = fastnn_divided_up(last_row * block->extent[1] + block->places[1], lanes);
-    if (10 * flat_vectors < 9 * rows * row_vectors)
+    if (flat_vectors * (work + COPY_WORK) < rows * row_vectors * work)
         return (layout){true, flat_vectors, block->extent[1], block->extent[0] * block->extent[1]};
     return (layout){false, rows * row_vectors, row_vectors * lanes, block->places[0] * row_vectors * lanes};
 }
@@ -133,7 +139,7 @@ static void convolve_block(const void *context, size_t index) {
     size_t sample;
     fastnn_block block = fastnn_block_of(&job->cut, job->axis, job->samples, index, &sample);
     block.row_stride = job->from_row, block.channel_stride = job->from_channel, block.sample_stride = job->from_sample;
-    const layout l = lay_out(&block, lanes);
+    const layout l = lay_out(&block, lanes, job->channels * taps);
     const bool staged = l.flat || job->to_column > 1;
     char *slot = fastnn_take_slot(&job->slots);
     fastnn_find_offsets(&block, (size_t *)slot);
@@ -153,7 +159,7 @@ static fastnn_outcome run_image_job(image_job *job) {
     const size_t positions = job->samples * job->axis[0].places * job->axis[1].places, taps = fastnn_taps(job->axis);
     if (positions * job->groups * job->outputs == 0) return FASTNN_DONE;
     const size_t lanes = job->table->lanes, panel = job->table->panel,
-                 pieces = paying_pieces(positions * job->groups * job->outputs * job->channels * taps);
+                 pieces = paying_pieces(positions * job->groups * job->outputs * job->channels * taps, PIECES);
     job->cut = fastnn_cut_windows(job->axis, job->samples, job->channels, 0, PLANE_BYTES / job->size, POSITIONS);
     fastnn_cut_finer(&job->cut, job->axis, job->samples, pieces);
     job->panels = fastnn_divided_up(job->outputs, panel);
@@ -161,7 +167,7 @@ static fastnn_outcome run_image_job(image_job *job) {
     const size_t places = most_places(&job->cut, lanes);
     const fastnn_block block = fastnn_make_block(job->axis, job->cut.samples, job->cut.places);
     job->places_bytes = in_lines(taps * sizeof(size_t)) + in_lines(places * sizeof(fastnn_place));
-    job->planes_bytes = in_lines(job->channels * block.channel * job->size);
+    job->planes_bytes = in_lines(job->channels * block.channel * job->size) + LINE;
     const size_t stage_bytes = panel * places * lanes * job->size, panels = job->groups * job->panels;
     const size_t packed_bytes = in_lines(panels * job->panel_elements * job->size);
     if (!fastnn_open_slots(&job->slots, fastnn_blocks(&job->cut), job->places_bytes + job->planes_bytes + stage_bytes,
@@ -290,75 +296,91 @@ typedef struct {
     fastnn_slots slots;
 } weight_job;
 
-// dy as the blocks' vectors want it, with 0 between rows.
-static void prepare_dy(const weight_job *job, const fastnn_block *block, const layout *l, size_t outputs,
-                       const char *from, size_t pitch, char *to) {
-    const fastnn_axis *axis = job->axis;
-    fastnn_block dy = {.samples = block->samples, .phases = {1, 1}, .channel = pitch};
-    for (int d = 0; d < 2; d++) {
-        dy.first[d] = block->first[d], dy.places[d] = block->places[d];
-        dy.axis[d] = (fastnn_axis){block->first[d] + block->places[d], axis[d].places, 1, 1, 0, 1};
-    }
-    dy.extent[0] = l->sample / l->row, dy.extent[1] = l->row;
-    dy.plane = dy.samples * l->sample;
-    dy.row_stride = axis[1].places, dy.channel_stride = axis[0].places * axis[1].places;
-    dy.sample_stride = job->call->groups * job->call->outputs * dy.channel_stride;
-    job->table->prepare(&dy, from, outputs, 0, to);
+// What a piece does of all sums.
+typedef struct {
+    size_t group, output, outputs, channel, channels;
+    bool biased;
+    double *sums;
+} share;
+
+// The planes of a share's channels, behind them one of ones for the bias, and where all the taps are.
+static size_t prepare_taps(const weight_job *job, const share *s, const fastnn_block *block, size_t sample,
+                           size_t *runs, char *planes) {
+    const size_t channel = (sample * job->call->groups + s->group) * job->call->channels + s->channel;
+    const char *x = (const char *)job->call->x + channel * block->channel_stride * job->size;
+    job->table->prepare(block, x, s->channels, 0, planes);
+    const size_t count = s->channels * job->taps;
+    if (count > 0) fastnn_find_offsets(block, runs);
+    for (size_t i = job->taps; i < count; i++) runs[i] = runs[i - job->taps] + block->channel;
+    if (!s->biased) return count;
+    fastnn_block ones = *block;  // nothing but padding
+    ones.axis[0].size = ones.axis[1].size = 0;
+    job->table->prepare(&ones, x, 1, 1, planes + s->channels * block->channel * job->size);
+    runs[count] = s->channels * block->channel;
+    return count + 1;
 }
 
 static size_t dy_pitch(size_t rows, size_t vectors) {
     return fastnn_divided_up(fastnn_larger(rows, vectors), FASTNN_BLOCK_SLACK) * FASTNN_BLOCK_SLACK;
 }
 
-// What one block adds to the sums of outputs `output` and following, channels `channel` and following of a group.
-static void add_block(const weight_job *job, size_t index, size_t group, size_t output, size_t outputs, size_t channel,
-                      size_t channels, double *sums, char *slot) {
-    const fastnn_convolution *call = job->call;
-    const size_t lanes = job->table->lanes, size = job->size, image = job->axis[0].size * job->axis[1].size;
-    const size_t result = job->axis[0].places * job->axis[1].places;
-    const bool biased = call->dbias != NULL && channel + channels == job->channels;
-    size_t sample, *runs = (size_t *)slot;
-    fastnn_block block = fastnn_block_of(&job->cut, job->axis, call->samples, index, &sample);
-    block.row_stride = job->axis[1].size, block.channel_stride = image;
-    block.sample_stride = call->groups * call->channels * image;
-    const layout l = lay_out(&block, lanes);
-    fastnn_place *places = (fastnn_place *)(slot + job->runs_bytes);
-    char *planes = slot + job->places_bytes, *dy = planes + job->planes_bytes;
-    find_places(&block, &l, lanes, 0, 0, places);
-
-    const char *x =
-        (const char *)call->x + (sample * block.sample_stride + (group * call->channels + channel) * image) * size;
-    job->table->prepare(&block, x, channels, 0, planes);
-    fastnn_find_offsets(&block, runs);
-    for (size_t i = job->taps; i < channels * job->taps; i++) runs[i] = runs[i - job->taps] + block.channel;
-    if (biased) {
-        runs[channels * job->taps] = channels * block.channel;
-        fastnn_block ones = block;  // nothing but padding
-        ones.axis[0].size = ones.axis[1].size = 0;
-        job->table->prepare(&ones, x, 1, 1, planes + channels * block.channel * size);
+// dy of a share's outputs as the block's vectors want it, with 0 between rows.
+static void prepare_dy(const weight_job *job, const share *s, const fastnn_block *block, const layout *l,
+                       const char *from, size_t pitch, char *to) {
+    fastnn_block dy = {.samples = block->samples, .phases = {1, 1}, .channel = pitch};
+    for (int d = 0; d < 2; d++) {
+        dy.first[d] = block->first[d], dy.places[d] = block->places[d];
+        dy.axis[d] = (fastnn_axis){block->first[d] + block->places[d], job->axis[d].places, 1, 1, 0, 1};
     }
-    const size_t first = (sample * call->groups + group) * call->outputs + output;
-    const size_t pitch = dy_pitch(block.samples * l.sample, l.vectors * lanes);
-    prepare_dy(job, &block, &l, outputs, (const char *)call->dy + first * result * size, pitch, dy);
-    job->table->gradient(planes, runs, channels * job->taps + biased, dy, pitch, outputs, places, l.vectors, sums,
-                         job->row);
+    dy.extent[0] = l->sample / l->row, dy.extent[1] = l->row;
+    dy.plane = dy.samples * l->sample;
+    dy.row_stride = job->axis[1].places, dy.channel_stride = job->axis[0].places * job->axis[1].places;
+    dy.sample_stride = job->call->groups * job->call->outputs * dy.channel_stride;
+    job->table->prepare(&dy, from, s->outputs, 0, to);
+}
+
+// What one block adds to a share's sums. Where rows are whole vectors, dy is read where it lies.
+static void add_block(const weight_job *job, const share *s, size_t index, char *slot) {
+    const fastnn_convolution *call = job->call;
+    const size_t lanes = job->table->lanes, width = job->axis[1].places, result = job->axis[0].places * width;
+    size_t sample, *runs = (size_t *)slot, pitch = result;
+    fastnn_block block = fastnn_block_of(&job->cut, job->axis, call->samples, index, &sample);
+    block.row_stride = job->axis[1].size, block.channel_stride = job->axis[0].size * job->axis[1].size;
+    block.sample_stride = call->groups * call->channels * block.channel_stride;
+    const layout l = lay_out(&block, lanes, job->channels * job->taps);
+    fastnn_place *places = (fastnn_place *)(slot + job->runs_bytes);
+    char *planes = slot + job->places_bytes, *copy = planes + job->planes_bytes;
+    const size_t count = prepare_taps(job, s, &block, sample, runs, planes);
+    const size_t output = (sample * call->groups + s->group) * call->outputs + s->output;
+    const char *dy = (const char *)call->dy + output * result * job->size;
+    if (l.flat || block.places[1] % lanes != 0) {
+        pitch = dy_pitch(block.samples * l.sample, l.vectors * lanes);
+        find_places(&block, &l, lanes, l.row, l.sample, places);
+        prepare_dy(job, s, &block, &l, dy, pitch, copy);
+        dy = copy;
+    } else {
+        find_places(&block, &l, lanes, width, call->groups * call->outputs * result, places);
+        dy += (block.first[0] * width + block.first[1]) * job->size;
+    }
+    job->table->gradient(planes, runs, count, dy, pitch, s->outputs, places, l.vectors, s->sums, job->row);
 }
 
 static void sum_piece(const void *context, size_t index) {
     const weight_job *job = context;
     const fastnn_convolution *call = job->call;
-    const size_t channel = index % job->channel_pieces * job->channels_of_piece;
-    const size_t output = index / job->channel_pieces % job->output_pieces * job->outputs_of_piece;
-    const size_t rest = index / job->channel_pieces / job->output_pieces, group = rest % call->groups;
-    const size_t part = rest / call->groups, blocks = fastnn_blocks(&job->cut);
-    const size_t outputs = fastnn_smaller(job->outputs_of_piece, call->outputs - output);
-    const size_t channels = fastnn_smaller(job->channels_of_piece, job->channels - channel);
-    double *sums = job->sums + (rest * call->outputs + output) * job->row + channel * job->taps;
-    const size_t count = channels * job->taps + (channel + channels == job->channels);
-    for (size_t o = 0; o < outputs; o++) memset(sums + o * job->row, 0, count * sizeof *sums);
+    const size_t rest = index / job->channel_pieces / job->output_pieces, part = rest / call->groups;
+    share s = {.group = rest % call->groups,
+               .output = index / job->channel_pieces % job->output_pieces * job->outputs_of_piece,
+               .channel = index % job->channel_pieces * job->channels_of_piece};
+    s.outputs = fastnn_smaller(job->outputs_of_piece, call->outputs - s.output);
+    s.channels = fastnn_smaller(job->channels_of_piece, job->channels - s.channel);
+    s.biased = call->dbias != NULL && s.channel + s.channels == job->channels;
+    s.sums = job->sums + (rest * call->outputs + s.output) * job->row + s.channel * job->taps;
+    const size_t count = s.channels * job->taps + s.biased, blocks = fastnn_blocks(&job->cut);
+    for (size_t o = 0; o < s.outputs; o++) memset(s.sums + o * job->row, 0, count * sizeof *s.sums);
     char *slot = fastnn_take_slot(&job->slots);
     for (size_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++)
-        add_block(job, block, group, output, outputs, channel, channels, sums, slot);
+        add_block(job, &s, block, slot);
     fastnn_give_slot(&job->slots, slot);
 }
 
@@ -366,9 +388,10 @@ static void sum_piece(const void *context, size_t index) {
 static void add_parts(const void *context, size_t index) {
     const weight_job *job = context;
     const size_t weights = job->row - 1, all = job->call->groups * job->call->outputs;
+    const size_t count = weights + (job->call->dbias != NULL);
     double *sums = job->sums + index * job->row;
     for (size_t part = 1; part < job->parts; part++)
-        for (size_t i = 0; i < job->row; i++) sums[i] += sums[part * all * job->row + i];
+        for (size_t i = 0; i < count; i++) sums[i] += sums[part * all * job->row + i];
     if (job->call->float64) {
         if (job->call->dweight != NULL) memcpy((double *)job->call->dweight + index * weights, sums, weights * 8);
         if (job->call->dbias != NULL) ((double *)job->call->dbias)[index] = sums[weights];
@@ -389,7 +412,7 @@ static size_t plan(weight_job *job) {
     const size_t channels = job->channels_of_piece + (call->dbias != NULL), outputs = job->outputs_of_piece;
     job->cut = fastnn_cut_windows(job->axis, call->samples, channels, outputs, GRADIENT_BYTES / job->size, POSITIONS);
     const size_t all = call->groups * call->outputs * job->row, windows = job->axis[0].places * job->axis[1].places;
-    const size_t wanted = paying_pieces(call->samples * windows * all);
+    const size_t wanted = paying_pieces(call->samples * windows * all, GRADIENT_PIECES);
     const size_t others = call->groups * job->output_pieces * job->channel_pieces;
     job->parts = fastnn_smaller(fastnn_divided_up(wanted, others), PARTIAL_BYTES / sizeof(double) / all);
     fastnn_cut_finer(&job->cut, job->axis, call->samples, job->parts);
@@ -400,8 +423,9 @@ static size_t plan(weight_job *job) {
                  flat = block.samples * block.extent[0] * block.extent[1];
     job->runs_bytes = in_lines((fastnn_larger(channels, 1) * job->taps + 1) * sizeof(size_t));
     job->places_bytes = job->runs_bytes + in_lines(places * sizeof(fastnn_place));
-    job->planes_bytes = in_lines(channels * block.channel * job->size);
-    return job->places_bytes + job->planes_bytes + outputs * dy_pitch(flat, places * job->table->lanes) * job->size;
+    job->planes_bytes = in_lines(channels * block.channel * job->size) + LINE;
+    return job->places_bytes + job->planes_bytes + outputs * dy_pitch(flat, places * job->table->lanes) * job->size +
+           LINE;
 }
 
 fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call) {

@@ -21,9 +21,47 @@ static size_t panel_width(size_t outputs) {
     return width;
 }
 
-static void pack(const fastnn_weights *weights, void *memory) {
-    real *to = memory;
-    const size_t width = panel_width(weights->outputs);
+// Rows to columns: the elements of v[0], v[1], ... at place 0, then those at place 1, ... A step puts the upper half of
+// the rows between the lower half's elements, and so rotates the bits of an element's number, (row, lane), by one.
+FORCE_INLINE void interleave_rows(V *v, size_t width) {
+    for (size_t step = 1; step < width; step *= 2) {
+        V next[PANEL];
+#pragma GCC unroll 8
+        for (size_t i = 0; i < width / 2; i++) {
+            next[2 * i] = vzip_low(v[i], v[i + width / 2]);
+            next[2 * i + 1] = vzip_high(v[i], v[i + width / 2]);
+        }
+#pragma GCC unroll 8
+        for (size_t i = 0; i < width; i++) v[i] = next[i];
+    }
+}
+
+// n elements of each output that follow each other, `apart` from output to output.
+FORCE_INLINE void pack_run(const real *from, ptrdiff_t apart, size_t outputs, size_t width, size_t n, real *to) {
+    for (size_t first = 0, some; first < n; first += some) {
+        V v[PANEL];
+        some = n - first < LANES ? n - first : LANES;
+#pragma GCC unroll 8
+        for (size_t o = 0; o < width; o++)
+            v[o] = o < outputs ? vload_some(from + (ptrdiff_t)o * apart + (ptrdiff_t)first, some) : vzero();
+        interleave_rows(v, width);
+        for (size_t i = 0; i * LANES < some * width; i++, to += LANES)
+            vstore_some(to, some * width - i * LANES < LANES ? some * width - i * LANES : LANES, v[i]);
+        to -= (LANES - some * width % LANES) % LANES;
+    }
+}
+
+FORCE_INLINE void pack_runs(const fastnn_weights *weights, size_t width, real *to) {
+    const size_t taps = weights->taps[0] * weights->taps[1];
+    const bool together = weights->channel == (ptrdiff_t)taps;
+    const size_t n = together ? weights->channels * taps : taps, runs = together ? 1 : weights->channels;
+    for (size_t c = 0; c < runs; c++, to += n * width)
+        pack_run((const real *)weights->data + (ptrdiff_t)c * weights->channel, weights->output, weights->outputs,
+                 width, n, to);
+}
+
+// Taps that do not follow each other.
+static void pack_apart(const fastnn_weights *weights, size_t width, real *to) {
     for (size_t c = 0; c < weights->channels; c++)
         for (size_t row = 0; row < weights->taps[0]; row++)
             for (size_t column = 0; column < weights->taps[1]; column++, to += width) {
@@ -32,6 +70,22 @@ static void pack(const fastnn_weights *weights, void *memory) {
                 for (size_t o = 0; o < width; o++)
                     to[o] = o < weights->outputs ? from[(ptrdiff_t)o * weights->output] : 0;
             }
+}
+
+static void pack(const fastnn_weights *weights, void *to) {
+    const size_t width = panel_width(weights->outputs);
+    if (weights->tap[1] != 1 || weights->tap[0] != (ptrdiff_t)weights->taps[1]) {
+        pack_apart(weights, width, to);
+        return;
+    }
+    switch (width) {
+    case 1: pack_runs(weights, 1, to); break;
+    case 2: pack_runs(weights, 2, to); break;
+    case 4: pack_runs(weights, 4, to); break;
+#if REGISTERS == 32
+    case 8: pack_runs(weights, 8, to); break;
+#endif
+    }
 }
 
 // What all vectors of a panel share.
@@ -77,12 +131,11 @@ FORCE_INLINE void convolve_vectors(const panel *p, size_t width, size_t vectors,
 }
 
 FORCE_INLINE void convolve_panel(const panel *p, size_t width, const fastnn_place *places, size_t vectors) {
-    size_t v = 0;
-    for (; v + VECTORS <= vectors; v += VECTORS) convolve_vectors(p, width, VECTORS, places + v);
-    if (vectors - v == 2)
-        convolve_vectors(p, width, 2, places + v);
-    else if (vectors - v == 1)
-        convolve_vectors(p, width, 1, places + v);
+    size_t v = 0, left = vectors;
+    for (; left >= VECTORS && left != VECTORS + 1; v += VECTORS, left -= VECTORS)
+        convolve_vectors(p, width, VECTORS, places + v);
+    for (; left >= 2; v += 2, left -= 2) convolve_vectors(p, width, 2, places + v);
+    if (left == 1) convolve_vectors(p, width, 1, places + v);
 }
 
 static void convolve(const fastnn_block *block, const void *from, size_t channels, size_t outputs, const void *packed,
@@ -112,7 +165,7 @@ FORCE_INLINE void gradient_tile(const real *const *from, const real *dy, size_t 
         const size_t at = places[v].at;
         V g[GRADIENTS];
 #pragma GCC unroll 8
-        for (size_t o = 0; o < outputs; o++) g[o] = vload(dy + o * dy_pitch + v * LANES);
+        for (size_t o = 0; o < outputs; o++) g[o] = vload(dy + o * dy_pitch + places[v].to);
 #pragma GCC unroll 8
         for (size_t r = 0; r < RUNS; r++) {
             const V x = vload(from[r] + at);

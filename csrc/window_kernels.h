@@ -63,8 +63,7 @@ typedef struct fastnn_window_table {
                      size_t pitch);
     // Results to where they belong: `columns` of each row of each sample.
     void (*deliver)(const fastnn_delivery *delivery, const void *from, void *to);
-    // sums[o * pitch + r] += the sum over all places of dy of output o times from[runs[r] + place]. dy has `lanes`
-    // elements for each vector, an output's `dy_pitch` elements behind the one's before.
+    // sums[o * pitch + r] += the sum over all places of dy[o * dy_pitch + to] from[runs[r] + at], in whole vectors.
     void (*gradient)(const void *from, const size_t *runs, size_t count, const void *dy, size_t dy_pitch,
                      size_t outputs, const fastnn_place *places, size_t vectors, double *sums, size_t pitch);
 

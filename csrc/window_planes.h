@@ -18,6 +18,16 @@ FORCE_INLINE void copy_run(real *to, const real *from, size_t n) {
     if (i < n) vstore_part(to + i, n - i, vload_part(from + i, n - i));
 }
 
+// The same in whole vectors: up to LANES - 1 elements behind the run are overwritten, which planes have room for.
+FORCE_INLINE void fill_over(real *to, size_t n, real value) {
+    for (size_t i = 0; i < n; i += LANES) vstore(to + i, vset(value));
+}
+FORCE_INLINE void copy_over(real *to, const real *from, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vstore(to + i, vload(from + i));
+    if (i < n) vstore(to + i, vload_part(from + i, n - i));
+}
+
 // Every stride-th element. The vectors of stride 2 read one element more than they take, so one is always left.
 FORCE_INLINE void take_every(real *to, const real *from, size_t n, size_t stride) {
     size_t i = 0;
@@ -54,18 +64,18 @@ static void prepare_plane(const fastnn_block *block, const real *image, size_t r
     const inside down = inside_of(&block->axis[0], top, rows);
     for (size_t row = 0; row < rows; row++, to += columns) {
         if (row < down.begin || row >= down.end) {
-            fill_run(to, columns, fill);
+            fill_over(to, columns, fill);
             continue;
         }
         const ptrdiff_t y = top + (ptrdiff_t)(row * block->axis[0].stride);
         const ptrdiff_t x = start + (ptrdiff_t)(across.begin * stride);
         const real *from = image + y * (ptrdiff_t)block->row_stride + x;
-        if (across.begin > 0) fill_run(to, across.begin, fill);
+        fill_over(to, across.begin, fill);
         if (stride == 1)
-            copy_run(to + across.begin, from, across.end - across.begin);
+            copy_over(to + across.begin, from, across.end - across.begin);
         else
             take_every(to + across.begin, from, across.end - across.begin, stride);
-        if (across.end < columns) fill_run(to + across.end, columns - across.end, fill);
+        fill_over(to + across.end, columns - across.end, fill);
     }
 }
 
@@ -78,7 +88,7 @@ static void prepare(const fastnn_block *block, const void *images, size_t channe
             for (size_t column_slot = 0; column_slot < block->phases[1]; column_slot++)
                 for (size_t sample = 0; sample < block->samples; sample++, to += size)
                     prepare_plane(block, image + sample * block->sample_stride, row_slot, column_slot, (real)fill, to);
-        fill_run(to, (size_t)(start + block->channel - to), (real)fill);
+        fill_over(to, (size_t)(start + block->channel - to), (real)fill);
     }
 }
 

@@ -238,7 +238,7 @@ def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> Non
     broken_file(kind, tmp_path / "broken.npz")
     with pytest.raises(ValueError, match=f"broken.npz: {message}"):
         train.load_npz(tmp_path / "broken.npz")
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
         train.load_npz(tmp_path / "none.npz")
 
 

@@ -4,7 +4,7 @@
 `fastnn.reference` the definitions in plain NumPy. Importing fastnn loads NumPy and nothing else.
 """
 
-from fastnn import stages
+from fastnn import init, stages
 from fastnn._fused import fuse, fusion
 from fastnn._kernels import empty_cache
 from fastnn._machine import get_num_threads, info, set_num_threads, start
@@ -20,6 +20,7 @@ __all__ = [
     "fusion",
     "get_num_threads",
     "info",
+    "init",
     "manual_seed",
     "set_num_threads",
     "stages",

@@ -67,6 +67,18 @@ class Generator:
             self._offset = 0
         return self
 
+    def get_state(self) -> Key:
+        """The key that the next call will take: all that there is to remember of a generator."""
+        with self._lock:
+            return Key(self.seed, self._offset)
+
+    def set_state(self, state: tuple[int, int]) -> Generator:
+        """Goes on from a state that `get_state` returned; returns itself."""
+        key = as_key(state)
+        with self._lock:
+            self.seed, self._offset = key
+        return self
+
     def key(self) -> Key:
         """The next key."""
         with self._lock:

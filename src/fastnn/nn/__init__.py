@@ -1,5 +1,6 @@
 """Layers with an explicit backward pass: names, arguments and defaults are torch.nn's, arrays are NumPy's."""
 
+from fastnn import init
 from fastnn.nn import utils
 from fastnn.nn.activation import (
     ACTIVATIONS,
@@ -44,6 +45,7 @@ from fastnn.nn.dropout import (
 )
 from fastnn.nn.flatten import Flatten
 from fastnn.nn.linear import Linear
+from fastnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, MSELoss
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
 from fastnn.nn.residual import Residual
@@ -58,9 +60,11 @@ __all__ = [
     "SELU",
     "Activation",
     "AlphaDropout",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CrossEntropyLoss",
     "DropConnect",
     "DropPath",
     "Dropout",
@@ -74,6 +78,7 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HingeLoss",
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
@@ -83,6 +88,7 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "MSELoss",
     "Maxout",
     "Mish",
     "Module",
@@ -106,5 +112,6 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "init",
     "utils",
 ]

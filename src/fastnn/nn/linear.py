@@ -10,20 +10,26 @@ from numpy.typing import DTypeLike
 from fastnn import _kernels
 from fastnn._products import matmul
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
-from fastnn.random import default_generator
+from fastnn.random import Generator, default_generator
 
 
 class Linear(Module):
     """y = x W^T + b, for x of shape (..., in_features); W has shape (out_features, in_features).
 
     W and b start uniform in +-1/sqrt(in_features) (LeCun et al., "Efficient BackProp", 1998; PyTorch's
-    default), drawn from fastnn's default generator: `fastnn.manual_seed` makes them repeatable. `dtype` is
+    default), drawn from `generator`, or from fastnn's default, which `fastnn.manual_seed` seeds. `dtype` is
     float32 or float64, and x has to have the same. Raises ValueError for features below 1 and a wrong shape,
     TypeError for a wrong dtype.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: DTypeLike = np.float32
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: DTypeLike = np.float32,
+        *,
+        generator: Generator | None = None,
     ) -> None:
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if not isinstance(value, int | np.integer) or value < 1:
@@ -33,7 +39,7 @@ class Linear(Module):
         self.in_features = in_features
         self.out_features = out_features
         bound = 1 / math.sqrt(in_features)
-        draw = default_generator().numpy()
+        draw = (generator or default_generator()).numpy()
         self.weight = Parameter(draw.uniform(-bound, bound, (out_features, in_features)).astype(dtype))
         self.bias = Parameter(draw.uniform(-bound, bound, out_features).astype(dtype)) if bias else None
 

@@ -1,5 +1,6 @@
 """Optimizers with torch.optim's names and update rules, over `fastnn.nn.Parameter`."""
 
+from fastnn.optim import lr_scheduler
 from fastnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
 from fastnn.optim.adaptive import Adadelta, Adagrad, RMSprop
 from fastnn.optim.average import ExponentialMovingAverage
@@ -22,4 +23,5 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "lr_scheduler",
 ]

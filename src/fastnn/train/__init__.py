@@ -1,6 +1,8 @@
 """Training of classifiers: data, the mini-batch loop, and the files that it leaves behind."""
 
-from fastnn.train.data import Data, digits, load_npz, prepare
+from fastnn.datasets import digits
+from fastnn.datasets import npz as load_npz
+from fastnn.train.data import Data, prepare
 from fastnn.train.loop import Epoch, evaluate, fit, steps_per_epoch
 from fastnn.train.report import save_curves, save_json, save_weights
 

@@ -1,21 +1,18 @@
-"""Data for classifiers: digits or a .npz file, checked, split and standardised. Knows nothing of models."""
+"""Data for classifiers: split and standardised. Knows nothing of models, nor of files."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._extras import require
+from fastnn.datasets.labelled import AT_LEAST
 
 Array = NDArray[Any]
 
-HELD_OUT = 5  # one sample in five
+HELD_OUT = AT_LEAST  # one sample in so many
 
 
 @dataclass(frozen=True)
@@ -33,29 +30,6 @@ class Data:
     mean: Array
     std: Array
     classes: Array
-
-
-def digits() -> tuple[Array, Array]:
-    """Return scikit-learn's handwritten digits: 1797 images of 8 x 8 pixels, x (1797, 64) and y in 0 .. 9.
-
-    Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
-    1998.
-    """
-    x, y = require("sklearn.datasets", "demo").load_digits(return_X_y=True)
-    return x, y
-
-
-def load_npz(path: str | Path) -> tuple[Array, Array]:
-    """Read x and y from a .npz file: x of shape (N, ...), flattened to (N, features), and labels y, (N,).
-
-    Raises ValueError naming the file and the key where an array is missing or is not what training takes:
-    x numbers without NaN or infinities, y whole numbers and as many as x, at least 2 classes and 5 samples.
-    """
-    x, y = _read(Path(path))
-    try:
-        return _checked_x(x), _checked_y(y, len(x))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def prepare(x: Array, y: Array) -> Data:
@@ -76,60 +50,3 @@ def prepare(x: Array, y: Array) -> Data:
     std[training.min(axis=0) == training.max(axis=0)] = 1.0
     scaled = ((x - mean) / std).astype(np.float32)
     return Data(scaled[~held_out], labels[~held_out], scaled[held_out], labels[held_out], mean, std, classes)
-
-
-def _read(path: Path) -> tuple[Array, Array]:
-    if not path.exists():
-        raise ValueError(f"{path}: there is no such file")
-    with path.open("rb") as stream:  # NumPy leaves a damaged file open where it opens it itself
-        try:
-            file = np.load(stream, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile):
-            raise ValueError(f"{path}: not a .npz file, as numpy.savez writes it") from None
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path}: one array, not a .npz file: numpy.savez(path, x=x, y=y) writes one")
-        with file:
-            for key in ("x", "y"):
-                if key not in file:
-                    raise ValueError(f"{path}: key {key!r} is missing; the file has {sorted(file)}")
-            return _array(path, file, "x"), _array(path, file, "y")
-
-
-def _array(path: Path, file: Any, key: str) -> Array:
-    try:
-        array = file[key]
-    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: key {key!r} cannot be read: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: key {key!r} is not an array")
-    return array
-
-
-def _checked_x(x: Array) -> Array:
-    if x.dtype.kind not in "biuf":
-        raise ValueError(f"x has dtype {x.dtype}; it takes whole or floating-point numbers")
-    if x.ndim < 2 or x.size == 0:
-        raise ValueError(f"x has shape {x.shape}; it takes (samples, features), none of them 0")
-    with np.errstate(over="ignore"):
-        values = x.reshape(len(x), -1).astype(np.float64)
-        finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN
-    if not finite.all():
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), x.shape))
-        raise ValueError(
-            f"x holds {finite.size - np.count_nonzero(finite)} values that are NaN, infinite or too large"
-            f" for float32; the first is {x[index]} at {index}"
-        )
-    return values
-
-
-def _checked_y(y: Array, samples: int) -> Array:
-    if y.dtype.kind not in "biu":
-        raise ValueError(f"y has dtype {y.dtype}; it takes whole numbers, the class labels")
-    if y.shape != (samples,):
-        raise ValueError(f"y has shape {y.shape}; it takes ({samples},), one label for each sample of x")
-    if samples < HELD_OUT:
-        raise ValueError(f"x and y hold {samples} samples; it takes at least {HELD_OUT}")
-    classes = np.unique(y)
-    if len(classes) < 2:
-        raise ValueError(f"y holds one class only, {classes[0]}; it takes at least 2")
-    return y

@@ -1,0 +1,98 @@
+"""The data sets by name, file or folder: what `fastnn train --data` takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._extras import require
+from fastnn.datasets import cifar_files, idx_files
+from fastnn.datasets.cifar_files import CIFAR10, CIFAR100, cifar10, cifar100
+from fastnn.datasets.csv_file import csv
+from fastnn.datasets.files import has
+from fastnn.datasets.idx_files import mnist
+from fastnn.datasets.npz_file import npz
+
+Array = NDArray[Any]
+Pair = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: its name, x and y to train with, and those to test with where it comes with some.
+
+    y holds whole numbers; where the labels are texts, y[i] is the index of the text in `classes`, which is
+    sorted.
+    """
+
+    name: str
+    train: Pair
+    test: Pair | None = None
+    classes: tuple[str, ...] = ()
+
+
+def digits() -> Pair:
+    """Return scikit-learn's handwritten digits: 1797 images of 8 x 8 pixels, x (1797, 64) and y in 0 .. 9.
+
+    Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
+    1998.
+    """
+    x, y = require("sklearn.datasets", "demo").load_digits(return_X_y=True)
+    return x, y
+
+
+def load(source: str | os.PathLike[str]) -> Source:
+    """Read "digits", a .npz or .csv file, or a folder with the files of MNIST, CIFAR-10 or CIFAR-100.
+
+    A folder has to have the test files too. Raises FileNotFoundError where there is no such file or folder,
+    or no such files in it; ValueError for another kind of file, a folder with files of two kinds, and what
+    the reader finds wrong.
+    """
+    if source == "digits":
+        return Source("digits", digits())
+    path = Path(source)
+    if path.is_dir():
+        return _load_folder(path)
+    name, *endings = path.name.lower().removesuffix(".gz").rsplit(".", 1)
+    if endings == ["npz"]:
+        return _named(name, npz(path))
+    if endings == ["csv"]:
+        return _named(name, csv(path))
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder")
+    raise ValueError(f"{path}: not a .npz or .csv file, and not a folder")
+
+
+def _named(name: str, data: Pair) -> Source:
+    x, y = data
+    if y.dtype.kind != "U":
+        return Source(name, data)
+    classes, indices = np.unique(y, return_inverse=True)
+    return Source(name, (x, indices), classes=tuple(str(text) for text in classes))
+
+
+def _load_folder(folder: Path) -> Source:
+    found: dict[str, Callable[[Path, bool], Pair]] = {}
+    if has(folder, idx_files.names("images", train=True), idx_files.INSIDE):
+        found["MNIST"] = mnist
+    if cifar_files.is_in(folder, CIFAR10):
+        found["CIFAR-10"] = cifar10
+    if cifar_files.is_in(folder, CIFAR100):
+        found["CIFAR-100"] = cifar100
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no files of MNIST (train-images-idx3-ubyte ...), CIFAR-10 (data_batch_1 ...)"
+            " or CIFAR-100 (train, test)"
+        )
+    if len(found) > 1:
+        raise ValueError(f"{folder}: files of {' and '.join(found)}; it takes a folder with one of them")
+    (read,) = found.values()
+    place = folder.resolve()
+    name = place.parent.name if place.name == "raw" else place.name
+    return Source(name, read(folder, True), read(folder, False))

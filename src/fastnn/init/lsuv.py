@@ -1,0 +1,93 @@
+"""LSUV: weights that give every layer's output unit variance on a batch of the user's data."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from fastnn._arrays import real_number
+from fastnn.init.draws import orthogonal_
+from fastnn.init.residual import weight_layers, zero_bias
+from fastnn.init.target import Array, Draws
+
+if TYPE_CHECKING:
+    from fastnn.nn import Module
+
+
+def lsuv_(
+    model: Module, batch: Array, tol: float = 0.1, max_iterations: int = 10, generator: Draws = None
+) -> Module:
+    """Layer-sequential unit-variance initialisation; return the model.
+
+    Every layer with a weight of at least 2 dimensions gets an orthogonal weight and a bias of 0. Then, in the
+    order in which they run, each weight is divided by the standard deviation of the layer's output for
+    `batch`, until its variance is within tol of 1, at most max_iterations times; a layer that does not get
+    there is warned of. The model runs in evaluation mode, and has its modes back afterwards. Mishkin and
+    Matas, "All you need is a good init", 2016.
+
+    batch: what the model takes. Raises ValueError for tol not above 0, max_iterations below 1, a model
+    without such layers, and an output whose variance is 0 or not finite.
+    """
+    if not real_number("tol", tol) > 0:
+        raise ValueError(f"tol is {tol}; it takes a number above 0")
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations is {max_iterations}; it takes a whole number of at least 1")
+    layers = weight_layers(model)
+    if not layers:
+        raise ValueError(
+            f"model is {type(model).__name__} without a weight of 2 dimensions; lsuv_ takes layers"
+        )
+    for layer in layers:
+        orthogonal_(layer.weight, generator=generator)  # type: ignore[attr-defined]
+        zero_bias(layer)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        for layer in _in_order(model, layers, batch):
+            _scale(model, layer, batch, tol, max_iterations)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return model
+
+
+def _scale(model: Module, layer: Any, batch: Array, tol: float, max_iterations: int) -> None:
+    """Divide the weight until the layer's output has unit variance."""
+    for _ in range(max_iterations):
+        variance = _variance(model, layer, batch)
+        if abs(variance - 1) < tol:
+            return
+        layer.weight.data /= math.sqrt(variance)
+    variance = _variance(model, layer, batch)
+    if abs(variance - 1) >= tol:
+        warnings.warn(f"lsuv_: {layer!r} has an output of variance {variance:g} at the end", stacklevel=3)
+
+
+def _variance(model: Module, layer: Module, batch: Array) -> float:
+    """The variance of all that the layer puts out in a forward pass of the model."""
+    outputs = _outputs(model, [layer], batch)
+    variance = float(outputs[0][1].var(dtype="float64"))
+    if not (variance > 0 and math.isfinite(variance)):
+        raise ValueError(
+            f"{layer!r} has an output of variance {variance} for this batch; lsuv_ cannot scale it"
+        )
+    return variance
+
+
+def _in_order(model: Module, layers: list[Module], batch: Array) -> list[Module]:
+    return [layer for layer, _ in _outputs(model, layers, batch)]
+
+
+def _outputs(model: Module, layers: list[Module], batch: Array) -> list[tuple[Module, Array]]:
+    """The layers and their outputs, in the order in which they run."""
+    outputs: list[tuple[Module, Array]] = []
+    handles = [
+        layer.register_forward_hook(lambda module, x, y: outputs.append((module, y))) for layer in layers
+    ]
+    try:
+        model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs

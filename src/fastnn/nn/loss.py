@@ -1,0 +1,120 @@
+"""The losses as layers: `loss = criterion(input, target)`, then `dinput = criterion.backward()`.
+
+Values and gradients are fastnn.functional's; this file adds no mathematics.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import fastnn.functional as F
+from fastnn.functional.loss import REDUCTIONS
+from fastnn.nn.module import Array, Module
+
+
+class Loss(Module):
+    """What all losses share. One of your own defines `compute`, which returns the loss and its gradient."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        if reduction not in REDUCTIONS:
+            allowed = ", ".join(map(repr, REDUCTIONS))
+            raise ValueError(f"{type(self).__name__}: reduction is {reduction!r}; it takes one of {allowed}")
+        self.reduction = reduction
+
+    def compute(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, Array]:
+        """Return (loss, dinput)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define compute")
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
+        """Return the loss: a float, or with reduction="none" an array."""
+        self._kept = None  # where compute raises, the gradient of an earlier call must not stay
+        loss, self._kept = self.compute(input, target)
+        return loss
+
+    def backward(self) -> Array:  # type: ignore[override]
+        """Return the gradient for the input of the last call; with reduction="none", that of the losses' sum.
+
+        Each call serves one backward pass. Raises RuntimeError where there was none, or it was used.
+        """
+        dinput: Array = self._keep()
+        return dinput
+
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
+        """Return `forward(input, target)`."""
+        return self.forward(input, target)
+
+
+def _array(weight: ArrayLike | None) -> Array | None:
+    return None if weight is None else np.asarray(weight)
+
+
+class CrossEntropyLoss(Loss):
+    """F.cross_entropy: softmax along axis 1 and its cross-entropy with labels or probabilities.
+
+    Arguments, shapes and errors are the function's; `weight` is a buffer.
+    """
+
+    def __init__(
+        self,
+        weight: ArrayLike | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight: Array | None
+        self.register_buffer("weight", _array(weight))
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+
+    def compute(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, Array]:
+        """Return F.cross_entropy of both."""
+        return F.cross_entropy(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
+
+
+class BCEWithLogitsLoss(Loss):
+    """F.binary_cross_entropy_with_logits: the cross-entropy of sigmoid(input) with the target.
+
+    Arguments, shapes and errors are the function's; `weight` and `pos_weight` are buffers.
+    """
+
+    def __init__(
+        self, weight: ArrayLike | None = None, reduction: str = "mean", pos_weight: ArrayLike | None = None
+    ) -> None:
+        super().__init__(reduction)
+        self.weight: Array | None
+        self.pos_weight: Array | None
+        self.register_buffer("weight", _array(weight))
+        self.register_buffer("pos_weight", _array(pos_weight))
+
+    def compute(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, Array]:
+        """Return F.binary_cross_entropy_with_logits of both."""
+        return F.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+
+
+class MSELoss(Loss):
+    """F.mse_loss: the squared error."""
+
+    def compute(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, Array]:
+        """Return F.mse_loss of both."""
+        return F.mse_loss(input, target, self.reduction)
+
+
+class HingeLoss(Loss):
+    """F.hinge_loss: the multi-class support vector machine's, with a margin for each wrong class.
+
+    Arguments, shapes and errors are the function's. torch.nn.MultiMarginLoss is this divided by the number of
+    classes.
+    """
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def compute(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, Array]:
+        """Return F.hinge_loss of both."""
+        return F.hinge_loss(input, target, self.margin, self.reduction)

@@ -1,0 +1,153 @@
+"""What all schedulers share: where the rate is set, what is saved, and changes made by others.
+
+A schedule is a function of the step, `lr_at(step, group)`, so it can be asked for any step and collects no
+rounding error on the way. This file knows no particular schedule.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+Group = dict[str, Any]
+
+
+class Optimizer(Protocol):
+    """What a scheduler needs of an optimizer."""
+
+    param_groups: list[Group]
+
+
+class LRScheduler:
+    """The base of all schedulers: `step()` brings the rate of the next step to `group["lr"]` of every group.
+
+    A scheduler of your own defines `lr_at(step, group)`, or as in PyTorch `get_lr()`, the rates at
+    `self.last_epoch`. Making it sets the rates of step 0, or with last_epoch >= 0 those of step last_epoch +
+    1, and keeps the rates that it starts from as `group["initial_lr"]`.
+
+    If somebody else changes `group["lr"]` between two steps (you, or a second scheduler), a schedule of
+    factors goes on from there, as PyTorch's do: the change stays as a factor. Those that PyTorch defines by
+    absolute values (`keeps_changes` is False) overwrite it. Raises KeyError for last_epoch >= 0 with a group
+    that has no "initial_lr", RuntimeError for a group that was added later.
+    """
+
+    keeps_changes: ClassVar[bool] = True
+    _functions: ClassVar[tuple[str, ...]] = ()  # attributes with lists of functions
+    _not_saved: ClassVar[frozenset[str]] = frozenset({"optimizer"})
+
+    optimizer: Optimizer
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        self.optimizer = optimizer
+        for index, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"param_groups[{index}] has no 'initial_lr', which last_epoch={last_epoch} needs"
+                )
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._planned = list(self.base_lrs)  # the schedule's own rates of the last step
+        self._changes = [1.0] * len(self.base_lrs)  # what others made of them, as factors
+        self._last_lr = list(self.base_lrs) if last_epoch == -1 else self._group_lrs()
+        LRScheduler.step(self)
+
+    def lr_at(self, step: int, group: int) -> float:
+        """Return the rate that the schedule has for parameter group number `group` at `step`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define lr_at")
+
+    def momentum_at(self, step: int, group: int) -> float | None:
+        """Return the momentum at `step`; None: the schedule leaves it alone."""
+        return None
+
+    def get_lr(self) -> list[float]:
+        """Return every group's rate at `last_epoch`, with what others changed."""
+        self._planned = [self.lr_at(self.last_epoch, index) for index in range(len(self.base_lrs))]
+        if not self.keeps_changes:
+            return list(self._planned)
+        return [lr * change for lr, change in zip(self._planned, self._changes, strict=True)]
+
+    def get_last_lr(self) -> list[float]:
+        """Return the rates that the last `step` set."""
+        return list(self._last_lr)
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rates of the next step, or of step `epoch`. Call it after the optimizer's `step`."""
+        self._check_groups()
+        self._note_changes()
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr
+        self._set_momentum()
+        self._last_lr = self._group_lrs()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all numbers of the schedule and where it stands, without the optimizer.
+
+        Of functions nothing is saved, of objects that can be called their attributes, as in PyTorch.
+        """
+        state = {name: value for name, value in vars(self).items() if name not in self._not_saved}
+        for name in self._functions:
+            state[name] = [_attributes(function) for function in state[name]]
+        return copy.deepcopy(state) | {"group_lrs": self._group_lrs()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was saved; the groups get their rates of then.
+
+        Raises ValueError for a state_dict of another scheduler or of another number of groups.
+        """
+        own = vars(self).keys() - self._not_saved | {"group_lrs"}
+        if own != state_dict.keys():
+            missing, unknown = sorted(own - state_dict.keys()), sorted(state_dict.keys() - own)
+            raise ValueError(
+                f"state_dict does not fit {type(self).__name__}:"
+                f" missing names {missing}, unknown names {unknown}"
+            )
+        lrs = state_dict["group_lrs"]
+        if len(lrs) != len(self.optimizer.param_groups):
+            groups = len(self.optimizer.param_groups)
+            raise ValueError(f"state_dict is for {len(lrs)} parameter groups, the optimizer has {groups}")
+        for name, value in copy.deepcopy({**state_dict}).items():
+            if name in self._functions:
+                for function, attributes in zip(getattr(self, name), value, strict=True):
+                    if attributes:
+                        vars(function).update(attributes)
+            elif name != "group_lrs":
+                setattr(self, name, value)
+        for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr
+        self._set_momentum()
+
+    def _group_lrs(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _check_groups(self) -> None:
+        groups = len(self.optimizer.param_groups)
+        if groups != len(self._last_lr):
+            raise RuntimeError(
+                f"{type(self).__name__} was made for {len(self._last_lr)} parameter groups, the optimizer has"
+                f" {groups} now; make the scheduler after the last add_param_group"
+            )
+
+    def _note_changes(self) -> None:
+        """Take what is not as the last step left it for a factor on the schedule."""
+        for index, (lr, last) in enumerate(zip(self._group_lrs(), self._last_lr, strict=True)):
+            if lr != last and self._planned[index]:
+                self._changes[index] = lr / self._planned[index]
+
+    def _set_momentum(self) -> None:
+        for index, group in enumerate(self.optimizer.param_groups):
+            momentum = self.momentum_at(self.last_epoch, index)
+            if momentum is None:
+                continue
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
+
+
+def _attributes(function: Callable[..., Any]) -> dict[str, Any] | None:
+    return None if isinstance(function, types.FunctionType) else dict(getattr(function, "__dict__", {}))
