@@ -22,6 +22,7 @@ from fastnn.bench.data import Buffers, Data, Size
 from fastnn.bench.report import Report, lines, machine
 from fastnn.bench.training import Training, Update, all_training, first_weights, mlp
 from fastnn.cli import main
+from tools.benchmark_page import page
 
 # Where the layers or Adam are not there, so is what is made of them.
 NETWORKS = [case for case in all_training() if isinstance(case, Training)]
@@ -241,10 +242,16 @@ def test_report_shows_what_a_library_needs() -> None:
         memory.Peak("mlp", "8x784", "torch", 25 * 10**6, 10**7),
     ]
     copies = [measure.Copy(2, 1e9, "x")]
-    text = list(lines(Report(machine(), {"out": True}, ["fastnn"], [], copies, [cell], True, peaks)))
+    settings = {"out": True, "threads": [2], "dtypes": ["float32"]}
+    found = Report(machine(), settings, ["fastnn"], [], copies, [cell], True, peaks)
+    text = list(lines(found))
     assert any(re.search(r"torch .* 25\.0 MB \(2\.50 x\) +10\.0 MB \(1\.00 x\)$", line) for line in text)
     (row,) = (line.split() for line in text if line.startswith("mlp ") and "step" in line)
     assert row[-2:] == ["-", "-"]  # no bytes are counted
+    written = page([found])
+    assert "fastnn bench --training --threads 2 --dtypes float32\n" in written
+    assert "| mlp | step | 8x784 | 2 | 1 ms |  |" in written
+    assert "| torch | 8x784 | 25.0 MB | 10.0 MB |" in written
 
 
 def test_torch_is_imported_only_when_asked_for() -> None:
