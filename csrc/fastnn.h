@@ -216,7 +216,7 @@ typedef struct {
     void *c;
     ptrdiff_t row, column;  // c's strides
 } fastnn_product;
-size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: at most 40 MB
+size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: 0 to 40 MB
 bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
 
 // ---- steps of optimisers -------------------------------------------------------------------------------------------
@@ -328,6 +328,22 @@ typedef struct {
     void *where;  // max: which tap of the window it was
 } fastnn_pool;
 fastnn_outcome fastnn_run_pool(const fastnn_pool *pool);
+
+// The same over regions: result (i, j) is of rows begin[0][i] ... end[0][i] - 1 and columns begin[1][j] ... end[1][j] -
+// 1, none of them empty; with `each`, every plane has such lists of its own, one behind the other. A mean is divided by
+// its elements.
+typedef struct {
+    fastnn_pool_kind kind;
+    bool float64, each;
+    size_t planes, size[2], places[2], where_bytes;
+    const int64_t *begin[2], *end[2];
+    const void *x;
+    void *y;
+    const void *dy;
+    void *dx;
+    void *where;
+} fastnn_regions;
+fastnn_outcome fastnn_run_regions(const fastnn_regions *regions);
 
 // ---- threads -------------------------------------------------------------------------------------------------------
 

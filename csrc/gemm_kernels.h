@@ -6,7 +6,7 @@
 //
 //   Panel p has columns p `columns` and following of b, for all of k. Its element (l, j) is number l `columns` + j of
 //   the panel, and panel p begins k `columns` p elements after the first, which is aligned to 64 bytes. What is right
-//   of b's last column in the last panel is 0 (any finite number would do: its products are thrown away).
+//   of b's last column in the last panel may be anything: its products are thrown away.
 //
 // Whoever can write this format, like a convolution that makes its patches, need not call pack_right.
 #ifndef FASTNN_GEMM_KERNELS_H
@@ -39,6 +39,11 @@ typedef struct fastnn_gemm_table {
     void (*pack_right)(size_t k, size_t n, fastnn_matrix b, void *panels);
     void (*multiply_packed)(size_t m, size_t n, size_t k, fastnn_left a, const void *panels, void *c, ptrdiff_t row,
                             ptrdiff_t column, bool add);
+
+    // The same for m <= few rows of contiguous elements, and b with contiguous rows or columns: without scratch memory.
+    size_t few;
+    void (*multiply_few)(size_t m, size_t n, size_t k, fastnn_matrix a, fastnn_matrix b, void *c, ptrdiff_t row,
+                         ptrdiff_t column, bool add);
 } fastnn_gemm_table;
 
 #endif

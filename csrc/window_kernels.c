@@ -5,6 +5,7 @@
 #include "window_convolve.h"
 #include "window_planes.h"
 #include "window_pool.h"
+#include "window_regions.h"
 
 const fastnn_window_table FASTNN_TABLE(window) = {
     .lanes = LANES,
@@ -17,4 +18,6 @@ const fastnn_window_table FASTNN_TABLE(window) = {
     .gradient = gradient,
     .pool = pool,
     .unpool = unpool,
+    .pool_regions = pool_regions,
+    .unpool_regions = unpool_regions,
 };

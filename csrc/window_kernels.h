@@ -72,6 +72,9 @@ typedef struct fastnn_window_table {
                  void *y, void *where);
     void (*unpool)(const fastnn_pool *pool, const fastnn_block *block, const fastnn_pool_tables *tables, void *planes,
                    const void *dy, const void *where);
+    // One plane. scratch: a row of it.
+    void (*pool_regions)(const fastnn_regions *regions, const void *x, void *y, void *where, void *scratch);
+    void (*unpool_regions)(const fastnn_regions *regions, const void *dy, void *dx, const void *where, void *scratch);
 } fastnn_window_table;
 
 static inline size_t fastnn_step_of(const fastnn_axis *axis) {

@@ -18,7 +18,7 @@ FORCE_INLINE void copy_run(real *to, const real *from, size_t n) {
     if (i < n) vstore_part(to + i, n - i, vload_part(from + i, n - i));
 }
 
-// The same in whole vectors: up to LANES - 1 elements behind the run are overwritten, which planes have room for.
+// The same in whole vectors: up to LANES - 1 elements behind the run are overwritten, which callers make room for.
 FORCE_INLINE void fill_over(real *to, size_t n, real value) {
     for (size_t i = 0; i < n; i += LANES) vstore(to + i, vset(value));
 }
@@ -36,17 +36,18 @@ FORCE_INLINE void take_every(real *to, const real *from, size_t n, size_t stride
     for (; i < n; i++) to[i] = from[i * stride];
 }
 
-// Which elements of a phase's line are in the image: begin ... end - 1 of `extent`, the line's first being at `index`.
+// Which elements of a phase's line are in the image, from element `first` of that on: begin ... end - 1 of `extent`,
+// the line's first being at `index`.
 typedef struct {
     size_t begin, end;
 } inside;
 
-static inside inside_of(const fastnn_axis *axis, ptrdiff_t index, size_t extent) {
-    const size_t s = axis->stride;
-    const size_t begin = index < 0 ? ((size_t)-index + s - 1) / s : 0;
+static inside inside_of(const fastnn_axis *axis, ptrdiff_t index, size_t extent, size_t first) {
+    const ptrdiff_t stride = (ptrdiff_t)axis->stride, before = (ptrdiff_t)first - index;
     const ptrdiff_t left = (ptrdiff_t)axis->size - index;
-    const size_t end = left <= 0 ? 0 : ((size_t)left + s - 1) / s;
-    const inside found = {begin < extent ? begin : extent, end < extent ? end : extent};
+    const size_t begin = before <= 0 ? 0 : (size_t)((before + stride - 1) / stride);
+    const size_t end = left <= 0 ? 0 : (size_t)((left + stride - 1) / stride);
+    const inside found = {begin, end < extent ? end : extent};
     return found.begin < found.end ? found : (inside){0, 0};
 }
 
@@ -60,8 +61,8 @@ static void prepare_plane(const fastnn_block *block, const real *image, size_t r
                           real *to) {
     const size_t rows = block->extent[0], columns = block->extent[1], stride = block->axis[1].stride;
     const ptrdiff_t top = line_start(block, 0, row_slot), start = line_start(block, 1, column_slot);
-    const inside across = inside_of(&block->axis[1], start, columns);
-    const inside down = inside_of(&block->axis[0], top, rows);
+    const inside across = inside_of(&block->axis[1], start, columns, 0);
+    const inside down = inside_of(&block->axis[0], top, rows, 0);
     for (size_t row = 0; row < rows; row++, to += columns) {
         if (row < down.begin || row >= down.end) {
             fill_over(to, columns, fill);
@@ -88,7 +89,7 @@ static void prepare(const fastnn_block *block, const void *images, size_t channe
             for (size_t column_slot = 0; column_slot < block->phases[1]; column_slot++)
                 for (size_t sample = 0; sample < block->samples; sample++, to += size)
                     prepare_plane(block, image + sample * block->sample_stride, row_slot, column_slot, (real)fill, to);
-        fill_over(to, (size_t)(start + block->channel - to), (real)fill);
+        fill_run(to, (size_t)(start + block->channel - to), (real)fill);
     }
 }
 
@@ -124,7 +125,7 @@ static void restore_row(const fastnn_block *block, const real *from, real *row) 
     if (axis->stride == 2 && block->phases[1] == 2) {
         for (size_t slot = 0; slot < 2; slot++) {
             const ptrdiff_t start = line_start(block, 1, slot);
-            const inside across = inside_of(axis, start, block->extent[1]);
+            const inside across = inside_of(axis, start, block->extent[1], 0);
             const ptrdiff_t odd = start + 2 * (ptrdiff_t)across.begin;
             if (across.begin == across.end || odd > 1) continue;
             first[odd] = from + slot * block->plane + across.begin;
@@ -137,7 +138,7 @@ static void restore_row(const fastnn_block *block, const real *from, real *row) 
     fill_run(row + done, axis->size - done, 0);
     for (size_t slot = 0; slot < block->phases[1]; slot++) {
         const ptrdiff_t start = line_start(block, 1, slot);
-        const inside across = inside_of(axis, start - (ptrdiff_t)done, block->extent[1]);
+        const inside across = inside_of(axis, start, block->extent[1], done);
         const ptrdiff_t x = start + (ptrdiff_t)(across.begin * axis->stride);
         put_every(row + x, from + slot * block->plane + across.begin, across.end - across.begin, axis->stride);
     }

@@ -28,6 +28,7 @@ from dataset_files import (
     write,
 )
 from fastnn import datasets
+from fastnn.datasets.pickles import read_pickle
 from pages import run_page
 
 
@@ -182,6 +183,17 @@ def test_python2_pickles_are_as_pickle_reads_them() -> None:
     assert got.keys() == batch.keys()
     np.testing.assert_array_equal(got.pop("data"), batch.pop("data"))
     assert got == batch
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "<u2", ">i4", "u8", "f2", "<f4", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_arrays_in_pickles(dtype: str, order: Any, protocol: int) -> None:
+    array = np.array(draw().integers(0, 2, (3, 4)), dtype, order=order)
+    got = read_pickle(pickle.dumps({"a": array, "b": [1, None, "text", True]}, protocol))
+    assert got["a"].dtype == array.dtype
+    np.testing.assert_array_equal(got["a"], array)
+    assert got["b"] == [1, None, "text", True]
 
 
 class Evil:

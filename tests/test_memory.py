@@ -211,15 +211,37 @@ def mapped_bytes() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def test_a_training_loop_allocates_nothing_after_its_second_step() -> None:
+def mlp() -> nn.Sequential:
+    hidden = [
+        nn.Linear(64, 512),
+        nn.BatchNorm1d(512),
+        nn.GELU(),
+        nn.Dropout(),
+        nn.Linear(512, 512),
+        nn.SiLU(),
+    ]
+    return nn.Sequential(*hidden, nn.Linear(512, 10))
+
+
+def cnn() -> nn.Sequential:
+    block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16))
+    first = [nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*first, nn.Residual(block), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
+
+
+@pytest.mark.parametrize(("build", "shape"), [(mlp, (512, 64)), (cnn, (512, 1, 8, 8))])
+def test_a_training_loop_allocates_nothing_after_its_second_step(
+    build: Callable[[], nn.Sequential], shape: tuple[int, ...]
+) -> None:
     fastnn.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 512), nn.GELU(), nn.Linear(512, 512), nn.SiLU(), nn.Linear(512, 10))
-    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    model = build()
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
     rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((512, 64)).astype(np.float32), rng.integers(0, 10, 512)
+    x, labels = rng.standard_normal(shape, np.float32), rng.integers(0, 10, 512)
     cached, mapped = [], []
     for _ in range(8):
         _, dlogits = F.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
         model.backward(dlogits)
         optimizer.step()
         cached.append(_kernels.cached_bytes())

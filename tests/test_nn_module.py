@@ -207,14 +207,25 @@ def test_a_state_from_something_else(tmp_path: Path) -> None:
         model.load_state_dict(3)  # type: ignore[arg-type]
 
 
-def test_a_model_can_be_pickled() -> None:
+def test_a_copy_has_nothing_of_the_last_pass() -> None:
     model, x = small_model(), batch(7, 4)
+    fresh = len(pickle.dumps(model))
     y = model(x)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model))(x), y)
-    model.backward(batch(7, 3))
-    twin = copy.deepcopy(model)
-    with pytest.raises(RuntimeError, match="needs a forward pass first"):
-        twin[0].backward(batch(7, 6))
+    assert len(pickle.dumps(model)) == fresh
+    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        with pytest.raises(RuntimeError, match="needs a forward pass first"):
+            twin.backward(batch(7, 3))
+        np.testing.assert_array_equal(twin(x), y)
+        assert twin.backward(batch(7, 3)).shape == x.shape
+    assert model.backward(batch(7, 3)).shape == x.shape
+
+
+def test_a_copy_of_a_layer_s_generator_goes_on_by_itself() -> None:
+    layer = nn.Dropout(generator=fastnn.Generator(3))
+    layer(batch(7, 4))
+    twin = pickle.loads(pickle.dumps(layer))
+    np.testing.assert_array_equal(twin(batch(7, 4)), layer(batch(7, 4)))
+    np.testing.assert_array_equal(twin(batch(7, 4)), layer(batch(7, 4)))
 
 
 # ---- Residual, Flatten ------------------------------------------------------------------------------------

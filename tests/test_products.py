@@ -1,12 +1,12 @@
-"""Matrix products against NumPy's on integers, which are exact, and against wider sums; layouts, threads, errors.
+"""Matrix products: fringes, layouts, errors, threads, what is not finite.
 
-Whether a tile's fringe, a transposed factor or a block of k is right shows exactly in small whole numbers: all their
-sums are exact in float32. What rounding does is a test of its own.
+Most factors are small whole numbers: all their sums are exact in float32, so a product is right or wrong.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def strided(array: Array, rows: int, columns: int) -> Array:
     return view
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows": lambda x: x,
     "columns": np.asfortranarray,
     "rows apart": lambda x: strided(x, 2, 1),
@@ -68,8 +68,8 @@ LAYOUTS = {
 def bound(a: Array, b: Array) -> Array:
     """The largest error of a sum of k products, whatever its order.
 
-    No term goes through more than k roundings: one of its own and k - 1 additions. So it is k u |a| |b|, to first order
-    in the unit roundoff u (Higham, 2002, section 3.5).
+    No term goes through more than k roundings: one of its own and k - 1 additions. So it is k u |a| |b|, to
+    first order in the unit roundoff u (Higham, 2002, section 3.5).
     """
     k, u = a.shape[1], np.finfo(a.dtype).eps / 2
     error: Array = k * u * (1 + 2 * k * u) * (np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64))
@@ -204,15 +204,15 @@ def test_what_is_not_finite_stays_in_its_place(isa: str, dtype: Any, value: floa
     for m, k, n in ((1, 20, 19), (5, 3, 7), (13, 33, 35), (40, 257, 1)):
         a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
         clean = matmul(a, b.T.copy().T if transposed else b)
-        for i, l, j in ((0, 0, 0), (m - 1, k - 1, n - 1), (m // 2, k // 2, n // 2)):
+        for i, inner, j in ((0, 0, 0), (m - 1, k - 1, n - 1), (m // 2, k // 2, n // 2)):
             left, right = a.copy(), b.copy()
-            left[i, l] = value
+            left[i, inner] = value
             product = matmul(left, right.T.copy().T if transposed else right)
-            np.testing.assert_array_equal(product[i], value * np.sign(b[l]))
+            np.testing.assert_array_equal(product[i], value * np.sign(b[inner]))
             np.testing.assert_array_equal(np.delete(product, i, 0), np.delete(clean, i, 0))
-            right[l, j] = value
+            right[inner, j] = value
             product = matmul(a, right.T.copy().T if transposed else right)
-            np.testing.assert_array_equal(product[:, j], value * np.sign(a[:, l]))
+            np.testing.assert_array_equal(product[:, j], value * np.sign(a[:, inner]))
             np.testing.assert_array_equal(np.delete(product, j, 1), np.delete(clean, j, 1))
 
 
@@ -242,27 +242,33 @@ def test_arrays_that_need_a_copy() -> None:
     np.testing.assert_array_equal(matmul(a, b, out, add=True), a @ b + c)
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "out", "add", "error", "message"),
-    [
-        ([[1.0]], np.ones((1, 1)), None, False, TypeError, "a must be a NumPy array, got list"),
-        (np.ones((2, 3), np.int64), np.ones((3, 2)), None, False, TypeError, "a must be an array of float32 or float64, got int64"),
-        (np.ones((2, 3)), np.ones((3, 2), np.float16), None, False, TypeError, "b must be an array of float32 or float64, got float16"),
-        (np.ones((2, 3)), np.ones((3, 2), np.float32), None, False, TypeError, "b must have the dtype of a, float64, got float32"),
-        (np.ones(3), np.ones((3, 2)), None, False, ValueError, r"a must be a matrix, of 2 dimensions, got shape \(3,\)"),
-        (np.ones((2, 3)), np.ones((4, 2)), None, False, ValueError, r"b must have as many rows as a has columns, 3, got shape \(4, 2\)"),
-        (np.ones((2, 3)), np.ones((3, 2)), np.ones((2, 3)), False, ValueError, r"out must have shape \(2, 2\), got \(2, 3\)"),
-        (np.ones((2, 3)), np.ones((3, 2)), np.ones((2, 2), np.float32), False, TypeError, "out must have dtype float64, got float32"),
-        (np.ones((2, 3)), np.ones((3, 2)), np.broadcast_to(1.0, (2, 2)), False, ValueError, "out must be writeable"),
-        (np.ones((2, 3)), np.ones((3, 2)), None, True, ValueError, "add needs an out that the product is added to"),
-    ],
-)  # fmt: skip
-def test_errors(a: Any, b: Any, out: Any, add: bool, error: type[Exception], message: str) -> None:
-    before = None if out is None else out.copy()
+A, B = np.ones((2, 3)), np.ones((3, 2))
+ERRORS: list[tuple[Any, Any, Any, type[Exception], str]] = [
+    ([[1.0]], B, None, TypeError, "a must be a NumPy array, got list"),
+    (A.astype(int), B, None, TypeError, "a must be an array of float32 or float64, got int64"),
+    (A, B.astype(np.float16), None, TypeError, "b must be an array of float32 or float64, got float16"),
+    (A, B.astype(np.float32), None, TypeError, "b must have the dtype of a, float64, got float32"),
+    (A[0], B, None, ValueError, r"a must be a matrix, of 2 dimensions, got shape \(3,\)"),
+    (A, A, None, ValueError, r"b must have as many rows as a has columns, 3, got shape \(2, 3\)"),
+    (A, B, A.copy(), ValueError, r"out must have shape \(2, 2\), got \(2, 3\)"),
+    (A, B, np.ones((2, 2), np.float32), TypeError, "out must have dtype float64, got float32"),
+    (A, B, np.broadcast_to(1.0, (2, 2)), ValueError, "out must be writeable"),
+    (A, B, [[0.0]], TypeError, "out must be a NumPy array, got list"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "out", "error", "message"), ERRORS)
+def test_errors(a: Any, b: Any, out: Any, error: type[Exception], message: str) -> None:
+    before = None if out is None else np.array(out)
     with pytest.raises(error, match=message):
-        matmul(a, b, out, add)
+        matmul(a, b, out)
     if out is not None:
         np.testing.assert_array_equal(out, before)
+
+
+def test_add_needs_out() -> None:
+    with pytest.raises(ValueError, match="add needs an out that the product is added to, got None"):
+        matmul(A, B, add=True)
 
 
 @settings(max_examples=100, deadline=None)

@@ -84,6 +84,20 @@ def test_a_seed_that_is_no_integer(seed: Any) -> None:
             call(seed)
 
 
+def test_a_generator_goes_on_from_a_state() -> None:
+    generator = Generator(seed=5)
+    generator.key()
+    state = generator.get_state()
+    assert state == (5, 1)
+    after = [generator.key(), generator.key()]
+    assert [key.offset for key in after] == [1, 2]
+    other = Generator(seed=8).set_state((5, 1))
+    assert [other.key(), other.key()] == after
+    assert generator.set_state(state).numpy().random() == Generator(0).set_state(state).numpy().random()
+    with pytest.raises(TypeError, match=r"key must be a fastnn\.Key"):
+        generator.set_state(5)  # type: ignore[arg-type]
+
+
 def test_threads_never_share_a_key() -> None:
     generator = Generator(1)
     keys: list[Key] = []

@@ -17,7 +17,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn
 
-pytest.importorskip("sklearn", minversion="1.6")
+pytest.importorskip("sklearn", minversion="1.7")  # from when its estimators have sample_weight and loss
 
 from sklearn import neural_network as theirs
 from sklearn.base import clone

@@ -74,8 +74,21 @@ def normal(*shape: int) -> Array:
 
 # ---- every function ----------------------------------------------------------------------------------------
 
-SHAPES = {"dropout2d": (2, 4, 3, 3), "dropout3d": (2, 4, 3, 3, 3)}
-OUTPUTS = {"glu": (4, 8, 3), "swiglu": (4, 8, 3), "maxout": (4, 4, 6)}
+POOLS = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "fractional_max_pool2d")
+SHAPES = {
+    "dropout2d": (2, 4, 3, 3),
+    "dropout3d": (2, 4, 3, 3, 3),
+    "conv2d": (2, 8, 6, 6),
+    **dict.fromkeys(POOLS, (2, 4, 6, 6)),
+}
+OUTPUTS = {
+    "glu": (4, 8, 3),
+    "swiglu": (4, 8, 3),
+    "maxout": (4, 4, 6),
+    "conv2d": (2, 8, 4, 4),
+    **dict.fromkeys(POOLS, (2, 4, 3, 3)),
+}
+WEIGHTS = {"conv2d": (8, 8, 3, 3)}
 LABELS = ("cross_entropy", "hinge_loss")
 BY_ELEMENT = ("layer_norm", "rms_norm", "binary_cross_entropy_with_logits")
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -86,6 +99,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "group_norm": {"num_groups": 2},
     "batch_norm": {"training": True},
     "rrelu": {"training": True},
+    "max_pool2d": {"kernel_size": 2},
+    "avg_pool2d": {"kernel_size": 2},
+    "adaptive_avg_pool2d": {"output_size": 3},
+    "fractional_max_pool2d": {"kernel_size": 2, "output_size": 3},
 }
 
 
@@ -99,7 +116,7 @@ def arguments(name: str) -> dict[str, Any]:
         "dy": normal(*OUTPUTS.get(forward, shape)),
         "output": np.abs(normal(*shape)),
         "target": np.arange(24).reshape(4, 6) % 8 if forward in LABELS else np.abs(normal(*shape)),
-        "weight": normal(features),
+        "weight": normal(*WEIGHTS.get(forward, (features,))),
         "bias": normal(features),
         "pos_weight": normal(features),
         "running_mean": normal(features),

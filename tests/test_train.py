@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastnn import nn, optim, train
+from fastnn import datasets, nn, optim, train
 from fastnn.cli import main
+from fastnn.cli.models import NETWORKS, Design
+from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
 
 pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 Array = NDArray[Any]
-FILES = {"curves.png", "metrics.json", "weights.safetensors"}
+FILES = {"checkpoints", "curves.png", "log.jsonl", "metrics.json", "weights.safetensors"}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_digits_are_learnt(run: Path) -> None:
     assert metrics["settings"]["sizes"] == [64, 128, 10]
     assert len(metrics["epochs"]) == metrics["settings"]["epochs"] == 30
     assert metrics["epochs"][-1]["loss"] < metrics["epochs"][0]["loss"] / 10
-    assert metrics["epochs"][-1]["test_accuracy"] == metrics["accuracy"]
+    assert metrics["epochs"][-1]["val_accuracy"] == metrics["accuracy"]
     assert {path.name for path in run.iterdir()} == FILES
 
 
@@ -58,8 +60,8 @@ def check_predictions(run: Path, model: nn.Module) -> None:
     saved = weights(run)
     mean, std, classes = (saved.pop(name) for name in ("input.mean", "input.std", "classes"))
     model.eval().load_state_dict(saved)
-    x, y = train.digits()
-    data = train.prepare(x, y)
+    x, y = datasets.digits()
+    data = train.prepare((x, y))
     held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in np.rint(data.x_test * std + mean)]
     logits = model(((x[held_out] - mean) / std).astype(np.float32))
     right = np.mean(classes[logits.argmax(axis=1)] == y[held_out])
@@ -237,9 +239,9 @@ def broken_file(kind: str, path: Path) -> None:
 def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> None:
     broken_file(kind, tmp_path / "broken.npz")
     with pytest.raises(ValueError, match=f"broken.npz: {message}"):
-        train.load_npz(tmp_path / "broken.npz")
+        datasets.npz(tmp_path / "broken.npz")
     with pytest.raises(FileNotFoundError, match="there is no such file"):
-        train.load_npz(tmp_path / "none.npz")
+        datasets.npz(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize(
@@ -269,8 +271,163 @@ def test_bad_options_are_named(
 
 def test_diverging_training_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--lr", "1e6", "--epochs", "3", "--output", str(tmp_path)]) == 2
-    assert "lower the learning rate" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    err = capsys.readouterr().err
+    assert re.search(
+        r"error: the loss became .* in epoch 1, step \d+: .* layer '.*learning rate 1e\+06: try a", err
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer", "schedule"),
+    [
+        ("--optimizer adam --schedule cosine", "adam", "cosine"),
+        ("--optimizer sgd --schedule onecycle --lr 0.1", "sgd", "onecycle"),
+        ("--optimizer adamw --lr 0.002 --schedule warmup-cosine", "adamw", "warmup-cosine"),
+    ],
+)
+def test_optimizers_and_schedules(options: str, optimizer: str, schedule: str, tmp_path: Path) -> None:
+    assert main(["train", *options.split(), "--epochs", "10", "--output", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["settings"]["optimizer"], metrics["settings"]["schedule"]) == (optimizer, schedule)
+    assert metrics["accuracy"] > 0.95
+    rates = [epoch["lr"] for epoch in metrics["epochs"]]
+    assert rates[-1] < max(rates) / 100
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_learns(name: str, tmp_path: Path) -> None:
+    assert main(["train", "--optimizer", name, "--epochs", "3", "--output", str(tmp_path)]) == 0
+    epochs = json.loads((tmp_path / "metrics.json").read_text())["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_ends_where_it_should(name: str) -> None:
+    optimizer = optim.SGD([nn.Parameter(np.zeros(1, np.float32))], lr=0.5)
+    per, make = SCHEDULES[name]
+    scheduler = make(optimizer, 6, 60)
+    rates = []
+    for _ in range(60 if per == "step" else 6):
+        rates.append(optimizer.param_groups[0]["lr"])
+        if scheduler is not None:
+            scheduler.step(*[1.0] * (name == "plateau"))
+    assert max(rates) == pytest.approx(0.5)
+    last = {"none": 0.5, "step": 0.005, "exponential": 0.5 * 0.01 ** (5 / 6), "plateau": 0.05}.get(name)
+    assert rates[-1] == pytest.approx(last) if last else rates[-1] < 0.01
+
+
+def test_patience(tmp_path: Path) -> None:
+    options = ["--lr", "0.5", "--momentum", "0", "--patience", "2", "--epochs", "90"]
+    assert main(["train", *options, "--output", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    losses = [epoch["val_loss"] for epoch in metrics["epochs"]]
+    assert len(losses) < 90
+    assert metrics["loss"] == min(losses) == losses[-3]
+
+
+def test_resumed_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train_in(name: str, *options: str) -> int:
+        common = ["--epochs", "4", "--dropout", "0.2", "--schedule", "cosine", "--optimizer", "adam"]
+        return main(["train", *common, "--output", str(tmp_path / name), *options])
+
+    def interrupt(log: train.JsonLog, trainer: train.Trainer) -> None:
+        if trainer.epoch == 3:
+            raise KeyboardInterrupt
+
+    assert train_in("whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(train.JsonLog, "on_epoch_end", interrupt)
+        assert train_in("resumed") == 130
+    capsys.readouterr()
+    assert train_in("resumed", "--resume", "--seed", "9") == 0
+    out, err = capsys.readouterr()
+    assert f"going on from {tmp_path / 'resumed' / 'checkpoints' / 'step-00000090.json'}" in out
+    assert out.count("\nepoch ") == 2
+    assert " 50%" in err
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "resumed")]
+    assert files[0] == files[1]
+    assert train_in("resumed") == 0  # without --resume it starts anew
+    assert capsys.readouterr().out.count("\nepoch ") == 4
+    assert train_in("new", "--resume") == 0  # killed before the first checkpoint: at the start
+
+
+def test_options_that_an_optimizer_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--optimizer", "adam", "--momentum", "0.5", "--output", str(tmp_path)]) == 2
+    assert "error: --momentum: adam has no such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ("--model cnn --layers 8,16", "(0): Conv2d(1, 8, "),
+        ("--model cnn --layers 8 --norm none --dropout 0.1", "(4): Dropout(p=0.1"),
+        ("--model resnet --layers 8,16 --norm layer", "AdaptiveAvgPool2d(output_size=1)"),
+    ],
+)
+def test_models_of_images(
+    options: str, layers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", *options.split(), "--optimizer", "adam", "--lr", "0.005", "--epochs", "4"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    assert layers in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9
+    assert metrics["settings"]["sizes"][:3] == [1, 8, 8]
+    assert weights(tmp_path)["input.mean"].shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("model", ["cnn", "resnet"])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 5, 7), (1, 1, 1)])
+def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int]) -> None:
+    design = Design((4, 6, 8), "gelu", "batch", 0.5)
+    network = NETWORKS[model].build(shape, 10, design)
+    x = np.random.default_rng(0).standard_normal((6, *shape), np.float32)
+    y = network(x)
+    assert y.shape == (6, 10)
+    assert network.backward(y).shape == x.shape
+
+
+def test_images_are_standardised_by_channel() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((30, 3, 4, 5)) * np.array([50, 100, 200])[:, None, None] + 20).astype(np.uint8)
+    y = np.arange(30) % 3 + 4
+    data = train.prepare((x[:20], y[:20]), (x[20:], y[20:]), images=True)
+    assert data.mean.shape == data.std.shape == (3, 1, 1)
+    np.testing.assert_allclose(data.x_train.mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(data.x_train.std(axis=(0, 2, 3)), 1, rtol=1e-5)
+    np.testing.assert_allclose(data.x_test * data.std + data.mean, x[20:], atol=1e-4)
+    assert data.x_train.dtype == data.x_test.dtype == np.float32
+    assert data.classes[data.y_test].tolist() == y[20:].tolist()
+    for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
+        assert train.prepare((rows, y), images=True).x_train.shape[1:] == shape
+    with pytest.raises(
+        ValueError, match=r"x has shape \(24, 15\); a model of images takes \(samples, channels"
+    ):
+        train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
+
+
+def test_more_samples_than_fit_in_a_part() -> None:
+    x = np.random.default_rng(0).normal(100, 3, (10_001, 3))
+    data = train.prepare((x, np.arange(10_001) % 2))
+    np.testing.assert_allclose(data.std, np.std(data.x_train * data.std, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(data.x_train.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.std(axis=0, dtype=np.float64), 1, rtol=1e-6)
+
+
+def test_a_csv_file(tmp_path: Path) -> None:
+    x, y = blobs(60)
+    names = np.where(y == 7, "seven", "none")
+    rows = [",".join([*map(str, row), name]) for row, name in zip(x.reshape(60, -1), names, strict=True)]
+    header = ",".join([*(f"f{index}" for index in range(12)), "label"])
+    (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
+    options = ["--data", str(tmp_path / "mine.csv"), "--epochs", "5", "--layers", ""]
+    assert main(["train", *options, "--output", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["classes"] == ["none", "seven"]
+    assert metrics["accuracy"] > 0.9
 
 
 def test_missing_extra_is_named(
@@ -292,8 +449,8 @@ def test_output_that_is_a_file_is_reported(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_held_out_fifth() -> None:
-    x, y = train.digits()
-    data = train.prepare(x, y)
+    x, y = datasets.digits()
+    data = train.prepare((x, y))
     assert (len(data.x_train), len(data.x_test)) == (1438, 359)
     share = np.bincount(data.y_test) / np.bincount(y)
     assert np.abs(share - 0.2).max() < 0.01
@@ -304,51 +461,6 @@ def test_held_out_fifth() -> None:
     )
     rows = np.concatenate([data.x_train, data.x_test]) * data.std + data.mean
     np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(x, axis=0), atol=1e-4)
-
-
-@pytest.mark.parametrize("samples", range(1, 12))
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 20])
-def test_batches(samples: int, size: int) -> None:
-    batches = list(train.loop._batches(np.arange(samples), size))
-    assert np.concatenate(batches).tolist() == list(range(samples))
-    assert len(batches) == train.steps_per_epoch(samples, size)
-    lengths = [len(batch) for batch in batches]
-    assert lengths[:-1] == [size] * (len(batches) - 1) or lengths[:-1] == []
-    assert 1 < lengths[-1] <= size + 1 or size == 1 == lengths[-1] or samples == 1
-
-
-def test_fit_takes_every_sample_once_an_epoch_in_training_mode() -> None:
-    seen: dict[bool, list[int]] = {True: [], False: []}
-
-    class Spy(nn.Module):
-        def forward(self, x: Array) -> Array:
-            seen[self.training] += x[:, 0].astype(int).tolist()
-            return np.zeros((len(x), 2), np.float32)
-
-        def backward(self, dy: Array) -> Array:
-            return dy
-
-    x, y = np.arange(50, dtype=np.float32).reshape(-1, 1), np.arange(50) % 2
-    one = np.ones(1)
-    data = train.Data(x[:40], y[:40], x[40:], y[40:], mean=one, std=one, classes=np.arange(2))
-    steps: list[None] = []
-    history = train.fit(
-        Spy(),
-        optim.SGD([nn.Parameter(one)], lr=0.1),
-        data,
-        epochs=2,
-        batch_size=16,
-        on_batch=lambda: steps.append(None),
-    )
-    first, second = seen[True][:40], seen[True][40:]
-    assert sorted(first) == sorted(second) == list(range(40))
-    assert first != second
-    assert seen[False] == [*range(40, 50)] * 2
-    assert len(steps) == 2 * 3
-    assert [epoch.epoch for epoch in history] == [1, 2]
-    for epoch in history:
-        np.testing.assert_allclose([epoch.loss, epoch.test_loss], np.log(2), rtol=1e-6)
-        assert (epoch.accuracy, epoch.test_accuracy) == (0.5, 0.5)
 
 
 def test_example_learns_the_digits() -> None:

@@ -209,6 +209,57 @@ def matmul(a: object, b: object, out: object = None, add: bool = False) -> NDArr
 
 # ---- _binding/window.pxi
 
+def convolve(
+    x: NDArray[Any],
+    weight: NDArray[Any],
+    bias: NDArray[Any] | None,
+    y: NDArray[Any],
+    groups: int,
+    windows: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None: ...
+def convolve_backward(
+    dy: NDArray[Any],
+    x: NDArray[Any],
+    weight: NDArray[Any],
+    dx: NDArray[Any] | None,
+    dweight: NDArray[Any] | None,
+    dbias: NDArray[Any] | None,
+    groups: int,
+    windows: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None: ...
+def pool(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    where: NDArray[Any] | None,
+    divisors: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    planes: int,
+    windows: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None: ...
+def pool_backward(
+    dy: NDArray[Any],
+    dx: NDArray[Any],
+    where: NDArray[Any] | None,
+    divisors: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    planes: int,
+    windows: tuple[tuple[int, ...], tuple[int, ...]],
+) -> None: ...
+def pool_regions(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    where: NDArray[Any] | None,
+    planes: int,
+    size: tuple[int, int],
+    bounds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> None: ...
+def pool_regions_backward(
+    dy: NDArray[Any],
+    dx: NDArray[Any],
+    where: NDArray[Any] | None,
+    planes: int,
+    size: tuple[int, int],
+    bounds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> None: ...
+
 # ---- _binding/optimizer.pxi
 
 SQUARES: int

@@ -134,6 +134,7 @@ cdef inline bint is_plain(object array, int flags):
 
 
 cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
+    cdef int d  # or it would be a Python integer
     if cnp.PyArray_NDIM(array) != dims:
         return False
     for d in range(dims):
@@ -174,6 +175,7 @@ def are_plain(tuple inputs, out):
 
 cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
     """An uninitialised C-ordered array of elements of `bytes` bytes."""
+    cdef int d
     for d in range(dims):
         bytes *= <size_t>shape[d]
     if bytes < CACHED_BYTES:

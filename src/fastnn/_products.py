@@ -15,11 +15,12 @@ Array = NDArray[Any]
 def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
     """Return a b, of shape (m, n), for a of shape (m, k) and b of shape (k, n).
 
-    a and b are float32 or float64, both the same, with any strides: a transpose costs nothing. The result goes
-    to `out` if it is given, which may overlap a and b; with `add` it is added to what is there. It is
-    the same, bit by bit, for any number of threads. |error| <= 2 k eps |a| |b| as for any order of summation
-    (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.5). Raises TypeError for anything but
-    arrays of one of these dtypes, ValueError for shapes that do not fit, a read-only `out`, and `add` without `out`.
+    a and b are float32 or float64, both the same, with any strides: a transpose costs nothing. The result
+    goes to `out` if it is given, which may overlap a and b; with `add` it is added to what is there. It
+    is the same, bit by bit, for any number of threads. |error| <= k u |a| |b|, to first order in the unit
+    roundoff u, as for any order of summation (Higham, "Accuracy and Stability of Numerical Algorithms",
+    2002, section 3.5). Raises TypeError for anything but arrays of one of these dtypes, ValueError for
+    shapes that do not fit, a read-only `out`, and `add` without `out`.
     """
     if add and out is None:
         raise ValueError("add needs an out that the product is added to, got None")
@@ -61,8 +62,7 @@ def _matmul(a: Array, b: Array, out: Array | None, add: bool) -> Array:
 
 def _ready(array: Array) -> Array:
     """The matrix itself if the kernels read it, else a copy."""
-    bytes = array.itemsize
-    whole = all(stride % bytes == 0 for stride in array.strides)
+    whole = all(stride % array.itemsize == 0 for stride in array.strides)
     if type(array) is np.ndarray and array.flags.aligned and array.dtype.isnative and whole:
         return array
     return np.array(array, array.dtype.newbyteorder("="))

@@ -52,8 +52,8 @@ class TensorList:
         if not self.tensors.add(copies):
             (name, array), own = given[-1], arrays[-1] if kinds[0] else arrays[0]
             raise ValueError(
-                f"{name} has shape {array.shape} and dtype {array.dtype}, what is kept of it shape {own.shape}"
-                f" and dtype {own.dtype}"
+                f"{name} has shape {array.shape} and dtype {array.dtype}; what is kept of it has shape"
+                f" {own.shape} and dtype {own.dtype}"
             )
         self.targets.append(copies[0])
         if kinds[0]:

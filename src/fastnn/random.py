@@ -79,6 +79,13 @@ class Generator:
             self.seed, self._offset = key
         return self
 
+    def __getstate__(self) -> Key:
+        return self.get_state()
+
+    def __setstate__(self, state: Key) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.set_state(state)
+
     def key(self) -> Key:
         """The next key."""
         with self._lock:

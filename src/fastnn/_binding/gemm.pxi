@@ -19,7 +19,8 @@ cdef enum:
     GIL_FREE_PRODUCTS = 100000  # from so many products of elements on a call lets other Python threads run
 
 
-cdef inline bint is_matrix(object array, int type):
+@cython.cdivision(True)
+cdef inline bint is_matrix(object array, int type) noexcept:
     """Two dimensions, elements of `type` in this machine's byte order, strides that are whole elements."""
     if not cnp.PyArray_CheckExact(array):
         return False
@@ -35,7 +36,8 @@ cdef inline bint is_matrix(object array, int type):
     )
 
 
-cdef inline fastnn_matrix as_matrix(cnp.ndarray array, Py_ssize_t bytes):
+@cython.cdivision(True)
+cdef inline fastnn_matrix as_matrix(cnp.ndarray array, Py_ssize_t bytes) noexcept:
     cdef fastnn_matrix matrix
     matrix.data = cnp.PyArray_DATA(array)
     matrix.row = cnp.PyArray_STRIDE(array, 0) // bytes
@@ -43,9 +45,10 @@ cdef inline fastnn_matrix as_matrix(cnp.ndarray array, Py_ssize_t bytes):
     return matrix
 
 
-cdef inline void span(cnp.ndarray matrix, uintptr_t *begin, uintptr_t *end):
+cdef inline void span(cnp.ndarray matrix, uintptr_t *begin, uintptr_t *end) noexcept:
     """The memory that a matrix's elements lie in."""
     cdef Py_ssize_t reach
+    cdef int d
     begin[0] = <uintptr_t>cnp.PyArray_DATA(matrix)
     end[0] = begin[0] + <uintptr_t>cnp.PyArray_ITEMSIZE(matrix)
     for d in range(2):
@@ -56,17 +59,18 @@ cdef inline void span(cnp.ndarray matrix, uintptr_t *begin, uintptr_t *end):
             begin[0] -= <uintptr_t>-reach
 
 
-cdef inline bint spans_apart(cnp.ndarray a, cnp.ndarray b):
+cdef inline bint spans_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef uintptr_t a_begin, a_end, b_begin, b_end
     span(a, &a_begin, &a_end)
     span(b, &b_begin, &b_end)
-    return a_end <= b_begin or b_end <= a_begin or cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0
+    return a_end <= b_begin or b_end <= a_begin
 
 
 cdef int run_product(const fastnn_product *product) except -1:
-    cdef void *scratch = fastnn_allocate(fastnn_product_scratch(product))
+    cdef size_t bytes = fastnn_product_scratch(product)
+    cdef void *scratch = fastnn_allocate(bytes) if bytes > 0 else NULL
     cdef bint done
-    if scratch is NULL:
+    if scratch is NULL and bytes > 0:
         raise MemoryError("no scratch memory for a matrix product")
     if product.m * product.n * product.k < GIL_FREE_PRODUCTS:
         done = fastnn_run_product(product, scratch)
@@ -85,22 +89,26 @@ def matmul(a, b, out=None, bint add=False):
     cdef int type = cnp.NPY_FLOAT if is_matrix(a, cnp.NPY_FLOAT) else cnp.NPY_DOUBLE
     if not (is_matrix(a, type) and is_matrix(b, type)):
         return None
-    cdef cnp.ndarray left = a, right = b
+    cdef cnp.ndarray left = a, right = b, result
     cdef Py_ssize_t bytes = 8 if type == cnp.NPY_DOUBLE else 4
     shape[0], shape[1] = cnp.PyArray_DIM(left, 0), cnp.PyArray_DIM(right, 1)
     product.k = cnp.PyArray_DIM(left, 1)
     if cnp.PyArray_DIM(right, 0) != <cnp.npy_intp>product.k:
         return None
     if out is None:
-        out = new_array(2, shape, type, bytes)
+        result = new_array(2, shape, type, bytes)
         add = False
-    elif not (is_matrix(out, type) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out) and has_shape(out, 2, shape)
-              and spans_apart(out, left) and spans_apart(out, right)):
+    elif not is_matrix(out, type):
         return None
+    else:
+        result = out
+        if not (cnp.PyArray_ISWRITEABLE(result) and has_shape(result, 2, shape) and spans_apart(result, left)
+                and spans_apart(result, right)):
+            return None
     product.float64, product.add = type == cnp.NPY_DOUBLE, add
     product.m, product.n = shape[0], shape[1]
     product.a, product.b = as_matrix(left, bytes), as_matrix(right, bytes)
-    cdef fastnn_matrix c = as_matrix(out, bytes)
-    product.c, product.row, product.column = cnp.PyArray_DATA(<cnp.ndarray>out), c.row, c.column
+    cdef fastnn_matrix c = as_matrix(result, bytes)
+    product.c, product.row, product.column = cnp.PyArray_DATA(result), c.row, c.column
     run_product(&product)
-    return out
+    return result

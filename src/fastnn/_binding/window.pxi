@@ -37,6 +37,21 @@ cdef extern from "fastnn.h" nogil:
         void *dx
         void *where
     fastnn_outcome fastnn_run_pool(const fastnn_pool *)
+    ctypedef struct fastnn_regions:
+        fastnn_pool_kind kind
+        bint float64, each
+        size_t planes
+        size_t size[2]
+        size_t places[2]
+        size_t where_bytes
+        const int64_t *begin[2]
+        const int64_t *end[2]
+        const void *x
+        void *y
+        const void *dy
+        void *dx
+        void *where
+    fastnn_outcome fastnn_run_regions(const fastnn_regions *)
 
 
 cdef int conclude(fastnn_outcome outcome) except -1:
@@ -88,7 +103,7 @@ def convolve_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray weight, dx, dwe
     conclude(outcome)
 
 
-cdef int start_pool(fastnn_pool *call, cnp.ndarray like, size_t planes, where, divisors, tuple windows) except -1:
+cdef int start_pool(fastnn_pool *call, cnp.ndarray like, where, divisors, size_t planes, tuple windows) except -1:
     memset(call, 0, sizeof(call[0]))
     call.kind = FASTNN_MEAN_POOL if where is None else FASTNN_MAX_POOL
     call.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
@@ -109,7 +124,7 @@ def pool(cnp.ndarray x, cnp.ndarray y, where, divisors, size_t planes, tuple win
     """
     cdef fastnn_pool call
     cdef fastnn_outcome outcome
-    start_pool(&call, x, planes, where, divisors, windows)
+    start_pool(&call, x, where, divisors, planes, windows)
     call.x, call.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
     with nogil:
         outcome = fastnn_run_pool(&call)
@@ -120,8 +135,49 @@ def pool_backward(cnp.ndarray dy, cnp.ndarray dx, where, divisors, size_t planes
     """Fills dx."""
     cdef fastnn_pool call
     cdef fastnn_outcome outcome
-    start_pool(&call, dy, planes, where, divisors, windows)
+    start_pool(&call, dy, where, divisors, planes, windows)
     call.dy, call.dx = cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx)
     with nogil:
         outcome = fastnn_run_pool(&call)
+    conclude(outcome)
+
+
+cdef int start_regions(fastnn_regions *call, cnp.ndarray like, where, size_t planes, tuple size, tuple bounds) except -1:
+    """bounds: (begin, end) of rows and of columns, int64, of shape (places,) or (planes, places)."""
+    cdef cnp.ndarray begin, end
+    memset(call, 0, sizeof(call[0]))
+    call.kind = FASTNN_MEAN_POOL if where is None else FASTNN_MAX_POOL
+    call.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
+    call.planes = planes
+    for d in range(2):
+        begin, end = bounds[d]
+        call.each = cnp.PyArray_NDIM(begin) == 2
+        call.size[d] = size[d]
+        call.places[d] = <size_t>cnp.PyArray_DIM(begin, cnp.PyArray_NDIM(begin) - 1)
+        call.begin[d] = <const int64_t *>cnp.PyArray_DATA(begin)
+        call.end[d] = <const int64_t *>cnp.PyArray_DATA(end)
+    call.where = data_or_null(where)
+    call.where_bytes = 1 if where is None else <size_t>cnp.PyArray_ITEMSIZE(<cnp.ndarray>where)
+    return 0
+
+
+def pool_regions(cnp.ndarray x, cnp.ndarray y, where, size_t planes, tuple size, tuple bounds):
+    """The same over regions; size: rows and columns of the image."""
+    cdef fastnn_regions call
+    cdef fastnn_outcome outcome
+    start_regions(&call, x, where, planes, size, bounds)
+    call.x, call.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+    with nogil:
+        outcome = fastnn_run_regions(&call)
+    conclude(outcome)
+
+
+def pool_regions_backward(cnp.ndarray dy, cnp.ndarray dx, where, size_t planes, tuple size, tuple bounds):
+    """Fills dx."""
+    cdef fastnn_regions call
+    cdef fastnn_outcome outcome
+    start_regions(&call, dy, where, planes, size, bounds)
+    call.dy, call.dx = cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx)
+    with nogil:
+        outcome = fastnn_run_regions(&call)
     conclude(outcome)

@@ -1,7 +1,8 @@
-"""Train a small network and report how well it does on a fifth of the data, which it never trains on.
+"""Train a network and report how well it does on data that it never trains on.
 
 Without options: scikit-learn's handwritten digits, a few seconds, about 98% accuracy. The output folder gets
-curves.png, weights.safetensors and metrics.json. The same seed gives the same weights, to the last bit.
+curves.png, weights.safetensors, metrics.json, log.jsonl and checkpoints. The same seed gives the same
+weights, to the last bit; so does a run that was interrupted, with --resume.
 """
 
 from __future__ import annotations
@@ -10,37 +11,56 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import fastnn
-from fastnn import nn, optim, train
+from fastnn import nn, train
 from fastnn._extras import require
+from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
+from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
+from fastnn.datasets import load
 
-# An activation whose parameters have no defaults cannot be chosen by name, and these two do not train.
-ACTIVATIONS = {
-    name: layer for name, layer in nn.ACTIVATIONS.items() if name not in ("threshold", "square", "exp")
-}
-NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+SETTINGS = (  # of the options, those that decide the result
+    *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
+    *("epochs", "batch_size", "patience", "seed"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
-    add = parser.add_argument
+    _add_model_arguments(parser.add_argument_group("the network"))
+    _add_training_arguments(parser.add_argument_group("training"))
+    add = parser.add_argument_group("files").add_argument
     add(
         "--data",
-        type=Path,
-        metavar="FILE.npz",
-        help="your own data: x, numbers (samples, features), and y, whole-number labels (samples,)",
+        default="digits",
+        metavar="SOURCE",
+        help="digits (the default), a .npz file (x and y), a .csv file, a folder with MNIST or CIFAR files",
     )
+    add(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where the files go; an earlier run's are replaced (default: runs/digits, or runs/FILE)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from the latest checkpoint in the output folder, with the same options",
+    )
+
+
+def _add_model_arguments(group: Any) -> None:
+    add = group.add_argument
+    add("--model", choices=NETWORKS, default="mlp", help="cnn and resnet take images (default: %(default)s)")
     add(
         "--layers",
         type=_layers,
-        default=[128],
         metavar="N,N,...",
-        help="sizes of the hidden layers, '' for none (default: 128)",
+        help="sizes of the hidden layers, '' for none; channels of the convolutions (default: 128; 32,64)",
     )
     add(
         "--activation",
@@ -51,148 +71,138 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--norm",
-        choices=["none", *NORMS],
-        default="none",
-        help="what normalises each hidden layer before the activation (default: %(default)s)",
+        choices=["none", *IMAGE_NORMS],
+        help="what normalises each hidden layer before the activation (default: none; with images batch)",
     )
     add(
         "--dropout",
         type=_number(below=1.0),
         default=0.0,
         metavar="P",
-        help="share of each hidden layer's outputs that a training step sets to 0 (default: %(default)s)",
+        help="share of each hidden layer's outputs (with images: of the last one's) that a training step"
+        " sets to 0 (default: %(default)s)",
     )
+
+
+def _add_training_arguments(group: Any) -> None:
+    add, number = group.add_argument, _number(below=math.inf)
     add(
-        "--lr",
-        type=_number(below=math.inf),
-        default=0.05,
-        metavar="X",
-        help="learning rate (default: %(default)s)",
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="sgd",
+        metavar="NAME",
+        help="one of %(choices)s (default: sgd)",
     )
+    add("--lr", type=number, metavar="X", help="learning rate (default: 0.05 for sgd, others have their own)")
     add(
         "--momentum",
         type=_number(below=1.0),
-        default=0.9,
         metavar="X",
-        help="how much of a step goes into the next (default: %(default)s)",
+        help="how much of a step goes into the next (default: 0.9 for sgd)",
     )
     add(
         "--weight-decay",
-        type=_number(below=math.inf),
-        default=0.001,
+        type=number,
         metavar="X",
-        help="pull of the weights towards 0 (default: %(default)s)",
+        help="pull of the weights towards 0 (default: 0.001 for sgd, others have their own)",
     )
     add(
-        "--epochs",
-        type=_whole(1),
-        default=30,
-        metavar="N",
-        help="passes through the training data (default: %(default)s)",
+        "--schedule",
+        choices=SCHEDULES,
+        default="none",
+        metavar="NAME",
+        help="how the learning rate changes: one of %(choices)s (default: none)",
     )
+    for option, default, text in (
+        ("--epochs", 30, "passes through the training data"),
+        ("--batch-size", 32, "samples in a step"),
+    ):
+        add(option, type=_whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
     add(
-        "--batch-size",
+        "--patience",
         type=_whole(1),
-        default=32,
         metavar="N",
-        help="samples in a step (default: %(default)s)",
+        help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
     )
     add(
         "--seed",
         type=_whole(0),
         default=0,
         metavar="N",
-        help="decides the first weights and the order of samples (default: %(default)s)",
-    )
-    add(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="where the files go; an earlier run's are replaced (default: runs/digits, or runs/FILE)",
+        help="decides the first weights, the order of samples and what dropout drops (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
-    for module in ("matplotlib.figure", "safetensors.numpy", "threadpoolctl", "tqdm"):
+    for module in ("matplotlib.figure", "safetensors.numpy", "tqdm"):
         require(module, "demo")  # what is missing is reported before the work, not after
     fastnn.manual_seed(args.seed)
-    x, y = train.load_npz(args.data) if args.data else train.digits()
-    data = train.prepare(x, y)
-    sizes = [data.x_train.shape[1], *args.layers, len(data.classes)]
-    model = _model(sizes, ACTIVATIONS[args.activation], NORMS.get(args.norm), args.dropout)
-    optimizer = optim.SGD(model.parameters(), args.lr, momentum=args.momentum, weight_decay=args.weight_decay)
+    network = NETWORKS[args.model]
+    source = load(args.data)
+    data = train.prepare(source.train, source.test, images=network.images)
+    layers = network.layers if args.layers is None else args.layers
+    design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
+    model = network.build(data.x_train.shape[1:], len(data.classes), design)
 
-    name = args.data.stem if args.data else "digits"
-    output = args.output or Path("runs") / name
+    output = args.output or Path("runs") / source.name
     output.mkdir(parents=True, exist_ok=True)
-    print(f"{name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
+    print(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
     print(model)
     start = time.perf_counter()
-    history = _fit(model, optimizer, data, args.epochs, args.batch_size)
+    history = _fit(args, model, data, output)
     seconds = time.perf_counter() - start
-    accuracy = history[-1].test_accuracy
-    print(f"held-out accuracy {accuracy:.2%} after {args.epochs} epochs in {seconds:.1f} s")
+    measured = train.evaluate(model, (data.x_test, data.y_test))
+    print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
 
     tensors = model.state_dict() | {"input.mean": data.mean, "input.std": data.std, "classes": data.classes}
     # One text: safetensors writes several in an order that differs from run to run.
-    about = {"model": json.dumps({"activation": args.activation, "norm": args.norm})}
+    about = {"model": json.dumps({"model": args.model, **asdict(design)})}
     train.save_weights(output / "weights.safetensors", tensors, about)
-    train.save_curves(output / "curves.png", history, f"{name}: {accuracy:.1%} of held-out samples right")
+    title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
+    train.save_curves(output / "curves.png", history, title)
+    sizes = [*data.x_train.shape[1:], *layers, len(data.classes)]
+    settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     metrics = {
         "fastnn": fastnn.__version__,
-        "settings": {**_settings(args), "sizes": sizes},
-        "accuracy": accuracy,
-        "loss": history[-1].test_loss,
+        "settings": {**settings, "sizes": sizes},
+        **measured,
+        "classes": source.classes or data.classes.tolist(),
         "seconds": seconds,
-        "epochs": [asdict(epoch) for epoch in history],
+        "epochs": history,
     }
     train.save_json(output / "metrics.json", metrics)
-    print(f"wrote weights.safetensors, curves.png and metrics.json to {output}")
+    print(f"wrote weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints to {output}")
     return 0
 
 
-def _settings(args: argparse.Namespace) -> dict[str, object]:
-    model, training = ("activation", "norm", "dropout"), ("lr", "momentum", "weight_decay", "epochs")
-    names = (*model, *training, "batch_size", "seed")
-    return {"data": str(args.data or "digits")} | {name: getattr(args, name) for name in names}
-
-
-def _model(
-    sizes: Sequence[int],
-    activation: type[nn.Activation],
-    norm: Callable[[int], nn.Module] | None,
-    dropout: float,
-) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes[:-1]):
-        layers.append(nn.Linear(inputs, outputs))
-        if norm is not None:
-            layers.append(norm(outputs))
-        layers.append(activation())
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
-
-
-def _fit(
-    model: nn.Module, optimizer: optim.Optimizer, data: train.Data, epochs: int, batch_size: int
-) -> list[train.Epoch]:
-    steps = epochs * train.steps_per_epoch(len(data.x_train), batch_size)
-    # A BLAS rounds differently on another number of threads; with one, a seed's weights do not depend on it.
-    one_thread = require("threadpoolctl", "demo").threadpool_limits(limits=1, user_api="blas")
-    with one_thread, require("tqdm", "demo").tqdm(total=steps, unit="step", leave=False) as bar:
-
-        def show(epoch: train.Epoch) -> None:
-            bar.write(
-                f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}"
-                f"  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:7.2%}"
-                f"  held out: loss {epoch.test_loss:.4f}  accuracy {epoch.test_accuracy:7.2%}"
-            )
-
-        return train.fit(
-            model, optimizer, data, epochs=epochs, batch_size=batch_size, on_batch=bar.update, on_epoch=show
-        )
+def _fit(args: argparse.Namespace, model: nn.Module, data: train.Data, output: Path) -> list[train.Record]:
+    given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
+    optimizer = make_optimizer(args.optimizer, model, given)
+    steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
+    per, schedule = SCHEDULES[args.schedule]
+    checkpoints = train.Checkpoints(output / "checkpoints")
+    if not args.resume:
+        checkpoints.clear()
+    elif latest := checkpoints.latest():
+        print(f"going on from {latest}")
+    callbacks: list[train.Callback] = [train.JsonLog(output / "log.jsonl")]
+    if args.patience:
+        callbacks.append(train.EarlyStopping(args.patience))
+    return train.fit(
+        model,
+        (data.x_train, data.y_train),
+        validation=(data.x_test, data.y_test),
+        optimizer=optimizer,
+        scheduler=schedule(optimizer, args.epochs, steps),
+        schedule_per=per,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        callbacks=callbacks,
+        progress=True,
+        checkpoints=checkpoints,
+        resume=args.resume,
+    )
 
 
 def _layers(text: str) -> list[int]:

@@ -59,6 +59,7 @@ from fastnn.functional.activation import (
     threshold_backward,
 )
 from fastnn.functional.batch_norm import batch_norm, batch_norm_backward
+from fastnn.functional.conv import conv2d, conv2d_backward
 from fastnn.functional.dropout import (
     alpha_dropout,
     alpha_dropout_backward,
@@ -102,6 +103,18 @@ from fastnn.functional.norm import (
     rms_norm,
     rms_norm_backward,
 )
+from fastnn.functional.pool import (
+    RegionsSaved,
+    WindowsSaved,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    fractional_max_pool2d,
+    fractional_max_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from fastnn.functional.slope import (
     prelu,
     prelu_backward,
@@ -118,13 +131,21 @@ from fastnn.functional.softmax import (
 __all__ = [
     "MaxoutSaved",
     "NormSaved",
+    "RegionsSaved",
+    "WindowsSaved",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
     "alpha_dropout",
     "alpha_dropout_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_backward",
+    "conv2d",
+    "conv2d_backward",
     "cross_entropy",
     "drop_connect",
     "drop_connect_backward",
@@ -143,6 +164,8 @@ __all__ = [
     "elu_backward",
     "exp",
     "exp_backward",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_backward",
     "gelu",
     "gelu_backward",
     "glu",
@@ -170,6 +193,8 @@ __all__ = [
     "log_softmax_backward",
     "logsigmoid",
     "logsigmoid_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
     "maxout",
     "maxout_backward",
     "mish",

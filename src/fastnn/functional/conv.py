@@ -1,4 +1,4 @@
-"""Convolution of images. The kernels want plain arrays; this file makes them so, and says what does not fit."""
+"""Convolution of images: what does not fit is said here, what is not plain made so for the kernels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 Pair = int | Sequence[int]
-# Of rows or columns: (image size, windows, taps, stride, index of the first tap of the first window, dilation).
+# Of rows or columns: (image size, windows, taps, stride, index of the first window's first tap, dilation).
 Axis = tuple[int, int, int, int, int, int]
 
 
@@ -34,7 +35,7 @@ def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def _paddings(
+def paddings(
     padding: Pair | str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> list[tuple[int, int]]:
     """(before, after) of rows and columns."""
@@ -77,9 +78,9 @@ def _windows(
     if min(kernel) < 1:
         raise ValueError(f"weight must have at least 1 row and column, got shape {weight.shape}")
     strides, dilations = pair("stride", stride, 1), pair("dilation", dilation, 1)
-    paddings = _paddings(padding, kernel, strides, dilations)
+    around = paddings(padding, kernel, strides, dilations)
     axes: list[Axis] = []
-    for n, k, s, (before, after), d in zip(size, kernel, strides, paddings, dilations, strict=True):
+    for n, k, s, (before, after), d in zip(size, kernel, strides, around, dilations, strict=True):
         room = n + before + after - d * (k - 1) - 1
         if room < 0:
             raise ValueError(
@@ -90,6 +91,7 @@ def _windows(
     return axes[0], axes[1]
 
 
+@accepted
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -138,6 +140,7 @@ def _plain(array: Array, dtype: np.dtype[Any], place: Array) -> Array:
     return ready.copy() if np.may_share_memory(ready, place) else ready
 
 
+@accepted
 def conv2d_backward(
     dy: ArrayLike,
     input: ArrayLike,
@@ -170,7 +173,7 @@ def conv2d_backward(
     g, x, w = (_arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
     images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x
     wanted = (needs_input, x.shape), (needs_weight, w.shape), (needs_bias, w.shape[:1])
-    results = [_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted]
-    _kernels.convolve_backward(g, images, w, *results, groups, (rows, columns))
-    dx, dweight, dbias = (r if r is None else r.astype(dtype, copy=False) for r in results)
+    dx, dweight, dbias = (_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted)
+    _kernels.convolve_backward(g, images, w, dx, dweight, dbias, groups, (rows, columns))
+    dx, dweight, dbias = (r if r is None else r.astype(dtype, copy=False) for r in (dx, dweight, dbias))
     return dx, dweight, dbias

@@ -34,6 +34,7 @@ from fastnn.nn.activation import (
 from fastnn.nn.along_dim import GLU, LogSoftmax, Softmax, SwiGLU
 from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import Sequential
+from fastnn.nn.conv import Conv2d
 from fastnn.nn.dropout import (
     AlphaDropout,
     DropConnect,
@@ -48,6 +49,7 @@ from fastnn.nn.linear import Linear
 from fastnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, MSELoss
 from fastnn.nn.module import Module, Parameter
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
+from fastnn.nn.pool import AdaptiveAvgPool2d, AvgPool2d, FractionalMaxPool2d, MaxPool2d
 from fastnn.nn.residual import Residual
 from fastnn.nn.slope import Maxout, PReLU, RReLU
 
@@ -59,11 +61,14 @@ __all__ = [
     "GLU",
     "SELU",
     "Activation",
+    "AdaptiveAvgPool2d",
     "AlphaDropout",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Conv2d",
     "CrossEntropyLoss",
     "DropConnect",
     "DropPath",
@@ -73,6 +78,7 @@ __all__ = [
     "Dropout3d",
     "Exp",
     "Flatten",
+    "FractionalMaxPool2d",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -89,6 +95,7 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool2d",
     "Maxout",
     "Mish",
     "Module",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from fastnn import _kernels
 from fastnn._chain import Saved
@@ -85,13 +85,15 @@ class Sequential(Module):
     its last forward pass, so one object can stand in one place only, else ValueError.
     """
 
+    _plan: _Plan | None = None
+    _ran: _Plan | None = None  # what the last forward pass took, for backward
+    _passing: ClassVar = ("_kept", "_plan", "_ran")
+
     def __init__(self, *layers: Module) -> None:
         for index, layer in enumerate(layers):
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: layer {index} is {type(layer).__name__}; it takes an nn.Module")
         self._layers = layers
-        self._plan: _Plan | None = None
-        self._ran: _Plan | None = None  # what the last forward pass took, for backward
         seen: set[int] = set()
         for module in self.modules():
             if id(module) in seen:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from fastnn._chain import Gradients
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
@@ -39,6 +39,7 @@ class Module:
     needs_input_grad: bool = True
     _kept: Any = None  # what backward needs of the last forward pass
     _buffers: tuple[str, ...] = ()  # their names
+    _passing: ClassVar[tuple[str, ...]] = ("_kept",)  # the attributes that belong to one pass, and are no part of a copy
 
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, keeping what `backward` needs."""
@@ -56,6 +57,10 @@ class Module:
     def __call__(self, x: Array) -> Array:
         """Return `forward(x)`."""
         return self.forward(x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy has: all but what the last pass left."""
+        return {name: value for name, value in vars(self).items() if name not in self._passing}
 
     def stage(self) -> Stage | None:
         """Return what this layer is in a fused chain, in its present mode; None: it cannot be in one."""

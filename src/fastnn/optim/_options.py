@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
@@ -29,7 +30,7 @@ DEFAULTS: Options = {"maximize": False, "l1": 0.0, "l2": 0.0, "max_norm": None}
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) or hasattr(value, "__float__")
+    return isinstance(value, numbers.Real)
 
 
 def _at_least_zero(value: Any) -> bool:

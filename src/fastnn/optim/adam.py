@@ -29,7 +29,7 @@ class Adam(Optimizer):
 
     With g = grad + weight_decay p: m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, then
     p <- p - lr m^ / (sqrt(v^) + eps), with m^ = m / (1 - beta1^t), v^ = v / (1 - beta2^t). `amsgrad` takes
-    the largest v so far. `decoupled_weight_decay`: g = grad, and p is multiplied by 1 - lr weight_decay first.
+    the largest v so far. `decoupled_weight_decay`: g = grad, p is multiplied by 1 - lr weight_decay first.
     """
 
     _kept = ("exp_avg", "exp_avg_sq")

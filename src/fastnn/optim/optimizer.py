@@ -171,8 +171,9 @@ class Optimizer:
                 if target.ndim > 1:
                     _kernels.limit_rows(target, group["max_norm"])
         batch.list.write_back()
+        counted = dict(zip(self._counters, counters, strict=True))
         for parameter, state in batch.states:
-            state.update(zip(self._counters, counters, strict=True))
+            state.update(counted)
             self.state[parameter] = state
 
     def _move(self, group: Group, counters: Counters, tensors: _kernels.Tensors) -> None:

@@ -62,6 +62,7 @@ from .activation import (
     threshold_backward,
 )
 from .batch_norm import batch_norm, batch_norm_backward
+from .conv import conv2d, conv2d_backward
 from .dropout import (
     alpha_dropout,
     alpha_dropout_backward,
@@ -103,6 +104,16 @@ from .norm import (
     rms_norm,
     rms_norm_backward,
 )
+from .pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    fractional_max_pool2d,
+    fractional_max_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from .softmax import (
     log_softmax,
     log_softmax_backward,
@@ -111,13 +122,19 @@ from .softmax import (
 )
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
     "alpha_dropout",
     "alpha_dropout_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "binary_cross_entropy_with_logits",
     "celu",
     "celu_backward",
+    "conv2d",
+    "conv2d_backward",
     "cross_entropy",
     "drop_connect",
     "drop_connect_backward",
@@ -136,6 +153,8 @@ __all__ = [
     "elu_backward",
     "exp",
     "exp_backward",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_backward",
     "gelu",
     "gelu_backward",
     "glu",
@@ -163,6 +182,8 @@ __all__ = [
     "log_softmax_backward",
     "logsigmoid",
     "logsigmoid_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
     "maxout",
     "maxout_backward",
     "mish",

@@ -1,7 +1,8 @@
 """The update rules of optimizers in plain NumPy, from papers and torch's documentation: the tests' oracle.
 
 A rule is a function (p, g, state, t, options) -> the new p. `state` is a dict that the rule fills at its
-first step, t counts the steps from 1, and `options` has every option of a group. `step` does what all rules share.
+first step, t counts the steps from 1, and `options` has every option of a group. `step` does what all rules
+share.
 """
 
 from __future__ import annotations

@@ -1,18 +1,32 @@
-"""Training of classifiers: data, the mini-batch loop, and the files that it leaves behind."""
+"""Training: the mini-batch loop, its measurements, and the files that it leaves behind."""
 
-from fastnn.datasets import digits
-from fastnn.datasets import npz as load_npz
+from fastnn.train.batches import steps_per_epoch
+from fastnn.train.callbacks import Callback, EarlyStopping
+from fastnn.train.checkpoint import Checkpoints
+from fastnn.train.curves import Curves, save_curves
 from fastnn.train.data import Data, prepare
-from fastnn.train.loop import Epoch, evaluate, fit, steps_per_epoch
-from fastnn.train.report import save_curves, save_json, save_weights
+from fastnn.train.diagnosis import Diverged
+from fastnn.train.log import JsonLog, TensorBoard
+from fastnn.train.loop import evaluate, fit
+from fastnn.train.measures import Record
+from fastnn.train.progress import Progress
+from fastnn.train.report import save_json, save_weights
+from fastnn.train.trainer import Trainer
 
 __all__ = [
+    "Callback",
+    "Checkpoints",
+    "Curves",
     "Data",
-    "Epoch",
-    "digits",
+    "Diverged",
+    "EarlyStopping",
+    "JsonLog",
+    "Progress",
+    "Record",
+    "TensorBoard",
+    "Trainer",
     "evaluate",
     "fit",
-    "load_npz",
     "prepare",
     "save_curves",
     "save_json",

@@ -1,7 +1,9 @@
-"""Data for classifiers: split and standardised. Knows nothing of models, nor of files."""
+"""Data for classifiers, split and standardised. Knows nothing of models, nor of files."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +14,15 @@ from fastnn.datasets.labelled import AT_LEAST
 
 Array = NDArray[Any]
 
+Samples = tuple[Array, Array]  # x, labels
+
 HELD_OUT = AT_LEAST  # one sample in so many
+PART = 4096
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set ready for training: x float32 of shape (N, features), labels 0 .. len(classes) - 1.
+    """A data set for training: x float32, (N, features) or (N, channels, height, width), labels 0, 1, ...
 
     x is (raw - mean) / std with the training samples' statistics; `classes[label]` is the label as it was
     given.
@@ -32,21 +37,73 @@ class Data:
     classes: Array
 
 
-def prepare(x: Array, y: Array) -> Data:
-    """Hold out a fifth of the samples, drawn at random within each class, and standardise by the rest.
+def prepare(train: Samples, test: Samples | None = None, *, images: bool = False) -> Data:
+    """Standardise by the training samples; without `test`, hold out a fifth, drawn at random in each class.
 
-    The same samples are held out in every run, so that runs compare. A feature that is constant in the
-    training samples is moved to 0 and not scaled.
+    The same samples are held out in every run, so that runs compare. images=False: x becomes rows of
+    features, and each is standardised. images=True: x becomes (N, channels, height, width), from that,
+    (N, height, width) or rows of square images, and each channel is standardised. What is constant in the
+    training samples is moved to 0 and not scaled. Raises ValueError for x that is no images.
     """
-    classes, labels = np.unique(y, return_inverse=True)
+    shape = _image if images else _row
+    classes, labels = np.unique(
+        np.concatenate([train[1], *([] if test is None else [test[1]])]), return_inverse=True
+    )
+    y, y_test = labels[: len(train[1])], labels[len(train[1]) :]
+    if test is None:
+        held_out = _held_out(y)
+        x, y, x_test, y_test = (
+            shape(train[0][~held_out]),
+            y[~held_out],
+            shape(train[0][held_out]),
+            y[held_out],
+        )
+    else:
+        x, x_test = shape(train[0]), shape(test[0])
+    mean, std = _statistics(x, (0, 2, 3) if images else (0,))
+    return Data(_scaled(x, mean, std), y, _scaled(x_test, mean, std), y_test, mean, std, classes)
+
+
+def _held_out(labels: Array) -> Array:
     draw = np.random.Generator(np.random.Philox(0))
     by_class = np.lexsort((draw.random(len(labels)), labels))  # class after class, at random within a class
     held_out = np.zeros(len(labels), bool)
     held_out[by_class[HELD_OUT - 1 :: HELD_OUT]] = True
+    return held_out
 
-    x = x.reshape(len(x), -1).astype(np.float64)
-    training = x[~held_out]
-    mean, std = training.mean(axis=0), training.std(axis=0)
-    std[training.min(axis=0) == training.max(axis=0)] = 1.0
-    scaled = ((x - mean) / std).astype(np.float32)
-    return Data(scaled[~held_out], labels[~held_out], scaled[held_out], labels[held_out], mean, std, classes)
+
+def _row(x: Array) -> Array:
+    return x.reshape(len(x), -1)
+
+
+def _image(x: Array) -> Array:
+    side = math.isqrt(x.shape[1])
+    if x.ndim == 2 and side * side == x.shape[1]:
+        return x.reshape(-1, 1, side, side)
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            f"x has shape {x.shape}; a model of images takes (samples, channels, height, width),"
+            " (samples, height, width), or square images as rows"
+        )
+    return x if x.ndim == 4 else x[:, None]
+
+
+def _parts(x: Array) -> Iterator[slice]:
+    """Slices of the samples, so that copies in float64 stay small."""
+    return (slice(start, start + PART) for start in range(0, len(x), PART))
+
+
+def _statistics(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean and standard deviation over `axes`, with the shape of a sample, 1 where there is one for all."""
+    mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)
+    squares = sum(((x[part] - mean) ** 2).sum(axis=axes, keepdims=True) for part in _parts(x))
+    std = np.sqrt(squares / (x.size / mean.size))
+    std[x.min(axis=axes, keepdims=True) == x.max(axis=axes, keepdims=True)] = 1.0
+    return mean[0], std[0]
+
+
+def _scaled(x: Array, mean: Array, std: Array) -> Array:
+    out = np.empty(x.shape, np.float32)
+    for part in _parts(x):
+        out[part] = (x[part] - mean) / std
+    return out

@@ -1,108 +1,139 @@
-"""The mini-batch loop. Knows nothing of files, progress bars or where the data came from."""
+"""fit and evaluate: training and measuring a model in one call. The loop itself is in trainer.py."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-import fastnn.functional as F
+from fastnn import optim
 from fastnn.nn import Module
-from fastnn.optim import Optimizer
-from fastnn.random import default_generator
-from fastnn.train.data import Array, Data
+from fastnn.train.batches import Array
+from fastnn.train.callbacks import Callback
+from fastnn.train.checkpoint import Checkpoints
+from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
+from fastnn.train.progress import Progress
+from fastnn.train.trainer import Trainer
 
-EVALUATION_BATCH = 1024  # bounds the memory of an evaluation, nothing else
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass through the training samples: mean cross-entropy in nats, accuracies as fractions.
-
-    `loss` and `accuracy` are taken while the weights change, the `test_` ones on the held-out samples
-    afterwards.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    test_loss: float
-    test_accuracy: float
+Metrics = Iterable[str | Metric] | Mapping[str, Metric]
+Data = tuple[Any, Any]
 
 
 def fit(
     model: Module,
-    optimizer: Optimizer,
     data: Data,
     *,
-    epochs: int,
-    batch_size: int,
-    on_batch: Callable[[], object] = lambda: None,
-    on_epoch: Callable[[Epoch], object] = lambda epoch: None,
-) -> list[Epoch]:
-    """Train `model` by softmax cross-entropy and return what each epoch measured.
+    validation: Data | None = None,
+    loss: str | Callable[..., Any] = "cross_entropy",
+    metrics: Metrics | None = None,
+    optimizer: optim.Optimizer | None = None,
+    scheduler: Any = None,
+    schedule_per: str = "epoch",
+    epochs: int = 10,
+    batch_size: int = 32,
+    accumulate: int = 1,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+    checkpoints: Checkpoints | str | Path | None = None,
+    resume: bool = False,
+    divergence: float = 3.0,
+) -> list[Record]:
+    """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
-    Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
-    joins the batch before it. `on_batch` and `on_epoch` are called after each. Raises FloatingPointError
-    where the loss stops being a finite number.
+    data, validation: (x, y), arrays with a row for each sample. Every epoch takes the samples in a new order,
+    from fastnn's default generator; a last batch of one sample joins the batch before it, and `accumulate`
+    batches make one step of the optimizer, with the gradient of one large batch.
+    loss: a name (cross_entropy, hinge_loss, binary_cross_entropy_with_logits, mse_loss), a function (output,
+    target) -> (loss, doutput), or a loss layer of fastnn.nn; the mean over a batch.
+    metrics: "accuracy" (the default for whole-number targets of cross_entropy) and functions (output, target)
+    -> number, or a dict of functions by name; the record has their means over the samples.
+    optimizer: one for the model's parameters (default: Adam with its defaults). scheduler: one of
+    optim.lr_scheduler for it, stepped after each epoch, or step with schedule_per="step"; ReduceLROnPlateau
+    gets the validation's loss, or without one the training's.
+    checkpoints: a folder, or Checkpoints with more to say; resume=True goes on from the latest in it, to the
+    last bit as if the run had not been interrupted, or starts where there is none yet.
+    progress: show a bar (with tqdm) and a line for each epoch.
+    divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
+    samples, so that no odd batch counts), raises Diverged.
+
+    Raises ValueError or TypeError naming an argument that does not fit, Diverged as above.
     """
-    history = []
-    with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it, below
-        for epoch in range(1, epochs + 1):
-            loss, accuracy = _train_epoch(model, optimizer, data.x_train, data.y_train, batch_size, on_batch)
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss} in epoch {epoch}: lower the learning rate")
-            history.append(Epoch(epoch, loss, accuracy, *evaluate(model, data.x_test, data.y_test)))
-            on_epoch(history[-1])
-    return history
+    x, y = _arrays("data", data)
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it takes a whole number of at least 1")
+    if schedule_per not in ("epoch", "step"):
+        raise ValueError(f"schedule_per is {schedule_per!r}; it takes 'epoch' or 'step'")
+    trainer = Trainer(
+        model=model,
+        x=x,
+        y=y,
+        validation=None if validation is None else _arrays("validation", validation),
+        loss=find_loss(loss),
+        metrics=find_metrics(_default_metrics(loss, y) if metrics is None else metrics),
+        optimizer=optim.Adam(model.parameters()) if optimizer is None else optimizer,
+        scheduler=scheduler,
+        schedule_per=schedule_per,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        divergence=divergence,
+        callbacks=[*callbacks, Progress()] if progress else callbacks,
+        checkpoints=Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints,
+    )
+    _continue(trainer, resume)
+    return trainer.run()
 
 
-def evaluate(model: Module, x: Array, y: Array) -> tuple[float, float]:
-    """Return (mean loss, accuracy) of `model` in evaluation mode, which it is left in."""
-    model.eval()
-    loss, right = 0.0, 0
-    for batch in _batches(np.arange(len(x)), EVALUATION_BATCH):
-        logits = model(x[batch])
-        loss += F.cross_entropy(logits, y[batch])[0] * len(batch)
-        right += _right(logits, y[batch])
-    return loss / len(x), right / len(x)
+def evaluate(
+    model: Module,
+    data: Data,
+    *,
+    loss: str | Callable[..., Any] = "cross_entropy",
+    metrics: Metrics | None = None,
+) -> dict[str, float]:
+    """Return the means of loss and metrics over `data`, by name, with the model in evaluation mode.
+
+    It is left in that mode. Arguments as for `fit`.
+    """
+    x, y = _arrays("data", data)
+    found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics)
+    return measure(model.eval(), x, y, find_loss(loss), found)
 
 
-def _train_epoch(
-    model: Module, optimizer: Optimizer, x: Array, y: Array, batch_size: int, on_batch: Callable[[], object]
-) -> tuple[float, float]:
-    model.train()
-    total, right = 0.0, 0
-    for batch in _batches(default_generator().numpy().permutation(len(x)), batch_size):
-        logits = model(x[batch])
-        loss, dlogits = F.cross_entropy(logits, y[batch])
-        optimizer.zero_grad()
-        model.backward(dlogits)
-        optimizer.step()
-        total += loss * len(batch)
-        right += _right(logits, y[batch])
-        on_batch()
-    return total / len(x), right / len(x)
+def _continue(trainer: Trainer, resume: bool) -> None:
+    checkpoints = trainer.checkpoints
+    latest = checkpoints.latest() if checkpoints else None
+    if resume and checkpoints is None:
+        raise ValueError("resume=True needs checkpoints, the folder to go on from")
+    if checkpoints is None or latest is None:
+        return
+    if not resume:
+        raise ValueError(
+            f"{checkpoints.folder} holds the checkpoints of another run, the latest {latest.name}:"
+            " resume=True goes on with it; else give another folder"
+        )
+    state = checkpoints.load(latest)
+    try:
+        trainer.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"{latest}: {error}") from error
 
 
-def steps_per_epoch(samples: int, batch_size: int) -> int:
-    """Return how many batches `fit` cuts the training samples into."""
-    return len(_ends(samples, batch_size))
+def _arrays(name: str, data: Data) -> tuple[Array, Array]:
+    try:
+        x, y = data
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {type(data).__name__}; it takes (x, y), two arrays") from None
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or not len(x):
+        raise ValueError(
+            f"{name} has x of shape {x.shape} and y of {y.shape}; it takes a row for each sample"
+        )
+    return x, y
 
 
-def _ends(samples: int, size: int) -> list[int]:
-    """Where batches end. One sample that would be left over joins the batch before: it has no variance."""
-    last = samples - 1 if size > 1 else samples
-    return [*range(size, last, size), samples]
-
-
-def _batches(order: Array, size: int) -> Iterator[Array]:
-    for start, end in pairwise([0, *_ends(len(order), size)]):
-        yield order[start:end]
-
-
-def _right(logits: Array, labels: Array) -> int:
-    return int(np.count_nonzero(logits.argmax(axis=1) == labels))
+def _default_metrics(loss: object, y: Array) -> tuple[str, ...]:
+    return ("accuracy",) if loss == "cross_entropy" and y.dtype.kind in "iu" else ()

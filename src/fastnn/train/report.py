@@ -1,4 +1,4 @@
-"""What a training run leaves behind: curves, weights, numbers. A file appears whole or not at all."""
+"""Files that appear whole or not at all: texts, JSON, arrays. Knows nothing of training."""
 
 from __future__ import annotations
 
@@ -6,26 +6,42 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnn._extras import require
-from fastnn.train.data import Array
-from fastnn.train.loop import Epoch
 
-TRAINING, HELD_OUT = "#9a9a9a", "#0b6fb8"
+Array = NDArray[Any]
+
+
+TEMPORARY = ".fastnn-"  # how the folders begin that a killed process leaves behind
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, which becomes `path` at the end, or vanishes on an error."""
-    with tempfile.TemporaryDirectory(prefix=".fastnn-", dir=path.parent) as folder:
+    """Yield a temporary path in the same folder, which becomes `path` at the end, or vanishes on an error.
+
+    What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or
+    the new one.
+    """
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
+        _flush(temporary)
         os.replace(temporary, path)
+        _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def save_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -39,32 +55,3 @@ def save_weights(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(require("safetensors.numpy", "demo").save(contiguous, dict(metadata)))
-
-
-def save_curves(path: Path, history: Sequence[Epoch], title: str) -> None:
-    """Draw loss and accuracy per epoch, training and held-out, as a PNG."""
-    figure = require("matplotlib.figure", "demo").Figure(figsize=(9, 3.8), dpi=150, layout="constrained")
-    ticker = require("matplotlib.ticker", "demo")
-    figure.suptitle(title)
-    loss, accuracy = figure.subplots(1, 2)
-    _draw(loss, history, "loss", "cross-entropy loss")
-    loss.set_yscale("log")
-    _draw(accuracy, history, "accuracy", "accuracy")
-    accuracy.yaxis.set_major_formatter(ticker.PercentFormatter(xmax=1.0))
-    for axes in (loss, accuracy):
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
-    accuracy.legend(frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
-
-
-def _draw(axes: Any, history: Sequence[Epoch], name: str, label: str) -> None:
-    epochs = [epoch.epoch for epoch in history]
-    marker = "o" if len(history) == 1 else None  # a line of one point would not show
-    for prefix, color, of in (("", TRAINING, "training"), ("test_", HELD_OUT, "held out")):
-        values = [getattr(epoch, prefix + name) for epoch in history]
-        axes.plot(epochs, values, color=color, marker=marker, label=of)
-    axes.set_xlabel("epoch")
-    axes.set_title(label, loc="left", fontsize="medium")
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)

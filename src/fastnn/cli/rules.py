@@ -1,0 +1,64 @@
+"""The optimizers and schedules that `fastnn train` offers, by name, with defaults that train."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fastnn import nn, optim
+from fastnn.optim import lr_scheduler
+
+OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
+    name.lower(): value
+    for name in optim.__all__
+    if isinstance(value := getattr(optim, name), type)
+    and issubclass(value, optim.Optimizer)
+    and value is not optim.Optimizer
+}
+DEFAULTS: dict[str, dict[str, Any]] = {  # of those that have none of their own that suit a small network
+    "sgd": {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.001},
+    "lars": {"lr": 5.0, "momentum": 0.9},
+    "lamb": {"lr": 0.01},
+    "lion": {"lr": 0.001},
+}
+
+
+def make_optimizer(name: str, model: nn.Module, given: dict[str, float | None]) -> optim.Optimizer:
+    """Return the optimizer with the options that are given; ValueError for one that it does not have."""
+    rule: Callable[..., optim.Optimizer] = OPTIMIZERS[name]
+    options = {option: value for option, value in given.items() if value is not None}
+    for option in options.keys() - inspect.signature(rule).parameters.keys():
+        raise ValueError(f"--{option.replace('_', '-')}: {name} has no such option")
+    return rule(model.parameters(), **(DEFAULTS.get(name, {}) | options))
+
+
+# Each gets the optimizer, the epochs and the steps of all of them, and says what it is stepped after.
+SCHEDULES: dict[str, tuple[str, Callable[[Any, int, int], Any]]] = {
+    "none": ("epoch", lambda optimizer, epochs, steps: None),
+    "step": ("epoch", lambda optimizer, epochs, steps: lr_scheduler.StepLR(optimizer, -(-epochs // 3))),
+    "exponential": (
+        "epoch",
+        lambda optimizer, epochs, steps: lr_scheduler.ExponentialLR(optimizer, 0.01 ** (1 / epochs)),
+    ),
+    "linear": ("step", lambda optimizer, epochs, steps: lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)),
+    "cosine": ("step", lambda optimizer, epochs, steps: lr_scheduler.CosineAnnealingLR(optimizer, steps)),
+    "warmup-cosine": ("step", lambda optimizer, epochs, steps: _warmup_cosine(optimizer, steps)),
+    "onecycle": (
+        "step",
+        lambda optimizer, epochs, steps: lr_scheduler.OneCycleLR(
+            optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=steps
+        ),
+    ),
+    "plateau": (
+        "epoch",
+        lambda optimizer, epochs, steps: lr_scheduler.ReduceLROnPlateau(optimizer, patience=3),
+    ),
+}
+
+
+def _warmup_cosine(optimizer: optim.Optimizer, steps: int) -> Any:
+    warm = max(1, steps // 20)
+    rise = lr_scheduler.LinearLR(optimizer, 0.01, 1.0, warm)
+    fall = lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - warm))
+    return lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warm])

@@ -1,0 +1,355 @@
+"""Pooling of images: the largest or the mean element of windows, or of regions of other places and sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
+from fastnn.functional.conv import Axis, Pair, pair
+from fastnn.random import Key, as_key, default_generator
+
+Array = NDArray[Any]
+Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]  # where regions begin and end, of rows or columns
+
+
+class WindowsSaved(NamedTuple):
+    """What max_pool2d and avg_pool2d keep for their backward."""
+
+    shape: tuple[int, ...]  # the input's
+    where: Array | None  # max: which tap of its window each element of y is
+    divisors: tuple[Array, Array] | None  # mean: of rows and columns of windows
+    windows: tuple[Axis, Axis]
+
+
+class RegionsSaved(NamedTuple):
+    """What adaptive_avg_pool2d and fractional_max_pool2d keep for their backward."""
+
+    shape: tuple[int, ...]  # the input's
+    where: Array | None  # max: which element of its region each element of y is
+    regions: tuple[Bounds, Bounds]  # of rows and columns, for all planes or each of them
+
+
+# ---- what all of them share --------------------------------------------------------------------------------
+
+
+def _images(input: ArrayLike) -> Array:
+    x = _arrays.ready("input", input)
+    if x.ndim not in (3, 4):
+        raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
+    return x
+
+
+def _where(shape: tuple[int, ...], taps: int) -> Array:
+    """Room for a number below `taps` for each result."""
+    return _kernels.empty(shape, np.uint8 if taps <= 256 else np.uint32)
+
+
+def _compute(
+    run: Callable[[Array, Array], None], x: Array, shape: tuple[int, ...], out: Array | None
+) -> Array:
+    """`run` from x to a result of this shape, on plain arrays."""
+    target = _arrays.target_for(out, shape, x.dtype)
+    (source,) = _arrays.apart((x,), target)
+    place = _arrays.plain_target(target)
+    ready = _arrays.plain(source)
+    run(ready.copy() if np.may_share_memory(ready, place) else ready, place)
+    return _arrays.deliver(_arrays.deliver(place, target), out)
+
+
+def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | None) -> Array:
+    if not isinstance(saved, (WindowsSaved, RegionsSaved)):
+        raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
+    if isinstance(saved, WindowsSaved):
+        places = tuple(axis[1] for axis in saved.windows)
+    else:
+        places = tuple(begin.shape[-1] for begin, _ in saved.regions)
+    g, shape, planes = _arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
+    if g.shape != (*shape[:-2], *places):
+        raise ValueError(f"dy must have the shape of the result, {(*shape[:-2], *places)}, got {g.shape}")
+
+    def run(g: Array, dx: Array) -> None:
+        if isinstance(saved, WindowsSaved):
+            _kernels.pool_backward(g, dx, saved.where, saved.divisors, planes, saved.windows)
+        else:
+            _kernels.pool_regions_backward(g, dx, saved.where, planes, (shape[-2], shape[-1]), saved.regions)
+
+    return _compute(run, g, shape, out)
+
+
+# ---- windows -----------------------------------------------------------------------------------------------
+
+
+def _places(size: int, taps: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    """How many windows there are along an axis."""
+    room = size + 2 * padding - dilation * (taps - 1) - 1
+    places = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (places - 1) * stride >= size + padding:
+        places -= 1  # the last window would begin in the padding behind the image
+    return places
+
+
+def window_numbers(
+    kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair = 1
+) -> list[tuple[int, int, int, int]]:
+    """(taps, stride, padding, dilation) of rows and columns, after they were checked."""
+    kernel = pair("kernel_size", kernel_size, 1)
+    strides = kernel if stride is None else pair("stride", stride, 1)
+    rest = pair("padding", padding, 0), pair("dilation", dilation, 1)
+    numbers = list(zip(kernel, strides, *rest, strict=True))
+    if any(2 * p > d * (k - 1) + 1 for k, _, p, d in numbers):
+        raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
+    return numbers
+
+
+def _windows(
+    x: Array, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> tuple[Axis, Axis]:
+    """The windows of rows and columns, after everything was checked."""
+    axes: list[Axis] = []
+    for n, numbers in zip(x.shape[-2:], window_numbers(kernel_size, stride, padding, dilation), strict=True):
+        places = _places(n, *numbers, ceil_mode)
+        if n == 0 or places < 1:
+            raise ValueError(f"input must have room for a window of {kernel_size}, got shape {x.shape}")
+        taps, step, before, apart = numbers
+        axes.append((n, places, taps, step, -before, apart))
+    return axes[0], axes[1]
+
+
+def _pool_windows(
+    x: Array, windows: tuple[Axis, Axis], divisors: tuple[Array, Array] | None, out: Array | None
+) -> tuple[Array, WindowsSaved]:
+    """The maximum of each window; or its sum, divided by the product of its row's and column's divisors."""
+    rows, columns = windows
+    shape = (*x.shape[:-2], rows[1], columns[1])
+    where = _where(shape, rows[2] * columns[2]) if divisors is None else None
+    planes = math.prod(x.shape[:-2])
+    y = _compute(lambda x, y: _kernels.pool(x, y, where, divisors, planes, windows), x, shape, out)
+    return y, WindowsSaved(x.shape, where, divisors, windows)
+
+
+@accepted
+def max_pool2d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, WindowsSaved]:
+    """y = the largest element of each window; NaN if it has one.
+
+    input: (N, C, H, W) or (C, H, W). kernel_size, stride (None: kernel_size), padding and dilation: an
+    integer, or one for rows and one for columns; the padding is -infinity, and at most half of a window. With
+    ceil_mode the last windows may reach beyond the image. Dtypes and out as for relu. Returns (y, saved),
+    saved for max_pool2d_backward: a byte for each result says which element it is (four bytes in windows of
+    more than 256), of equal ones the first, of NaNs the last. Raises ValueError for shapes and parameters
+    that do not fit.
+    """
+    x = _images(input)
+    return _pool_windows(x, _windows(x, kernel_size, stride, padding, dilation, ceil_mode), None, out)
+
+
+@accepted
+def max_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy over the windows of which x is the largest element.
+
+    dy: the result's shape; saved: what max_pool2d returned; out: for dx. dx has the dtype of dy. The sum is
+    in the order of a window's elements. Raises ValueError for a shape that does not fit.
+    """
+    return _backward(dy, saved, out)
+
+
+def _counts(axis: Axis, count_include_pad: bool) -> Array:
+    """How many elements windows have along an axis."""
+    size, places, taps, stride, start, _ = axis
+    begin = start + stride * np.arange(places)
+    if count_include_pad:
+        return np.minimum(begin + taps, size - start) - begin.astype(np.float64)
+    return np.minimum(begin + taps, size) - np.maximum(begin, 0).astype(np.float64)
+
+
+@accepted
+def avg_pool2d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, WindowsSaved]:
+    """y = the sum of each window, divided by the number of its elements.
+
+    input, kernel_size, stride, padding, ceil_mode and out as for max_pool2d; the padding is 0. It counts as
+    elements unless count_include_pad is False; what ceil_mode adds beyond it never does. divisor_override is
+    divided by instead. Returns (y, saved), saved for avg_pool2d_backward. Raises ValueError for shapes and
+    parameters that do not fit.
+    """
+    x = _images(input)
+    windows = _windows(x, kernel_size, stride, padding, 1, ceil_mode)
+    rows, columns = (_counts(axis, count_include_pad) for axis in windows)
+    if divisor_override is not None:
+        if _arrays.real_number("divisor_override", divisor_override) == 0:
+            raise ValueError("divisor_override must not be 0")
+        rows, columns = np.full_like(rows, divisor_override), np.ones_like(columns)
+    return _pool_windows(x, windows, (rows, columns), out)
+
+
+@accepted
+def avg_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy / divisor over the windows that x is in.
+
+    dy: the result's shape; saved: what avg_pool2d returned; out: for dx. dx has the dtype of dy. Raises
+    ValueError for a shape that does not fit.
+    """
+    return _backward(dy, saved, out)
+
+
+# ---- regions -----------------------------------------------------------------------------------------------
+
+
+def _pool_regions(
+    x: Array, regions: tuple[Bounds, Bounds], where: Array | None, out: Array | None
+) -> tuple[Array, RegionsSaved]:
+    shape = (*x.shape[:-2], *(begin.shape[-1] for begin, _ in regions))
+    planes, size = math.prod(x.shape[:-2]), (x.shape[-2], x.shape[-1])
+    y = _compute(lambda x, y: _kernels.pool_regions(x, y, where, planes, size, regions), x, shape, out)
+    return y, RegionsSaved(x.shape, where, regions)
+
+
+def adaptive_numbers(output_size: int | Sequence[int | None] | None) -> tuple[int | None, int | None]:
+    """output_size as a pair, after it was checked."""
+    wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size, output_size)
+    if len(wanted) != 2:
+        raise TypeError(f"output_size must be an integer or None, or two, got {output_size!r}")
+    rows, columns = (n if n is None else pair("output_size", n, 1)[0] for n in wanted)
+    return rows, columns
+
+
+@accepted
+def adaptive_avg_pool2d(
+    input: ArrayLike, output_size: int | Sequence[int | None] | None, *, out: Array | None = None
+) -> tuple[Array, RegionsSaved]:
+    """y = the mean of rows floor(i H / oH) to ceil((i + 1) H / oH) - 1, and of columns likewise.
+
+    input: (N, C, H, W) or (C, H, W); output_size: (oH, oW), or one number for both; None is the input's.
+    Dtypes and out as for relu. Returns (y, saved), saved for adaptive_avg_pool2d_backward. Raises ValueError
+    for shapes and parameters that do not fit.
+    """
+    x = _images(input)
+    if 0 in x.shape[-2:]:
+        raise ValueError(f"input must have rows and columns, got shape {x.shape}")
+    rows, columns = adaptive_numbers(output_size)
+    sizes = x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
+    bounds: list[Bounds] = []
+    for n, o in zip(x.shape[-2:], sizes, strict=True):
+        i = np.arange(o, dtype=np.int64)
+        bounds.append((i * n // o, -(-(i + 1) * n // o)))
+    return _pool_regions(x, (bounds[0], bounds[1]), None, out)
+
+
+@accepted
+def adaptive_avg_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy / (elements of the region) over the regions that x is in.
+
+    dy: the result's shape; saved: what adaptive_avg_pool2d returned; out: for dx. dx has the dtype of dy.
+    Raises ValueError for a shape that does not fit.
+    """
+    return _backward(dy, saved, out)
+
+
+def fractional_numbers(
+    output_size: Pair | None, output_ratio: float | Sequence[float] | None
+) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
+    """output_size or output_ratio as a pair, after they were checked; the other is None."""
+    if (output_size is None) == (output_ratio is None):
+        raise ValueError(
+            f"one of output_size and output_ratio must be given, got {output_size} and {output_ratio}"
+        )
+    if output_ratio is None:
+        assert output_size is not None
+        return pair("output_size", output_size, 1), None
+    ratios = tuple(output_ratio) if isinstance(output_ratio, Sequence) else (output_ratio, output_ratio)
+    numbers = [_arrays.real_number("output_ratio", ratio) for ratio in ratios]
+    if len(numbers) != 2 or not all(0 < ratio < 1 for ratio in numbers):
+        raise ValueError(f"output_ratio must be in (0, 1), or two such numbers, got {output_ratio!r}")
+    return None, (numbers[0], numbers[1])
+
+
+def _fractional_places(
+    x: Array, kernel: tuple[int, int], size: tuple[int, int] | None, ratio: tuple[float, float] | None
+) -> tuple[int, int]:
+    """How many rows and columns of windows there are."""
+    if ratio is not None:
+        size = int(x.shape[-2] * ratio[0]), int(x.shape[-1] * ratio[1])
+    assert size is not None
+    for n, k, places in zip(x.shape[-2:], kernel, size, strict=True):
+        if not 1 <= places <= n - k + 1:
+            raise ValueError(
+                f"input must have room for {size} windows that begin at different rows and columns, with"
+                f" kernel_size {kernel}, got shape {x.shape}"
+            )
+    return size
+
+
+def _starts(u: Array, size: int, places: int, taps: int) -> NDArray[np.int64]:
+    """Where the windows of each plane begin: (planes, places), from u of shape (planes,)."""
+    alpha = (size - taps) / max(places - 1, 1)
+    starts: Array = np.floor((np.arange(places) + u[:, None]) * alpha) - np.floor(u[:, None] * alpha)
+    starts[:, -1] = size - taps
+    return starts.astype(np.int64)
+
+
+@accepted
+def fractional_max_pool2d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    output_size: Pair | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    *,
+    key: Key | None = None,
+    out: Array | None = None,
+) -> tuple[Array, RegionsSaved]:
+    """y = the largest element of windows at random places, about H / oH rows and W / oW columns apart.
+
+    input: (N, C, H, W) or (C, H, W); kernel_size: (kH, kW), or one number for both; output_size: (oH, oW)
+    likewise, or output_ratio: what of H and W it is, in (0, 1), rounded down. Rows of windows begin at
+    floor(alpha (i + u)) - floor(alpha u), with alpha = (H - kH) / (oH - 1), the last at H - kH, and columns
+    likewise: a pseudo-random sequence, with overlapping windows. u is drawn for each plane: draw 2 p of the
+    key for the columns of plane p (of N C), draw 2 p + 1 for its rows, as (draw + 1/2) / 2^16; draw i is
+    16-bit draw i % 8 of Philox block i // 8. key=None: the default generator's next. NaN, dtypes and out as
+    for max_pool2d. Returns (y, saved), saved for fractional_max_pool2d_backward. Raises ValueError for shapes
+    and parameters that do not fit. Graham, "Fractional max-pooling", 2014.
+    """
+    x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
+    places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))
+    planes = math.prod(x.shape[:-2])
+    key = default_generator().key() if key is None else as_key(key)
+    draws = _kernels.draw_blocks(key, 0, -(-planes // 4))[: 2 * planes]
+    u = (draws.reshape(planes, 2) + 0.5) / 2**16
+    bounds: list[Bounds] = []
+    for n, k, o, draw in zip(x.shape[-2:], kernel, places, (u[:, 1], u[:, 0]), strict=True):
+        begin = _starts(draw, n, o, k)
+        bounds.append((begin, begin + k))
+    where = _where((*x.shape[:-2], *places), kernel[0] * kernel[1])
+    return _pool_regions(x, (bounds[0], bounds[1]), where, out)
+
+
+@accepted
+def fractional_max_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy over the windows of which x is the largest element.
+
+    dy: the result's shape; saved: what fractional_max_pool2d returned; out: for dx. dx has the dtype of dy.
+    Raises ValueError for a shape that does not fit.
+    """
+    return _backward(dy, saved, out)

@@ -1,0 +1,111 @@
+"""The convolution layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+import fastnn.functional as F
+from fastnn.functional.conv import Pair, paddings, pair
+from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
+from fastnn.random import Generator, default_generator
+
+
+class Conv2d(Module):
+    """F.conv2d of images (N, in_channels, H, W) or (in_channels, H, W) with a learned weight and bias.
+
+    weight: (out_channels, in_channels / groups, kH, kW). kernel_size, stride, padding and dilation: an
+    integer, or one for rows and one for columns; padding may be 'same' or 'valid'. They start uniform in
+    +-1/sqrt(fan_in), fan_in = in_channels / groups kH kW (He et al., "Delving deep into rectifiers", 2015,
+    with a = sqrt(5): PyTorch's default), drawn from `generator`, or from fastnn's default. `dtype` is float32
+    or float64, and x has to have the same. Raises ValueError for parameters and shapes that do not fit,
+    TypeError for a wrong dtype.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        dtype: DTypeLike = np.float32,
+        *,
+        generator: Generator | None = None,
+    ) -> None:
+        counts = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
+        for name, value in counts.items():
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"Conv2d: {name} is {value!r}; it takes a whole number of at least 1")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: groups is {groups}; it has to divide in_channels, {in_channels}, and out_channels,"
+                f" {out_channels}"
+            )
+        if padding_mode != "zeros":
+            raise ValueError(f"Conv2d: padding_mode is {padding_mode!r}; it takes 'zeros'")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"Conv2d: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = pair("kernel_size", kernel_size, 1)
+        self.stride = pair("stride", stride, 1)
+        self.dilation = pair("dilation", dilation, 1)
+        self.padding = padding if isinstance(padding, str) else pair("padding", padding, 0)
+        paddings(self.padding, self.kernel_size, self.stride, self.dilation)  # a bad name is reported here
+        shape = out_channels, in_channels // groups, *self.kernel_size
+        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        draw = (generator or default_generator()).numpy()
+        self.weight = Parameter(draw.uniform(-bound, bound, shape).astype(dtype))
+        self.bias = Parameter(draw.uniform(-bound, bound, out_channels).astype(dtype)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        """Return F.conv2d of `x` with the layer's weight and bias."""
+        self._check("x", x)
+        bias = None if self.bias is None else self.bias.data
+        y = F.conv2d(x, self.weight.data, bias, self.stride, self.padding, self.dilation, self.groups)
+        self._kept = x
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.conv2d_backward's dx, if it is needed; adds dweight and dbias."""
+        x = self._keep()
+        self._check("dy", dy)
+        dx, dweight, dbias = F.conv2d_backward(
+            dy,
+            x,
+            self.weight.data,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            needs_input=self.needs_input_grad,
+            needs_weight=self.weight.requires_grad,
+            needs_bias=self.bias is not None and self.bias.requires_grad,
+        )
+        if dweight is not None:
+            self.weight.accumulate(dweight)
+        if self.bias is not None and dbias is not None:
+            self.bias.accumulate(dbias)
+        return NOT_NEEDED if dx is None else dx
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments, as PyTorch writes them."""
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
+        text += f", padding={self.padding}" if self.padding != (0, 0) else ""
+        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        text += f", groups={self.groups}" if self.groups != 1 else ""
+        return text + (", bias=False" if self.bias is None else "")
+
+    def _check(self, name: str, value: Array) -> None:
+        expected = self.weight.data.dtype
+        if not isinstance(value, np.ndarray) or value.dtype != expected:
+            got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+            raise TypeError(f"Conv2d: {name} is {got}; it takes an array of the weight's dtype, {expected}")

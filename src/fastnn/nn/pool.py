@@ -1,0 +1,142 @@
+"""Pooling layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import fastnn.functional as F
+from fastnn.functional.conv import Pair, pair
+from fastnn.functional.pool import adaptive_numbers, fractional_numbers, window_numbers
+from fastnn.nn.module import Array, Module
+from fastnn.random import Generator, default_generator
+
+
+class MaxPool2d(Module):
+    """The largest element of each window of images (N, C, H, W) or (C, H, W): F.max_pool2d.
+
+    stride=None is kernel_size. For backward a byte for each result is kept. Raises ValueError for parameters
+    and shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        window_numbers(kernel_size, stride, padding, dilation)  # bad parameters are reported here
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+
+    def forward(self, x: Array) -> Array:
+        """Return F.max_pool2d of `x`."""
+        numbers = self.kernel_size, self.stride, self.padding, self.dilation
+        y, self._kept = F.max_pool2d(x, *numbers, self.ceil_mode)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.max_pool2d_backward of `dy`."""
+        return F.max_pool2d_backward(dy, self._keep())
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding},"
+            f" dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class AvgPool2d(Module):
+    """The mean of each window of images (N, C, H, W) or (C, H, W): F.avg_pool2d.
+
+    stride=None is kernel_size. Raises ValueError for parameters and shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        window_numbers(kernel_size, stride, padding)  # bad parameters are reported here
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def forward(self, x: Array) -> Array:
+        """Return F.avg_pool2d of `x`."""
+        numbers = self.kernel_size, self.stride, self.padding
+        rest = self.ceil_mode, self.count_include_pad, self.divisor_override
+        y, self._kept = F.avg_pool2d(x, *numbers, *rest)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.avg_pool2d_backward of `dy`."""
+        return F.avg_pool2d_backward(dy, self._keep())
+
+    def extra_repr(self) -> str:
+        """Return the windows' numbers."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AdaptiveAvgPool2d(Module):
+    """Means of images (N, C, H, W) or (C, H, W), as many as output_size says: F.adaptive_avg_pool2d.
+
+    output_size: (oH, oW), or one number for both; None is the input's. Raises ValueError and TypeError for
+    parameters and shapes that do not fit.
+    """
+
+    def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
+        adaptive_numbers(output_size)  # bad parameters are reported here
+        self.output_size = output_size
+
+    def forward(self, x: Array) -> Array:
+        """Return F.adaptive_avg_pool2d of `x`."""
+        y, self._kept = F.adaptive_avg_pool2d(x, self.output_size)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.adaptive_avg_pool2d_backward of `dy`."""
+        return F.adaptive_avg_pool2d_backward(dy, self._keep())
+
+    def extra_repr(self) -> str:
+        """Return the output's size."""
+        return f"output_size={self.output_size}"
+
+
+class FractionalMaxPool2d(Module):
+    """The largest elements of windows at random places in images (N, C, H, W) or (C, H, W).
+
+    kernel_size, and one of output_size and output_ratio, as for F.fractional_max_pool2d. Every forward pass
+    draws other places, in evaluation too, as PyTorch does. generator: where keys come from; None: fastnn's
+    default generator. Raises ValueError for parameters and shapes that do not fit. Graham, "Fractional
+    max-pooling", 2014.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        output_size: Pair | None = None,
+        output_ratio: float | Sequence[float] | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> None:
+        self.kernel_size = pair("kernel_size", kernel_size, 1)
+        self.output_size, self.output_ratio = fractional_numbers(output_size, output_ratio)
+        self.generator = generator
+
+    def forward(self, x: Array) -> Array:
+        """Return F.fractional_max_pool2d of `x`, with the generator's next key."""
+        key = (self.generator or default_generator()).key()
+        places = self.output_size, self.output_ratio
+        y, self._kept = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.fractional_max_pool2d_backward of `dy`."""
+        return F.fractional_max_pool2d_backward(dy, self._keep())

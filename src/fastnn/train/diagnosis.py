@@ -1,0 +1,118 @@
+"""Where a run went wrong: the first layer whose numbers are not finite, or else the largest ones.
+
+Knows nothing of the loop; it is called when training has failed, so it takes its time.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.nn import Module
+
+Array = NDArray[Any]
+
+
+class Diverged(FloatingPointError):  # noqa: N818
+    """The loss is not finite, or far above its first value. The message says where that began, and why.
+
+    Attributes: epoch, step (optimizer steps before the failing one, plus 1), layer (its name in the model, ""
+    for the model itself or its input) and lr.
+    """
+
+    def __init__(self, loss: str, epoch: int, step: int, finding: Finding, lr: float) -> None:
+        super().__init__(
+            f"{loss} in epoch {epoch}, step {step}: {finding.text}; learning rate {lr:g}: try a lower one"
+        )
+        self.epoch, self.step, self.layer, self.lr = epoch, step, finding.layer, lr
+
+
+class Finding(NamedTuple):
+    """The layer that is to blame, and a sentence about it."""
+
+    layer: str
+    text: str
+
+
+def diagnose(model: Module, x: Array) -> Finding:
+    """Return where the first non-finite value appeared when the model was trained and then given `x`.
+
+    In the order in which it can happen: the gradients that the last backward pass left, the parameters after
+    that step, the input, a layer's output for `x`, which is computed again, layer by layer. If all is finite,
+    the layer with the largest output.
+    """
+    return _gradients(model) or _parameters(model) or _input(x) or _outputs(model, x)
+
+
+def _gradients(model: Module) -> Finding | None:
+    """The last parameter's: backward goes from the last layer to the first."""
+    bad = [
+        (name, p.grad) for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)
+    ]
+    if not bad:
+        return None
+    name, gradient = bad[-1]
+    layer, _, parameter = name.rpartition(".")
+    where = (
+        f"the first value that is not finite was in the gradient of {parameter} of {_called(model, layer)}"
+    )
+    return Finding(layer, f"{where}, in the backward pass before ({_count(gradient)})")
+
+
+def _parameters(model: Module) -> Finding | None:
+    for name, parameter in model.named_parameters():
+        if not _finite(parameter.data):
+            layer, _, own = name.rpartition(".")
+            where = f"the first value that is not finite is in {own} of {_called(model, layer)}"
+            return Finding(layer, f"{where}, since the step before ({_count(parameter.data)})")
+    return None
+
+
+def _input(x: Array) -> Finding | None:
+    if _finite(x):
+        return None
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+    return Finding("", f"the input has values that are not finite, the first of the batch at {index}")
+
+
+def _outputs(model: Module, x: Array) -> Finding:
+    """The first output that is not finite, or the largest one."""
+    names = {id(module): name for name, module in model.named_modules()}
+    first: list[tuple[str, Array]] = []
+    largest: dict[str, float] = {}  # a layer comes before what it is in
+
+    def look(module: Module, x: Array, y: Array) -> None:
+        name = names[id(module)]
+        if not _finite(y):
+            first.append((name, y))
+        largest[name] = float(np.abs(y).max(initial=0.0))
+
+    with ExitStack() as undo:
+        for module in model.modules():  # one that is looked at is not fused with its neighbours
+            undo.callback(module.register_forward_hook(look).remove)
+        model(x)
+    if first:
+        name, y = first[0]
+        where = f"the first value that is not finite is in the output of {_called(model, name)}"
+        return Finding(name, f"{where} ({_count(y)})")
+    name = max(largest, key=lambda name: largest[name])
+    where = f"that of {_called(model, name)}"
+    return Finding(name, f"all outputs are finite, the largest, {largest[name]:.3g}, is {where}")
+
+
+def _finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _count(array: Array) -> str:
+    nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+    return f"{nan} NaN and {infinite} infinite of {array.size}"
+
+
+def _called(model: Module, layer: str) -> str:
+    module = dict(model.named_modules()).get(layer)
+    kind = type(module).__name__
+    return f"layer {layer!r} ({kind})" if layer else f"the model ({kind})"

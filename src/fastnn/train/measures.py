@@ -1,0 +1,108 @@
+"""What is measured of a model, its loss and its metrics, and their means. Knows nothing of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn.functional as F
+from fastnn.nn import Module
+
+Array = NDArray[Any]
+Loss = Callable[[Array, Array], tuple[float, Array]]  # (output, target) -> (loss, dL/doutput)
+Record = dict[str, Any]  # of an epoch, by name: numbers
+Metric = Callable[[Array, Array], float]  # (output, target) -> the batch's mean
+
+EVALUATION_BATCH = 1024  # bounds the memory of an evaluation, nothing else
+LOSSES = ("cross_entropy", "hinge_loss", "binary_cross_entropy_with_logits", "mse_loss")
+
+
+def accuracy(output: Array, target: Array) -> float:
+    """Return the share of samples whose largest output, along axis 1, is at their label."""
+    return float(np.mean(output.argmax(axis=1) == target))
+
+
+METRICS: dict[str, Metric] = {"accuracy": accuracy}
+
+
+def find_loss(loss: object) -> Loss:
+    """Return `loss` as a function (output, target) -> (loss, doutput); it is one, a name or a layer.
+
+    Raises ValueError for an unknown name, TypeError for anything else.
+    """
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be a function or one of {', '.join(LOSSES)}, got {loss!r}")
+        return getattr(F, loss)  # type: ignore[no-any-return]
+    if not callable(loss):
+        raise TypeError(f"loss must be a function or a name, got {type(loss).__name__}")
+    backward = getattr(loss, "backward", None)
+    if backward is None:
+        return loss
+    criterion: Any = loss  # a layer, as those of fastnn.nn
+    return lambda output, target: (criterion(output, target), backward())
+
+
+def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """Return the metrics by name; a function's name is its own. ValueError for an unknown or double name."""
+    if isinstance(metrics, Mapping):
+        return dict(metrics)
+    found: dict[str, Metric] = {}
+    for metric in metrics:
+        if isinstance(metric, str) and metric not in METRICS:
+            raise ValueError(f"metrics: unknown name {metric!r}; it takes functions or {', '.join(METRICS)}")
+        name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+        if name in found:
+            raise ValueError(f"metrics: two are called {name!r}; a dict gives them names")
+        found[name] = METRICS[metric] if isinstance(metric, str) else metric
+    return found
+
+
+class Tally:
+    """Means over the samples of an epoch, of the loss and of each metric."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self._metrics = metrics
+        self.sums = dict.fromkeys(("loss", *metrics), 0.0)
+        self.samples = 0
+
+    def add(self, loss: float, output: Array, target: Array) -> None:
+        """Count a batch."""
+        self.samples += len(target)
+        self.sums["loss"] += float(loss) * len(target)
+        for name, metric in self._metrics.items():
+            self.sums[name] += float(metric(output, target)) * len(target)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums so far."""
+        return {"sums": self.sums, "samples": self.samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from sums that `state_dict` returned."""
+        self.sums, self.samples = state["sums"], state["samples"]
+
+    def means(self) -> dict[str, float]:
+        """Return the means of all that was counted."""
+        return {name: total / self.samples for name, total in self.sums.items()}
+
+
+def measure(
+    model: Module,
+    x: Array,
+    y: Array,
+    loss: Loss,
+    metrics: Mapping[str, Metric],
+    check: Callable[[float, Array], object] = lambda loss, x: None,
+) -> dict[str, float]:
+    """Return the means of loss and metrics, by name; `check` gets each batch's loss and input."""
+    tally = Tally(metrics)
+    for start in range(0, len(x), EVALUATION_BATCH):
+        batch = slice(start, start + EVALUATION_BATCH)
+        output = model(x[batch])
+        value, _ = loss(output, y[batch])
+        check(float(value), x[batch])
+        tally.add(float(value), output, y[batch])
+    return tally.means()

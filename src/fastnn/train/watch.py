@@ -1,0 +1,43 @@
+"""When the loss is so large that training has failed. Knows nothing of models, nor of why."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+WINDOW = 256  # samples: the loss of a small batch is mostly chance, so a mean over about so many is compared
+
+
+class Watch:
+    """Compares the loss with `factor` times its first value.
+
+    `first` is the mean over the first WINDOW samples, `recent` moves towards each batch's loss by the batch's
+    share of WINDOW: of a large batch it is the loss, and a single odd sample does not move it far.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self.first = self.recent = 0.0
+        self._samples = 0  # in first
+
+    def too_large(self, loss: float, samples: int) -> bool:
+        """Take a batch's loss; return whether it is not finite, or the recent loss is too large.
+
+        A first value of 0 or below says nothing of what is too large.
+        """
+        if not self._samples:
+            self.first = self.recent = loss
+        self.recent += min(1.0, samples / WINDOW) * (loss - self.recent)
+        limit = self.factor * self.first if self.first > 0 else math.inf
+        if self._samples < WINDOW:  # after the limit, which an exploding loss must not lift
+            self._samples += samples
+            self.first += samples / self._samples * (loss - self.first)
+        return not (math.isfinite(loss) and self.recent <= limit)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides how it goes on."""
+        return {"first": self.first, "recent": self.recent, "samples": self._samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        self.first, self.recent, self._samples = state["first"], state["recent"], state["samples"]
