@@ -70,7 +70,8 @@ def _view(name: str, value: Any) -> Any:
         where = getattr(value, "device", "another device")
         raise TypeError(f"{name} must be in the CPU's memory, got a tensor on {where}: use .cpu()")
     if getattr(value, "requires_grad", False):
-        if sys.modules["torch"].is_grad_enabled():
+        torch = sys.modules.get("torch")
+        if torch is None or torch.is_grad_enabled():
             raise ValueError(
                 f"{name} must be a tensor without requires_grad, as fastnn leaves no trace for autograd;"
                 " use .detach(), or torch.no_grad()"
