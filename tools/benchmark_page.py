@@ -1,8 +1,9 @@
-"""Writes docs/benchmarks.md from what `fastnn bench` measured: one file or several, activations and layers.
+"""Writes docs/benchmarks.md from what `fastnn bench` measured, in one file or several.
 
 fastnn bench --kernels activations --threads 1 2 --dtypes float32 --peers torch --output runs/activations
 fastnn bench --kernels layers --threads 1 2 --dtypes float32 --peers torch compile jax --output runs/layers
-python -m tools.benchmark_page runs/activations/bench.json runs/layers/bench.json
+fastnn bench --training --threads 2 --peers torch compile --output runs/training
+python -m tools.benchmark_page runs/activations/bench.json runs/layers/bench.json runs/training/bench.json
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 
 from fastnn.bench.measure import Cell
 from fastnn.bench.report import Report, best, duration, mean, plural, ratio
+from fastnn.bench.training import NOTE
 
-TABLES = ("activations", "layers")
+TABLES = ("activations", "layers", "training")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 HEAD = """# Speed beside torch, torch.compile and jax
@@ -56,17 +58,33 @@ counts the bytes that must move (input and gradient read once, result written on
 their share of the copy bandwidth of the same run: {copies}.
 """
 
+TRAINING = """# Training
+
+The networks are a perceptron, 784-512-512-10 with batch norm and ReLU (`mlp`, and `mlp_dropout` with dropout
+of 0.5), and two convolutions of 3 x 3, 32 and 64 channels, with batch norm, ReLU and max-pooling, before a
+linear layer (`cnn`). A step is forward, cross-entropy, backward and Adam's step; all libraries begin with the
+same weights, and the losses of their steps agree. `adam` is the optimiser's step alone, on 28 bytes for each
+parameter; the last column is their share of the copy bandwidth. {note}.
+"""
+
+MEMORY = """
+Peak memory of steps of `mlp_dropout`, each library in a process of its own: over what is resident after the
+imports, and over what is there after a step of a tiny network, which loads code and starts threads.
+"""
+
 
 def command(report: Report) -> str:
     """The command line of a run."""
+    groups = dict.fromkeys(cell.group for cell in report.cells)
+    training = ["--training"] if "training" in groups else []
     options = {
-        "kernels": dict.fromkeys(cell.group for cell in report.cells),
+        "kernels": [] if training else groups,
         "threads": report.settings["threads"],
         "dtypes": report.settings["dtypes"],
         "peers": rivals(report),
     }
-    words = [word for name, values in options.items() for word in (f"--{name}", *map(str, values))]
-    return "    " + " ".join(["fastnn bench", *words])
+    words = [word for name, values in options.items() if values for word in (f"--{name}", *map(str, values))]
+    return "    " + " ".join(["fastnn bench", *training, *words])
 
 
 def rivals(report: Report) -> list[str]:
@@ -120,6 +138,24 @@ def layers(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
         yield f"\nBelow 1, of {plural(len(part), 'cell')}: {', '.join(slower) or 'none'}.\n"
 
 
+def training(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
+    """Every case, and the peaks of memory."""
+    peers = rivals(report)
+    yield TRAINING.format(note=NOTE)
+    yield from head(["case", "what", "size", "threads"], ["fastnn", *peers, "copy"])
+    for cell in cells:
+        ratios = [mean([ratio(cell, peer)]) for peer in peers]
+        share = f"{report.share(cell):.0%}" if cell.moved else ""
+        where = [cell.label, cell.direction, cell.size, str(cell.threads)]
+        yield line([*where, duration(cell.timings["fastnn"].minimum), *ratios, share])
+    if report.peaks:
+        yield MEMORY
+        yield from head(["library", "size"], ["over the imports", "over a small step"])
+    for peak in report.peaks:
+        grown = [f"{value / 1e6:.1f} MB" for value in (peak.over_imports, peak.over_small_step)]
+        yield line([peak.contestant, peak.size, *grown])
+
+
 def head(left: Sequence[str], right: Sequence[str]) -> Iterator[str]:
     """The first two lines of a table."""
     yield line([*left, *right])
@@ -143,6 +179,8 @@ def page(reports: Sequence[Report]) -> str:
             text += activations(groups["activations"])
         if groups["layers"]:
             text += layers(report, groups["layers"])
+        if groups["training"]:
+            text += training(report, groups["training"])
     return "\n".join(text)
 
 

@@ -4,6 +4,7 @@ python -m tools.peak_memory
 
 Prints a table for docs/. Each measurement has a process of its own: input, gradient and parameters are there,
 and a small call has loaded code and threads, before the peak of the resident memory is taken from.
+`fastnn bench --training` has the peak of training steps.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn.bench.data import Size
+from fastnn.bench.memory import forget_peak, peak_resident, resident
 
 SIZES = ("64x64x32x32", "128x64x56x56")
 SMALL = (2, 64, 4, 4)
-STATUS = Path("/proc/self/status")
 
 
 def fastnn_block(x: Any, dy: Any) -> object:
@@ -52,22 +52,16 @@ def torch_block(x: Any, dy: Any) -> object:
 BLOCKS: dict[str, Callable[[Any, Any], object]] = {"fastnn": fastnn_block, "torch": torch_block}
 
 
-def memory(name: str) -> int:
-    """Bytes, of a line of /proc/self/status."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
-
-
 def growth(contestant: str, size: Size) -> int:
     """Bytes by which the peak of the resident memory grows over what is resident before the block."""
     rng = np.random.default_rng(0)
     block = BLOCKS[contestant]
     block(rng.standard_normal(SMALL, np.float32), rng.standard_normal(SMALL, np.float32))
     x, dy = (rng.standard_normal(size.shape, np.float32) for _ in range(2))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = memory("VmRSS")
+    forget_peak()
+    before = resident()
     held = block(x, dy)
-    after = memory("VmHWM")
+    after = peak_resident()
     del held
     return after - before
 

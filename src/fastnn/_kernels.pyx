@@ -198,6 +198,24 @@ def empty(tuple shape, dtype):
     return new_array(len(shape), sizes, form.num, form.itemsize)
 
 
+cdef inline bint is_tensor(object value):
+    """Has DLPack, and is not NumPy's own. What most arguments are is found at once."""
+    if value is None or isinstance(value, (float, int, tuple, list, str)) or cnp.PyArray_Check(value):
+        return False
+    return hasattr(value, "__dlpack__")
+
+
+def has_tensor(tuple args, dict kwargs):
+    """Whether another library's tensor is among the arguments, and fastnn._dlpack must be asked."""
+    for value in args:
+        if is_tensor(value):
+            return True
+    for value in kwargs.values():
+        if is_tensor(value):
+            return True
+    return False
+
+
 cdef inline void *data_or_null(object array) except? NULL:
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
 
@@ -262,8 +280,13 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
 
 cdef object general(int kernel, tuple named_inputs, out, const double *parameters):
     """Any arrays of one shape: promoted, checked, and run through the strided driver."""
-    from fastnn import _arrays
+    from fastnn import _arrays, _dlpack
 
+    names, values = zip(*named_inputs)
+    if has_tensor((*values, out), {}):
+        again = backward if kernel % 2 else forward
+        args = kernel, *values, out, parameters[0], parameters[1]
+        return _dlpack.call(again, values[0], ("kernel", *names, "out", "p0", "p1"), args)
     inputs, target = _arrays.prepare(named_inputs, out)
     run_map(kernel, (target,), inputs, parameters, NULL)
     return _arrays.deliver(target, out)

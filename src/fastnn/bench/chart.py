@@ -27,6 +27,8 @@ def write_charts(report: Report, folder: Path) -> list[Path]:
     paths = []
     parts: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in report.cells:
+        if cell.group == "training":  # a few numbers, which the table shows better
+            continue
         parts.setdefault((cell.group, cell.dtype, cell.threads), []).append(cell)
     out = "with" if report.settings["out"] else "without"
     for (group, dtype, threads), cells in parts.items():

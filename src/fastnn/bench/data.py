@@ -59,6 +59,10 @@ class Case(ABC):
     """One function in one direction."""
 
     group: ClassVar[str]  # its table
+    sample: ClassVar[float] = (
+        200e-6  # seconds that calls after each other last: far above the clock's resolution
+    )
+    calls: ClassVar[int] = 1  # after how many the contestants are compared
 
     label: str
     function: str

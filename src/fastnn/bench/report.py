@@ -9,13 +9,14 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 import fastnn
 from fastnn.bench.measure import Cell, Copy, Plan, Timing
+from fastnn.bench.memory import Peak
 
 LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba")
 WORST = 10
@@ -33,6 +34,7 @@ class Report:
     copies: list[Copy]
     cells: list[Cell]
     complete: bool = True
+    peaks: list[Peak] = field(default_factory=list)
 
     def peers(self) -> list[str]:
         """Every column but ours, the reference first."""
@@ -43,16 +45,21 @@ class Report:
         copy = next(copy for copy in self.copies if copy.threads == cell.threads)
         return cell.moved / cell.timings["fastnn"].minimum / copy.bytes_per_second
 
+    def json(self) -> str:
+        """Everything, as text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
     def write_json(self, path: Path) -> None:
         """Write everything to a file, which is complete or not there."""
         temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(self.json() + "\n", encoding="utf-8")
         os.replace(temporary, path)
 
     @classmethod
     def read_json(cls, path: Path) -> Report:
         """Return the report that `write_json` wrote."""
         values = json.loads(path.read_text(encoding="utf-8"))
+        values["peaks"] = [Peak(**peak) for peak in values.get("peaks", [])]
         values["copies"] = [Copy(**copy) for copy in values["copies"]]
         for cell in values["cells"]:
             cell["timings"] = {name: Timing(**timing) for name, timing in cell["timings"].items()}
@@ -121,6 +128,7 @@ def lines(report: Report) -> Iterator[str]:
             yield ""
         for peer in report.peers():
             yield from summary(cells, peer)
+    yield from memory(report)
     yield ""
     yield from report.notes
     if report.machine["load"] > BUSY * report.machine["cores"]:
@@ -155,8 +163,8 @@ def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
                 duration(ours),
                 f"{ours / cell.elements * 1e9:.3g}",
                 *ratios,
-                f"{cell.moved / ours / 1e9:.1f}",
-                f"{report.share(cell):.0%}",
+                f"{cell.moved / ours / 1e9:.1f}" if cell.moved else "-",
+                f"{report.share(cell):.0%}" if cell.moved else "-",
             ]
         )
     yield from aligned([head, *body])
@@ -225,6 +233,22 @@ def means(found: Sequence[tuple[float, Cell]]) -> Iterator[tuple[str, float]]:
             for value in values:
                 part = geometric_mean(ratio for ratio, cell in found if getattr(cell, attribute) == value)
                 yield text.format(value).replace("1 threads", "1 thread"), part
+
+
+def memory(report: Report) -> Iterator[str]:
+    """What the libraries need for a step of training, and the first one's part of what each needs."""
+    if not report.peaks:
+        return
+    yield ""
+    head = ["peak memory", "library", "size", "over the imports", "over a small step"]
+    ours = {(peak.label, peak.size): peak for peak in report.peaks if peak.contestant == "fastnn"}
+    body = []
+    for peak in report.peaks:
+        own = ours[peak.label, peak.size]
+        grown = ((peak.over_imports, own.over_imports), (peak.over_small_step, own.over_small_step))
+        parts = [f"{theirs / 1e6:.1f} MB ({theirs / mine:.2f} x)" for theirs, mine in grown]
+        body.append([peak.label, peak.contestant, peak.size, *parts])
+    yield from aligned([head, *body])
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Compare fastnn's speed with the NumPy reference's and with that of the installed peers (torch, jax, numba).
 
+With --training: whole training steps, inference, the optimiser's step and peak memory, beside torch.
 Interleaved in one process, on the same memory and thread count. Prints a table of ratios (their time / ours),
 and writes bench.json and PNG charts into the output folder. The default run takes about half an hour.
 """
@@ -9,9 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import fastnn
 from fastnn._extras import require
@@ -20,17 +21,20 @@ from fastnn.bench.data import DIRECTIONS, DTYPES, Size
 if TYPE_CHECKING:
     from fastnn.bench.data import Case
     from fastnn.bench.measure import Cell, Plan
+    from fastnn.bench.memory import Peak
     from fastnn.bench.peers import Contestant
     from fastnn.bench.report import Report
 
 Number = TypeVar("Number", int, float)
 
+PEERS_IN_TRAINING = ("torch", "compile")
 ARRAYS = 8  # of the largest size at once: four buffers, a peer's result, the reference's temporaries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fastnn bench`."""
     add = parser.add_argument
+    add("--training", action="store_true", help="steps of training instead of single functions")
     add(
         "--kernels",
         nargs="+",
@@ -73,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="default: 0.3, shared by the contestants",
     )
+    add("--json", action="store_true", help="print the report as JSON, not as a table")
     add("--output", type=Path, default=Path("runs/bench"), metavar="FOLDER", help="default: runs/bench")
 
 
@@ -109,9 +114,12 @@ def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the files; 130 where it was interrupted."""
     from fastnn.bench import measure, peers, report
+    from fastnn.bench.training import NOTE
 
     plan = make_plan(args)
-    contestants = [peers.load(name) for name in (*peers.OURS, *choose_peers(args.peers))]
+    names = choose_peers(args.peers, PEERS_IN_TRAINING if args.training else tuple(peers.PEERS))
+    ours = peers.OURS[:1] if args.training else peers.OURS
+    contestants = [peers.load(name) for name in (*ours, *names)]
     args.output.mkdir(parents=True, exist_ok=True)
     machine = report.machine()
     with peers.session(contestants):
@@ -123,13 +131,14 @@ def run(args: argparse.Namespace) -> int:
         machine=machine,
         settings=report.settings(plan),
         contestants=[c.name for c in contestants],
-        notes=[c.note for c in contestants if c.note],
+        notes=[NOTE] if args.training else [c.note for c in contestants if c.note],
         copies=copies,
         cells=cells,
         complete=complete,
+        peaks=collect_peaks(plan, names) if args.training and complete else [],
     )
-    print(*report.lines(found), sep="\n")
-    write(found, args.output)
+    print(*([found.json()] if args.json else report.lines(found)), sep="\n")
+    write(found, args.output, sys.stderr if args.json else sys.stdout)
     return 0 if complete else 130
 
 
@@ -137,16 +146,21 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """Turn the options into what is measured; ValueError where they name what does not exist."""
     from fastnn.bench import cases, measure
 
-    chosen = [(case, choose_sizes(case, args)) for case in cases.select(args.kernels, args.direction)]
+    if args.training and DTYPES[1] in (args.dtypes or ()):
+        raise ValueError(f"dtypes: networks are of {DTYPES[0]}, got {DTYPES[1]}")
+    selected = cases.select(args.kernels, args.direction, training=args.training)
+    chosen = [(case, choose_sizes(case, args)) for case in selected]
     work = [(case, sizes) for case, sizes in chosen if sizes]
+    every_thread = fastnn.get_num_threads()
+    seconds = (0.5, 3.0) if args.training else (0.1, 0.3)
     if not work:
         raise ValueError("kernels: none of these has such a direction or takes such a shape")
     plan = measure.Plan(
         work=work,
-        dtypes=args.dtypes or (DTYPES[:1] if args.quick else DTYPES),
-        threads=sorted(set(args.threads or (1, fastnn.get_num_threads()))),
+        dtypes=args.dtypes or (DTYPES[:1] if args.quick or args.training else DTYPES),
+        threads=sorted(set(args.threads or ((every_thread,) if args.training else (1, every_thread)))),
         out=not args.no_out,
-        seconds=args.time_per_cell or (0.1 if args.quick else 0.3),
+        seconds=args.time_per_cell or seconds[0 if args.quick else 1],
     )
     need = ARRAYS * plan.elements * 8 / 2**30
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
@@ -159,19 +173,19 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 def choose_sizes(case: Case, args: argparse.Namespace) -> list[Size]:
     """Return the sizes given for this table that the case takes, or its own; from small to large."""
-    given = args.sizes if case.group == "activations" else args.shapes
+    given = args.sizes if len(case.checks[0].shape) == 1 else args.shapes
     sizes = [size for size in given if case.takes(size)] if given else case.sizes(quick=args.quick)
     return sorted(dict.fromkeys(sizes), key=lambda size: size.elements)
 
 
-def choose_peers(wanted: list[str] | None) -> list[str]:
+def choose_peers(wanted: list[str] | None, known: tuple[str, ...]) -> list[str]:
     """Return the peers asked for, or (None) those installed; an error where one is unknown or missing."""
     from fastnn.bench import peers
 
     if wanted is None:
-        return peers.installed()
-    if unknown := [name for name in wanted if name not in peers.PEERS]:
-        raise ValueError(f"peers: unknown {', '.join(unknown)}; known are {', '.join(peers.PEERS)}")
+        return [name for name in peers.installed() if name in known]
+    if unknown := [name for name in wanted if name not in known]:
+        raise ValueError(f"peers: unknown {', '.join(unknown)}; known are {', '.join(known)}")
     for name in wanted:
         require(peers.PEERS[name], "bench")
     return wanted
@@ -188,6 +202,22 @@ def collect(plan: Plan, contestants: list[Contestant]) -> tuple[list[Cell], bool
     except KeyboardInterrupt:
         return cells, False
     return cells, True
+
+
+def collect_peaks(plan: Plan, names: Sequence[str]) -> list[Peak]:
+    """Measure the memory of the first network's steps, where the system tells it."""
+    from fastnn.bench import memory
+
+    networks = [(case, sizes) for case, sizes in plan.work if case.random]
+    if not memory.CLEAR.exists():
+        return []
+    return [
+        memory.peak(name, case.label, size)
+        for case, sizes in networks
+        for size in sizes
+        for name in memory.CONTESTANTS
+        if name in ("fastnn", *names)
+    ]
 
 
 def progress(cells: Iterator[Cell], total: int) -> Iterator[Cell]:
@@ -208,7 +238,7 @@ def progress(cells: Iterator[Cell], total: int) -> Iterator[Cell]:
                 yield cell
 
 
-def write(found: Report, folder: Path) -> None:
+def write(found: Report, folder: Path, log: TextIO) -> None:
     """Write the JSON file, and the charts where matplotlib is installed; say where."""
     found.write_json(folder / "bench.json")
     try:
@@ -217,5 +247,5 @@ def write(found: Report, folder: Path) -> None:
         paths = [folder / "bench.json", *write_charts(found, folder)]
     except ImportError:
         paths = [folder / "bench.json"]
-        print("no chart: matplotlib is not installed; pip install 'fastnn[bench]'")
-    print("wrote", *paths)
+        print("no chart: matplotlib is not installed; pip install 'fastnn[bench]'", file=log)
+    print("wrote", *paths, file=log)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _chain
 from fastnn._arrays import real_number
+from fastnn._dlpack import accepted
 from fastnn.stages import BatchNorm
 
 Array = NDArray[Any]
@@ -17,6 +18,7 @@ Array = NDArray[Any]
 _stage = lru_cache(BatchNorm)  # a part of small calls
 
 
+@accepted
 def batch_norm(
     input: ArrayLike,
     running_mean: Array | None = None,
@@ -57,6 +59,7 @@ def batch_norm(
     return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
 
+@accepted
 def batch_norm_backward(
     dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 Pair = int | Sequence[int]
@@ -90,6 +91,7 @@ def _windows(
     return axes[0], axes[1]
 
 
+@accepted
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -138,6 +140,7 @@ def _plain(array: Array, dtype: np.dtype[Any], place: Array) -> Array:
     return ready.copy() if np.may_share_memory(ready, place) else ready
 
 
+@accepted
 def conv2d_backward(
     dy: ArrayLike,
     input: ArrayLike,

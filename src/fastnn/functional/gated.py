@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 
@@ -32,7 +33,8 @@ def _halves(array: Array, axis: int) -> tuple[Array, Array]:
     return array[(*before, slice(half))], array[(*before, slice(half, None))]
 
 
-def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
+@accepted
+def _gated(input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
     x = _arrays.ready("input", input)
     axis = _even_axis(x, dim)
     y = _kernels.gated(kernel, x, axis, out)
@@ -44,7 +46,8 @@ def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     return _arrays.deliver(target, out)
 
 
-def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out: Array | None) -> Array:
+@accepted
+def _gated_backward(dy: ArrayLike, input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
     x, g = _arrays.ready("input", input), _arrays.ready("dy", dy)
     axis = _even_axis(x, dim)
     dx = _kernels.gated_backward(kernel, g, x, axis, out)
@@ -66,7 +69,7 @@ def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a
     dim that the input does not have. Dauphin, Fan, Auli and Grangier, 2017.
     """
-    return _gated(_GLU, input, dim, out)
+    return _gated(input, _GLU, dim, out)
 
 
 def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -75,7 +78,7 @@ def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array |
     dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises
     ValueError for shapes that do not fit. Dauphin, Fan, Auli and Grangier, 2017.
     """
-    return _gated_backward(_GLU_BACKWARD, dy, input, dim, out)
+    return _gated_backward(dy, input, _GLU_BACKWARD, dim, out)
 
 
 def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -84,7 +87,7 @@ def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Arra
     Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a
     dim that the input does not have. Shazeer, 2020.
     """
-    return _gated(_SWIGLU, input, dim, out)
+    return _gated(input, _SWIGLU, dim, out)
 
 
 def swiglu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -93,7 +96,7 @@ def swiglu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Arra
     dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises
     ValueError for shapes that do not fit. Shazeer, 2020.
     """
-    return _gated_backward(_SWIGLU_BACKWARD, dy, input, dim, out)
+    return _gated_backward(dy, input, _SWIGLU_BACKWARD, dim, out)
 
 
 class MaxoutSaved(NamedTuple):
@@ -120,6 +123,7 @@ def _check_pieces(k: int, length: int, dim: int) -> int:
     return pieces
 
 
+@accepted
 def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) -> tuple[Array, MaxoutSaved]:
     """y[c] = max over j < k of x[c k + j], along dim: each unit is the best of k neighbouring linear pieces.
 
@@ -139,6 +143,7 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     return _arrays.deliver(_arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
 
 
+@accepted
 def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = None) -> Array:
     """dx = dy for the piece that won, 0 for the others.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient
@@ -93,6 +94,20 @@ def _of_elements(
     result = _kernels.elements_loss(kind, input, target, weight, pos_weight, reduction, out)
     if result is not None:
         return result
+    return _of_any_elements(input, target, weight, pos_weight, reduction, out, kind)
+
+
+@accepted
+def _of_any_elements(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    pos_weight: ArrayLike | None,
+    reduction: str,
+    out: Array | None,
+    kind: int,
+) -> Loss:
+    """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
     inputs, dx = _arrays.prepare((("input", input), ("target", target)), out)
     x, t = (_arrays.plain(array) for array in inputs)
@@ -155,6 +170,20 @@ def cross_entropy(
     result = _kernels.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
     if result is not None:
         return result
+    return _any_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
+
+
+@accepted
+def _any_cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    out: Array | None,
+) -> Loss:
+    """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
     x, t = _ready_logits(input), np.asarray(target)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
@@ -190,8 +219,14 @@ def hinge_loss(
     ValueError for a shape, a label or a parameter that does not. Weston and Watkins, 1999.
     """
     result = _kernels.hinge_loss(input, target, margin, reduction, out)
-    if result is not None:
-        return result
+    return _any_hinge_loss(input, target, margin, reduction, out) if result is None else result
+
+
+@accepted
+def _any_hinge_loss(
+    input: ArrayLike, target: ArrayLike, margin: float, reduction: str, out: Array | None
+) -> Loss:
+    """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
     margin = _arrays.real_number("margin", margin)
     if not math.isfinite(margin):

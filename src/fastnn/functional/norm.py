@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 Statistics = NDArray[np.float64]
@@ -127,6 +128,7 @@ def _normalized_shape(normalized_shape: int | Sequence[int], x: Array) -> tuple[
     return shape
 
 
+@accepted
 def layer_norm(
     input: ArrayLike,
     normalized_shape: int | Sequence[int],
@@ -151,6 +153,7 @@ def layer_norm(
     return _normalise(x, w, b, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps)
 
 
+@accepted
 def layer_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight and xhat = (x - mean) rstd.
 
@@ -162,6 +165,7 @@ def layer_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = 
     return _backward(dy, saved, out)
 
 
+@accepted
 def rms_norm(
     input: ArrayLike,
     normalized_shape: int | Sequence[int],
@@ -184,6 +188,7 @@ def rms_norm(
     return _normalise(x, w, None, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps, centred=False)
 
 
+@accepted
 def rms_norm_backward(
     dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
 ) -> tuple[Array, Array | None]:
@@ -199,6 +204,7 @@ def rms_norm_backward(
 # ---- group norm, instance norm -----------------------------------------------------------------------------
 
 
+@accepted
 def group_norm(
     input: ArrayLike,
     num_groups: int,
@@ -235,6 +241,7 @@ def group_norm(
     return _normalise(x, w, b, out, (n, groups), (groups, channels // groups, inner), eps)
 
 
+@accepted
 def group_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
 
@@ -255,6 +262,7 @@ def _running(name: str, array: object, channels: int) -> Array:
     return array
 
 
+@accepted
 def instance_norm(
     input: ArrayLike,
     running_mean: Array | None = None,
@@ -320,6 +328,7 @@ def _check_instances(x: Array, inner: int) -> None:
         )
 
 
+@accepted
 def instance_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
 

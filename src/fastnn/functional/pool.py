@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 from fastnn.functional.conv import Axis, Pair, pair
 from fastnn.random import Key, as_key, default_generator
 
@@ -132,6 +133,7 @@ def _pool_windows(
     return y, WindowsSaved(x.shape, where, divisors, windows)
 
 
+@accepted
 def max_pool2d(
     input: ArrayLike,
     kernel_size: Pair,
@@ -155,6 +157,7 @@ def max_pool2d(
     return _pool_windows(x, _windows(x, kernel_size, stride, padding, dilation, ceil_mode), None, out)
 
 
+@accepted
 def max_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy over the windows of which x is the largest element.
 
@@ -173,6 +176,7 @@ def _counts(axis: Axis, count_include_pad: bool) -> Array:
     return np.minimum(begin + taps, size) - np.maximum(begin, 0).astype(np.float64)
 
 
+@accepted
 def avg_pool2d(
     input: ArrayLike,
     kernel_size: Pair,
@@ -201,6 +205,7 @@ def avg_pool2d(
     return _pool_windows(x, windows, (rows, columns), out)
 
 
+@accepted
 def avg_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy / divisor over the windows that x is in.
 
@@ -231,6 +236,7 @@ def adaptive_numbers(output_size: int | Sequence[int | None] | None) -> tuple[in
     return rows, columns
 
 
+@accepted
 def adaptive_avg_pool2d(
     input: ArrayLike, output_size: int | Sequence[int | None] | None, *, out: Array | None = None
 ) -> tuple[Array, RegionsSaved]:
@@ -252,6 +258,7 @@ def adaptive_avg_pool2d(
     return _pool_regions(x, (bounds[0], bounds[1]), None, out)
 
 
+@accepted
 def adaptive_avg_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy / (elements of the region) over the regions that x is in.
 
@@ -303,6 +310,7 @@ def _starts(u: Array, size: int, places: int, taps: int) -> NDArray[np.int64]:
     return starts.astype(np.int64)
 
 
+@accepted
 def fractional_max_pool2d(
     input: ArrayLike,
     kernel_size: Pair,
@@ -337,6 +345,7 @@ def fractional_max_pool2d(
     return _pool_regions(x, (bounds[0], bounds[1]), where, out)
 
 
+@accepted
 def fractional_max_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy over the windows of which x is the largest element.
 

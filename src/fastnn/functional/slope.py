@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.random import Key, as_key, default_generator
 
@@ -41,8 +42,12 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
     out as for relu. Raises ValueError for a weight that does not fit. He, Zhang, Ren and Sun, 2015.
     """
     y = _kernels.prelu(_LEAKY_RELU, input, weight, out)
-    if y is not None:
-        return y
+    return _prelu(input, weight, out) if y is None else y
+
+
+@accepted
+def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
+    """PReLU of any arrays."""
     x = _arrays.ready("input", input)
     w = _prelu_weight(weight, x)
     if w.size == 1:
@@ -54,6 +59,7 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
     return _arrays.deliver(target, out)
 
 
+@accepted
 def prelu_backward(
     dy: ArrayLike, input: ArrayLike, weight: ArrayLike, *, out: Array | None = None
 ) -> tuple[Array, Array]:
@@ -80,6 +86,7 @@ def _rrelu_bounds(lower: float, upper: float) -> tuple[float, float]:
     return low, high
 
 
+@accepted
 def rrelu(
     input: ArrayLike,
     lower: float = 1 / 8,
@@ -104,6 +111,7 @@ def rrelu(
     return _arrays.deliver(target, out)
 
 
+@accepted
 def rrelu_backward(
     dy: ArrayLike,
     input: ArrayLike,

@@ -7,14 +7,19 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 
 
 def _forward(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     y = _kernels.softmax(kind, input, dim, out)
-    if y is not None:
-        return y
+    return _of_any(input, kind, dim, out) if y is None else y
+
+
+@accepted
+def _of_any(input: ArrayLike, kind: int, dim: int, out: Array | None) -> Array:
+    """The same where the array is not plain, or an argument is wrong."""
     (x,), target = _arrays.prepare((("input", input),), out)
     axis = _arrays.axis(dim, max(x.ndim, 1))
     y = _kernels.softmax(kind, _arrays.plain(x), axis, _arrays.plain_target(target))
@@ -24,8 +29,12 @@ def _forward(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
 
 def _backward(kind: int, dy: ArrayLike, output: ArrayLike, dim: int, out: Array | None) -> Array:
     dx = _kernels.softmax_backward(kind, dy, output, dim, out)
-    if dx is not None:
-        return dx
+    return _backward_of_any(dy, output, kind, dim, out) if dx is None else dx
+
+
+@accepted
+def _backward_of_any(dy: ArrayLike, output: ArrayLike, kind: int, dim: int, out: Array | None) -> Array:
+    """The same where the arrays are not plain, or an argument is wrong."""
     (g, y), target = _arrays.prepare((("dy", dy), ("output", output)), out)
     axis = _arrays.axis(dim, max(target.ndim, 1))
     place = _arrays.plain_target(target)

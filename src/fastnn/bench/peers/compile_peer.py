@@ -6,20 +6,22 @@ The time to compile is not counted. The code is made for one shape and thread co
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call
+from fastnn.bench.peers import Call, torch_training
 from fastnn.bench.peers.torch_layers import FUNCTIONS, as_tensors, whole
+from fastnn.bench.training import Training
 
 torch: Any = importlib.import_module("torch")
 
 
 class Peer:
-    """torch.compile, for layers: forward, and forward and backward in one call."""
+    """torch.compile, for networks with their loss, and for layers, forward or both passes in one call."""
 
     name = "compile"
     note = "compile is torch.compile, without the time to compile; it has no backward pass alone"
@@ -27,27 +29,34 @@ class Peer:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Leave the number of threads as it was, and nothing compiled behind."""
+        """Inference mode while it lasts; afterwards the number of threads as it was, and nothing compiled."""
         before = torch.get_num_threads()
         try:
-            yield
+            with torch.inference_mode():
+                yield
         finally:
             torch.set_num_threads(before)
             torch.compiler.reset()
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
-        """Compile by calling once; None for activations, for backward alone, and where it fails."""
-        if not isinstance(data.case, Layer) or data.case.direction == "backward":
-            return None
+        """Compile by calling once; None for what it has no calls for, and where it fails."""
         torch.compiler.reset()  # or it would generalise over the shapes that it has seen
-        compiled: Callable[..., Any] = torch.compile(FUNCTIONS[data.case.label], dynamic=False)
-        call = whole(data.case, as_tensors(data), compiled)
         try:
-            call()
+            return self.compiled(data)
         except Exception as error:  # no compiler, or a defect of its own: a dash in the table
             failure = f"; {data.case.label} failed: {type(error).__name__}"
             self.note += failure if failure not in self.note else ""
             return None
+
+    def compiled(self, data: Data) -> Call | None:
+        """Return a call that has been compiled; None for activations, and for backward alone."""
+        if isinstance(data.case, Training):
+            return torch_training.training(data, partial(torch.compile, dynamic=False))
+        if not isinstance(data.case, Layer) or data.case.direction == "backward":
+            return None
+        compiled: Any = torch.compile(FUNCTIONS[data.case.label], dynamic=False)
+        call = whole(data.case, as_tensors(data), compiled)
+        call()
         return call
 
     def set_threads(self, threads: int) -> bool:

@@ -11,7 +11,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn.bench.data import Array, Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call
+from fastnn.bench.peers import Call, fastnn_training
 from fastnn.bench.peers.arguments import bind
 
 
@@ -33,6 +33,8 @@ class Peer:
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Bind `fastnn.functional`'s function, or a fused chain, to the arrays."""
+        if data.case.group == "training":
+            return fastnn_training.training(data)
         if isinstance(data.case, Layer) and data.case.row.then:
             return block(data, data.case, out=out)
         positional, keywords = bind(data, F)

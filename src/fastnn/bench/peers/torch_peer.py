@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call
+from fastnn.bench.peers import Call, torch_training
 from fastnn.bench.peers.torch_layers import eager
 
 torch: Any = importlib.import_module("torch")
@@ -195,6 +195,8 @@ class Peer:
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Bind torch's operator to tensors on the same memory."""
+        if data.case.group == "training":
+            return torch_training.training(data)
         if isinstance(data.case, Layer):
             return eager(data, out=out)
         row = choose(data)
