@@ -26,16 +26,16 @@ ARM = platform.machine() == "aarch64"
 
 # name: (compiler, flags, programs that are run, whether by way of qemu)
 BUILDS = {
-    "gcc": ("gcc", WARNINGS, ("pool", "memory", "kernels", "chains"), False),
-    "clang": ("clang", WARNINGS, ("pool", "memory", "kernels", "chains"), False),
+    "gcc": ("gcc", WARNINGS, ("pool", "memory", "kernels", "chains", "windows"), False),
+    "clang": ("clang", WARNINGS, ("pool", "memory", "kernels", "chains", "windows"), False),
     "thread": ("cc", "-g1 -fsanitize=thread", ("pool", "memory"), False),
     "address": (
         "cc",
         "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
-        ("pool", "memory", "kernels", "chains"),
+        ("pool", "memory", "kernels", "chains", "windows"),
         False,
     ),
-    "arm": ("cc" if ARM else "aarch64-linux-gnu-gcc", WARNINGS, ("kernels", "chains", "accuracy"), not ARM),
+    "arm": ("cc" if ARM else "aarch64-linux-gnu-gcc", WARNINGS, ("kernels", "chains", "windows", "accuracy"), not ARM),
 }
 PLAIN = [name for name, (_, flags, *_) in BUILDS.items() if flags == WARNINGS]
 
