@@ -131,8 +131,10 @@ static void check_pool(const shape *s, bool float64) {
     CHECK(fastnn_run_pool(&p) == FASTNN_DONE, "not done");
     double total = 0, dtotal = 0, largest = -1;
     for (size_t i = 0; i < x; i++) largest = fmax(largest, get(image, float64, i));
-    for (size_t i = 0; i < y; i++)
-        total += get(result, float64, i), CHECK(get(result, float64, i) <= largest, "beyond the largest");
+    for (size_t i = 0; i < y; i++) {
+        total += get(result, float64, i);
+        CHECK(get(result, float64, i) <= largest, "beyond the largest");
+    }
     p.dy = result, p.dx = dx;
     CHECK(fastnn_run_pool(&p) == FASTNN_DONE, "not done");
     for (size_t i = 0; i < x; i++) dtotal += get(dx, float64, i);
