@@ -26,19 +26,19 @@ ARM = platform.machine() == "aarch64"
 
 # name: (compiler, flags, programs that are run, whether by way of qemu)
 BUILDS = {
-    "gcc": ("gcc", WARNINGS, ("pool", "memory", "kernels", "chains", "products", "optimizers"), False),
-    "clang": ("clang", WARNINGS, ("pool", "memory", "kernels", "chains", "products", "optimizers"), False),
+    "gcc": ("gcc", WARNINGS, ("pool", "memory", "kernels", "chains", "products", "optimizers", "windows"), False),
+    "clang": ("clang", WARNINGS, ("pool", "memory", "kernels", "chains", "products", "optimizers", "windows"), False),
     "thread": ("cc", "-g1 -fsanitize=thread", ("pool", "memory"), False),
     "address": (
         "cc",
         "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
-        ("pool", "memory", "kernels", "chains", "products", "optimizers"),
+        ("pool", "memory", "kernels", "chains", "products", "optimizers", "windows"),
         False,
     ),
     "arm": (
         "cc" if ARM else "aarch64-linux-gnu-gcc",
         WARNINGS,
-        ("kernels", "chains", "products", "optimizers", "accuracy"),
+        ("kernels", "chains", "products", "optimizers", "windows", "accuracy"),
         not ARM,
     ),
 }

@@ -158,10 +158,11 @@ def conv2d_backward(
 
     dweight[o, c, i, j] is the sum of dy[o, p] x[c, stride p - padding + dilation i, ...] over samples and p,
     dbias[o] that of dy[o, p]; blocks of them are summed in the computing dtype and then in double, in an
-    order that does not depend on the threads. dy: the result's shape; the others as for conv2d. Returns (dx,
-    dweight, dbias) in the dtype the three promote to, with None for what needs_input, needs_weight and
-    needs_bias say is not wanted. An infinity or NaN in a channel of the input makes NaN of all of dweight for
-    that channel. Raises ValueError for shapes and parameters that do not fit.
+    order that does not depend on the threads. dy: the result's shape; input, weight, stride, padding,
+    dilation and groups as for conv2d. Returns (dx, dweight, dbias) in the dtype the three promote to, with
+    None for what needs_input, needs_weight and needs_bias say is not wanted. An infinity or NaN in a channel
+    of the input makes NaN of all of dweight for that channel. Raises ValueError for shapes and parameters
+    that do not fit.
     """
     named = [(n, _arrays.ready(n, a)) for n, a in (("dy", dy), ("input", input), ("weight", weight))]
     (_, g), (_, x), (_, w) = named
