@@ -24,21 +24,23 @@ ENVIRONMENT = {
 WARNINGS = "-Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion"
 ARM = platform.machine() == "aarch64"
 
+PROGRAMS = ("kernels", "chains", "products", "optimizers", "windows")
+
 # name: (compiler, flags, programs that are run, whether by way of qemu)
 BUILDS = {
-    "gcc": ("gcc", WARNINGS, ("pool", "memory", "kernels", "chains", "products", "optimizers", "windows"), False),
-    "clang": ("clang", WARNINGS, ("pool", "memory", "kernels", "chains", "products", "optimizers", "windows"), False),
+    "gcc": ("gcc", WARNINGS, ("pool", "memory", *PROGRAMS), False),
+    "clang": ("clang", WARNINGS, ("pool", "memory", *PROGRAMS), False),
     "thread": ("cc", "-g1 -fsanitize=thread", ("pool", "memory"), False),
     "address": (
         "cc",
         "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
-        ("pool", "memory", "kernels", "chains", "products", "optimizers", "windows"),
+        ("pool", "memory", *PROGRAMS),
         False,
     ),
     "arm": (
         "cc" if ARM else "aarch64-linux-gnu-gcc",
         WARNINGS,
-        ("kernels", "chains", "products", "optimizers", "windows", "accuracy"),
+        (*PROGRAMS, "accuracy"),
         not ARM,
     ),
 }

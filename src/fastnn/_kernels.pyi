@@ -97,6 +97,15 @@ class Chain:
         dweight: NDArray[np.float64] | None,
     ) -> None: ...
 
+def evaluate(
+    input: object,
+    running_mean: object,
+    running_var: object,
+    weight: object,
+    bias: object,
+    eps: float,
+    stages: tuple[object, ...],
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]] | None: ...
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
 def update_running(
     running_mean: NDArray[Any],

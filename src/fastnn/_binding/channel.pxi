@@ -61,7 +61,7 @@ cdef class Chain:
         self.arrays.append(variance)
         return mean, rest, rstd, variance
 
-    def evaluate(self, double eps, cnp.ndarray running_mean, cnp.ndarray running_var, weight, bias):
+    cpdef evaluate(self, double eps, cnp.ndarray running_mean, cnp.ndarray running_var, weight, bias):
         """Begins with batch norm in evaluation, by running statistics that are vectors of one dtype; returns mean, rstd."""
         mean, rstd = new_doubles((self.chain.channels,)), new_doubles((self.chain.channels,))
         fastnn_evaluation(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, self.chain.channels, eps,
@@ -87,7 +87,7 @@ cdef class Chain:
         self.chain.stages += 1
         return &self.chain.stage[self.chain.stages - 1]
 
-    def activate(self, int activation, double p0, double p1):
+    cpdef activate(self, int activation, double p0, double p1):
         """Goes on with an activation: its row of the table."""
         cdef fastnn_stage *stage = self.next_stage()
         stage.kind = FASTNN_ACTIVATE
@@ -114,7 +114,7 @@ cdef class Chain:
         bytes[0] = <cnp.npy_intp>fastnn_chain_workspace(&self.chain)
         return new_array(1, bytes, cnp.NPY_UINT8, 1)
 
-    def forward(self, cnp.ndarray x, cnp.ndarray y):
+    cpdef forward(self, cnp.ndarray x, cnp.ndarray y):
         """Fills y, which may be x."""
         cdef cnp.ndarray workspace = self.workspace()
         cdef void *p_x = cnp.PyArray_DATA(x)
@@ -140,6 +140,36 @@ cdef class Chain:
         finish(done)
 
 
+def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple stages):
+    """Batch norm in evaluation and the stages after it: (y, mean, rstd).
+
+    The short way for plain arrays and activations, since inference calls it on few elements; None for all others.
+    """
+    if not (is_plain(input, PLAIN) and cnp.PyArray_NDIM(<cnp.ndarray>input) > 1):
+        return None
+    for stage in stages:
+        if not hasattr(stage, "row"):
+            return None
+    cdef cnp.ndarray x = input
+    cdef cnp.npy_intp outer = cnp.PyArray_DIM(x, 0), channels = cnp.PyArray_DIM(x, 1)
+    if cnp.PyArray_SIZE(x) == 0 or channels == 1:
+        return None
+    if running_mean is None or running_var is None:
+        return None
+    for vector in (running_mean, running_var, weight, bias):
+        if vector is not None and not is_vector(vector, channels, x):
+            return None
+    cdef cnp.npy_intp inner = cnp.PyArray_SIZE(x) // (outer * channels)
+    cdef Chain chain = Chain(cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE, outer, channels, inner, inner == 1)
+    mean, rstd = chain.evaluate(eps, running_mean, running_var, weight, bias)
+    for stage in stages:
+        p0, p1 = stage.values
+        chain.activate(stage.row, p0, p1)
+    y = new_like(x)
+    chain.forward(x, y)
+    return y, mean, rstd
+
+
 def update_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray mean, cnp.ndarray variance,
                    double factor, double momentum, bint skip):
     """running = (1 - momentum) running + momentum batch, in place; the batch's variance is `factor` times as large.
@@ -151,7 +181,7 @@ def update_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarra
                           <double *>cnp.PyArray_DATA(mean), <double *>cnp.PyArray_DATA(variance), factor, momentum, skip)
 
 
-def is_vector(value, cnp.npy_intp count, cnp.ndarray like):
+cpdef bint is_vector(value, cnp.npy_intp count, cnp.ndarray like):
     """Whether value is a plain array of `count` elements and of the dtype of `like`."""
     return (
         is_plain(value, PLAIN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -21,12 +21,12 @@ def _computes_its_stage(layer: type[Module]) -> bool:
     def depth(name: str) -> int:
         return next(i for i, base in enumerate(layer.__mro__) if name in vars(base))
 
-    return depth("stage") <= min(depth("forward"), depth("backward"))
+    return layer.stage is not Module.stage and depth("stage") <= min(depth("forward"), depth("backward"))
 
 
 def _stage_of(layer: Module) -> Stage | None:
     """What the layer is in a chain; None where it has to run by itself."""
-    return layer.stage() if _computes_its_stage(type(layer)) and not has_hooks(layer) else None  # type: ignore[arg-type]
+    return None if has_hooks(layer) else layer.stage()
 
 
 class _Pass(Protocol):
@@ -40,7 +40,7 @@ class _Pass(Protocol):
 
 
 class _Plan(NamedTuple):
-    """How the layers run while they are these stages of chains (None: not one)."""
+    """How the layers run while those that can be fused are these stages (None: not now)."""
 
     stages: list[Stage | None]
     groups: list[list[Module]]
@@ -94,6 +94,7 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: layer {index} is {type(layer).__name__}; it takes an nn.Module")
         self._layers = layers
+        self._fusible = [layer for layer in layers if _computes_its_stage(type(layer))]  # type: ignore[arg-type]
         seen: set[int] = set()
         for module in self.modules():
             if id(module) in seen:
@@ -150,19 +151,20 @@ class Sequential(Module):
 
     def _planned(self) -> _Plan:
         """The plan for the layers as they are now: anew where a mode, a setting or a hook has changed."""
-        stages = [_stage_of(layer) if fusion.enabled else None for layer in self._layers]
+        stages = [_stage_of(layer) if fusion.enabled else None for layer in self._fusible]
         if self._plan is None or self._plan.stages != stages:
-            groups = _grouped(self._layers, stages)
+            groups = _grouped(self._layers, dict(zip(self._fusible, stages, strict=True)))
             passes = [group[0] if len(group) == 1 else _Fused(group, _chain(group)) for group in groups]
             self._plan = _Plan(stages, groups, passes)
         return self._plan
 
 
-def _grouped(layers: Sequence[Module], stages: Sequence[Stage | None]) -> list[list[Module]]:
+def _grouped(layers: Sequence[Module], stages: Mapping[Module, Stage | None]) -> list[list[Module]]:
     """The layers, with those together that make one chain."""
     groups: list[list[Module]] = []
     open_group = has_dropout = False
-    for layer, stage in zip(layers, stages, strict=True):
+    for layer in layers:
+        stage = stages.get(layer)
         starts = stage is None or isinstance(stage, Head) or (isinstance(stage, Dropout) and has_dropout)
         if starts or not open_group or len(groups[-1]) == _kernels.MAX_STAGES:
             groups.append([])
