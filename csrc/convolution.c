@@ -8,7 +8,7 @@
 
 enum {
     LINE = 64,
-    PLANE_BYTES = 384 << 10,     // of a block's planes, in L2
+    PLANE_BYTES = 192 << 10,     // of a block's planes, in L2
     GRADIENT_BYTES = 512 << 10,  // of planes and dy for the weights' gradient
     POSITIONS = 2048,            // windows of a block
     PIECES = 32,

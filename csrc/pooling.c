@@ -16,6 +16,7 @@ enum {
 typedef struct {
     const fastnn_pool *pool;
     const fastnn_window_table *table;
+    bool pairs;
     size_t size;
     size_t image, result;       // elements of a plane
     size_t strip_rows, strips;  // of windows; backward: of the image
@@ -99,12 +100,41 @@ static void unpool_strip(const pool_job *job, size_t plane, size_t strip, char *
     job->table->restore(&block, planes, first, end, (char *)pool->dx + plane * job->image * job->size);
 }
 
+// Windows of 2 x 2 side by side need no planes.
+static bool are_pairs(const fastnn_pool *pool) {
+    for (int d = 0; d < 2; d++) {
+        const fastnn_axis *axis = &pool->axis[d];
+        if (axis->taps != 2 || axis->stride != 2 || axis->step != 1 || axis->start != 0) return false;
+        if (2 * axis->places > axis->size) return false;
+    }
+    return pool->kind == FASTNN_MAX_POOL;
+}
+
+static void run_pairs(const pool_job *job, size_t plane, size_t strip) {
+    const fastnn_pool *pool = job->pool;
+    const size_t rows = pool->axis[0].places, columns = pool->axis[1].places, width = pool->axis[1].size;
+    const size_t first = strip * job->strip_rows, some = fastnn_smaller(job->strip_rows, rows - first);
+    const size_t result = plane * job->result + first * columns, image = plane * job->image + 2 * first * width;
+    char *where = (char *)pool->where + result;
+    if (pool->dy == NULL) {
+        job->table->max_of_pairs((const char *)pool->x + image * job->size, width, some, columns,
+                                 (char *)pool->y + result * job->size, where);
+        return;
+    }
+    char *dx = (char *)pool->dx + image * job->size;
+    job->table->pairs_of_max((const char *)pool->dy + result * job->size, where, some, columns, width, dx);
+    if (first + some == rows)  // the row that no window has, if their number is odd
+        memset(dx + 2 * some * width * job->size, 0, (pool->axis[0].size - 2 * rows) * width * job->size);
+}
+
 static void run_piece(const void *context, size_t index) {
     const pool_job *job = context;
     char *slot = fastnn_take_slot(&job->slots);
     const size_t first = index * job->planes_of_piece, all = job->pool->planes * job->strips;
     for (size_t i = first; i < first + job->planes_of_piece && i < all; i++) {
-        if (job->pool->dy == NULL)
+        if (job->pairs)
+            run_pairs(job, i / job->strips, i % job->strips);
+        else if (job->pool->dy == NULL)
             pool_strip(job, i / job->strips, i % job->strips, slot);
         else
             unpool_strip(job, i / job->strips, i % job->strips, slot);
@@ -115,7 +145,7 @@ static void run_piece(const void *context, size_t index) {
 // Strips of rows whose planes fit: windows in forward, rows of the image in backward.
 static size_t cut_strips(pool_job *job) {
     const fastnn_axis *axis = &job->pool->axis[0];
-    const bool backward = job->pool->dy != NULL;
+    const bool backward = job->pool->dy != NULL && !job->pairs;
     const size_t rows = backward ? axis->size : axis->places;
     size_t bytes, strip = rows;
     for (;; strip = fastnn_divided_up(strip, 2)) {
@@ -136,6 +166,7 @@ fastnn_outcome fastnn_run_pool(const fastnn_pool *pool) {
     const fastnn_axis *axis = pool->axis;
     pool_job job = {.pool = pool,
                     .table = fastnn_current(pool->float64)->window,
+                    .pairs = are_pairs(pool),
                     .size = pool->float64 ? 8 : 4,
                     .image = axis[0].size * axis[1].size,
                     .result = axis[0].places * axis[1].places};

@@ -3,6 +3,7 @@
 #include "window_kernels.h"
 
 #include "window_convolve.h"
+#include "window_pairs.h"
 #include "window_planes.h"
 #include "window_pool.h"
 #include "window_regions.h"
@@ -18,6 +19,8 @@ const fastnn_window_table FASTNN_TABLE(window) = {
     .gradient = gradient,
     .pool = pool,
     .unpool = unpool,
+    .max_of_pairs = max_of_pairs,
+    .pairs_of_max = pairs_of_max,
     .pool_regions = pool_regions,
     .unpool_regions = unpool_regions,
 };

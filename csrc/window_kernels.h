@@ -72,6 +72,10 @@ typedef struct fastnn_window_table {
                  void *y, void *where);
     void (*unpool)(const fastnn_pool *pool, const fastnn_block *block, const fastnn_pool_tables *tables, void *planes,
                    const void *dy, const void *where);
+    // Maxima of windows of 2 x 2 side by side, `where` in bytes: rows of `columns` windows of an image whose rows are
+    // `pitch` elements apart, and their gradients.
+    void (*max_of_pairs)(const void *x, size_t pitch, size_t rows, size_t columns, void *y, void *where);
+    void (*pairs_of_max)(const void *dy, const void *where, size_t rows, size_t columns, size_t pitch, void *dx);
     // One plane. scratch: a row of it.
     void (*pool_regions)(const fastnn_regions *regions, const void *x, void *y, void *where, void *scratch);
     void (*unpool_regions)(const fastnn_regions *regions, const void *dy, void *dx, const void *where, void *scratch);

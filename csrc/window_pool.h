@@ -7,6 +7,7 @@
 
 #include "simd/simd.h"
 #include "window_kernels.h"
+#include "window_where.h"
 
 // What the windows of a call share. `rows` and `columns` have a number for each of them, and the latter more for the
 // unused lanes of the last vector.
@@ -30,30 +31,6 @@ FORCE_INLINE void each_window(some_windows *work, const windows *w, real *planes
         for (; j + LANES <= columns; j += LANES) work(w, row, j, LANES, planes + j, y, where);
         if (j < columns) work(w, row, j, columns - j, planes + j, y, where);
     }
-}
-
-// Whole numbers to and from `where`, by way of memory: compilers make vector conversions of these loops.
-FORCE_INLINE void store_numbers(void *where, size_t index, size_t bytes, V numbers, size_t n) {
-    real lane[LANES];
-    uint8_t small[LANES];
-    vstore(lane, numbers);
-    if (bytes == 4) {
-        for (size_t i = 0; i < n; i++) ((uint32_t *)where)[index + i] = (uint32_t)lane[i];
-        return;
-    }
-    for (size_t i = 0; i < LANES; i++) small[i] = (uint8_t)(int)lane[i];
-    memcpy((uint8_t *)where + index, small, n);
-}
-FORCE_INLINE V load_numbers(const void *where, size_t index, size_t bytes, size_t n) {
-    real lane[LANES] = {0};
-    uint8_t small[LANES] = {0};
-    if (bytes == 4) {
-        for (size_t i = 0; i < n; i++) lane[i] = (real)((const uint32_t *)where)[index + i];
-        return vload(lane);
-    }
-    memcpy(small, (const uint8_t *)where + index, n);
-    for (size_t i = 0; i < LANES; i++) lane[i] = (real)small[i];
-    return vload(lane);
 }
 
 FORCE_INLINE size_t index_of(const windows *w, size_t row, size_t column) { return row * w->block->places[1] + column; }

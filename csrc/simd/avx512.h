@@ -61,6 +61,10 @@ FORCE_INLINE V veven(V a, V b) {
     const __m512i each = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     return _mm512_permutex2var_ps(a, each, b);
 }
+FORCE_INLINE V vodd(V a, V b) {
+    const __m512i each = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(a, each, b);
+}
 FORCE_INLINE V vzip_low(V a, V b) {
     const __m512i each = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     return _mm512_permutex2var_ps(a, each, b);
@@ -71,6 +75,7 @@ FORCE_INLINE V vzip_high(V a, V b) {
 }
 #else
 FORCE_INLINE V veven(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b); }
+FORCE_INLINE V vodd(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b); }
 FORCE_INLINE V vzip_low(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
 FORCE_INLINE V vzip_high(V a, V b) {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);

@@ -69,6 +69,7 @@ FORCE_INLINE V vexponent_bits(V x) {
 #define FASTNN_SCALE_BY_PRODUCT
 
 FORCE_INLINE V veven(V a, V b) { return OP(vuzp1)(a, b); }
+FORCE_INLINE V vodd(V a, V b) { return OP(vuzp2)(a, b); }
 FORCE_INLINE V vzip_low(V a, V b) { return OP(vzip1)(a, b); }
 FORCE_INLINE V vzip_high(V a, V b) { return OP(vzip2)(a, b); }
 

@@ -23,8 +23,8 @@
 //   vmask_of_bits(bits)                       bit i as lane i of a mask; the bits beyond LANES are ignored
 //   vkeep(m, a)                               m ? a : 0
 //   vload_draws(p)                            LANES uint16_t as numbers
-//   veven(a, b)  vzip_low(a, b)  vzip_high(a, b)  a's lanes 0, 2, ... and then b's; the first and second half of
-//                                             a[0], b[0], a[1], b[1], ...
+//   veven(a, b)  vodd(a, b)                   a's lanes 0, 2, ... and then b's; lanes 1, 3, ...
+//   vzip_low(a, b)  vzip_high(a, b)           the first and the second half of a[0], b[0], a[1], b[1], ...
 //
 // and for random numbers (philox.h) a vector type U of ULANES 64-bit lanes, which takes + ^ too:
 //   uset(x)  uorder()                         broadcast; which block of ULANES blocks is in each lane

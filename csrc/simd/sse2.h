@@ -89,8 +89,10 @@ FORCE_INLINE V vload_draws(const uint16_t *p) { return _mm_setr_pd(p[0], p[1]); 
 
 #if FASTNN_BITS == 32
 FORCE_INLINE V veven(V a, V b) { return _mm_shuffle_ps(a, b, 0x88); }
+FORCE_INLINE V vodd(V a, V b) { return _mm_shuffle_ps(a, b, 0xdd); }
 #else
 FORCE_INLINE V veven(V a, V b) { return _mm_unpacklo_pd(a, b); }
+FORCE_INLINE V vodd(V a, V b) { return _mm_unpackhi_pd(a, b); }
 #endif
 FORCE_INLINE V vzip_low(V a, V b) { return OP(unpacklo)(a, b); }
 FORCE_INLINE V vzip_high(V a, V b) { return OP(unpackhi)(a, b); }

@@ -111,7 +111,7 @@ def conv2d(
     are elements, for a stride of 1; one more behind than before, if it is odd). Dtypes and out as for relu;
     all are computed in the dtype they promote to.
 
-    The work is cut into blocks of images, each of which is padded in a workspace of a thread: 384 KB, or the
+    The work is cut into blocks of images, each of which is padded in a workspace of a thread: 192 KB, or the
     taps of 48 windows if that is more; with as much again for results at most, and one copy of the weights.
     Raises ValueError for shapes and parameters that do not fit. LeCun et al., "Gradient-based learning
     applied to document recognition", 1998.
