@@ -35,7 +35,12 @@ BUILDS = {
         ("pool", "memory", "kernels", "chains", "windows"),
         False,
     ),
-    "arm": ("cc" if ARM else "aarch64-linux-gnu-gcc", WARNINGS, ("kernels", "chains", "windows", "accuracy"), not ARM),
+    "arm": (
+        "cc" if ARM else "aarch64-linux-gnu-gcc",
+        WARNINGS,
+        ("kernels", "chains", "windows", "accuracy"),
+        not ARM,
+    ),
 }
 PLAIN = [name for name, (_, flags, *_) in BUILDS.items() if flags == WARNINGS]
 
