@@ -52,8 +52,9 @@ def test_apply_goes_from_the_inside_to_the_outside() -> None:
 
 
 def test_a_shared_parameter_comes_once_and_is_saved_by_all_its_names() -> None:
-    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
-    model[1].weight = model[0].weight
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(first, second)
     assert [name for name, _ in model.named_parameters()] == ["0.weight"]
     assert list(model.state_dict()) == ["0.weight", "1.weight"]
     optim.SGD(model.parameters(), lr=0.1)
@@ -69,8 +70,8 @@ def test_hooks_see_each_layer_s_own_arrays() -> None:
     handles = []
     for name, layer in model.named_modules():
         handles += [
-            layer.register_forward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),  # type: ignore[misc]
-            layer.register_full_backward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),  # type: ignore[misc]
+            layer.register_forward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),
+            layer.register_full_backward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),
         ]
     assert "fused" not in repr(model)
     np.testing.assert_allclose(model(x), plain, rtol=1e-6)
