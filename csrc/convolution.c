@@ -235,7 +235,7 @@ static phase phase_of(const fastnn_axis *axis, size_t number) {
     const ptrdiff_t stride = (ptrdiff_t)axis->stride;
     phase p = {.axis = {.size = axis->places, .stride = 1, .step = -1}};
     p.axis.places = number < axis->size ? fastnn_divided_up(axis->size - number, axis->stride) : 0;
-    for (p.every = 1; p.every * (size_t)axis->step % axis->stride != 0; p.every++) continue;
+    p.every = axis->stride / fastnn_common_divisor(axis->stride, (size_t)axis->step);
     for (p.first = 0; p.first < p.every && p.first < axis->taps; p.first++) {
         const ptrdiff_t from = (ptrdiff_t)number - axis->start - (ptrdiff_t)p.first * axis->step;
         if (from % stride != 0) continue;

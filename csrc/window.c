@@ -3,13 +3,14 @@
 
 enum { LEAST_COLUMNS = 48, LEAST_ROWS = 4 };
 
-static size_t common_divisor(size_t a, size_t b) { return b == 0 ? a : common_divisor(b, a % b); }
+size_t fastnn_common_divisor(size_t a, size_t b) { return b == 0 ? a : fastnn_common_divisor(b, a % b); }
 
 fastnn_block fastnn_make_block(const fastnn_axis axis[2], size_t samples, const size_t places[2]) {
     fastnn_block block = {.axis = {axis[0], axis[1]}, .samples = samples, .places = {places[0], places[1]}};
     size_t planes = 1;
     for (int d = 0; d < 2; d++) {
-        const size_t step = fastnn_step_of(&axis[d]), period = axis[d].stride / common_divisor(axis[d].stride, step);
+        const size_t step = fastnn_step_of(&axis[d]),
+                     period = axis[d].stride / fastnn_common_divisor(axis[d].stride, step);
         block.phases[d] = fastnn_larger(fastnn_smaller(period, axis[d].taps), 1);
         block.extent[d] = places[d] + (axis[d].taps == 0 ? 0 : (axis[d].taps - 1) * step / axis[d].stride);
         planes *= block.phases[d];

@@ -7,6 +7,7 @@
 static inline size_t fastnn_divided_up(size_t a, size_t by) { return (a + by - 1) / by; }
 static inline size_t fastnn_smaller(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t fastnn_larger(size_t a, size_t b) { return a > b ? a : b; }
+size_t fastnn_common_divisor(size_t a, size_t b);
 
 // The layout of planes for so many samples and windows; the images' strides are the caller's.
 fastnn_block fastnn_make_block(const fastnn_axis axis[2], size_t samples, const size_t places[2]);

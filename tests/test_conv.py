@@ -289,6 +289,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"padding": "half"}, ValueError, r"^padding must be 'same', 'valid', an integer or two, got 'half'"),
     ({"padding": "same", "stride": 2}, ValueError, r"^padding='same' takes a stride of 1, got \(2, 2\)"),
     ({"dilation": (1, 0)}, ValueError, r"^dilation must be at least 1, got \(1, 0\)"),
+    ({"stride": 2**70}, ValueError, r"^stride must be below 2\^31, got 1180591620717411303424"),
+    ({"padding": (0, 2**62), "dilation": (1, 2**62)}, ValueError, r"^dilation must be below 2\^31"),
+    ({"padding": 2**30, "dilation": 2**30}, ValueError, r"^padding must leave input with fewer than 2\^48"),
     ({"groups": 3}, ValueError, r"^groups must be at least 1 and divide weight's 4 outputs, got 3"),
     ({"groups": 0}, ValueError, r"^groups must be at least 1 and divide"),
     ({"groups": 2.0}, TypeError, r"^groups must be an integer, got float"),
@@ -303,6 +306,18 @@ def test_errors(wrong: dict[str, Any], error: type[Exception], message: str) -> 
     if "bias" not in wrong:
         with pytest.raises(error, match=message):
             F.conv2d_backward(np.ones((1, 4, 3, 3)), **arguments)
+
+
+@pytest.mark.parametrize("stride", [7, 2**31 - 1])
+def test_a_stride_beyond_the_image(stride: int) -> None:
+    x, weight, dy = np.ones((1, 2, 5, 5)), np.ones((4, 2, 3, 3)), np.ones((1, 4, 1, 1))
+    np.testing.assert_array_equal(F.conv2d(x, weight, stride=stride), np.full((1, 4, 1, 1), 18))
+    dx, dweight, dbias = F.conv2d_backward(dy, x, weight, stride)
+    expected = np.zeros(x.shape)
+    expected[:, :, :3, :3] = 4
+    np.testing.assert_array_equal(dx, expected)
+    np.testing.assert_array_equal(dweight, weight)
+    np.testing.assert_array_equal(dbias, np.ones(4))
 
 
 def test_a_gradient_of_another_shape() -> None:

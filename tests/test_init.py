@@ -390,6 +390,15 @@ def test_lsuv_gives_every_layer_unit_variance() -> None:
         assert not bias_of(layer).any()
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm((4, 8)), nn.RMSNorm((4, 8))], ids=str)
+def test_a_norm_s_weight_stays_as_it_is(norm: nn.Module) -> None:
+    batch = np.random.default_rng(0).standard_normal((50, 4, 8)).astype(np.float32)
+    branch = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), norm, nn.Linear(8, 8))
+    init.lsuv_(branch, batch)
+    init.fixup_(nn.Sequential(nn.Residual(branch)))
+    np.testing.assert_array_equal(norm.state_dict()["weight"], np.ones((4, 8)))
+
+
 def test_lsuv_goes_in_the_order_in_which_layers_run() -> None:
     class Backwards(Module):
         def __init__(self) -> None:

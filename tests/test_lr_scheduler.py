@@ -670,12 +670,8 @@ def test_bad_plots_are_named() -> None:
 # ---- with an optimizer -------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).parents[1] / "docs" / "schedules.md"
-needs_groups = pytest.mark.skipif(
-    not hasattr(optim.SGD([nn.Parameter(np.zeros(1))], 0.1), "param_groups"), reason="no param_groups yet"
-)
 
 
-@needs_groups
 @pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S))
 def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
@@ -683,7 +679,6 @@ def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     exec(code, {"__name__": "example"})
 
 
-@needs_groups
 def test_the_optimizer_uses_the_rate() -> None:
     parameter = nn.Parameter(np.zeros(1))
     optimizer: Any = optim.SGD([parameter], lr=1.0)

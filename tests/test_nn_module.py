@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnn
-from fastnn import nn
+from fastnn import nn, optim
 
 Array = NDArray[Any]
 
@@ -51,6 +51,15 @@ def test_apply_goes_from_the_inside_to_the_outside() -> None:
     assert seen == ["Linear", "BatchNorm1d", "ReLU", "Linear", "Tanh", "Sequential", "Linear", "Sequential"]
 
 
+def test_a_shared_parameter_comes_once_and_is_saved_by_all_its_names() -> None:
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(first, second)
+    assert [name for name, _ in model.named_parameters()] == ["0.weight"]
+    assert list(model.state_dict()) == ["0.weight", "1.weight"]
+    optim.SGD(model.parameters(), lr=0.1)
+
+
 # ---- hooks ------------------------------------------------------------------------------------------------
 
 
@@ -61,8 +70,8 @@ def test_hooks_see_each_layer_s_own_arrays() -> None:
     handles = []
     for name, layer in model.named_modules():
         handles += [
-            layer.register_forward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),  # type: ignore[misc]
-            layer.register_full_backward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),  # type: ignore[misc]
+            layer.register_forward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),
+            layer.register_full_backward_hook(lambda m, a, b, name=name: seen.append((name, a, b))),
         ]
     assert "fused" not in repr(model)
     np.testing.assert_allclose(model(x), plain, rtol=1e-6)
@@ -90,6 +99,34 @@ def test_a_model_with_hooks_can_be_copied() -> None:
     twin = copy.deepcopy(model)
     twin(batch(3, 4))
     assert calls == [twin[0]]
+
+
+def test_a_handle_removes_its_own_hook_only_and_once() -> None:
+    layer, calls = nn.ReLU(), []
+
+    def hook(*given: Any) -> None:
+        calls.append(given)
+
+    first, second = layer.register_forward_hook(hook), layer.register_forward_hook(hook)
+    first.remove()
+    first.remove()
+    layer(batch(3))
+    assert len(calls) == 1  # the second's
+    second.remove()
+    layer.register_forward_hook(hook)
+    second.remove()
+    layer(batch(3))
+    assert len(calls) == 2
+
+
+def test_hooks_of_a_loss_see_its_arguments() -> None:
+    loss, seen = nn.MSELoss(), []
+    loss.register_forward_hook(lambda *given: seen.append(given))
+    loss.register_full_backward_hook(lambda *given: seen.append(given))
+    x, target = batch(3), np.zeros(3, np.float32)
+    value = loss(x, target)
+    gradient = loss.backward()
+    assert seen == [(loss, x, target, value), (loss, gradient)]
 
 
 def test_a_hook_must_be_callable() -> None:
@@ -183,6 +220,15 @@ def test_not_strict_leaves_out_what_does_not_fit() -> None:
         model.load_state_dict(state, strict=False)
 
 
+def test_a_state_for_a_read_only_array_changes_nothing() -> None:
+    layer = nn.Linear(2, 3)
+    before = layer.state_dict()
+    layer.bias.data.flags.writeable = False  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"^Linear: bias is read-only"):
+        layer.load_state_dict(nn.Linear(2, 3).state_dict())
+    np.testing.assert_array_equal(layer.weight.data, before["weight"])
+
+
 def test_a_state_from_a_safetensors_file(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
     model, other = small_model(), small_model()
@@ -270,8 +316,8 @@ def test_flatten() -> None:
     assert nn.Flatten(1, 2)(x).shape == (2, 12, 5)
     assert nn.Flatten(0)(np.zeros((0, 3))).shape == (0,)
     layer(x)
-    with pytest.raises(ValueError, match=r"dy has shape \(2, 7\), which the input's \(2, 3, 4, 5\) does not"):
-        layer.backward(batch(2, 7))
+    with pytest.raises(ValueError, match=r"dy has shape \(60, 2\); an input of .* output's, \(2, 60\)"):
+        layer.backward(batch(60, 2))
     with pytest.raises(IndexError, match="start_dim is 1; an input of 1 axes has none such"):
         nn.Flatten()(batch(4))
     with pytest.raises(ValueError, match="end_dim 0 is before start_dim 1"):

@@ -48,6 +48,26 @@ def test_maxout() -> None:
     assert model.backward(numbers(1, 5, 2)).shape == x.shape
 
 
+def test_maxout_over_linear_is_the_largest_of_k_linear_maps_with_its_gradient() -> None:
+    outputs, k = 4, 3
+    model = nn.Sequential(nn.Linear(5, outputs * k, dtype=np.float64), nn.Maxout(k))
+    x, dy = (numbers(seed, 7, size).astype(np.float64) for seed, size in ((0, 5), (1, outputs)))
+    weight, bias = (parameter.data for parameter in model.parameters())
+    maps = np.einsum("ni,oki->nok", x, weight.reshape(outputs, k, 5)) + bias.reshape(outputs, k)
+    np.testing.assert_allclose(model(x), maps.max(axis=2), rtol=1e-13)
+    dx = model.backward(dy)
+    gradients = [dx, *(parameter.grad for parameter in model.parameters())]
+    for array, gradient in zip((x, weight, bias), gradients, strict=True):
+        assert gradient is not None
+        for index in np.ndindex(array.shape):
+            value, losses = array[index], []
+            for step in (1e-6, -1e-6):
+                array[index] = value + step
+                losses.append(np.sum(model(x) * dy))
+            array[index] = value
+            assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(gradient[index], abs=1e-7)
+
+
 @pytest.mark.parametrize("parameters", [1, 6])
 def test_prelu_is_torch_s(parameters: int) -> None:
     torch = pytest.importorskip("torch")

@@ -400,6 +400,22 @@ def test_the_form_of_a_state_dict() -> None:
     }
 
 
+def test_a_state_of_torch_s_goes_on() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    ours = nn.Parameter(np.ones(3))
+    torch_optimizer, optimizer = torch.optim.Adam([theirs], 0.1), optim.Adam([ours], 0.1)
+    theirs.grad = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    torch_optimizer.step()
+    ours.data[:] = theirs.detach()
+    optimizer.load_state_dict(torch_optimizer.state_dict())
+    ours.grad = np.array([-1.0, 0.5, 2.0])
+    theirs.grad = torch.tensor(ours.grad)
+    torch_optimizer.step()
+    optimizer.step()
+    np.testing.assert_allclose(ours.data, theirs.detach(), rtol=1e-14)
+
+
 def test_states_that_do_not_fit_change_nothing() -> None:
     params = parameters(shapes=[(2,), (3,)])
     optimizer = optim.Adam(params)
@@ -418,6 +434,9 @@ def test_states_that_do_not_fit_change_nothing() -> None:
     refused("1 parameters in group 0, the optimizer 2", lambda d: d["param_groups"][0]["params"].pop())
     refused("parameter 1 lacks 'exp_avg'", lambda d: d["state"][1].pop("exp_avg"))
     refused("'exp_avg' of parameter 1 has shape (5,)", lambda d: d["state"][1].update(exp_avg=np.zeros(5)))
+    refused("'exp_avg' of parameter 1 has shape (5,)", lambda d: d["state"][1].update(exp_avg=[0.0] * 5))
+    refused("'exp_avg' of parameter 1 has shape ()", lambda d: d["state"][1].update(exp_avg=None))
+    refused("'step' of parameter 1 is 'x'; it takes a number", lambda d: d["state"][1].update(step="x"))
     refused("param_groups[0]: lr is -1", lambda d: d["param_groups"][0].update(lr=-1))
     refused("a state of parameter 9", lambda d: d["state"].update({9: {}}))
     refused("a dict with 'state' and 'param_groups'", lambda d: d.clear())
@@ -561,6 +580,8 @@ def test_an_average_s_state_goes_on_bitwise() -> None:
     assert (saved["averages"][0] != average.averages[0]).all()
     with pytest.raises(ValueError, match="state_dict has averages of shapes"):
         other.load_state_dict({**saved, "averages": saved["averages"][1:]})
+    with pytest.raises(ValueError, match=r"state_dict must have what state_dict\(\) gives"):
+        other.load_state_dict({})
     with pytest.raises(ValueError, match=r"decay is 1\.5"):
         optim.ExponentialMovingAverage(params, 1.5)
     with pytest.raises(TypeError, match=r"params\[0\] is ndarray"):

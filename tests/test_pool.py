@@ -325,6 +325,13 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: F.max_pool2d(X[:, :, :0], 1), ValueError, r"^input must have room for a window"),
     (lambda: F.max_pool2d(X, 0), ValueError, r"^kernel_size must be at least 1, got 0"),
     (lambda: F.max_pool2d(X, 2.0), TypeError, r"^kernel_size must be an integer or two, got 2.0"),  # type: ignore[arg-type]
+    (lambda: F.max_pool2d(X, 2**62, 1, 2**61), ValueError, r"^kernel_size must be below 2\^31"),
+    (
+        lambda: F.avg_pool2d(X, 2**13, 1, 2**12),
+        ValueError,
+        r"^kernel_size must have at most 2\^24 elements, got 8192",
+    ),
+    (lambda: F.max_pool2d(X, 2, 2**70), ValueError, r"^stride must be below 2\^31"),
     (lambda: F.max_pool2d(X, 2, 0), ValueError, r"^stride must be at least 1, got 0"),
     (
         lambda: F.max_pool2d(X, 3, padding=2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,8 @@ Array = NDArray[Any]
 Pair = int | Sequence[int]
 # Of rows or columns: (image size, windows, taps, stride, index of the first window's first tap, dilation).
 Axis = tuple[int, int, int, int, int, int]
+MOST = 2**31  # no number of a window is as large, so that sums of a few fit
+MOST_PADDED = 2**48  # nor an input with its padding, so that its bytes can be counted
 
 
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
@@ -32,6 +35,8 @@ def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
         raise TypeError(f"{name} must be an integer or two, got {value!r}")
     if min(numbers) < least:
         raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    if max(numbers) >= MOST:
+        raise ValueError(f"{name} must be below 2^31, got {value!r}")
     return numbers[0], numbers[1]
 
 
@@ -88,6 +93,11 @@ def _windows(
                 f" kernel of {kernel} with dilation {dilations}"
             )
         axes.append((n, room // s + 1, k, s, -before, d))
+    padded = [n + before + after for n, (before, after) in zip(size, around, strict=True)]
+    if math.prod((*x.shape[:-2], *padded)) >= MOST_PADDED:
+        raise ValueError(
+            f"padding must leave input with fewer than 2^48 elements, got {padding!r} for shape {x.shape}"
+        )
     return axes[0], axes[1]
 
 

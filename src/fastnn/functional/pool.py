@@ -15,6 +15,7 @@ from fastnn.functional.conv import Axis, Pair, pair
 from fastnn.random import Key, as_key, default_generator
 
 Array = NDArray[Any]
+MOST_TAPS = 2**24  # of a window: what float32, which the kernels number them by, counts to
 Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]  # where regions begin and end, of rows or columns
 
 
@@ -102,6 +103,8 @@ def window_numbers(
     strides = kernel if stride is None else pair("stride", stride, 1)
     rest = pair("padding", padding, 0), pair("dilation", dilation, 1)
     numbers = list(zip(kernel, strides, *rest, strict=True))
+    if math.prod(kernel) > MOST_TAPS:
+        raise ValueError(f"kernel_size must have at most 2^24 elements, got {kernel_size}")
     if any(2 * p > k for k, _, p, _ in numbers):
         raise ValueError(f"padding must be at most half of kernel_size {kernel_size}, got {padding}")
     return numbers

@@ -20,11 +20,11 @@ def lsuv_(
 ) -> Module:
     """Layer-sequential unit-variance initialisation; return the model.
 
-    Every layer with a weight of at least 2 dimensions gets an orthogonal weight and a bias of 0. Then, in the
-    order in which they run, each weight is divided by the standard deviation of the layer's output for
-    `batch`, until its variance is within tol of 1, at most max_iterations times; a layer that does not get
-    there is warned of. The model runs in evaluation mode, and has its modes back afterwards. Mishkin and
-    Matas, "All you need is a good init", 2016.
+    Every layer with a weight of at least 2 dimensions, norms aside, gets an orthogonal weight and a bias of
+    0. Then, in the order in which they run, each weight is divided by the standard deviation of the layer's
+    output for `batch`, until its variance is within tol of 1, at most max_iterations times; a layer that does
+    not get there is warned of. The model runs in evaluation mode, and has its modes back afterwards. Mishkin
+    and Matas, "All you need is a good init", 2016.
 
     batch: what the model takes. Raises ValueError for tol not above 0, max_iterations below 1, a model
     without such layers, and an output whose variance is 0 or not finite.

@@ -31,8 +31,8 @@ def fixup_(model: Module, generator: Draws = None) -> Module:
     multiplied by L^(-1 / (2m - 2)), their biases are 0, and the last layer of the branch is 0. So is the last
     weight layer of the model, if it is outside of all blocks: its classifier. Other layers stay as they are.
     The scheme's scalar biases and multipliers are layers of the model's own. Weight layers have a weight of
-    at least 2 dimensions. Zhang, Dauphin and Ma, "Fixup Initialization", 2019. Raises ValueError as
-    zero_last_ does.
+    at least 2 dimensions and are no norms. Zhang, Dauphin and Ma, "Fixup Initialization", 2019. Raises
+    ValueError as zero_last_ does.
     """
     blocks = _blocks(model)
     for block in blocks:
@@ -50,8 +50,14 @@ def fixup_(model: Module, generator: Draws = None) -> Module:
 
 
 def weight_layers(model: Module) -> list[Module]:
-    """The modules with a weight of at least 2 dimensions, in order: linear layers and convolutions."""
-    return [layer for layer in _layers(model) if _weight(layer).data.ndim >= 2]
+    """The modules with a weight of at least 2 dimensions but norms, in order: linear layers, convolutions."""
+    from fastnn.nn import LayerNorm, RMSNorm
+
+    return [
+        layer
+        for layer in _layers(model)
+        if _weight(layer).data.ndim >= 2 and not isinstance(layer, (LayerNorm, RMSNorm))
+    ]
 
 
 def zero_bias(layer: Module) -> None:

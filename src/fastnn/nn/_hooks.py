@@ -7,26 +7,27 @@ attribute of that one module.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from fastnn.nn.parameter import Array
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
 
-Hook = Callable[["Module", Array, Array], object]
+Hook = Callable[..., object]  # (module, x, y); of a loss, (module, input, target, loss) and (module, dinput)
 
 
 class RemovableHandle:
     """What registering a hook returns; `remove()` takes the hook away again."""
 
     def __init__(self, hooks: list[Hook], hook: Hook, module: Module, method: str) -> None:
-        self._hooks, self._hook, self._module, self._method = hooks, hook, module, method
+        self._hooks, self._module, self._method = hooks, module, method
+        self._hook: Hook | None = hook
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
-        if self._hook in self._hooks:
-            self._hooks.remove(self._hook)
+        if self._hook is None:
+            return
+        self._hooks.remove(self._hook)
+        self._hook = None
         if not self._hooks:
             vars(self._module).pop(self._method, None)
 
@@ -38,15 +39,15 @@ class _Observed:
         self._module, self._method = module, method
         self.hooks: list[Hook] = []
 
-    def __call__(self, given: Array) -> Array:
-        result: Array = getattr(type(self._module), self._method)(self._module, given)
+    def __call__(self, *given: Any) -> Any:
+        result = getattr(type(self._module), self._method)(self._module, *given)
         for hook in tuple(self.hooks):
-            hook(self._module, given, result)
+            hook(self._module, *given, result)
         return result
 
 
 def add_hook(module: Module, method: str, hook: Hook) -> RemovableHandle:
-    """Have `hook(module, given, result)` called after each call of `module.method(given)`."""
+    """Have `hook(module, *given, result)` called after each call of `module.method(*given)`."""
     if not callable(hook):
         raise TypeError(f"hook must be callable, got {type(hook).__name__}")
     observed = vars(module).setdefault(method, _Observed(module, method))

@@ -62,6 +62,8 @@ def load_arrays(
             raise ValueError(f"state_dict[{name!r}] has shape {value.shape}, the module's {array.shape}")
         if not np.can_cast(value.dtype, array.dtype, "same_kind"):
             raise TypeError(f"state_dict[{name!r}] has dtype {value.dtype}, the module's {array.dtype}")
+        if not array.flags.writeable:
+            raise ValueError(f"{owner}: {name} is read-only; load_state_dict writes to it in place")
     for name, value in values.items():
         np.copyto(own[name], value, casting="same_kind")
     return IncompatibleKeys(missing, unexpected)

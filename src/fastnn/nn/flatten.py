@@ -22,17 +22,18 @@ class Flatten(Module):
         start, end = (self._axis(name, x.ndim) for name in ("start_dim", "end_dim"))
         if end < start:
             raise ValueError(f"Flatten: end_dim {self.end_dim} is before start_dim {self.start_dim}")
-        self._kept = x.shape
-        return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
+        shape = (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
+        self._kept = x.shape, shape
+        return x.reshape(shape)
 
     def backward(self, dy: Array) -> Array:
-        """Return `dy` in the shape of the input; ValueError where it has another number of elements."""
-        shape = self._keep()
-        if dy.size != math.prod(shape):
+        """Return `dy` in the shape of the input; ValueError where it has not the output's shape."""
+        given, shape = self._keep()
+        if dy.shape != shape:
             raise ValueError(
-                f"Flatten: dy has shape {dy.shape}, which the input's {shape} does not flatten to"
+                f"Flatten: dy has shape {dy.shape}; an input of {given} takes the output's, {shape}"
             )
-        return dy.reshape(shape)
+        return dy.reshape(given)
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

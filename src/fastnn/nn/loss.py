@@ -16,7 +16,10 @@ from fastnn.nn.module import Array, Module
 
 
 class Loss(Module):
-    """What all losses share. One of your own defines `compute`, which returns the loss and its gradient."""
+    """What all losses share. One of your own defines `compute`, which returns the loss and its gradient.
+
+    A forward hook gets (module, input, target, loss), a backward hook (module, dinput).
+    """
 
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:

@@ -108,10 +108,16 @@ class Module:
         self._buffers = (*self._buffers, name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (dotted name, parameter) for this module's own parameters, then for its children's."""
+        """Yield (dotted name, parameter) for this module's own parameters, then for its children's.
+
+        One that several modules share comes once, by its first name; `state_dict` has all its names.
+        """
+        seen: set[Parameter] = set()
         for prefix, module in self._dotted_modules():
             for name, parameter in module._own_parameters():
-                yield prefix + name, parameter
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield prefix + name, parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) for this module's own buffers, then for its children's."""
@@ -136,8 +142,8 @@ class Module:
         state_dict: arrays or CPU tensors by name, as `state_dict` or PyTorch's returns them, or a file that
         holds them: .safetensors (with safetensors installed), or .pt or .pth (with torch). strict: every name
         must be on both sides. Returns the names that were missing and those that were not expected.
-        Raises ValueError for names that do not fit and for a wrong shape, TypeError for a dtype that does not
-        convert; then nothing is changed.
+        Raises ValueError for names that do not fit, for a wrong shape and for a read-only array of the
+        module, TypeError for a dtype that does not convert; then nothing is changed.
         """
         own = dict(self._named_state())
         return load_arrays(type(self).__name__, own, read_state(state_dict), strict)

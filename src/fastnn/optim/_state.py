@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,35 +31,59 @@ def load_groups(own: Sequence[Group], state_dict: Mapping[str, Any]) -> list[Gro
 
 
 def load_states(
-    groups: Sequence[Group], state_dict: Mapping[str, Any], needs: Callable[[Group], tuple[str, ...]]
+    groups: Sequence[Group],
+    state_dict: Mapping[str, Any],
+    counters: Collection[str],
+    arrays: Callable[[Group], Collection[str]],
 ) -> dict[Parameter, dict[str, Any]]:
-    """Return copies of the saved states, by parameter; `needs` names what a state of a group has at least."""
+    """Return copies of the saved states, by parameter. They have these numbers, and their group's arrays."""
     states = {int(number): values for number, values in state_dict["state"].items()}
     loaded = {}
     for group, saved in zip(groups, state_dict["param_groups"], strict=True):
         for parameter, number in zip(group["params"], saved["params"], strict=True):
             if number in states:
-                loaded[parameter] = _load_state(number, states.pop(number), parameter, needs(group))
+                loaded[parameter] = _load_state(
+                    number, states.pop(number), parameter, counters, arrays(group)
+                )
     if states:
         raise ValueError(f"state_dict has a state of parameter {min(states)}, which is in none of its groups")
     return loaded
 
 
 def _load_state(
-    number: int, values: Mapping[str, Any], parameter: Parameter, names: tuple[str, ...]
+    number: int,
+    values: Mapping[str, Any],
+    parameter: Parameter,
+    counters: Collection[str],
+    arrays: Collection[str],
 ) -> dict[str, Any]:
-    missing = [name for name in names if name not in values]
+    missing = [name for name in (*counters, *arrays) if name not in values]
     if missing:
         raise ValueError(f"state_dict: the state of parameter {number} lacks {missing[0]!r}")
     state: dict[str, Any] = {}
     shape = parameter.data.shape
     for name, value in values.items():
-        if not isinstance(value, np.ndarray):
+        if name in counters:
+            state[name] = _as_number(number, name, value)
+        elif name not in arrays and not isinstance(value, np.ndarray):
             state[name] = value
-        elif value.shape != shape:
+        elif np.shape(value) != shape:
             raise ValueError(
-                f"state_dict: {name!r} of parameter {number} has shape {value.shape}, the parameter {shape}"
+                f"state_dict: {name!r} of parameter {number} has shape {np.shape(value)}, the parameter"
+                f" {shape}"
             )
         else:
-            state[name] = np.array(value, computing_dtype(parameter.data), order="C")
+            state[name] = np.array(np.asarray(value), computing_dtype(parameter.data), order="C")
     return state
+
+
+def _as_number(number: int, name: str, value: Any) -> float:
+    """PyTorch's are tensors."""
+    if isinstance(value, Real):
+        return value  # type: ignore[return-value]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"state_dict: {name!r} of parameter {number} is {value!r}; it takes a number"
+        ) from None

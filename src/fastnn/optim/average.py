@@ -86,7 +86,9 @@ class ExponentialMovingAverage:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` saved. ValueError for other shapes; then nothing is changed."""
+        """Go on from what `state_dict` saved. ValueError for what does not fit; then nothing is changed."""
+        if not {"decay", "warm_up", "updates", "averages"} <= {*state_dict}:
+            raise ValueError(f"state_dict must have what state_dict() gives, got only {sorted(state_dict)}")
         check_options({"decay": state_dict["decay"]})
         given = [np.asarray(average) for average in state_dict["averages"]]
         shapes, own = [average.shape for average in given], [average.shape for average in self.averages]

@@ -220,7 +220,7 @@ class Optimizer:
         groups = load_groups(self.param_groups, state_dict)
         for position, group in enumerate(groups):
             self._check(group, f"param_groups[{position}]: ")
-        self.state = load_states(groups, state_dict, lambda group: (*self._counters, *self._arrays(group)))
+        self.state = load_states(groups, state_dict, self._counters, self._arrays)
         self.param_groups = groups
 
     def __repr__(self) -> str:
