@@ -310,6 +310,18 @@ def test_gradients_that_torch_would_record(torch: Any) -> None:
     assert type(F.relu(torch.nn.Parameter(x).detach())) is torch.Tensor
 
 
+def test_tensors_that_dlpack_has_no_form_for(torch: Any) -> None:
+    for other in (
+        torch.ones(3).to_sparse(),
+        torch.ones(3, device="meta"),
+        torch.ones(3, dtype=torch.float8_e5m2),
+    ):
+        with pytest.raises(
+            TypeError, match=r"^weight must be a tensor that DLPack can pass on, got a Tensor of"
+        ):
+            F.prelu(torch.ones(3), weight=other)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
 def test_dtypes_of_torch(torch: Any, dtype: str) -> None:
     array = (normal(64) * 3).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastnn import datasets, nn, optim, train
 from fastnn.cli import main
 from fastnn.cli.models import NETWORKS, Design
-from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
+from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
 
 pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
@@ -342,7 +342,7 @@ def test_resumed_after_an_interruption(
         patch.setattr(train.JsonLog, "on_epoch_end", interrupt)
         assert train_in("resumed") == 130
     capsys.readouterr()
-    assert train_in("resumed", "--resume", "--seed", "9") == 0
+    assert train_in("resumed", "--resume") == 0
     out, err = capsys.readouterr()
     assert f"going on from {tmp_path / 'resumed' / 'checkpoints' / 'step-00000090.json'}" in out
     assert out.count("\nepoch ") == 2
@@ -352,6 +352,55 @@ def test_resumed_after_an_interruption(
     assert train_in("resumed") == 0  # without --resume it starts anew
     assert capsys.readouterr().out.count("\nepoch ") == 4
     assert train_in("new", "--resume") == 0  # killed before the first checkpoint: at the start
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ("", "--lr 0.5", "--lr is 0.5, and was not given when the run was started"),
+        ("", "--activation gelu", "--activation is gelu, and was relu when the run was started"),
+        ("", "--layers 64,8", "--layers is 64,8, and was 128 when the run was started"),
+        ("", "--optimizer adam", "--optimizer is adam, and was sgd when the run was started"),
+        ("", "--patience 3", "--patience is 3, and was not given when the run was started"),
+        ("--patience 3", "", "--patience is not given, and was 3 when the run was started"),
+        ("", "--model cnn", "--model is cnn, and was mlp when the run was started"),
+        ("", "--seed 1", "--seed is 1, and was 0 when the run was started"),
+        (
+            "--schedule cosine",
+            "--schedule cosine --epochs 3",
+            "--epochs is 3, and was 1 when the run was started",
+        ),
+    ],
+)
+def test_resumed_with_other_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str, then: str, message: str
+) -> None:
+    """They would be ignored, as the checkpoint has its own, and metrics.json would be wrong."""
+    assert main(["train", "--epochs", "1", *first.split(), "--output", str(tmp_path)]) == 0
+    before = (tmp_path / "metrics.json").read_bytes()
+    assert main(["train", "--epochs", "1", *then.split(), "--output", str(tmp_path), "--resume"]) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("schedule", ["none", "plateau"])
+def test_resumed_for_more_epochs(tmp_path: Path, schedule: str) -> None:
+    common = ["train", "--schedule", schedule, "--output"]
+    assert main([*common, str(tmp_path / "whole"), "--epochs", "3"]) == 0
+    assert main([*common, str(tmp_path / "longer"), "--epochs", "1"]) == 0
+    assert main([*common, str(tmp_path / "longer"), "--epochs", "3", "--resume"]) == 0
+    whole, longer = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "longer"))
+    assert whole == longer
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_goes_through_onecycle(name: str) -> None:
+    """It cycles the momentum where there is one, and gives none to those that have none."""
+    model = nn.Linear(2, 2)
+    optimizer = make_optimizer(name, model, {})
+    before = optimizer.param_groups[0].get("momentum")
+    SCHEDULES["onecycle"][1](optimizer, 2, 20)
+    assert bool(optimizer.param_groups[0].get("momentum")) == bool(before)
 
 
 def test_options_that_an_optimizer_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -390,6 +439,13 @@ def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int
     assert network.backward(y).shape == x.shape
 
 
+def test_data_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, x=X[:, 0], y=Y)
+    assert main(["train", "--model", "cnn", "--data", str(path)]) == 2
+    assert f"error: {path}: x has shape (10, 3); a model of images takes" in capsys.readouterr().err
+
+
 def test_a_resnet_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--model", "resnet", "--layers", "", "--output", str(tmp_path)]) == 2
     assert "error: --layers: a resnet takes at least one size" in capsys.readouterr().err
@@ -409,7 +465,7 @@ def test_images_are_standardised_by_channel() -> None:
     for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
         assert train.prepare((rows, y), images=True).x_train.shape[1:] == shape
     with pytest.raises(
-        ValueError, match=r"x has shape \(24, 15\); a model of images takes \(samples, channels"
+        ValueError, match=r"x has shape \(30, 15\); a model of images takes \(samples, channels"
     ):
         train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
 
@@ -449,7 +505,8 @@ def test_missing_extra_is_named(
 def test_output_that_is_a_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("kept")
     assert main(["train", "--output", str(tmp_path / "file")]) == 2
-    assert "fastnn train: error: " in capsys.readouterr().err
+    message = f"fastnn train: error: --output: cannot make the folder {tmp_path / 'file'}: File exists\n"
+    assert capsys.readouterr().err == message
     assert (tmp_path / "file").read_text() == "kept"
 
 

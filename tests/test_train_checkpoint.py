@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -288,3 +289,20 @@ def test_states_come_back_as_they_were(tmp_path: Path) -> None:
 def test_what_cannot_be_saved_is_named() -> None:
     with pytest.raises(TypeError, match=r"scheduler\.functions\.1 is function; a checkpoint takes numbers"):
         pack({"scheduler": {"functions": [None, lambda: 0]}})
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The error names the file, nothing unfinished stays, and the checkpoints from before are whole."""
+    checkpoints = train.Checkpoints(tmp_path)
+    small, large = {"weight": np.zeros(10)}, {"weight": np.zeros(10_000)}
+    checkpoints.save(1, small)
+    before = {path.name for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # Python ignores the signal of it
+    try:
+        with pytest.raises(OSError, match=r"too large: '.*step-00000002-\w+\.safetensors'"):
+            checkpoints.save(2, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in tmp_path.iterdir()} == before
+    np.testing.assert_array_equal(checkpoints.load(tmp_path / "step-00000001.json")["weight"], np.zeros(10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,9 @@ def test_a_large_learning_rate() -> None:
     assert ", above 3 times its first value, " in str(error)
     assert "all outputs are finite, the largest, " in str(error)
     assert str(error).endswith("learning rate 10000: try a lower one")
+    number = r"([0-9.e+]+)"
+    recent, first = re.findall(f"samples {number}, above 3 times its first value, {number},", str(error))[0]
+    assert float(recent) > 3 * float(first)
 
 
 def test_the_factor_is_an_argument() -> None:

@@ -66,7 +66,7 @@ def _view(name: str, value: Any) -> Any:
     """A tensor's memory as an array; what is no tensor as it is."""
     if not has_tensor((value,), {}):
         return value
-    if value.__dlpack_device__()[0] not in _CPU:
+    if _exported(name, value, value.__dlpack_device__)[0] not in _CPU:
         where = getattr(value, "device", "another device")
         raise TypeError(f"{name} must be in the CPU's memory, got a tensor on {where}: use .cpu()")
     if getattr(value, "requires_grad", False):
@@ -78,9 +78,18 @@ def _view(name: str, value: Any) -> Any:
             )
         value = value.detach()
     if _is_bfloat16(value):
-        bits: Array = np.from_dlpack(value.view(_library(value).int16))
-        return bits.view(_numpy_bfloat16(name))
-    return np.from_dlpack(value)
+        value = value.view(_library(value).int16)
+        return _exported(name, value, lambda: np.from_dlpack(value)).view(_numpy_bfloat16(name))
+    return _exported(name, value, lambda: np.from_dlpack(value))
+
+
+def _exported(name: str, tensor: Any, export: Callable[[], Any]) -> Any:
+    """What `export` returns; TypeError naming the argument for a tensor that DLPack has no form for."""
+    try:
+        return export()
+    except (BufferError, RuntimeError, ValueError) as error:  # sparse, of 8 bits, without memory ...
+        kind = f"{type(tensor).__name__} of {getattr(tensor, 'dtype', 'its dtype')}"
+        raise TypeError(f"{name} must be a tensor that DLPack can pass on, got a {kind}: {error}") from error
 
 
 def _is_bfloat16(value: Any) -> bool:

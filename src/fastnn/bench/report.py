@@ -15,6 +15,7 @@ from statistics import geometric_mean
 from typing import Any
 
 import fastnn
+from fastnn._files import replacing
 from fastnn.bench.measure import Cell, Copy, Plan, Timing
 from fastnn.bench.memory import Peak
 
@@ -51,9 +52,8 @@ class Report:
 
     def write_json(self, path: Path) -> None:
         """Write everything to a file, which is complete or not there."""
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(self.json() + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(self.json() + "\n", encoding="utf-8")
 
     @classmethod
     def read_json(cls, path: Path) -> Report:

@@ -44,17 +44,22 @@ SCHEDULES: dict[str, tuple[str, Callable[[Any, int, int], Any]]] = {
     "linear": ("step", lambda optimizer, epochs, steps: lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)),
     "cosine": ("step", lambda optimizer, epochs, steps: lr_scheduler.CosineAnnealingLR(optimizer, steps)),
     "warmup-cosine": ("step", lambda optimizer, epochs, steps: _warmup_cosine(optimizer, steps)),
-    "onecycle": (
-        "step",
-        lambda optimizer, epochs, steps: lr_scheduler.OneCycleLR(
-            optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=steps
-        ),
-    ),
+    "onecycle": ("step", lambda optimizer, epochs, steps: _onecycle(optimizer, steps)),
     "plateau": (
         "epoch",
         lambda optimizer, epochs, steps: lr_scheduler.ReduceLROnPlateau(optimizer, patience=3),
     ),
 }
+
+
+ANY_LENGTH = ("none", "plateau")  # the schedules that do not depend on the number of epochs
+
+
+def _onecycle(optimizer: optim.Optimizer, steps: int) -> Any:
+    groups = optimizer.param_groups
+    has_momentum = all("betas" in group or group.get("momentum") for group in groups)
+    rates = [group["lr"] for group in groups]
+    return lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, cycle_momentum=has_momentum)
 
 
 def _warmup_cosine(optimizer: optim.Optimizer, steps: int) -> Any:

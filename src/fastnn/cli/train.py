@@ -20,8 +20,9 @@ import fastnn
 from fastnn import nn, train
 from fastnn._extras import require
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
-from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
+from fastnn.cli.rules import ANY_LENGTH, OPTIMIZERS, SCHEDULES, make_optimizer
 from fastnn.datasets import load
+from fastnn.datasets.files import naming
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
@@ -49,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--resume",
         action="store_true",
-        help="go on from the latest checkpoint in the output folder, with the same options",
+        help="go on from the latest checkpoint in the output folder, with the same options; --epochs can be"
+        " more where the schedule is none or plateau",
     )
 
 
@@ -140,17 +142,22 @@ def run(args: argparse.Namespace) -> int:
     fastnn.manual_seed(args.seed)
     network = NETWORKS[args.model]
     source = load(args.data)
-    data = train.prepare(source.train, source.test, images=network.images)
-    layers = network.layers if args.layers is None else args.layers
+    with naming(args.data):
+        data = train.prepare(source.train, source.test, images=network.images)
+    layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design)
 
     output = args.output or Path("runs") / source.name
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--output: cannot make the folder {output}: {error.strerror}") from error
     print(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
     print(model)
     start = time.perf_counter()
-    history = _fit(args, model, data, output)
+    settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
+    history = _fit(args, model, data, output, _Options(settings | {"data": source.name}))
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
@@ -162,7 +169,6 @@ def run(args: argparse.Namespace) -> int:
     title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
     train.save_curves(output / "curves.png", history, title)
     sizes = [*data.x_train.shape[1:], *layers, len(data.classes)]
-    settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     metrics = {
         "fastnn": fastnn.__version__,
         "settings": {**settings, "sizes": sizes},
@@ -176,7 +182,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fit(args: argparse.Namespace, model: nn.Module, data: train.Data, output: Path) -> list[train.Record]:
+class _Options(train.Callback):
+    """Keeps a run's options in its checkpoints, and refuses to go on with others."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the options."""
+        return self._options
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Compare; where the schedule does not depend on them, there can be other epochs."""
+        for name, value in state.items():
+            ours = self._options[name]
+            if ours != value and not (name == "epochs" and self._options["schedule"] in ANY_LENGTH):
+                option = "--" + name.replace("_", "-")
+                raise ValueError(
+                    f"{option} is {_shown(ours)}, and was {_shown(value)} when the run was started;"
+                    " --resume takes the same options"
+                )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "not given"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _fit(
+    args: argparse.Namespace, model: nn.Module, data: train.Data, output: Path, options: _Options
+) -> list[train.Record]:
     given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
     optimizer = make_optimizer(args.optimizer, model, given)
     steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
@@ -186,7 +222,7 @@ def _fit(args: argparse.Namespace, model: nn.Module, data: train.Data, output: P
         checkpoints.clear()
     elif latest := checkpoints.latest():
         print(f"going on from {latest}")
-    callbacks: list[train.Callback] = [train.JsonLog(output / "log.jsonl")]
+    callbacks: list[train.Callback] = [options, train.JsonLog(output / "log.jsonl")]
     if args.patience:
         callbacks.append(train.EarlyStopping(args.patience))
     return train.fit(

@@ -1,5 +1,6 @@
 """Training: the mini-batch loop, its measurements, and the files that it leaves behind."""
 
+from fastnn._files import save_json, save_weights
 from fastnn.train.batches import steps_per_epoch
 from fastnn.train.callbacks import Callback, EarlyStopping
 from fastnn.train.checkpoint import Checkpoints
@@ -10,7 +11,6 @@ from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
 from fastnn.train.progress import Progress
-from fastnn.train.report import save_json, save_weights
 from fastnn.train.trainer import Trainer
 
 __all__ = [

@@ -17,8 +17,8 @@ from typing import Any
 
 import fastnn
 from fastnn._extras import require
+from fastnn._files import TEMPORARY, replacing, save_json
 from fastnn.train.callbacks import monitored
-from fastnn.train.report import TEMPORARY, replacing, save_json
 from fastnn.train.state import pack, unpack
 
 FORMAT = 1

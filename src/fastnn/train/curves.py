@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastnn._extras import require
+from fastnn._files import replacing
 from fastnn.train.callbacks import Callback
-from fastnn.train.report import replacing
 
 if TYPE_CHECKING:
     from fastnn.train.measures import Record

@@ -46,20 +46,16 @@ def prepare(train: Samples, test: Samples | None = None, *, images: bool = False
     training samples is moved to 0 and not scaled. Raises ValueError for x that is no images.
     """
     shape = _image if images else _row
+    x = shape(train[0])
     classes, labels = np.unique(
         np.concatenate([train[1], *([] if test is None else [test[1]])]), return_inverse=True
     )
     y, y_test = labels[: len(train[1])], labels[len(train[1]) :]
     if test is None:
         held_out = _held_out(y)
-        x, y, x_test, y_test = (
-            shape(train[0][~held_out]),
-            y[~held_out],
-            shape(train[0][held_out]),
-            y[held_out],
-        )
+        x, y, x_test, y_test = x[~held_out], y[~held_out], x[held_out], y[held_out]
     else:
-        x, x_test = shape(train[0]), shape(test[0])
+        x_test = shape(test[0])
     mean, std = _statistics(x, (0, 2, 3) if images else (0,))
     return Data(_scaled(x, mean, std), y, _scaled(x_test, mean, std), y_test, mean, std, classes)
 

@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fastnn._files import replacing
 from fastnn.train.callbacks import Callback
-from fastnn.train.report import replacing
 
 if TYPE_CHECKING:
     from fastnn.train.trainer import Trainer

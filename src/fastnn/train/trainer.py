@@ -195,6 +195,9 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state. ValueError where it is of another run: other samples, optimizer ..."""
+        for name, callback in self._stateful().items():  # first, as one may refuse with a better message
+            if name in state["callbacks"]:
+                callback.load_state_dict(state["callbacks"][name])
         ours = {**self._settings(), "callbacks": list(self._callback_states())}
         theirs = {**state["settings"], "callbacks": list(state["callbacks"])}
         for name, value in theirs.items():
@@ -206,8 +209,6 @@ class Trainer:
             self.scheduler.load_state_dict(state["scheduler"])
         for generator, key in zip(self._generators, state["generators"], strict=True):
             generator.set_state(key)
-        for name, callback in self._stateful().items():
-            callback.load_state_dict(state["callbacks"][name])
         for name in PLAIN:
             setattr(self, name, state[name])
         self._tally.load_state_dict(state["tally"])

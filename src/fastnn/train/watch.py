@@ -29,10 +29,12 @@ class Watch:
             self.first = self.recent = loss
         self.recent += min(1.0, samples / WINDOW) * (loss - self.recent)
         limit = self.factor * self.first if self.first > 0 else math.inf
-        if self._samples < WINDOW:  # after the limit, which an exploding loss must not lift
+        if not (math.isfinite(loss) and self.recent <= limit):
+            return True  # before the loss that failed becomes part of the first value
+        if self._samples < WINDOW:
             self._samples += samples
             self.first += samples / self._samples * (loss - self.first)
-        return not (math.isfinite(loss) and self.recent <= limit)
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         """Return what decides how it goes on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn._extras import require
+from fastnn._files import replacing
 from fastnn.optim.lr_scheduler.checks import whole
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import Group, LRScheduler
@@ -58,8 +59,6 @@ def plot(
     if any(line["name"] for line in lines):
         figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     if path is not None:
-        from fastnn.train.report import replacing  # not above: fastnn.train stands on fastnn.optim
-
         with replacing(Path(path)) as temporary:
             figure.savefig(temporary, format="png")
     return figure

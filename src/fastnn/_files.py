@@ -26,14 +26,19 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` at the end, or vanishes on an error.
 
     What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or
-    the new one.
+    the new one. An OSError that names no file, as that of a full disk, gets the name of `path`.
     """
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
+    try:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+            _flush(path.parent)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def _flush(path: Path) -> None:
