@@ -491,3 +491,15 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], error: type[Except
     usual: dict[str, Any] = {"model": network(), "data": DATA}
     with pytest.raises(error, match=message):
         train.fit(**(usual | arguments))
+
+
+def test_nobody_needs_the_gradient_for_the_data() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
+    given: list[object] = []
+    model[0].register_full_backward_hook(lambda module, dy, dx: given.append(dx))
+    x = np.random.default_rng(0).standard_normal((40, 4), np.float32)
+    train.fit(model, (x, np.arange(40) % 3), epochs=1)
+    assert given
+    assert all(dx is None for dx in given)
+    model(x)
+    assert model.backward(np.ones((40, 3), np.float32)).shape == x.shape

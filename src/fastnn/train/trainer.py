@@ -85,6 +85,8 @@ class Trainer:
             for callback in reversed(self.callbacks):
                 end.callback(callback.on_train_end, self)
             end.callback(self.model.eval)
+            end.callback(setattr, self.model, "needs_input_grad", self.model.needs_input_grad)
+            self.model.needs_input_grad = False
             self._call("on_train_start")
             with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
                 while not self.stopped and (self._order is not None or len(self.history) < self.epochs):

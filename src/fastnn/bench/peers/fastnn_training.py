@@ -23,6 +23,7 @@ def training(data: Data) -> Call:
         model.load_state_dict(data.values["weights"])
     if case.direction == "inference":
         return partial(model.eval(), x)
+    model.needs_input_grad = False  # as torch's, whose input asks for none
     optimizer = optim.Adam(model.parameters(), LR)
 
     def step() -> Any:
