@@ -21,10 +21,10 @@ FORCE_INLINE void pack_rows(size_t k, size_t columns, const real *from, ptrdiff_
 // `rows` x `columns` elements with contiguous columns, at most LANES x LANES. What is right of them is anything.
 FORCE_INLINE void pack_square(size_t rows, size_t columns, const real *from, ptrdiff_t column, real *panel) {
     V x[LANES];
-#pragma GCC unroll 16
+    UNROLL
     for (size_t j = 0; j < LANES; j++) x[j] = vload_some(from + (j < columns ? (ptrdiff_t)j * column : 0), rows);
     vtranspose(x);
-#pragma GCC unroll 16
+    UNROLL
     for (size_t l = 0; l < LANES; l++)
         if (l < rows) vstore(panel + l * TILE_COLUMNS, x[l]);
 }

@@ -46,7 +46,7 @@ FORCE_INLINE void compute_tile(int rows, int vectors, const Tile *tile) {
     for (size_t l = tile->k; l > 0; l--) {
         V right[TILE_VECTORS];
         for (int v = 0; v < vectors; v++) right[v] = vload(b + v * LANES);
-#pragma GCC unroll 12
+        UNROLL
         for (int i = 0; i < rows; i++) {
             const V left = vset(a[i * row]);
             for (int v = 0; v < vectors; v++) sums[i][v] = vmadd(left, right[v], sums[i][v]);
@@ -54,7 +54,7 @@ FORCE_INLINE void compute_tile(int rows, int vectors, const Tile *tile) {
         a += column;
         b += TILE_COLUMNS;
     }
-#pragma GCC unroll 12
+    UNROLL
     for (int i = 0; i < rows; i++) {
         real *c = tile->c + i * tile->ldc;
         for (int v = 0; v < vectors; v++) {

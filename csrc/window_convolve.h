@@ -15,12 +15,6 @@ enum {
     RUNS = 3,                   // taps
 };
 
-// Loops over constant numbers of sums, so that these stay in registers. Clang has to unroll them early for that.
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 // No load is moved over this. What is multiplied is loaded one by one: all of it at once does not fit into the
 // registers beside the sums.
 #define LOAD_NOW __asm__ volatile("" ::: "memory")
