@@ -183,6 +183,7 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
     ):
         checkpoints.load(path)
     path.unlink()
+    (path.parent / "step-best.json").write_text("a user's own")
     path = checkpoints.latest()
     assert path is not None
     assert checkpoints.load(path)["step"] == 1

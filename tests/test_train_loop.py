@@ -343,6 +343,16 @@ def test_plateau_gets_the_loss(validated: bool, monkeypatch: pytest.MonkeyPatch)
 # ---- the log, TensorBoard, curves, progress ----------------------------------------------------------------
 
 
+def test_a_log_of_another_program(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('[1]\n{}\n"text"\n')
+    train.fit(network(), DATA, epochs=1, callbacks=[train.JsonLog(tmp_path / "log.jsonl")])
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["epoch"] == 1
+    missing = tmp_path / "none" / "log.jsonl"
+    with pytest.raises(FileNotFoundError, match=f"'{missing}'"):
+        train.fit(network(), DATA, epochs=1, callbacks=[train.JsonLog(missing)])
+
+
 def test_log(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
 
@@ -477,6 +487,17 @@ def test_missing_extras_are_named_before_the_work(
             "loss must be a function or one of cross_entropy, hinge_loss.*'entropy'",
         ),
         ({"loss": 3}, TypeError, "loss must be a function or a name, got int"),
+        ({"model": 3}, TypeError, "model is int; it takes a layer"),
+        ({"optimizer": "adam"}, TypeError, "optimizer is 'adam'; it takes one of fastnn.optim"),
+        (
+            {"optimizer": optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)},
+            ValueError,
+            "optimizer has none of the model's parameters",
+        ),
+        ({"scheduler": 3}, TypeError, "scheduler is 3; it takes one of fastnn.optim.lr_scheduler"),
+        ({"callbacks": train.Callback()}, TypeError, "callbacks is <.*>; it takes a list"),
+        ({"callbacks": [3]}, TypeError, r"callbacks is \[3\]; it takes a list"),
+        ({"metrics": "accuracy"}, TypeError, r"metrics is 'accuracy'; it takes a list, as \['accuracy'\]"),
         ({"metrics": ["f1"]}, ValueError, "metrics: unknown name 'f1'; it takes functions or accuracy"),
         (
             {"metrics": ["accuracy"] * 2},

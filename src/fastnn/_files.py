@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` at the end, or vanishes on an error.
 
     What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or
-    the new one. An OSError that names no file, as that of a full disk, gets the name of `path`.
+    the new one. An OSError that names no file, as that of a full disk, or the temporary one
+    gets the name of `path`.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
@@ -36,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _flush(path.parent)
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        if error.errno is not None and TEMPORARY in (error.filename or TEMPORARY):
             error.filename = str(path)
         raise
 

@@ -70,7 +70,9 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """Return the JSON files of the checkpoints, the latest last."""
-        return sorted(self.folder.glob("step-*.json"), key=lambda path: int(path.stem.removeprefix("step-")))
+        steps = {path: path.stem.removeprefix("step-") for path in self.folder.glob("step-*.json")}
+        ours = [path for path, step in steps.items() if step.isdecimal()]
+        return sorted(ours, key=lambda path: int(steps[path]))
 
     def latest(self) -> Path | None:
         """Return the latest checkpoint; None where there is none."""

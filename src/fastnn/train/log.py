@@ -65,10 +65,10 @@ def _is_done(line: str, trainer: Trainer) -> bool:
     """Whether the line is of a step or an epoch that the trainer's state has behind it."""
     try:
         record = json.loads(line)
-    except ValueError:  # the process was killed while it wrote this line
+        is_epoch = record["event"] == "epoch"
+        return bool(record["epoch"] <= len(trainer.history) if is_epoch else record["step"] <= trainer.step)
+    except (ValueError, KeyError, TypeError):  # the process was killed while it wrote this line; another's
         return False
-    is_epoch = record["event"] == "epoch"
-    return bool(record["epoch"] <= len(trainer.history) if is_epoch else record["step"] <= trainer.step)
 
 
 class TensorBoard(Callback):

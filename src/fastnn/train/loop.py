@@ -61,6 +61,7 @@ def fit(
     Raises ValueError or TypeError naming an argument that does not fit, Diverged as above.
     """
     x, y = _arrays("data", data)
+    _check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} is {value!r}; it takes a whole number of at least 1")
@@ -133,6 +134,22 @@ def _arrays(name: str, data: Data) -> tuple[Array, Array]:
             f"{name} has x of shape {x.shape} and y of {y.shape}; it takes a row for each sample"
         )
     return x, y
+
+
+def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: object) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"model is {type(model).__name__}; it takes a layer of fastnn.nn")
+    if not isinstance(optimizer, optim.Optimizer | None):
+        raise TypeError(
+            f"optimizer is {optimizer!r}; it takes one of fastnn.optim, for the model's parameters"
+        )
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else set()
+    if optimizer and not any(id(parameter) in trained for parameter in model.parameters()):
+        raise ValueError("optimizer has none of the model's parameters")
+    if scheduler is not None and not hasattr(scheduler, "state_dict"):
+        raise TypeError(f"scheduler is {scheduler!r}; it takes one of fastnn.optim.lr_scheduler")
+    if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
+        raise TypeError(f"callbacks is {callbacks!r}; it takes a list of fastnn.train.Callback")
 
 
 def _default_metrics(loss: object, y: Array) -> tuple[str, ...]:

@@ -47,7 +47,12 @@ def find_loss(loss: object) -> Loss:
 
 
 def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
-    """Return the metrics by name; a function's name is its own. ValueError for an unknown or double name."""
+    """Return the metrics by name; a function's name is its own. ValueError for an unknown or double name.
+
+    TypeError for a name alone.
+    """
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics is {metrics!r}; it takes a list, as [{metrics!r}], or a dict by name")
     if isinstance(metrics, Mapping):
         return dict(metrics)
     found: dict[str, Metric] = {}
