@@ -60,6 +60,15 @@ def test_a_shared_parameter_comes_once_and_is_saved_by_all_its_names() -> None:
     optim.SGD(model.parameters(), lr=0.1)
 
 
+def test_a_slice_is_a_model_of_the_same_layers() -> None:
+    model, x = small_model(), batch(7, 4)
+    head = model[:2]
+    assert isinstance(head, nn.Sequential)
+    assert list(head) == list(model)[:2]
+    assert model[-1] is list(model)[-1]
+    np.testing.assert_array_equal(model.eval()(x), model[2:](head(x)))
+
+
 # ---- hooks ------------------------------------------------------------------------------------------------
 
 

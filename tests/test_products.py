@@ -294,3 +294,22 @@ def test_large_results_come_from_the_cache() -> None:
     assert before - _kernels.cached_bytes() >= product.nbytes
     del product
     assert _kernels.cached_bytes() == before
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [0, 1, 5, 40])
+def test_bias_is_added_to_each_row(dtype: type[np.floating[Any]], rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    a, b = rng.standard_normal((rows, 7)).astype(dtype), rng.standard_normal((7, 33)).astype(dtype)
+    bias = rng.standard_normal(66).astype(dtype)
+    expected = a.astype(np.float64) @ b + bias[:33]
+    tolerance = 40 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(matmul(a, b, bias=bias[:33]), expected, rtol=tolerance, atol=tolerance)
+    expected += bias[::2] - bias[:33]
+    np.testing.assert_allclose(matmul(a, b, bias=bias[::2]), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_bias_and_out_do_not_go_together() -> None:
+    a = np.ones((2, 2))
+    with pytest.raises(ValueError, match="bias is for a new array, got out too"):
+        matmul(a, a, np.empty((2, 2)), bias=np.ones(2))

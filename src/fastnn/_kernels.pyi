@@ -214,7 +214,9 @@ def empty_cache() -> None: ...
 
 # ---- _binding/gemm.pxi
 
-def matmul(a: object, b: object, out: object = None, add: bool = False) -> NDArray[Any] | None: ...
+def matmul(
+    a: object, b: object, out: object = None, add: bool = False, bias: object = None
+) -> NDArray[Any] | None: ...
 
 # ---- _binding/window.pxi
 

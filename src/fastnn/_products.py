@@ -12,8 +12,10 @@ from fastnn import _arrays, _kernels
 Array = NDArray[Any]
 
 
-def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
-    """Return a b, of shape (m, n), for a of shape (m, k) and b of shape (k, n).
+def matmul(
+    a: Array, b: Array, out: Array | None = None, add: bool = False, bias: Array | None = None
+) -> Array:
+    """Return a b, of shape (m, n), for a of shape (m, k) and b of shape (k, n); plus `bias`, of shape (n,).
 
     a and b are float32 or float64, both the same, with any strides: a transpose costs nothing. The result
     goes to `out` if it is given, which may overlap a and b; with `add` it is added to what is there. It
@@ -24,8 +26,14 @@ def matmul(a: Array, b: Array, out: Array | None = None, add: bool = False) -> A
     """
     if add and out is None:
         raise ValueError("add needs an out that the product is added to, got None")
-    done = _kernels.matmul(a, b, out, add)
-    return _matmul(a, b, out, add) if done is None else done
+    if bias is not None and out is not None:
+        raise ValueError("bias is for a new array, got out too")
+    done = _kernels.matmul(a, b, out, add, bias)
+    if done is None:
+        done = _matmul(a, b, out, add)
+        if bias is not None:
+            done += bias
+    return done
 
 
 def _check(name: str, value: object) -> Array:

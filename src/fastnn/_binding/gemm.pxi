@@ -81,9 +81,20 @@ cdef int run_product(const fastnn_product *product) except -1:
     return finish(done)
 
 
-def matmul(a, b, out=None, bint add=False):
+cdef bint begin_with(cnp.ndarray out, bias):
+    """Puts `bias`, a plain vector of out's dtype, into each row of a new matrix; False if it is none."""
+    cdef cnp.npy_intp columns = cnp.PyArray_DIM(out, 1)
+    cdef size_t bytes = <size_t>(columns * cnp.PyArray_ITEMSIZE(out))
+    if not is_vector(bias, columns, out):
+        return False
+    for i in range(cnp.PyArray_DIM(out, 0)):
+        memcpy(<char *>cnp.PyArray_DATA(out) + <size_t>i * bytes, cnp.PyArray_DATA(<cnp.ndarray>bias), bytes)
+    return True
+
+
+def matmul(a, b, out=None, bint add=False, bias=None):
     """a b in `out`, or added to it; None if these are not matrices of one dtype that fit, or `out` may share memory
-    with a or b. Without `out` a new array, and `add` means nothing."""
+    with a or b. Without `out` a new array, each row of which begins with `bias`, and `add` means nothing."""
     cdef fastnn_product product
     cdef cnp.npy_intp shape[2]
     cdef int type = cnp.NPY_FLOAT if is_matrix(a, cnp.NPY_FLOAT) else cnp.NPY_DOUBLE
@@ -97,7 +108,9 @@ def matmul(a, b, out=None, bint add=False):
         return None
     if out is None:
         result = new_array(2, shape, type, bytes)
-        add = False
+        add = bias is not None
+        if add and not begin_with(result, bias):
+            return None
     elif not is_matrix(out, type):
         return None
     else:

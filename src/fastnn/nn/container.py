@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 from fastnn import _kernels
 from fastnn._chain import Saved
@@ -138,8 +138,13 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self._layers[index]
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return a layer, or for a slice a Sequential of the same layers."""
+        return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
 
     def __repr__(self) -> str:
         fused = [group for group in self._planned().groups if len(group) > 1]

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn import _kernels
 from fastnn._products import matmul
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
 from fastnn.random import Generator, default_generator
@@ -46,11 +45,7 @@ class Linear(Module):
     def forward(self, x: Array) -> Array:
         """Return x W^T + b, of shape (..., out_features)."""
         self._check("x", x, (*np.shape(x)[:-1], self.in_features))
-        weight, rows = self.weight.data, _rows(x)
-        y = _kernels.empty((len(rows), self.out_features), weight.dtype)
-        if self.bias is not None:
-            y[...] = self.bias.data
-        matmul(rows, weight.T, y, add=self.bias is not None)
+        y = matmul(_rows(x), self.weight.data.T, bias=None if self.bias is None else self.bias.data)
         self._kept = x
         return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
