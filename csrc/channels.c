@@ -129,7 +129,7 @@ static void set_scaling(const channel_job *job, size_t first, size_t end) {
         SET_SCALING(double)
     else
         SET_SCALING(float)
-        char *const arrays[] = {job->rstd, job->run.scaling.center, job->run.scaling.scale, job->run.scaling.shift};
+    char *const arrays[] = {job->rstd, job->run.scaling.center, job->run.scaling.scale, job->run.scaling.shift};
     for (int i = 0; i < 4 && chain->columns; i++) repeat_rows(job, arrays[i]);
 }
 
