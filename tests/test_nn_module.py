@@ -189,6 +189,7 @@ def test_backward_goes_no_further_than_it_has_to(frozen: int) -> None:
             np.testing.assert_allclose(p.grad, whole[name], rtol=1e-5, atol=1e-7)  # type: ignore[arg-type]
         else:
             assert p.grad is None
+    assert all(layer.needs_input_grad for layer in model)  # each by itself is as before
     model.needs_input_grad = True
     model.zero_grad()
     model(x)
@@ -304,6 +305,21 @@ def test_residual_adds_the_shortcut(projected: bool) -> None:
         np.testing.assert_allclose(dx[index], difference, rtol=1e-6, atol=1e-9)
     names = ["branch.0.weight", "branch.0.bias"] + ["shortcut.weight", "shortcut.bias"] * projected
     assert [name for name, _ in layer.named_parameters()] == names
+
+
+def test_residual_spares_the_gradient_for_its_input() -> None:
+    layer = nn.Residual(nn.Linear(4, 3), nn.Linear(4, 3))
+    layer(batch(7, 4))
+    whole = layer.backward(batch(7, 3))
+    assert whole.shape == (7, 4)
+    weights = gradients(layer)
+    layer.zero_grad()
+    layer.needs_input_grad = False
+    layer(batch(7, 4))
+    assert layer.backward(batch(7, 3)) is None
+    for name, gradient in gradients(layer).items():
+        np.testing.assert_array_equal(gradient, weights[name])
+    assert layer.branch.needs_input_grad
 
 
 def test_residual_s_errors() -> None:

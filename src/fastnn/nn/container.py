@@ -10,7 +10,7 @@ from fastnn import _kernels
 from fastnn._chain import Saved
 from fastnn._fused import FusedChain, fuse, fusion
 from fastnn.nn._hooks import has_hooks
-from fastnn.nn.module import Array, Module
+from fastnn.nn.module import Array, Module, without_input_grad
 from fastnn.stages import Dropout, Head, Stage
 
 
@@ -121,10 +121,10 @@ class Sequential(Module):
                 "Sequential.backward needs a forward pass first: call the model, then backward"
             )
         first = 0 if self.needs_input_grad else _first_trained(plan.groups)
-        for index, group in enumerate(plan.groups):
-            group[0].needs_input_grad = self.needs_input_grad or index > first
-        for step in reversed(plan.passes[first:]):
-            dy = step.backward(dy)
+        spared = [] if self.needs_input_grad else [group[0] for group in plan.groups[first : first + 1]]
+        with without_input_grad(spared):
+            for step in reversed(plan.passes[first:]):
+                dy = step.backward(dy)
         return dy
 
     def named_children(self) -> Iterator[tuple[str, Module]]:

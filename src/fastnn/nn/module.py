@@ -6,7 +6,8 @@ gradient for its input. This file knows nothing of any particular layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -225,3 +226,16 @@ class Module:
             )
         self._kept = _Freed
         return kept
+
+
+@contextmanager
+def without_input_grad(modules: Iterable[Module]) -> Iterator[None]:
+    """For a while, `modules` need not compute the gradient for their input."""
+    before = [(module, module.needs_input_grad) for module in modules]
+    for module, _ in before:
+        module.needs_input_grad = False
+    try:
+        yield
+    finally:
+        for module, needed in before:
+            module.needs_input_grad = needed

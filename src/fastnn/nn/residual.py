@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastnn import stages
 from fastnn._fused import fuse
-from fastnn.nn.module import NOT_NEEDED, Array, Module
+from fastnn.nn.module import NOT_NEEDED, Array, Module, without_input_grad
 
 _addition = fuse(stages.Add())
 
@@ -38,11 +38,11 @@ class Residual(Module):
 
     def backward(self, dy: Array) -> Array:
         """Return the sum of the branch's and the shortcut's gradients for x."""
-        self.branch.needs_input_grad = self.needs_input_grad
-        dx = self.branch.backward(dy)
-        if self.shortcut is not None:
-            self.shortcut.needs_input_grad = self.needs_input_grad
-            dy = self.shortcut.backward(dy)
+        parts = [self.branch] if self.shortcut is None else [self.branch, self.shortcut]
+        with without_input_grad([] if self.needs_input_grad else parts):
+            dx = self.branch.backward(dy)
+            if self.shortcut is not None:
+                dy = self.shortcut.backward(dy)
         return _sum(dx, dy) if self.needs_input_grad else NOT_NEEDED
 
 
