@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fastnn
 from fastnn import datasets, nn, optim, train
 from fastnn.cli import main
 from fastnn.cli.models import NETWORKS, Design
@@ -296,10 +297,13 @@ def test_optimizers_and_schedules(options: str, optimizer: str, schedule: str, t
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_every_optimizer_learns(name: str, tmp_path: Path) -> None:
-    assert main(["train", "--optimizer", name, "--epochs", "3", "--output", str(tmp_path)]) == 0
-    epochs = json.loads((tmp_path / "metrics.json").read_text())["epochs"]
-    assert epochs[-1]["loss"] < epochs[0]["loss"]
+def test_every_optimizer_learns(name: str) -> None:
+    fastnn.manual_seed(0)
+    data = train.prepare(datasets.digits())
+    model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    optimizer = make_optimizer(name, model, {"lr": None})
+    history = train.fit(model, (data.x_train, data.y_train), optimizer=optimizer, epochs=4)
+    assert history[-1]["loss"] < history[0]["loss"] / 1.1
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
