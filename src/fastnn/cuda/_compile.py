@@ -1,4 +1,4 @@
-"""Templates of kernels: when one is wanted, numba-cuda makes PTX of Python, and nvJitLink machine code of that.
+"""Templates of kernels: when one is wanted, numba-cuda makes PTX of Python, and nvJitLink machine code of it.
 
 Nothing here needs a GPU. It must not know any operation.
 """

@@ -1,8 +1,8 @@
 """The kernel that goes over arrays element by element: operands to registers, a body, and back.
 
 A thread holds `span` elements of every operand, in a local array v: v[j, k] is element k of operand j. They
-come by 16-byte accesses where all addresses are multiples of 16 and the block's tile is whole, else one by one.
-It must not know what a body computes.
+come by 16-byte accesses where all addresses are multiples of 16 and the block's tile is whole, else one by
+one. It must not know what a body computes.
 """
 
 from __future__ import annotations
