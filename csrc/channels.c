@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "chain.h"
+#include "sizes.h"
 
 enum {
-    LINE = 64,
     SERIAL_ELEMENTS = 32768,   // up to here the calling thread works alone
     SLAB_BYTES = 2 << 20,      // the largest channel that is not cut: it stays in the outer cache
     GROUP_BYTES = 256 << 10,   // of the channels of a group: they stay in L2
@@ -42,43 +42,39 @@ typedef struct {
     double *partial;
 } channel_job;
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-static size_t ceiling(size_t a, size_t b) { return (a + b - 1) / b; }
-
 // ---- tiles ---------------------------------------------------------------------------------------------------------
 
 // Planes: the tiles of channels first ... end - 1, sample by sample.
 static size_t plane_tiles(const channel_job *job, size_t first, size_t end) {
     const fastnn_chain *chain = job->run.chain;
-    if (chain->inner >= job->tile) return chain->outer * (end - first) * ceiling(chain->inner, job->tile);
-    return chain->outer * ceiling(end - first, job->tile / chain->inner);
+    if (chain->inner >= job->tile) return chain->outer * (end - first) * divided_up(chain->inner, job->tile);
+    return chain->outer * divided_up(end - first, job->tile / chain->inner);
 }
 static fastnn_tile plane_tile(const channel_job *job, size_t first, size_t end, size_t index) {
     const fastnn_chain *chain = job->run.chain;
     const size_t inner = chain->inner, channels = end - first;
     if (inner >= job->tile) {
-        const size_t cuts = ceiling(inner, job->tile), plane = index / cuts, start = index % cuts * job->tile;
+        const size_t cuts = divided_up(inner, job->tile), plane = index / cuts, start = index % cuts * job->tile;
         const size_t channel = first + plane % channels;
         const size_t offset = (plane / channels * chain->channels + channel) * inner + start;
-        return (fastnn_tile){offset, 1, least(job->tile, inner - start), channel};
+        return (fastnn_tile){offset, 1, smaller(job->tile, inner - start), channel};
     }
-    const size_t rows = job->tile / inner, each = ceiling(channels, rows), channel = first + index % each * rows;
+    const size_t rows = job->tile / inner, each = divided_up(channels, rows), channel = first + index % each * rows;
     const size_t offset = (index / each * chain->channels + channel) * inner;
-    return (fastnn_tile){offset, least(rows, end - channel), inner, channel};
+    return (fastnn_tile){offset, smaller(rows, end - channel), inner, channel};
 }
 
 static size_t column_tiles(const channel_job *job, size_t rows) {
-    return job->width > job->tile ? rows * ceiling(job->width, job->tile) : ceiling(rows, job->tile / job->width);
+    return job->width > job->tile ? rows * divided_up(job->width, job->tile) : divided_up(rows, job->tile / job->width);
 }
 static fastnn_tile column_tile(const channel_job *job, size_t index) {
     const size_t width = job->width;
     if (width > job->tile) {
-        const size_t cuts = ceiling(width, job->tile), start = index % cuts * job->tile;
-        return (fastnn_tile){index / cuts * width + start, 1, least(job->tile, width - start), start};
+        const size_t cuts = divided_up(width, job->tile), start = index % cuts * job->tile;
+        return (fastnn_tile){index / cuts * width + start, 1, smaller(job->tile, width - start), start};
     }
     const size_t rows = job->tile / width, row = index * rows;
-    return (fastnn_tile){row * width, least(rows, job->rows - row), width, 0};
+    return (fastnn_tile){row * width, smaller(rows, job->rows - row), width, 0};
 }
 
 // ---- what belongs to a channel -------------------------------------------------------------------------------------
@@ -170,7 +166,7 @@ static void *target(const channel_job *job, const fastnn_tile *tile, void *scrat
 static void deliver(const channel_job *job, const fastnn_tile *tile, const void *from) {
     char *to = job->out + tile->offset * job->size;
     if (from == to) return;
-    const size_t count = tile->rows * tile->n, head = least((size_t)(-(uintptr_t)to) % LINE / job->size, count);
+    const size_t count = tile->rows * tile->n, head = smaller((size_t)(-(uintptr_t)to) % LINE / job->size, count);
     memcpy(to, from, head * job->size);
     job->run.tables->elementwise->stream_copy(count - head, to + head * job->size,
                                               (const char *)from + head * job->size);
@@ -267,7 +263,7 @@ typedef struct {
 static void run_piece(const void *context, size_t piece) {
     const tile_pass *pass = context;
     const channel_job *job = pass->job;
-    const size_t from = piece * job->piece_tiles, to = least(from + job->piece_tiles, job->tiles);
+    const size_t from = piece * job->piece_tiles, to = smaller(from + job->piece_tiles, job->tiles);
     double *const partial = pass->sums ? job->partial + 2 * job->width * piece : NULL;
     if (pass->sums) memset(partial, 0, 2 * job->width * sizeof *partial);
     visit_range(job, (tile_range){0, job->run.chain->channels, from, to}, pass->work,
@@ -282,7 +278,7 @@ static bool visit_all(const channel_job *job, tile_work *work, bool sums) {
 static void forward_group(const void *context, size_t piece) {
     const channel_job *job = context;
     const fastnn_chain *chain = job->run.chain;
-    const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
+    const size_t first = piece * job->group, end = smaller(first + job->group, chain->channels);
     for (size_t c = first; c < end; c++) {
         fastnn_moments moments = {0, 0, 0, 0};
         job->run.tables->channel->plane_moments(chain->outer, chain->channels * chain->inner, chain->inner,
@@ -296,7 +292,7 @@ static void forward_group(const void *context, size_t piece) {
 static void backward_group(const void *context, size_t piece) {
     const channel_job *job = context;
     const fastnn_chain *chain = job->run.chain;
-    const size_t first = piece * job->group, end = least(first + job->group, chain->channels);
+    const size_t first = piece * job->group, end = smaller(first + job->group, chain->channels);
     double *const *total = job->total;
     const tile_range range = {first, end, 0, plane_tiles(job, first, end)};
     visit_range(job, range, differentiate, (double *[]){total[0] + first, total[1] + first});
@@ -308,7 +304,7 @@ static void backward_group(const void *context, size_t piece) {
 static tile_range piece_of_channel(const channel_job *job, size_t piece) {
     const size_t channel = piece / job->channel_pieces, from = piece % job->channel_pieces * job->channel_tiles;
     const size_t tiles = plane_tiles(job, channel, channel + 1);
-    return (tile_range){channel, channel + 1, from, least(from + job->channel_tiles, tiles)};
+    return (tile_range){channel, channel + 1, from, smaller(from + job->channel_tiles, tiles)};
 }
 
 static void find_moments(const void *context, size_t piece) {
@@ -366,7 +362,7 @@ static void find_column_moments(const void *context, size_t piece) {
     const size_t width = job->width, first = piece * job->piece_rows;
     double *moments[3];
     column_partial(job, piece, moments);
-    job->run.tables->channel->column_moments(least(job->piece_rows, job->rows - first), width, width,
+    job->run.tables->channel->column_moments(smaller(job->piece_rows, job->rows - first), width, width,
                                              job->x + first * width * job->size, 0, moments);
 }
 
@@ -375,7 +371,7 @@ static bool column_statistics(const channel_job *job) {
     double *all[3], *some[3];
     column_partial(job, 0, all);
     for (size_t piece = 1; piece < job->pieces; piece++) {
-        const size_t before = piece * job->piece_rows, rows = least(job->piece_rows, job->rows - before);
+        const size_t before = piece * job->piece_rows, rows = smaller(job->piece_rows, job->rows - before);
         column_partial(job, piece, some);
         job->run.tables->channel->merge_columns(job->width, (double)before, all, (double)rows, some);
     }
@@ -411,13 +407,13 @@ static void cut_planes(channel_job *job) {
     const size_t slab = chain->outer * chain->inner * job->size;
     job->width = chain->channels;
     job->tiles = plane_tiles(job, 0, chain->channels);
-    job->piece_tiles = ceiling(fastnn_piece_elements(job->count), ceiling(job->count, job->tiles));
+    job->piece_tiles = divided_up(fastnn_piece_elements(job->count), divided_up(job->count, job->tiles));
     if (slab <= SLAB_BYTES && chain->channels >= FEW_CHANNELS) {
-        job->group = most(1, least(job->tile / chain->inner, GROUP_BYTES / slab));
+        job->group = larger(1, smaller(job->tile / chain->inner, GROUP_BYTES / slab));
     } else {
         const size_t tiles = plane_tiles(job, 0, 1);
-        job->channel_tiles = most(CHANNEL_PIECE_TILES, CHANNEL_PIECE_TILES * job->tile / chain->inner);
-        job->channel_pieces = ceiling(tiles, job->channel_tiles);
+        job->channel_tiles = larger(CHANNEL_PIECE_TILES, CHANNEL_PIECE_TILES * job->tile / chain->inner);
+        job->channel_pieces = divided_up(tiles, job->channel_tiles);
     }
 }
 
@@ -426,8 +422,9 @@ static void cut_columns(channel_job *job) {
     job->rows = chain->outer * chain->inner;
     for (job->width = chain->channels; job->width < WIDE && job->rows % 2 == 0; job->width *= 2) job->rows /= 2;
     const size_t together = job->width > job->tile ? 1 : job->tile / job->width;  // rows in a tile
-    job->piece_rows = ceiling(most(LEAST_ROWS, fastnn_piece_elements(job->count) / job->width), together) * together;
-    job->pieces = ceiling(job->rows, job->piece_rows);
+    job->piece_rows =
+        divided_up(larger(LEAST_ROWS, fastnn_piece_elements(job->count) / job->width), together) * together;
+    job->pieces = divided_up(job->rows, job->piece_rows);
     job->tiles = column_tiles(job, job->rows);
     job->piece_tiles = column_tiles(job, job->piece_rows);
 }
@@ -449,7 +446,7 @@ static channel_job make_job(const fastnn_chain *chain) {
     };
     job.tile = CHAIN_TILE_BYTES / job.size;
     (chain->columns ? cut_columns : cut_planes)(&job);
-    job.pieces = ceiling(job.tiles, job.piece_tiles);
+    job.pieces = divided_up(job.tiles, job.piece_tiles);
     return job;
 }
 
@@ -501,7 +498,7 @@ bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, voi
     if (is_empty(chain)) return true;
     channel_job job = make_job(chain);
     place(&job, x, NULL, y, workspace);
-    if (chain->training && job.group > 0) return run(&job, ceiling(chain->channels, job.group), forward_group, &job);
+    if (chain->training && job.group > 0) return run(&job, divided_up(chain->channels, job.group), forward_group, &job);
     if (chain->training && !(chain->columns ? column_statistics : plane_statistics)(&job)) return false;
     set_scaling(&job, 0, chain->channels);
     return visit_all(&job, normalise, false);
@@ -518,7 +515,7 @@ bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void
     set_scaling(&job, 0, chain->channels);
     memset(job.c, 0, job.width * job.size);
     if (sums == NULL) return visit_all(&job, differentiate, false);
-    if (job.group > 0) return run(&job, ceiling(chain->channels, job.group), backward_group, &job);
+    if (job.group > 0) return run(&job, divided_up(chain->channels, job.group), backward_group, &job);
     if (!(chain->columns ? column_sums : plane_sums)(&job)) return false;
     return !chain->training || visit_all(&job, subtract_means, false);
 }

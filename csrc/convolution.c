@@ -7,7 +7,6 @@
 #include "window.h"
 
 enum {
-    LINE = 64,
     PLANE_BYTES = 192 << 10,     // of a block's planes, in L2
     GRADIENT_BYTES = 512 << 10,  // of planes and dy for the weights' gradient
     POSITIONS = 2048,            // windows of a block
@@ -19,12 +18,8 @@ enum {
     PARTIAL_BYTES = 8 << 20,  // for its sums, if there are not more weights
 };
 
-static size_t in_lines(size_t bytes) { return fastnn_divided_up(bytes, LINE) * LINE; }
-
 // How many pieces pay, of `work` products.
-static size_t paying_pieces(size_t work, size_t most) {
-    return fastnn_larger(fastnn_smaller(work / PIECE_WORK, most), 1);
-}
+static size_t paying_pieces(size_t work, size_t most) { return larger(smaller(work / PIECE_WORK, most), 1); }
 
 // The vectors of a block's windows. In rows, each row begins a vector; flat, they go on over the planes' halo, whose
 // results nobody wants: less is lost so if rows are short, but results are copied once more.
@@ -37,9 +32,9 @@ enum { COPY_WORK = 8 };  // what this costs, in products
 
 // work: products for a result.
 static layout lay_out(const fastnn_block *block, size_t lanes, size_t work) {
-    const size_t row_vectors = fastnn_divided_up(block->places[1], lanes), rows = block->samples * block->places[0];
+    const size_t row_vectors = divided_up(block->places[1], lanes), rows = block->samples * block->places[0];
     const size_t last_row = (block->samples - 1) * block->extent[0] + block->places[0] - 1;
-    const size_t flat_vectors = fastnn_divided_up(last_row * block->extent[1] + block->places[1], lanes);
+    const size_t flat_vectors = divided_up(last_row * block->extent[1] + block->places[1], lanes);
     if (flat_vectors * (work + COPY_WORK) < rows * row_vectors * work)
         return (layout){true, flat_vectors, block->extent[1], block->extent[0] * block->extent[1]};
     return (layout){false, rows * row_vectors, row_vectors * lanes, block->places[0] * row_vectors * lanes};
@@ -58,13 +53,13 @@ static void find_places(const fastnn_block *block, const layout *l, size_t lanes
                 *places++ = (fastnn_place){
                     .at = (sample * block->extent[0] + row) * block->extent[1] + column,
                     .to = sample * to_sample + row * to_row + column,
-                    .count = fastnn_smaller(lanes, block->places[1] - column),
+                    .count = smaller(lanes, block->places[1] - column),
                 };
 }
 
 // The most places that a block of a cut has.
 static size_t most_places(const fastnn_cut *cut, size_t lanes) {
-    return cut->samples * cut->places[0] * fastnn_divided_up(cut->places[1], lanes);
+    return cut->samples * cut->places[0] * divided_up(cut->places[1], lanes);
 }
 
 // Windows of one row or column of a single element are an image without rows.
@@ -101,7 +96,7 @@ static void pack_panel(const void *context, size_t index) {
     const image_job *job = context;
     const size_t group = index / job->panels, first = index % job->panels * job->table->panel;
     fastnn_weights weights = job->weights;
-    weights.outputs = fastnn_smaller(job->table->panel, job->outputs - first);
+    weights.outputs = smaller(job->table->panel, job->outputs - first);
     weights.data =
         (const char *)weights.data + (group * job->group_weights + first * (size_t)weights.output) * job->size;
     job->table->pack(&weights, job->packed + index * job->panel_elements * job->size);
@@ -122,7 +117,7 @@ static void convolve_group(const image_job *job, const fastnn_block *block, cons
     job->table->prepare(block, from, job->channels, 0, planes);
     for (size_t panel = 0; panel < job->panels; panel++) {
         const size_t first = panel * job->table->panel, index = group * job->panels + panel;
-        const size_t outputs = fastnn_smaller(job->table->panel, job->outputs - first);
+        const size_t outputs = smaller(job->table->panel, job->outputs - first);
         const char *bias = job->bias == NULL ? NULL : job->packed_bias + index * job->table->panel * job->size;
         char *results = to + first * job->to_output * job->size;
         job->table->convolve(block, planes, job->channels, outputs,
@@ -162,7 +157,7 @@ static fastnn_outcome run_image_job(image_job *job) {
                  pieces = paying_pieces(positions * job->groups * job->outputs * job->channels * taps, PIECES);
     job->cut = fastnn_cut_windows(job->axis, job->samples, job->channels, 0, PLANE_BYTES / job->size, POSITIONS);
     fastnn_cut_finer(&job->cut, job->axis, job->samples, pieces);
-    job->panels = fastnn_divided_up(job->outputs, panel);
+    job->panels = divided_up(job->outputs, panel);
     job->panel_elements = panel * job->channels * taps;
     const size_t places = most_places(&job->cut, lanes);
     const fastnn_block block = fastnn_make_block(job->axis, job->cut.samples, job->cut.places);
@@ -234,12 +229,12 @@ typedef struct {
 static phase phase_of(const fastnn_axis *axis, size_t number) {
     const ptrdiff_t stride = (ptrdiff_t)axis->stride;
     phase p = {.axis = {.size = axis->places, .stride = 1, .step = -1}};
-    p.axis.places = number < axis->size ? fastnn_divided_up(axis->size - number, axis->stride) : 0;
+    p.axis.places = number < axis->size ? divided_up(axis->size - number, axis->stride) : 0;
     p.every = axis->stride / fastnn_common_divisor(axis->stride, (size_t)axis->step);
     for (p.first = 0; p.first < p.every && p.first < axis->taps; p.first++) {
         const ptrdiff_t from = (ptrdiff_t)number - axis->start - (ptrdiff_t)p.first * axis->step;
         if (from % stride != 0) continue;
-        p.axis.taps = fastnn_divided_up(axis->taps - p.first, p.every);
+        p.axis.taps = divided_up(axis->taps - p.first, p.every);
         p.axis.start = from / stride;
         p.axis.step = -(ptrdiff_t)p.every * axis->step / stride;
         break;
@@ -320,7 +315,7 @@ static size_t prepare_taps(const weight_job *job, const share *s, const fastnn_b
 }
 
 static size_t dy_pitch(size_t rows, size_t vectors) {
-    return fastnn_divided_up(fastnn_larger(rows, vectors), FASTNN_BLOCK_SLACK) * FASTNN_BLOCK_SLACK;
+    return divided_up(larger(rows, vectors), FASTNN_BLOCK_SLACK) * FASTNN_BLOCK_SLACK;
 }
 
 // dy of a share's outputs as the block's vectors want it, with 0 between rows.
@@ -371,8 +366,8 @@ static void sum_piece(const void *context, size_t index) {
     share s = {.group = rest % call->groups,
                .output = index / job->channel_pieces % job->output_pieces * job->outputs_of_piece,
                .channel = index % job->channel_pieces * job->channels_of_piece};
-    s.outputs = fastnn_smaller(job->outputs_of_piece, call->outputs - s.output);
-    s.channels = fastnn_smaller(job->channels_of_piece, call->channels - s.channel);
+    s.outputs = smaller(job->outputs_of_piece, call->outputs - s.output);
+    s.channels = smaller(job->channels_of_piece, call->channels - s.channel);
     s.biased = call->dbias != NULL && s.channel + s.channels == call->channels;
     if (call->dweight == NULL) {
         if (!s.biased) return;
@@ -408,18 +403,18 @@ static void add_parts(const void *context, size_t index) {
 // How the work is cut, and what a slot holds; returns a slot's bytes.
 static size_t plan(weight_job *job) {
     const fastnn_convolution *call = job->call;
-    job->outputs_of_piece = fastnn_smaller(call->outputs, GRADIENT_OUTPUTS);
-    job->channels_of_piece = fastnn_smaller(call->channels, GRADIENT_CHANNELS);
-    job->output_pieces = fastnn_divided_up(call->outputs, job->outputs_of_piece);
-    job->channel_pieces = call->channels == 0 ? 1 : fastnn_divided_up(call->channels, job->channels_of_piece);
+    job->outputs_of_piece = smaller(call->outputs, GRADIENT_OUTPUTS);
+    job->channels_of_piece = smaller(call->channels, GRADIENT_CHANNELS);
+    job->output_pieces = divided_up(call->outputs, job->outputs_of_piece);
+    job->channel_pieces = call->channels == 0 ? 1 : divided_up(call->channels, job->channels_of_piece);
     const size_t channels = job->channels_of_piece + 1, outputs = job->outputs_of_piece;
     job->cut = fastnn_cut_windows(job->axis, call->samples, channels, outputs, GRADIENT_BYTES / job->size, POSITIONS);
     const size_t all = call->groups * call->outputs * job->row, windows = job->axis[0].places * job->axis[1].places;
     const size_t wanted = paying_pieces(call->samples * windows * all, GRADIENT_PIECES);
     const size_t others = call->groups * job->output_pieces * job->channel_pieces;
-    job->parts = fastnn_smaller(fastnn_divided_up(wanted, others), PARTIAL_BYTES / sizeof(double) / all);
+    job->parts = smaller(divided_up(wanted, others), PARTIAL_BYTES / sizeof(double) / all);
     fastnn_cut_finer(&job->cut, job->axis, call->samples, job->parts);
-    job->parts = fastnn_larger(fastnn_smaller(job->parts, fastnn_blocks(&job->cut)), 1);
+    job->parts = larger(smaller(job->parts, fastnn_blocks(&job->cut)), 1);
 
     const fastnn_block block = fastnn_make_block(job->axis, job->cut.samples, job->cut.places);
     const size_t places = most_places(&job->cut, job->table->lanes),

@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "random_kernels.h"
+#include "sizes.h"
 #include "tiles.h"
 
 enum {
     SERIAL_ELEMENTS = 32768,   // from here on threads pay
     PREFETCH_BYTES = 1 << 20,  // of arrays: from here on asking for the next tile pays
-    LINE = 64,
 };
 
 typedef struct {
@@ -21,13 +21,11 @@ typedef struct {
     fastnn_view y, x;
 } dropout_job;
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static size_t piece_elements(size_t count) { return count < SERIAL_ELEMENTS ? count : fastnn_piece_elements(count); }
 
 static bool run_pieces(size_t count, fastnn_task task, const void *job) {
     const size_t piece = piece_elements(count);
-    return count == 0 || fastnn_parallel((count + piece - 1) / piece, task, job);
+    return count == 0 || fastnn_parallel(divided_up(count, piece), task, job);
 }
 
 // ---- which elements are kept ---------------------------------------------------------------------------------------
@@ -39,7 +37,7 @@ typedef union {
 
 static void set_bits(uint64_t *words, size_t from, size_t to) {
     for (size_t next; from < to; from = next) {
-        next = least(to, (from / 64 + 1) * 64);
+        next = smaller(to, (from / 64 + 1) * 64);
         words[from / 64] |= ~(uint64_t)0 >> (64 - (next - from)) << from % 64;
     }
 }
@@ -55,7 +53,7 @@ static void draw_bits(const dropout_job *job, size_t first, size_t count, tile_b
     job->random->keep_bits(&job->dropout, first_unit, last_unit - first_unit + 1, units.bytes);
     memset(bits->words, 0, sizeof bits->words);
     for (size_t unit = first_unit, from = first; unit <= last_unit; unit++) {
-        const size_t to = least((unit + 1) * job->unit, end), i = unit - first_unit;
+        const size_t to = smaller((unit + 1) * job->unit, end), i = unit - first_unit;
         if (units.bytes[i / 8] >> i % 8 & 1) set_bits(bits->words, from - first, to - first);
         from = to;
     }
@@ -90,16 +88,16 @@ static void stream_tile(const dropout_job *job, size_t first, size_t count) {
 
 static void run_piece(const void *context, size_t index) {
     const dropout_job *job = context;
-    const size_t piece = piece_elements(job->count), end = least((index + 1) * piece, job->count);
+    const size_t piece = piece_elements(job->count), end = smaller((index + 1) * piece, job->count);
     size_t first = index * piece;
     if (job->stream) {
         const size_t to_line = (size_t)(-(uintptr_t)(job->y.operand.data + first * job->size)) % LINE / job->size;
-        const size_t head = least(to_line, end - first);
+        const size_t head = smaller(to_line, end - first);
         if (head > 0) run_tile(job, first, head);
         first += head;
     }
     for (size_t count; first < end; first += count) {
-        count = least(TILE_ELEMENTS, end - first);
+        count = smaller(TILE_ELEMENTS, end - first);
         if (job->prefetch)
             fastnn_prefetch(job->x.operand.data + (first + count) * job->size, TILE_ELEMENTS * job->size);
         if (job->stream)
@@ -158,9 +156,9 @@ static void spread_bits(const uint8_t *bits, size_t count, uint8_t *bytes) {
 
 static void mask_piece(const void *context, size_t index) {
     const mask_job *job = context;
-    const size_t piece = piece_elements(job->count), end = least((index + 1) * piece, job->count);
+    const size_t piece = piece_elements(job->count), end = smaller((index + 1) * piece, job->count);
     for (size_t i = index * piece; i < end; i += TILE_ELEMENTS) {
-        const size_t count = least(TILE_ELEMENTS, end - i);
+        const size_t count = smaller(TILE_ELEMENTS, end - i);
         tile_bits bits;
         job->random->keep_bits(job->dropout, job->first + i, count, bits.bytes);
         if (job->packed) {

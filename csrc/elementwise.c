@@ -3,9 +3,8 @@
 // here.
 #include <string.h>
 
+#include "sizes.h"
 #include "tiles.h"
-
-enum { LINE = 64 };
 
 // From how many elements on the calling thread wants help: where waking the pool costs less than it saves. Measured
 // with tools/serial_threshold.py.

@@ -1,6 +1,7 @@
 // Matrix products over threads: the factors are packed, and the result is cut into pieces, by shape alone. It knows
 // nothing of tiles but their size.
 #include "gemm_kernels.h"
+#include "sizes.h"
 
 enum {
     // What is packed at a time, which bounds the scratch memory: blocks of the factors of so many rows, columns and k.
@@ -28,9 +29,6 @@ typedef struct {
     size_t piece_rows, piece_columns, pieces_down;
 } product_job;
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t ceil_ratio(size_t a, size_t b) { return (a + b - 1) / b; }
-static size_t round_up(size_t a, size_t unit) { return ceil_ratio(a, unit) * unit; }
 static size_t element_bytes(const fastnn_product *p) { return p->float64 ? 8 : 4; }
 
 static fastnn_matrix from(const fastnn_product *p, fastnn_matrix matrix, size_t row, size_t column) {
@@ -80,18 +78,18 @@ static bool run_block(product_job *job) {
     const size_t work = p->m * p->n * p->k;
     // What pack_left returns for no rows is where it would have packed or read them.
     job->left = job->table->pack_left(0, p->k, p->a, job->left_memory);
-    job->packed_rows = round_up(PACKED_ROWS, job->table->rows);
-    job->packed_columns = round_up(PACKED_ROWS, job->table->columns);
-    job->left_pieces = job->left.data == p->a.data ? 0 : ceil_ratio(p->m, job->packed_rows);
-    const size_t pack_pieces = job->left_pieces + ceil_ratio(p->n, job->packed_columns);
+    job->packed_rows = rounded_up(PACKED_ROWS, job->table->rows);
+    job->packed_columns = rounded_up(PACKED_ROWS, job->table->columns);
+    job->left_pieces = job->left.data == p->a.data ? 0 : divided_up(p->m, job->packed_rows);
+    const size_t pack_pieces = job->left_pieces + divided_up(p->n, job->packed_columns);
     if (!run((p->m + p->n) * p->k < SERIAL_PACKING, pack_pieces, pack_piece, job)) return false;
 
     const size_t most_rows = PIECE_TILES * job->table->rows;
-    job->piece_rows = round_up(ceil_ratio(p->m, ceil_ratio(p->m, most_rows)), job->table->rows);
+    job->piece_rows = rounded_up(divided_up(p->m, divided_up(p->m, most_rows)), job->table->rows);
     const size_t wanted = PIECE_WORK > work / MOST_PIECES ? PIECE_WORK : work / MOST_PIECES;
-    job->piece_columns = round_up(ceil_ratio(wanted, job->piece_rows * p->k + 1), job->table->columns);
-    job->pieces_down = ceil_ratio(p->m, job->piece_rows);
-    return run(work < SERIAL_WORK, job->pieces_down * ceil_ratio(p->n, job->piece_columns), multiply_piece, job);
+    job->piece_columns = rounded_up(divided_up(wanted, job->piece_rows * p->k + 1), job->table->columns);
+    job->pieces_down = divided_up(p->m, job->piece_rows);
+    return run(work < SERIAL_WORK, job->pieces_down * divided_up(p->n, job->piece_columns), multiply_piece, job);
 }
 
 // ---- few rows ------------------------------------------------------------------------------------------------------
@@ -114,14 +112,14 @@ static bool run_few(product_job *job) {
     const fastnn_product *p = &job->product;
     const size_t column_work = p->k * (p->m + READING_WORK), work = p->n * column_work;
     const size_t wanted = PIECE_WORK > work / MOST_PIECES ? PIECE_WORK : work / MOST_PIECES;
-    job->piece_columns = work < SERIAL_WORK ? p->n : round_up(ceil_ratio(wanted, column_work + 1), FEW_COLUMNS);
-    return p->n == 0 || fastnn_parallel(ceil_ratio(p->n, job->piece_columns), few_piece, job);
+    job->piece_columns = work < SERIAL_WORK ? p->n : rounded_up(divided_up(wanted, column_work + 1), FEW_COLUMNS);
+    return p->n == 0 || fastnn_parallel(divided_up(p->n, job->piece_columns), few_piece, job);
 }
 
 // ---- products ------------------------------------------------------------------------------------------------------
 
 static size_t left_bytes(const fastnn_gemm_table *table, const fastnn_product *p) {
-    return round_up(table->left_size(smaller(p->m, BLOCK_M), smaller(p->k, BLOCK_K)) * element_bytes(p), 64);
+    return in_lines(table->left_size(smaller(p->m, BLOCK_M), smaller(p->k, BLOCK_K)) * element_bytes(p));
 }
 
 // c^T = b^T a^T

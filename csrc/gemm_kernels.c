@@ -49,7 +49,7 @@ static void multiply_packed(size_t m, size_t n, size_t k, fastnn_left a, const v
                             ptrdiff_t column, bool add) {
     const Packed packed = {n, k, a, panels, c, row, column};
     if (k == 0 && !add) clear(m, n, c, row, column);
-    const size_t depth = k > 0 ? ceil_ratio(k, ceil_ratio(k, DEPTH)) : 1;
+    const size_t depth = k > 0 ? divided_up(k, divided_up(k, DEPTH)) : 1;
     for (size_t l = 0; l < k; l += depth)
         for (size_t i = 0; i < m; i += BLOCK_ROWS)
             multiply_block(&packed, i, smaller(m, i + BLOCK_ROWS), l, smaller(depth, k - l), add || l > 0);
@@ -57,7 +57,7 @@ static void multiply_packed(size_t m, size_t n, size_t k, fastnn_left a, const v
 
 // ---- products ------------------------------------------------------------------------------------------------------
 
-static size_t left_bytes(size_t m, size_t k) { return ceil_ratio(left_size(m, k) * sizeof(real), 64) * 64; }
+static size_t left_bytes(size_t m, size_t k) { return divided_up(left_size(m, k) * sizeof(real), 64) * 64; }
 
 static size_t scratch(size_t m, size_t n, size_t k) { return left_bytes(m, k) + right_size(k, n) * sizeof(real) + 64; }
 

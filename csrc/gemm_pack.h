@@ -5,7 +5,7 @@
 #include "gemm_tile.h"
 #include "simd/transpose.h"
 
-static size_t right_size(size_t k, size_t n) { return ceil_ratio(n, TILE_COLUMNS) * TILE_COLUMNS * k; }
+static size_t right_size(size_t k, size_t n) { return divided_up(n, TILE_COLUMNS) * TILE_COLUMNS * k; }
 
 // Element (l, j) of a matrix of up to TILE_COLUMNS columns goes to panel[l TILE_COLUMNS + j]; the rest of the panel is
 // 0. Rows of the matrix are contiguous.
@@ -77,10 +77,10 @@ static void pack_right(size_t k, size_t n, fastnn_matrix b, void *panels) {
 
 // Rows this far apart in memory would all want the same places of L1: copied rows are not.
 static bool collide(ptrdiff_t row) { return row * (ptrdiff_t)sizeof(real) % 4096 == 0; }
-enum { LINE = 64 / sizeof(real) };
-static size_t row_elements(size_t k) { return ceil_ratio(k, 2 * LINE) * 2 * LINE + LINE; }
+enum { LINE_ELEMENTS = LINE / sizeof(real) };
+static size_t row_elements(size_t k) { return rounded_up(k, 2 * LINE_ELEMENTS) + LINE_ELEMENTS; }
 
-static size_t left_size(size_t m, size_t k) { return ceil_ratio(m, TILE_ROWS) * TILE_ROWS * row_elements(k); }
+static size_t left_size(size_t m, size_t k) { return divided_up(m, TILE_ROWS) * TILE_ROWS * row_elements(k); }
 
 static fastnn_left pack_left(size_t m, size_t k, fastnn_matrix a, void *memory) {
     if (a.column == 1) {

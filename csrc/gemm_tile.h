@@ -4,6 +4,7 @@
 
 #include "gemm_kernels.h"
 #include "simd/simd.h"
+#include "sizes.h"
 
 // A tile's sums, one of the left factor's elements and the vectors of the right one's row fill the registers.
 enum {
@@ -11,9 +12,6 @@ enum {
     TILE_VECTORS = 2,
     TILE_COLUMNS = TILE_VECTORS * LANES,
 };
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t ceil_ratio(size_t a, size_t b) { return (a + b - 1) / b; }
 
 // Sums, in rows `stride` elements apart, go to c, or are added to it.
 static void put_sums(size_t rows, size_t columns, const real *sums, size_t stride, real *c, ptrdiff_t row,
@@ -106,7 +104,7 @@ static void compute_beside(TileKernel *kernel, Tile tile, size_t rows, size_t co
 
 // `rows` x `columns` elements of c, at most TILE_ROWS x TILE_COLUMNS.
 FORCE_INLINE void compute_part(Tile tile, size_t rows, size_t columns, ptrdiff_t column) {
-    const size_t vectors = ceil_ratio(columns, LANES);
+    const size_t vectors = divided_up(columns, LANES);
     const bool whole = columns % LANES == 0 && column == 1;
     for (int t = 0; rows > 0; t++) {
         const size_t taken = tiles[t].rows;

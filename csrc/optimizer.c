@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "optimizer_kernels.h"
+#include "sizes.h"
 #include "tiles.h"
 
 // From how many elements on the calling thread wants help: about as many bytes as in elementwise.c. Adam's step on as
@@ -62,7 +63,7 @@ static void run_piece(const void *context, size_t p) {
     size_t start = 0;  // of tensor t in the row of all
     for (size_t t = 0; t < self->step->tensors && start < end; t++) {
         const size_t stop = start + self->step->tensor[t].count;
-        const size_t from = first > start ? first : start, to = end < stop ? end : stop;
+        const size_t from = larger(first, start), to = smaller(end, stop);
         if (from < to) self->run(self, t, from - start, to - from, p);
         start = stop;
     }
@@ -154,7 +155,7 @@ static void limit_rows(const void *context, size_t piece) {
     const rows_job *job = context;
     const size_t first = piece * job->piece_rows, left = job->rows - first;
     const fastnn_penalties none = {0};
-    for (size_t r = first; r < first + (left < job->piece_rows ? left : job->piece_rows); r++) {
+    for (size_t r = first; r < first + smaller(left, job->piece_rows); r++) {
         void *row = job->x + r * job->length * job->size;
         const double norm = sqrt(job->table->reductions[FASTNN_SQUARES](job->length, row));
         const double numbers[FASTNN_RULE_NUMBERS] = {job->limit / norm};
@@ -170,7 +171,7 @@ void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double
         .rows = rows,
         .length = length,
         .size = float64 ? 8 : 4,
-        .piece_rows = (piece + length - 1) / length,
+        .piece_rows = divided_up(piece, length),
         .x = x,
         .limit = limit,
     };

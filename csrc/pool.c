@@ -16,6 +16,7 @@
 
 #include "cgroup.h"
 #include "fastnn.h"
+#include "sizes.h"
 
 enum {
     MAX_THREADS = 1024,
@@ -25,7 +26,6 @@ enum {
     YIELDS = 30000,
     STACK_BYTES = 1 << 20,  // a chain's tiles are there
     CLOSED = 1 << 30,
-    LINE = 64,
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
 

@@ -7,7 +7,6 @@
 #include "window.h"
 
 enum {
-    LINE = 64,
     PLANE_BYTES = 64 << 10,  // of a strip's planes
     PIECE_ELEMENTS = 16384,  // of the images, at least
     PIECES = 64,
@@ -26,8 +25,6 @@ typedef struct {
     fastnn_slots slots;
 } pool_job;
 
-static size_t in_lines(size_t bytes) { return fastnn_divided_up(bytes, LINE) * LINE; }
-
 static void set_number(const pool_job *job, char *numbers, size_t i, double value) {
     if (job->size == 8)
         ((double *)numbers)[i] = value;
@@ -38,7 +35,7 @@ static void set_number(const pool_job *job, char *numbers, size_t i, double valu
 // How many of a window's taps are in the padding before the image.
 static size_t taps_before(const fastnn_axis *axis, size_t place) {
     const ptrdiff_t first = axis->start + (ptrdiff_t)(place * axis->stride);
-    return first < 0 ? fastnn_divided_up((size_t)-first, (size_t)axis->step) : 0;
+    return first < 0 ? divided_up((size_t)-first, (size_t)axis->step) : 0;
 }
 
 static void find_numbers(const pool_job *job) {
@@ -69,15 +66,15 @@ static fastnn_block strip_over(const pool_job *job, size_t first, size_t end) {
     const ptrdiff_t reach = (ptrdiff_t)(axis->taps - 1) * axis->step, stride = (ptrdiff_t)axis->stride;
     const ptrdiff_t above = (ptrdiff_t)first - axis->start - reach, below = (ptrdiff_t)end - 1 - axis->start;
     const size_t first_row = above <= 0 ? 0 : (size_t)((above + stride - 1) / stride);
-    const size_t end_row = below < 0 ? 0 : fastnn_smaller((size_t)(below / stride) + 1, axis->places);
-    return strip_of(job, fastnn_smaller(first_row, end_row), end_row - fastnn_smaller(first_row, end_row));
+    const size_t end_row = below < 0 ? 0 : smaller((size_t)(below / stride) + 1, axis->places);
+    return strip_of(job, smaller(first_row, end_row), end_row - smaller(first_row, end_row));
 }
 
 static void pool_strip(const pool_job *job, size_t plane, size_t strip, char *slot) {
     const fastnn_pool *pool = job->pool;
     const fastnn_pool_tables tables = {(size_t *)slot, {job->numbers[0], job->numbers[1]}};
     const size_t first = strip * job->strip_rows;
-    const fastnn_block block = strip_of(job, first, fastnn_smaller(job->strip_rows, pool->axis[0].places - first));
+    const fastnn_block block = strip_of(job, first, smaller(job->strip_rows, pool->axis[0].places - first));
     char *planes = slot + job->offsets_bytes, *y = (char *)pool->y + plane * job->result * job->size;
     char *where = (char *)pool->where + plane * job->result * pool->where_bytes;
     fastnn_find_offsets(&block, (size_t *)slot);
@@ -89,7 +86,7 @@ static void pool_strip(const pool_job *job, size_t plane, size_t strip, char *sl
 static void unpool_strip(const pool_job *job, size_t plane, size_t strip, char *slot) {
     const fastnn_pool *pool = job->pool;
     const fastnn_pool_tables tables = {(size_t *)slot, {job->numbers[0], job->numbers[1]}};
-    const size_t first = strip * job->strip_rows, end = fastnn_smaller(first + job->strip_rows, pool->axis[0].size);
+    const size_t first = strip * job->strip_rows, end = smaller(first + job->strip_rows, pool->axis[0].size);
     const fastnn_block block = strip_over(job, first, end);
     char *planes = slot + job->offsets_bytes;
     const char *dy = (const char *)pool->dy + plane * job->result * job->size;
@@ -113,7 +110,7 @@ static bool are_pairs(const fastnn_pool *pool) {
 static void run_pairs(const pool_job *job, size_t plane, size_t strip) {
     const fastnn_pool *pool = job->pool;
     const size_t rows = pool->axis[0].places, columns = pool->axis[1].places, width = pool->axis[1].size;
-    const size_t first = strip * job->strip_rows, some = fastnn_smaller(job->strip_rows, rows - first);
+    const size_t first = strip * job->strip_rows, some = smaller(job->strip_rows, rows - first);
     const size_t result = plane * job->result + first * columns, image = plane * job->image + 2 * first * width;
     char *where = (char *)pool->where + result;
     if (pool->dy == NULL) {
@@ -148,16 +145,16 @@ static size_t cut_strips(pool_job *job) {
     const bool backward = job->pool->dy != NULL && !job->pairs;
     const size_t rows = backward ? axis->size : axis->places;
     size_t bytes, strip = rows;
-    for (;; strip = fastnn_divided_up(strip, 2)) {
+    for (;; strip = divided_up(strip, 2)) {
         const fastnn_block block =
-            backward ? strip_of(job, 0,
-                                fastnn_smaller((strip + (axis->taps - 1) * (size_t)axis->step) / axis->stride + 1,
-                                               axis->places))
-                     : strip_of(job, 0, strip);
+            backward
+                ? strip_of(job, 0,
+                           smaller((strip + (axis->taps - 1) * (size_t)axis->step) / axis->stride + 1, axis->places))
+                : strip_of(job, 0, strip);
         bytes = block.channel * job->size;
         if (bytes <= PLANE_BYTES || strip == 1) break;
     }
-    job->strips = fastnn_divided_up(rows, strip);
+    job->strips = divided_up(rows, strip);
     job->strip_rows = strip;
     return bytes;
 }
@@ -172,12 +169,12 @@ fastnn_outcome fastnn_run_pool(const fastnn_pool *pool) {
                     .result = axis[0].places * axis[1].places};
     if (pool->planes * job.image == 0) return FASTNN_DONE;
     const size_t bytes = cut_strips(&job), strips = pool->planes * job.strips;
-    const size_t pieces = fastnn_larger(fastnn_smaller(pool->planes * job.image / PIECE_ELEMENTS, PIECES), 1);
-    job.planes_of_piece = fastnn_divided_up(strips, pieces);
+    const size_t pieces = larger(smaller(pool->planes * job.image / PIECE_ELEMENTS, PIECES), 1);
+    job.planes_of_piece = divided_up(strips, pieces);
     job.offsets_bytes = in_lines(fastnn_taps(axis) * sizeof(size_t));
     size_t number_bytes[2];
     for (int d = 0; d < 2; d++) number_bytes[d] = in_lines((axis[d].places + FASTNN_BLOCK_SLACK) * job.size);
-    const size_t used = fastnn_divided_up(strips, job.planes_of_piece);
+    const size_t used = divided_up(strips, job.planes_of_piece);
     if (!fastnn_open_slots(&job.slots, used, job.offsets_bytes + bytes, number_bytes[0] + number_bytes[1]))
         return FASTNN_NO_MEMORY;
     job.numbers[0] = job.slots.shared, job.numbers[1] = job.numbers[0] + number_bytes[0];

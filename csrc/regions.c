@@ -15,7 +15,7 @@ static void run_piece(const void *context, size_t index) {
     const region_job *job = context;
     const fastnn_regions *all = job->regions;
     const size_t image = all->size[0] * all->size[1], result = all->places[0] * all->places[1];
-    const size_t first = index * job->planes_of_piece, end = fastnn_smaller(first + job->planes_of_piece, all->planes);
+    const size_t first = index * job->planes_of_piece, end = smaller(first + job->planes_of_piece, all->planes);
     char *slot = fastnn_take_slot(&job->slots);
     for (size_t plane = first; plane < end; plane++) {
         fastnn_regions r = *all;
@@ -38,9 +38,9 @@ fastnn_outcome fastnn_run_regions(const fastnn_regions *regions) {
     if (regions->planes * image == 0) return FASTNN_DONE;
     region_job job = {
         .regions = regions, .table = fastnn_current(regions->float64)->window, .size = regions->float64 ? 8 : 4};
-    const size_t pieces = fastnn_larger(fastnn_smaller(regions->planes * image / PIECE_ELEMENTS, PIECES), 1);
-    job.planes_of_piece = fastnn_divided_up(regions->planes, pieces);
-    const size_t used = fastnn_divided_up(regions->planes, job.planes_of_piece);
+    const size_t pieces = larger(smaller(regions->planes * image / PIECE_ELEMENTS, PIECES), 1);
+    job.planes_of_piece = divided_up(regions->planes, pieces);
+    const size_t used = divided_up(regions->planes, job.planes_of_piece);
     if (!fastnn_open_slots(&job.slots, used, regions->size[1] * job.size, 0)) return FASTNN_NO_MEMORY;
     const bool done = fastnn_parallel(used, run_piece, &job);
     fastnn_close_slots(&job.slots);

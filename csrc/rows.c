@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "row_kernels.h"
+#include "sizes.h"
 #include "tiles.h"
 
 enum {
-    LINE = 64,
     CHUNK_ELEMENTS = 4096,  // stays in L1
     CHUNK_ROWS = 64,
     TOGETHER_ELEMENTS = 65536,  // stays in L2: up to here a chunk has four rows, which backward takes together
@@ -29,11 +29,6 @@ typedef struct {
     double *scratch;
 } row_job;
 
-static size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
-static size_t at_least(size_t a, size_t b) { return a > b ? a : b; }
-static size_t divided_up(size_t a, size_t by) { return (a + by - 1) / by; }
-static size_t rounded_up(size_t a, size_t unit) { return divided_up(a, unit) * unit; }
-
 static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, size_t least_rows) {
     row_job job = {
         .norm = norm,
@@ -45,12 +40,12 @@ static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, siz
         .pieces = 1,
         .out = out,
     };
-    const size_t count = norm->rows * job.row, fitting = at_least(CHUNK_ELEMENTS / job.row, 1);
+    const size_t count = norm->rows * job.row, fitting = larger(CHUNK_ELEMENTS / job.row, 1);
     const bool together = norm->inner == 1 && job.row <= TOGETHER_ELEMENTS / 4;
-    job.chunk = at_most(together ? at_least(fitting, 4) : fitting, CHUNK_ROWS);
-    job.tile = at_most(fitting, job.chunk);
+    job.chunk = smaller(together ? larger(fitting, 4) : fitting, CHUNK_ROWS);
+    job.tile = smaller(fitting, job.chunk);
     if (count >= PARALLEL_ELEMENTS) {
-        job.piece = rounded_up(at_least(divided_up(norm->rows, PIECES), least_rows), job.chunk);
+        job.piece = rounded_up(larger(divided_up(norm->rows, PIECES), least_rows), job.chunk);
         job.pieces = divided_up(norm->rows, job.piece);
     }
     job.stream = count * job.size * operands >= FASTNN_STREAM_BYTES && out != norm->x && out != norm->dy &&
@@ -76,9 +71,9 @@ static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients
         return;
     }
     for (size_t r = 0, some; r < rows; r += some) {
-        some = at_most(job->tile, rows - r);
+        some = smaller(job->tile, rows - r);
         for (size_t first = 0, count; first < job->row; first += count) {
-            count = at_most(CHUNK_ELEMENTS, job->row - first);
+            count = smaller(CHUNK_ELEMENTS, job->row - first);
             apply(job, gradients == NULL ? NULL : gradients + r, row + r, some, first, count, tile);
             job->elementwise->stream_copy(some * count, to, tile);
             to += some * count * job->size;
@@ -91,9 +86,9 @@ static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients
 
 static void run_piece(const void *context, size_t index) {
     const row_job *job = context;
-    const size_t end = at_most((index + 1) * job->piece, job->norm->rows);
+    const size_t end = smaller((index + 1) * job->piece, job->norm->rows);
     for (size_t row = index * job->piece, rows; row < end; row += rows) {
-        rows = at_most(job->chunk, end - row);
+        rows = smaller(job->chunk, end - row);
         if (!job->norm->given) job->table->statistics(job->norm, row, rows);
         write_chunk(job, NULL, row, rows);
     }
@@ -137,10 +132,10 @@ static void run_backward_piece(const void *context, size_t index) {
     const fastnn_norm_sums sums = sums_of_piece(job, index);
     memset(job->scratch + index * SUMS * weights(job->norm), 0, SUMS * weights(job->norm) * sizeof(double));
     fastnn_row_gradient gradients[CHUNK_ROWS];
-    const size_t end = at_most((index + 1) * job->piece, job->norm->rows);
+    const size_t end = smaller((index + 1) * job->piece, job->norm->rows);
     size_t recent = 0;
     for (size_t row = index * job->piece, rows; row < end; row += rows) {
-        rows = at_most(job->chunk, end - row);
+        rows = smaller(job->chunk, end - row);
         job->table->sums(job->norm, row, rows, gradients, &sums);
         write_chunk(job, gradients, row, rows);
         recent += rows;

@@ -4,11 +4,11 @@
 #include <sched.h>
 #include <string.h>
 
-static size_t in_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+#include "sizes.h"
 
 bool fastnn_open_slots(fastnn_slots *slots, size_t pieces, size_t bytes, size_t shared) {
     const size_t threads = (size_t)fastnn_get_num_threads();
-    slots->count = threads < pieces ? threads : pieces;
+    slots->count = smaller(threads, pieces);
     slots->bytes = in_lines(bytes);
     slots->shared = fastnn_allocate(in_lines(shared) + in_lines(slots->count) + slots->count * slots->bytes);
     if (slots->shared == NULL) return false;

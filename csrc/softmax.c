@@ -1,4 +1,5 @@
 // Softmax and losses over threads. The cut depends on the shape alone, and the losses of the pieces are added in order.
+#include "sizes.h"
 #include "softmax_kernels.h"
 
 enum {
@@ -19,17 +20,15 @@ typedef struct {
 static void run_piece(const void *context, size_t index) {
     const samples_job *job = context;
     const size_t first = index * job->piece, left = job->samples - first;
-    job->losses[index] = job->kernel(job->call, first, left < job->piece ? left : job->piece);
+    job->losses[index] = job->kernel(job->call, first, smaller(left, job->piece));
 }
-
-static size_t round_up(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
 
 static size_t samples_in_piece(size_t samples, size_t classes, size_t inner) {
     if (samples * classes < SERIAL_ELEMENTS) return samples;
     size_t piece = PIECE_ELEMENTS / classes;
     if (piece < samples / MOST_PIECES + 1) piece = samples / MOST_PIECES + 1;
-    if (inner >= TILE_COLUMNS) return round_up(piece, TILE_COLUMNS);
-    return inner > 1 || piece > LARGEST_VECTOR ? round_up(piece, LARGEST_VECTOR) : piece;
+    if (inner >= TILE_COLUMNS) return rounded_up(piece, TILE_COLUMNS);
+    return inner > 1 || piece > LARGEST_VECTOR ? rounded_up(piece, LARGEST_VECTOR) : piece;
 }
 
 bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_samples *call, double *loss) {

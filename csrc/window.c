@@ -11,13 +11,12 @@ fastnn_block fastnn_make_block(const fastnn_axis axis[2], size_t samples, const 
     for (int d = 0; d < 2; d++) {
         const size_t step = fastnn_step_of(&axis[d]),
                      period = axis[d].stride / fastnn_common_divisor(axis[d].stride, step);
-        block.phases[d] = fastnn_larger(fastnn_smaller(period, axis[d].taps), 1);
+        block.phases[d] = larger(smaller(period, axis[d].taps), 1);
         block.extent[d] = places[d] + (axis[d].taps == 0 ? 0 : (axis[d].taps - 1) * step / axis[d].stride);
         planes *= block.phases[d];
     }
     block.plane = samples * block.extent[0] * block.extent[1];
-    block.channel =
-        fastnn_divided_up(planes * block.plane + FASTNN_BLOCK_SLACK, FASTNN_BLOCK_SLACK) * FASTNN_BLOCK_SLACK;
+    block.channel = divided_up(planes * block.plane + FASTNN_BLOCK_SLACK, FASTNN_BLOCK_SLACK) * FASTNN_BLOCK_SLACK;
     return block;
 }
 
@@ -28,11 +27,11 @@ void fastnn_find_offsets(const fastnn_block *block, size_t *offsets) {
 }
 
 static void count_blocks(fastnn_cut *cut, const fastnn_axis axis[2], size_t samples) {
-    cut->blocks[0] = fastnn_divided_up(samples, cut->samples);
-    for (int d = 0; d < 2; d++) cut->blocks[1 + d] = fastnn_divided_up(axis[d].places, cut->places[d]);
+    cut->blocks[0] = divided_up(samples, cut->samples);
+    for (int d = 0; d < 2; d++) cut->blocks[1 + d] = divided_up(axis[d].places, cut->places[d]);
     // Blocks of about the same size.
-    cut->samples = fastnn_divided_up(samples, cut->blocks[0]);
-    for (int d = 0; d < 2; d++) cut->places[d] = fastnn_divided_up(axis[d].places, cut->blocks[1 + d]);
+    cut->samples = divided_up(samples, cut->blocks[0]);
+    for (int d = 0; d < 2; d++) cut->places[d] = divided_up(axis[d].places, cut->blocks[1 + d]);
 }
 
 fastnn_cut fastnn_cut_windows(const fastnn_axis axis[2], size_t samples, size_t channels, size_t outputs,
@@ -46,9 +45,9 @@ fastnn_cut fastnn_cut_windows(const fastnn_axis axis[2], size_t samples, size_t 
         if (cut.samples > 1)
             cut.samples = cut.samples / 2;
         else if (cut.places[0] > 1)
-            cut.places[0] = fastnn_divided_up(cut.places[0], 2);
+            cut.places[0] = divided_up(cut.places[0], 2);
         else if (cut.places[1] > LEAST_COLUMNS)
-            cut.places[1] = fastnn_larger(fastnn_divided_up(cut.places[1], 2 * LEAST_COLUMNS), 1) * LEAST_COLUMNS;
+            cut.places[1] = larger(divided_up(cut.places[1], 2 * LEAST_COLUMNS), 1) * LEAST_COLUMNS;
         else
             break;
     }
@@ -59,9 +58,9 @@ fastnn_cut fastnn_cut_windows(const fastnn_axis axis[2], size_t samples, size_t 
 void fastnn_cut_finer(fastnn_cut *cut, const fastnn_axis axis[2], size_t samples, size_t blocks) {
     while (fastnn_blocks(cut) < blocks) {
         if (cut->samples > 1)
-            cut->samples = fastnn_divided_up(cut->samples, 2);
+            cut->samples = divided_up(cut->samples, 2);
         else if (cut->places[0] > LEAST_ROWS)
-            cut->places[0] = fastnn_divided_up(cut->places[0], 2);
+            cut->places[0] = divided_up(cut->places[0], 2);
         else
             break;
         count_blocks(cut, axis, samples);
@@ -76,9 +75,9 @@ fastnn_block fastnn_block_of(const fastnn_cut *cut, const fastnn_axis axis[2], s
         index /= cut->blocks[1 + d];
     }
     *first_sample = index * cut->samples;
-    const size_t places[2] = {fastnn_smaller(cut->places[0], axis[0].places - first[0]),
-                              fastnn_smaller(cut->places[1], axis[1].places - first[1])};
-    fastnn_block block = fastnn_make_block(axis, fastnn_smaller(cut->samples, samples - *first_sample), places);
+    const size_t places[2] = {smaller(cut->places[0], axis[0].places - first[0]),
+                              smaller(cut->places[1], axis[1].places - first[1])};
+    fastnn_block block = fastnn_make_block(axis, smaller(cut->samples, samples - *first_sample), places);
     block.first[0] = first[0], block.first[1] = first[1];
     return block;
 }

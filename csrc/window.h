@@ -2,11 +2,9 @@
 #ifndef FASTNN_WINDOW_H
 #define FASTNN_WINDOW_H
 
+#include "sizes.h"
 #include "window_kernels.h"
 
-static inline size_t fastnn_divided_up(size_t a, size_t by) { return (a + by - 1) / by; }
-static inline size_t fastnn_smaller(size_t a, size_t b) { return a < b ? a : b; }
-static inline size_t fastnn_larger(size_t a, size_t b) { return a > b ? a : b; }
 size_t fastnn_common_divisor(size_t a, size_t b);
 
 // The layout of planes for so many samples and windows; the images' strides are the caller's.

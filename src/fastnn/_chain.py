@@ -164,7 +164,9 @@ class Running(NamedTuple):
         if self.mean is None and not head.training:
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
         for name, value in (("running_mean", self.mean), ("running_var", self.var)):
-            if value is not None:
+            if value is not None and not (
+                _kernels.is_vector(value, channels, input) and value.flags.writeable
+            ):
                 _check_running(name, value, channels, head.training)
         if self.batches is not None:
             _check_counter(self.batches)

@@ -47,9 +47,12 @@ def call(
 ) -> Any:
     """The function called with views of the tensors among the arguments; `names` has the first ones' names.
 
+    Where one of them is in a GPU's memory, its twin in fastnn.cuda is called with all arguments as they are.
     Arrays among its results become tensors if `like` is one, of its library. An array that was written to is
     the tensor that was given.
     """
+    if any(is_on_gpu(value) for value in (*args, *kwargs.values())):
+        return _twin_of(function)(*args, **kwargs)
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
     positional += args[len(names) :]
     keywords = {name: _view(name, value) for name, value in kwargs.items()}
@@ -60,6 +63,20 @@ def call(
     if type(result) is tuple:
         return tuple(_tensor(value, given, library) for value in result)
     return _tensor(result, given, library)
+
+
+def is_on_gpu(value: Any) -> bool:
+    """Whether it is an array in the memory of an NVIDIA GPU, of any library."""
+    if isinstance(value, np.ndarray):
+        return False
+    is_cuda = getattr(value, "is_cuda", None)  # torch's, whose interface raises where a gradient is required
+    return bool(is_cuda) if is_cuda is not None else hasattr(value, "__cuda_array_interface__")
+
+
+def _twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    from fastnn.cuda._twins import twin_of  # which only those with a GPU need
+
+    return twin_of(function.__module__, function.__name__)
 
 
 def _view(name: str, value: Any) -> Any:

@@ -199,10 +199,10 @@ def empty(tuple shape, dtype):
 
 
 cdef inline bint is_tensor(object value):
-    """Has DLPack, and is not NumPy's own. What most arguments are is found at once."""
+    """Has DLPack or is on a GPU, and is not NumPy's own. What most arguments are is found at once."""
     if value is None or isinstance(value, (float, int, tuple, list, str)) or cnp.PyArray_Check(value):
         return False
-    return hasattr(value, "__dlpack__")
+    return hasattr(value, "__dlpack__") or hasattr(value, "__cuda_array_interface__")
 
 
 def has_tensor(tuple args, dict kwargs):

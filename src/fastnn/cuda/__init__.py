@@ -1,0 +1,22 @@
+"""fastnn on NVIDIA GPUs: kernels in Python, compiled by Numba. It needs fastnn[cuda] and a driver.
+
+Nothing has to be called: the functions of fastnn.functional and the layers take arrays that are on a GPU
+(CuPy's, torch's, or any with `__cuda_array_interface__`). Importing this package loads nothing of CUDA.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastnn.cuda._launch import fast_math
+
+__all__ = ["fast_math"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "fast_math":
+        from fastnn.cuda._launch import fast_math
+
+        return fast_math
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

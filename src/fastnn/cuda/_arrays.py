@@ -1,0 +1,364 @@
+"""Arrays in a GPU's memory, whoever made them: CuPy, torch, or any other with `__cuda_array_interface__`.
+
+They are taken as they are, without a copy or a synchronisation, and results are of the first one's library.
+It must not know any operation.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+from fastnn._dlpack import is_on_gpu
+from fastnn._extras import require
+
+Shape = tuple[int, ...]
+Named = Sequence[tuple[str, Any]]
+
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+
+class Library(Protocol):
+    """What fastnn needs of a library of arrays. An array here is the library's own."""
+
+    def describe(self, name: str, value: Any) -> DeviceArray:
+        """The array as kernels need it; an error that names the argument for one that they cannot take."""
+
+    def strides(self, value: Any) -> Shape:
+        """Its strides, in elements."""
+
+    def empty(self, shape: Shape, dtype: str, device: int) -> Any:
+        """A new C-ordered array."""
+
+    def empty_like(self, value: Any, dtype: str) -> Any:
+        """A new array of this shape, with its axes in the same order in memory."""
+
+    def astype(self, value: Any, dtype: str) -> Any:
+        """A copy in another dtype."""
+
+    def contiguous(self, value: Any) -> Any:
+        """The array if it is C-contiguous, else a copy."""
+
+    def assign(self, target: Any, value: Any) -> None:
+        """target[...] = value."""
+
+    def stream(self, device: int) -> int:
+        """The handle of the current stream."""
+
+
+class DeviceArray(NamedTuple):
+    """What kernels need to know of an array."""
+
+    address: int
+    shape: Shape
+    dtype: str  # NumPy's name
+    contiguous: bool  # in C order
+    device: int
+    library: Library
+    owner: Any
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def strides(self) -> Shape:
+        """Strides in elements."""
+        return self.library.strides(self.owner)
+
+
+class _Cupy:
+    """CuPy's arrays, and by CuPy those of libraries that are not known here."""
+
+    def describe(self, name: str, value: Any) -> DeviceArray:
+        cupy = sys.modules["cupy"]
+        if not isinstance(value, cupy.ndarray):
+            value = _foreign(name, value)
+        return DeviceArray(
+            value.data.ptr,
+            value.shape,
+            value.dtype.name,
+            value.flags.c_contiguous,
+            value.device.id,
+            self,
+            value,
+        )
+
+    def strides(self, value: Any) -> Shape:
+        return tuple(stride // value.itemsize for stride in value.strides)
+
+    def empty(self, shape: Shape, dtype: str, device: int) -> Any:
+        return sys.modules["cupy"].empty(shape, _numpy_dtype(dtype))
+
+    def empty_like(self, value: Any, dtype: str) -> Any:
+        return sys.modules["cupy"].empty_like(value, _numpy_dtype(dtype))
+
+    def astype(self, value: Any, dtype: str) -> Any:
+        return value.astype(_numpy_dtype(dtype))
+
+    def contiguous(self, value: Any) -> Any:
+        return sys.modules["cupy"].ascontiguousarray(value)
+
+    def assign(self, target: Any, value: Any) -> None:
+        target[...] = value
+
+    def stream(self, device: int) -> int:
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+
+
+class _Torch:
+    """torch's CUDA tensors."""
+
+    def describe(self, name: str, value: Any) -> DeviceArray:
+        torch = sys.modules["torch"]
+        if value.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                f"{name} must be a tensor without requires_grad, as fastnn leaves no trace for autograd;"
+                " use .detach(), or torch.no_grad()"
+            )
+        dtype, device = _torch_name(value.dtype), value.device.index
+        return DeviceArray(
+            value.data_ptr(), tuple(value.shape), dtype, value.is_contiguous(), device, self, value.detach()
+        )
+
+    def strides(self, value: Any) -> Shape:
+        return tuple(value.stride())
+
+    def empty(self, shape: Shape, dtype: str, device: int) -> Any:
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=f"cuda:{device}")
+
+    def empty_like(self, value: Any, dtype: str) -> Any:
+        torch = sys.modules["torch"]
+        return torch.empty_like(value, dtype=getattr(torch, dtype))
+
+    def astype(self, value: Any, dtype: str) -> Any:
+        return value.to(getattr(sys.modules["torch"], dtype))
+
+    def contiguous(self, value: Any) -> Any:
+        return value.contiguous()
+
+    def assign(self, target: Any, value: Any) -> None:
+        target.copy_(value)
+
+    def stream(self, device: int) -> int:
+        return int(sys.modules["torch"].cuda.current_stream(device).cuda_stream)
+
+
+_CUPY, _TORCH = _Cupy(), _Torch()
+
+
+@functools.cache
+def _torch_name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@functools.cache
+def _numpy_dtype(dtype: str) -> Any:
+    return getattr(require("ml_dtypes", "cuda"), dtype) if dtype == "bfloat16" else dtype
+
+
+def _foreign(name: str, value: Any) -> Any:
+    """A CuPy array over the memory of another library's."""
+    cupy = sys.modules["cupy"]
+    described = value.__cuda_array_interface__
+    address, read_only = described["data"]
+    strides, dtype = described.get("strides"), cupy.dtype(described["typestr"])
+    if read_only:
+        raise ValueError(f"{name} must be writeable memory of a GPU, got a read-only {type(value).__name__}")
+    last = sum((n - 1) * s for n, s in zip(described["shape"], strides or (), strict=False))
+    size = last + dtype.itemsize if strides else math.prod(described["shape"]) * dtype.itemsize
+    memory = cupy.cuda.UnownedMemory(address, size, value)
+    return cupy.ndarray(described["shape"], dtype, cupy.cuda.MemoryPointer(memory, 0), strides)
+
+
+@functools.cache
+def library_of(kind: Any) -> Library:
+    """The library of a type of arrays."""
+    if any(base.__module__.partition(".")[0] == "torch" for base in kind.__mro__):
+        return _TORCH
+    require("cupy", "cuda")
+    return _CUPY
+
+
+# ---- arguments ---------------------------------------------------------------------------------------------
+
+
+def describe(name: str, value: Any) -> DeviceArray:
+    """The array as kernels need it; TypeError naming the argument for what is not in a GPU's memory."""
+    if not is_on_gpu(value):
+        where = getattr(value, "device", None) if hasattr(value, "__dlpack__") else None
+        got = f"{type(value).__name__}" + (f" on {where}" if where is not None else "")
+        raise TypeError(
+            f"{name} must be in the GPU's memory, as another argument is, got {got}; copy it there"
+            " (cupy.asarray, .cuda()), or all to the CPU"
+        )
+    kind: Any = type(value)
+    return library_of(kind).describe(name, value)
+
+
+_PROMOTED = {
+    **dict.fromkeys(("bool", "int8", "uint8"), "float16"),
+    **dict.fromkeys(("int16", "uint16"), "float32"),
+    **dict.fromkeys(("int32", "uint32", "int64", "uint64"), "float64"),
+}
+
+
+def ready(name: str, value: Any) -> DeviceArray:
+    """The array in a floating dtype: integers and booleans are promoted as by np.tanh."""
+    array = describe(name, value)
+    if array.dtype in FLOATS:
+        return array
+    promoted = {
+        "bool": "float16",
+        "int8": "float16",
+        "uint8": "float16",
+        "int16": "float32",
+        "uint16": "float32",
+    }
+    kind = promoted.get(array.dtype, "float64" if array.dtype.startswith(("int", "uint")) else None)
+    if kind is None:
+        raise TypeError(
+            f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got"
+            f" {array.dtype}"
+        )
+    return astype(array, kind)
+
+
+def astype(array: DeviceArray, dtype: str) -> DeviceArray:
+    """The array if it is of this dtype, else a copy."""
+    if array.dtype == dtype:
+        return array
+    return array.library.describe("a copy", array.library.astype(array.owner, dtype))
+
+
+def contiguous(array: DeviceArray) -> DeviceArray:
+    """The array if it is C-contiguous, else a copy."""
+    if array.contiguous:
+        return array
+    return array.library.describe("a copy", array.library.contiguous(array.owner))
+
+
+def common_dtype(named: Named) -> str:
+    """The dtype that arrays promote to."""
+    kinds = {array.dtype for _, array in named}
+    if len(kinds) > 1 and "bfloat16" in kinds and "float16" in kinds:
+        got = " and ".join(f"{name} of {array.dtype}" for name, array in named)
+        raise TypeError(f"the arrays must have dtypes with a common one, got {got}")
+    order = ("bfloat16", "float16", "float32", "float64")
+    return str(max(kinds, key=order.index))
+
+
+def same_device(named: Named) -> None:
+    """ValueError for arrays of several GPUs."""
+    (first_name, first), *others = named
+    for name, array in others:
+        if array.device != first.device:
+            raise ValueError(
+                f"{name} must be on the GPU of {first_name}, number {first.device}, got one on number"
+                f" {array.device}"
+            )
+
+
+def empty(like: DeviceArray, shape: Shape, dtype: str) -> DeviceArray:
+    """A new C-ordered array of the library and on the device of `like`."""
+    return like.library.describe("a result", like.library.empty(shape, dtype, like.device))
+
+
+def empty_like(like: DeviceArray, dtype: str | None = None) -> DeviceArray:
+    """A new array of this form, with its axes in the same order in memory."""
+    return like.library.describe("a result", like.library.empty_like(like.owner, dtype or like.dtype))
+
+
+def check_out(out: Any, shape: Shape, dtype: str) -> DeviceArray:
+    """`out` as an array that a result of this shape and dtype can be written to."""
+    array = describe("out", out)
+    if array.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {array.shape}")
+    if array.dtype != dtype:
+        raise TypeError(f"out must have dtype {dtype}, got {array.dtype}")
+    return array
+
+
+def is_dense(array: DeviceArray) -> bool:
+    """Whether its elements lie without gaps, in any order of the axes."""
+    if array.contiguous:
+        return True
+    expected = 1
+    for stride, length in sorted((s, n) for s, n in zip(array.strides(), array.shape, strict=True) if n != 1):
+        if stride != expected:
+            return False
+        expected *= length
+    return True
+
+
+def _extent(array: DeviceArray) -> tuple[int, int]:
+    """The first address, and the first one behind the array."""
+    from fastnn.cuda._ptx import ITEMSIZE
+
+    size = ITEMSIZE.get(array.dtype, 8)
+    if array.size == 0:
+        return array.address, array.address
+    steps = [(n - 1) * s * size for n, s in zip(array.shape, array.strides(), strict=True)]
+    return array.address + sum(min(s, 0) for s in steps), array.address + sum(max(s, 0) for s in steps) + size
+
+
+def may_overlap(a: DeviceArray, b: DeviceArray) -> bool:
+    """Whether the two might share memory."""
+    (a_first, a_end), (b_first, b_end) = _extent(a), _extent(b)
+    return a_first < b_end and b_first < a_end
+
+
+class Elementwise(NamedTuple):
+    """Arrays that a kernel can take element by element, as if they had one dimension."""
+
+    inputs: tuple[DeviceArray, ...]
+    target: DeviceArray
+    out: Any  # what the target is copied to at last; None: it is the result
+
+    def result(self) -> Any:
+        """What the caller gets, once the kernel is launched."""
+        if self.out is None:
+            return self.target.owner
+        self.target.library.assign(self.out, self.target.owner)
+        return self.out
+
+
+def elementwise(named: Named, out: Any) -> Elementwise:
+    """Inputs of one dtype and shape, and a target of that form; elements in the same order in memory."""
+    arrays = [(name, ready(name, value)) for name, value in named]
+    first_name, first = arrays[0]
+    for name, array in arrays[1:]:
+        if array.shape != first.shape:
+            raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
+    dtype = first.dtype if len(arrays) == 1 else common_dtype(arrays)
+    given = None if out is None else check_out(out, first.shape, dtype)
+    same_device([*arrays, *([] if given is None else [("out", given)])])
+    inputs = [astype(array, dtype) for _, array in arrays]
+    layouts = {None if array.contiguous else array.strides() for array in inputs}
+    if len(layouts) > 1 or not is_dense(inputs[0]):
+        inputs = [contiguous(array) for array in inputs]
+    if given is None:
+        return Elementwise(tuple(inputs), empty_like(inputs[0]), None)
+    if _fits(given, inputs):
+        return Elementwise(tuple(inputs), given, None)._replace(target=given._replace(owner=out))
+    return Elementwise(tuple(inputs), empty_like(inputs[0]), out)
+
+
+def _fits(out: DeviceArray, inputs: Sequence[DeviceArray]) -> bool:
+    """Whether a kernel may write there: laid out as the inputs are, and each input the same or apart."""
+    same = all((out.contiguous and x.contiguous) or out.strides() == x.strides() for x in inputs)
+    return same and all(out.address == x.address or not may_overlap(out, x) for x in inputs)
+
+
+def stream(like: DeviceArray) -> int:
+    """The current stream of the array's library."""
+    return like.library.stream(like.device)
+
+
+def owners(*arrays: DeviceArray | None) -> tuple[Any, ...]:
+    """The libraries' own arrays, None for None."""
+    return tuple(None if array is None else cast(Any, array.owner) for array in arrays)

@@ -1,0 +1,104 @@
+"""The door to the GPU: devices, streams, and the launch of a compiled kernel. It must not know any operation.
+
+Kernels take addresses, whole numbers and floats: an int is an int64 or an address, a float a float64.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
+
+from fastnn.cuda._compile import Capability, Code, Key, Template, nearest
+
+Grid = int | tuple[int, int] | tuple[int, int, int]
+
+
+class Properties(NamedTuple):
+    """What kernels are fitted to."""
+
+    name: str
+    capability: Capability
+    multiprocessors: int
+    shared_memory: int  # bytes that one block can have
+    l2: int  # bytes
+
+
+class fast_math:  # noqa: N801
+    """With fast_math(True) kernels use approximate instructions (exp2, tanh, division).
+
+    At first it is off. It counts for all threads; as a context manager it sets back what was. docs/gpu.md has
+    the errors of both.
+    """
+
+    enabled: bool = False
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = fast_math.enabled
+        fast_math.enabled = bool(enabled)
+
+    def __enter__(self) -> None:
+        """Nothing more to do."""
+
+    def __exit__(self, *error: object) -> None:
+        """Set back what was before."""
+        fast_math.enabled = self._before
+
+
+@functools.cache
+def properties(device: int) -> Properties:
+    """Those of a GPU, by its number."""
+    found = Device(device)
+    has = found.properties
+    return Properties(
+        found.name,
+        tuple(found.compute_capability),
+        has.multiprocessor_count,
+        has.max_shared_memory_per_block_optin,
+        has.l2_cache_size,
+    )
+
+
+@functools.cache
+def _code(template: Template, key: Key, device: int, fast: bool) -> Code:
+    return template.compile(nearest(properties(device).capability), key, fast)
+
+
+@functools.cache
+def _loaded(template: Template, key: Key, device: int, fast: bool) -> Any:
+    """The kernel as the driver has it. Where the GPU is newer than the compiler, it compiles the PTX."""
+    code, capability = _code(template, key, device, fast), properties(device).capability
+    exact = nearest(capability) == capability
+    module = ObjectCode.from_cubin(code.cubin) if exact else ObjectCode.from_ptx(code.ptx.encode())
+    return module.get_kernel(code.entry)
+
+
+@functools.cache
+def _stream(handle: int) -> Any:
+    return Stream.from_handle(handle)
+
+
+@functools.lru_cache(4096)
+def _config(grid: Grid, block: int, shared: int, cooperative: bool) -> Any:
+    return LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
+
+
+def run(
+    template: Template,
+    key: Key,
+    device: int,
+    stream: int,
+    grid: Grid,
+    block: int,
+    *arguments: Any,
+    shared: int = 0,
+    cooperative: bool = False,
+) -> None:
+    """Launch the template's kernel for this key, on the stream, and do not wait for it.
+
+    shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
+    wait for each other.
+    """
+    kernel = _loaded(template, key, device, fast_math.enabled)
+    launch(_stream(stream), _config(grid, block, shared, cooperative), kernel, *arguments)

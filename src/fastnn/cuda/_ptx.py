@@ -1,0 +1,231 @@
+"""What kernels need below Python: 16-byte accesses, half types, exact products, bits of floats.
+
+All that is particular to numba-cuda's code generation is here, so that a port to another front end rewrites
+this file. It must not know any operation.
+
+Numba types a Python literal as int64 or float64, and an operation with one widens: `like(x, 0.5)` is the
+constant in the type of x.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from llvmlite import ir
+from numba import cuda, types
+from numba.cuda.core.targetconfig import ConfigStack
+from numba.cuda.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Bytes of an element in memory, by dtype.
+ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+#: Elements of one 16-byte access.
+WIDTH = {dtype: 16 // size for dtype, size in ITEMSIZE.items()}
+
+_BITS = {8: ir.IntType(8), 16: ir.IntType(16), 32: ir.IntType(32), 64: ir.IntType(64)}
+_FLOATS = {16: ir.HalfType(), 32: ir.FloatType(), 64: ir.DoubleType()}
+
+
+def device(function: F) -> F:
+    """The function for use in kernels, where it is inlined. Its `py_func` is its Python twin."""
+    inlined: F = cuda.jit(device=True, forceinline=True)(function)
+    return inlined
+
+
+@device
+def _nothing(a: Any, b: Any, c: Any) -> None:
+    """For a sequence of no functions."""
+
+
+def in_turn(functions: Sequence[Any]) -> Any:
+    """A device function of three arguments that calls these with them, one after the other."""
+    if not functions:
+        return _nothing
+    if len(functions) == 1:
+        return functions[0]
+    first, rest = functions[0], in_turn(functions[1:])
+
+    @device
+    def both(a: Any, b: Any, c: Any) -> None:
+        first(a, b, c)
+        rest(a, b, c)
+
+    return both
+
+
+def computing(dtype: str) -> Any:
+    """The Numba type that arrays of this dtype are computed in."""
+    return types.float64 if dtype == "float64" else types.float32
+
+
+# ---- constants and bits ------------------------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def like(context: Any, x: Any, value: Any) -> Any:
+    """`value` in the type of `x`."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return target.cast(builder, args[1], signature.args[1], signature.return_type)
+
+    return x(x, value), generate
+
+
+def _reinterpreted(result_of: dict[Any, Any]) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def reinterpret(context: Any, x: Any) -> Any:
+        result = result_of[x]
+
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            return builder.bitcast(args[0], target.get_value_type(result))
+
+        return result(x), generate
+
+    return reinterpret
+
+
+#: The bits of a float as a signed integer of its size, and back.
+as_bits = _reinterpreted({types.float32: types.int32, types.float64: types.int64})
+from_bits = _reinterpreted({types.int32: types.float32, types.int64: types.float64})
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c with one rounding, in the type of a."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        values = [target.cast(builder, arg, kind, a) for arg, kind in zip(args, signature.args, strict=True)]
+        return builder.fma(*values)
+
+    return a(a, b, c), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def product_64(context: Any, a: Any, b: Any) -> Any:
+    """The 64 bits of a product of two unsigned 32-bit numbers, by one instruction."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        wide = ir.FunctionType(_BITS[64], [_BITS[32], _BITS[32]])
+        multiply = ir.InlineAsm(wide, "mul.wide.u32 $0, $1, $2;", "=l,r,r", side_effect=False)
+        return builder.call(multiply, args)
+
+    return types.uint64(types.uint32, types.uint32), generate
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+
+def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
+    """A pointer to global memory, address space 1, without which loads would be generic."""
+    return builder.inttoptr(address, ir.PointerType(pointee, addrspace=1))
+
+
+def _places(target: Any, builder: Any, kind: Any, buffer: Any, at: Any, count: int) -> list[Any]:
+    """Pointers to `count` elements of a local array, from `at` on."""
+    data = target.make_array(kind)(target, builder, buffer).data
+    return [builder.gep(data, [builder.add(at, at.type(k))]) for k in range(count)]
+
+
+def _load_words(builder: Any, address: Any, kind: Any, count: int) -> list[Any]:
+    """`count` words by one access, which must be aligned to its size."""
+    if count == 1:
+        return [builder.load(_pointer(builder, address, kind))]
+    pointer = _pointer(builder, address, ir.VectorType(kind, count))
+    vector = builder.load(pointer, align=16)
+    return [builder.extract_element(vector, _BITS[32](k)) for k in range(count)]
+
+
+def _store_words(builder: Any, address: Any, words: list[Any]) -> None:
+    if len(words) == 1:
+        builder.store(words[0], _pointer(builder, address, words[0].type))
+        return
+    vector: Any = ir.Constant(ir.VectorType(words[0].type, len(words)), ir.Undefined)
+    for k, word in enumerate(words):
+        vector = builder.insert_element(vector, word, _BITS[32](k))
+    builder.store(vector, _pointer(builder, address, vector.type), align=16)
+
+
+def _widened(builder: Any, dtype: str, half: Any) -> Any:
+    """The float32 of 16 bits."""
+    if dtype == "float16":
+        return builder.fpext(builder.bitcast(half, _FLOATS[16]), _FLOATS[32])
+    shifted = builder.shl(builder.zext(half, _BITS[32]), _BITS[32](16))
+    return builder.bitcast(shifted, _FLOATS[32])
+
+
+def _narrowed(builder: Any, dtype: str, value: Any) -> Any:
+    """The 16 bits that a float32 rounds to, to nearest, half to even; NaN stays NaN."""
+    if dtype == "float16":
+        return builder.bitcast(builder.fptrunc(value, _FLOATS[16]), _BITS[16])
+    bits = builder.bitcast(value, _BITS[32])  # by integers: compute capability 7.5 has no instruction
+    odd = builder.and_(builder.lshr(bits, _BITS[32](16)), _BITS[32](1))
+    rounded = builder.add(builder.add(bits, odd), _BITS[32](0x7FFF))
+    is_nan = builder.fcmp_unordered("uno", value, value)
+    chosen = builder.select(is_nan, builder.or_(bits, _BITS[32](0x400000)), rounded)
+    return builder.trunc(builder.lshr(chosen, _BITS[32](16)), _BITS[16])
+
+
+def _packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
+    """Words of two rounded elements each; one element is 16 bits."""
+    if len(values) == 1:
+        return [_narrowed(builder, dtype, values[0])]
+    pairs = zip(values[::2], values[1::2], strict=True)
+    if dtype == "bfloat16" and ConfigStack().top().compute_capability >= (8, 0):
+        pack = ir.FunctionType(_BITS[32], [_FLOATS[32], _FLOATS[32]])
+        both = ir.InlineAsm(pack, "cvt.rn.bf16x2.f32 $0, $1, $2;", "=r,f,f", side_effect=False)
+        return [builder.call(both, [high, low]) for low, high in pairs]
+    halves = [[builder.zext(_narrowed(builder, dtype, value), _BITS[32]) for value in pair] for pair in pairs]
+    return [builder.or_(low, builder.shl(high, _BITS[32](16))) for low, high in halves]
+
+
+@functools.cache
+def load(dtype: str, width: int) -> Any:
+    """load(address, buffer, at): `width` elements of `dtype` into a local array, from its element `at` on.
+
+    The array is of the computing type. One access; the address must be a multiple of its size. width: 1, or
+    WIDTH[dtype].
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load_elements(context: Any, address: Any, buffer: Any, at: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            places = _places(target, builder, buffer, args[1], args[2], width)
+            if ITEMSIZE[dtype] > 2:
+                values = _load_words(builder, args[0], _FLOATS[8 * ITEMSIZE[dtype]], width)
+            elif width == 1:
+                values = [
+                    _widened(builder, dtype, half) for half in _load_words(builder, args[0], _BITS[16], 1)
+                ]
+            else:
+                words = _load_words(builder, args[0], _BITS[32], width // 2)
+                shifts = [builder.lshr(word, _BITS[32](shift)) for word in words for shift in (0, 16)]
+                values = [_widened(builder, dtype, builder.trunc(bits, _BITS[16])) for bits in shifts]
+            for place, value in zip(places, values, strict=True):
+                builder.store(value, place)
+            return target.get_dummy_value()
+
+        return types.void(types.uint64, buffer, types.int64), generate
+
+    return load_elements
+
+
+@functools.cache
+def store(dtype: str, width: int) -> Any:
+    """store(address, buffer, at): `width` elements of a local array to memory, rounded; as `load`."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store_elements(context: Any, address: Any, buffer: Any, at: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            places = _places(target, builder, buffer, args[1], args[2], width)
+            values = [builder.load(place) for place in places]
+            if ITEMSIZE[dtype] == 2:
+                values = _packed(builder, dtype, values)
+            _store_words(builder, args[0], values)
+            return target.get_dummy_value()
+
+        return types.void(types.uint64, buffer, types.int64), generate
+
+    return store_elements

@@ -1,0 +1,66 @@
+"""Chains over arrays without structure, and the gradient of one activation from what it saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastnn.cuda._compile import Built, Key, template
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, like
+from fastnn.cuda.kernels import chain
+from fastnn.cuda.kernels.activations import ACTIVATIONS
+from fastnn.cuda.kernels.tiles import Operand, tiled
+
+_SEVERAL = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
+
+
+def _each_activation() -> Iterator[Key]:
+    return ((dtype, name) for name in ACTIVATIONS for dtype in ITEMSIZE)
+
+
+def _each_chain() -> Iterator[Key]:
+    single = [(("activation", name),) for name in ACTIVATIONS]
+    return ((dtype, stages) for dtype in ITEMSIZE for stages in (*single, (("dropout",),), _SEVERAL))
+
+
+def forward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:
+    """Y, X and, if it is added, R."""
+    given = [Operand(dtype, read=True, written=False)] * (2 if ("add",) in stages else 1)
+    return [Operand(dtype, read=False, written=True), *given]
+
+
+def backward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:
+    """DX, DY, INPUT and, if something is added, ADDEND and DADDEND."""
+    read, written = Operand(dtype, read=True, written=False), Operand(dtype, read=False, written=True)
+    return [written, read, read, *([read, written] if ("add",) in stages else [])]
+
+
+@template(_each_chain)
+def chain_forward(dtype: str, stages: chain.Stages) -> Built:
+    """y = the stages' result for x."""
+    operands, numbers = forward_operands(dtype, stages), chain.NUMBERS * len(stages)
+    return tiled(operands, numbers, lambda span: chain.forward(stages, span), ("dropout",) in stages)
+
+
+@template(lambda: ((dtype, stages) for dtype, stages in _each_chain() if len(stages) > 1))
+def chain_backward(dtype: str, stages: chain.Stages) -> Built:
+    """dx from dy and x, and the gradient for what is added."""
+    operands, numbers, real = backward_operands(dtype, stages), chain.NUMBERS * len(stages), computing(dtype)
+    return tiled(operands, numbers, lambda span: chain.backward(stages, span, real), ("dropout",) in stages)
+
+
+@template(_each_activation)
+def gradient(dtype: str, name: str) -> Built:
+    """dx from dy and what the activation saved."""
+    function = ACTIVATIONS[name].backward
+
+    def body(span: int) -> Any:
+        @device
+        def run(v: Any, keep: int, p: Any) -> None:
+            for k in range(span):
+                dy, saved = v[1, k], v[2, k]
+                v[0, k] = function(dy, saved, like(saved, p[0]), like(saved, p[1]))
+
+        return run
+
+    return tiled(backward_operands(dtype, ()), chain.NUMBERS, body)
