@@ -226,7 +226,7 @@ class Machine:
 
     def _synchronised(self, lanes: Mask) -> None:
         if self.races:
-            self.races.barrier(lanes.reshape(self.blocks, self.size).any(1))
+            self.races.barrier(np.any(lanes.reshape(self.blocks, self.size), axis=1))
 
     def _special(self, name: str) -> Array:
         """The values of a special register such as %tid.x."""

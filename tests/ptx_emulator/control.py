@@ -143,6 +143,8 @@ def ballot(values: Array) -> Array:
     return np.repeat(words[:, 0], 32)
 
 
-@instruction("membar", "fence", "griddepcontrol", "prefetch", "prefetchu", "discard", "applypriority", "setmaxnreg")
+@instruction(
+    "membar", "fence", "griddepcontrol", "prefetch", "prefetchu", "discard", "applypriority", "setmaxnreg"
+)
 def nothing(operation: Operation) -> None:
     operation.modifiers = []

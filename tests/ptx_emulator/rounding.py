@@ -48,19 +48,19 @@ def directed(operation: Callable[..., Array], mode: str) -> Callable[..., Array]
     return rounded
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), lambda context, builder, signature, args: builder.fma(*args)
 
 
-fma: Callable[..., Array] = vectorize(["float32(float32,float32,float32)", "float64(float64,float64,float64)"])(
-    lambda a, b, c: _fma(a, b, c)
-)
+fma: Callable[..., Array] = vectorize(
+    ["float32(float32,float32,float32)", "float64(float64,float64,float64)"]
+)(lambda a, b, c: _fma(a, b, c))
 """a b + c, rounded once; float32 or float64."""
 
-_CANONICAL = {
-    np.dtype(np.float16): np.uint16(0x7FFF).view(np.float16),
-    np.dtype(np.float32): np.uint32(0x7FFFFFFF).view(np.float32),
+_CANONICAL: dict[np.dtype[Any], Array] = {
+    np.dtype(np.float16): np.array(0x7FFF, np.uint16).view(np.float16),
+    np.dtype(np.float32): np.array(0x7FFFFFFF, np.uint32).view(np.float32),
 }
 
 
@@ -154,18 +154,23 @@ def larger(a: Array, b: Array) -> Array:
 
 def _choose(choose: Callable[..., Array], equal: Callable[..., Array], a: Array, b: Array) -> Array:
     word = np.dtype(f"u{a.itemsize}")
-    same = equal(a.view(word), b.view(word)).view(a.dtype)  # equal values differ in nothing but the sign of zero
+    same = equal(a.view(word), b.view(word)).view(
+        a.dtype
+    )  # equal values differ in nothing but the sign of zero
     return np.where(a == b, same, choose(a, b))
 
 
 def to_integer(values: Array, to: np.dtype[Any]) -> Array:
     """Integral floats as integers, clamped to their range; NaN becomes 0, and 2**63 where 64 bits are on either side."""
     limits = np.iinfo(to)
+    highest, lowest = np.array(limits.max, to), np.array(limits.min, to)
     wide = values.astype(np.float64)
-    high = wide >= float(limits.max)  # float(2**63 - 1) is 2**63: no float64 below it rounds to a larger integer
+    high = wide >= float(
+        limits.max
+    )  # float(2**63 - 1) is 2**63: no float64 below it rounds to a larger integer
     low = wide <= float(limits.min)
     inside = np.where(high | low | (wide != wide), 0.0, wide)
-    result = np.where(high, limits.max, np.where(low, limits.min, inside.astype(to)))
+    result = np.where(high, highest, np.where(low, lowest, inside.astype(to)))
     nan = 0 if values.dtype != np.float64 and to.itemsize < 8 else 1 << (8 * to.itemsize - 1)
     word = np.dtype(f"u{to.itemsize}")
     return np.where(wide != wide, np.array(nan, word).view(to), result.astype(to))

@@ -44,7 +44,9 @@ class Access:
                 window = 0 if space == "global" else low
                 yield *self._place(machine, space, addresses[chosen] - window, lanes[chosen]), chosen
 
-    def _place(self, machine: Machine, space: str, at: Offsets, lanes: NDArray[np.intp]) -> tuple[Bytes, Offsets]:
+    def _place(
+        self, machine: Machine, space: str, at: Offsets, lanes: NDArray[np.intp]
+    ) -> tuple[Bytes, Offsets]:
         if (at & self.size - 1).any():
             self._fail(machine, at, lanes, (at & self.size - 1) != 0, f"is not aligned to {self.size} bytes")
         if space in ("global", "const"):
@@ -72,7 +74,9 @@ class Access:
             whole = word.type(int.from_bytes(b"\x01" * word.itemsize, "little"))
             for part in range(self.size // word.itemsize):
                 if self.kind != "write" and (written[first + part] != whole).any():
-                    self._fail(machine, at, lanes, written[first + part] != whole, "holds what nothing has written")
+                    self._fail(
+                        machine, at, lanes, written[first + part] != whole, "holds what nothing has written"
+                    )
                 if self.kind != "read":
                     written[first + part] = whole
         if self.kind != "write":

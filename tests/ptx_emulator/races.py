@@ -43,10 +43,11 @@ class Races:
         """The lanes of these warps have met."""
         self.warp_time[lanes.reshape(-1, 32).any(1)] = self.now
 
-    def access(self, offsets: NDArray[np.int64], size: int, kind: str, text: str) -> None:
-        """The group's lanes access `size` bytes each at offsets into all blocks' memory: "read", "write" or "atomic"."""
+    def access(
+        self, offsets: NDArray[np.int64], size: int, kind: str, lanes: NDArray[np.intp], text: str
+    ) -> None:
+        """Lanes access `size` bytes each, at offsets into all blocks' memory; kind: "read", "write", "atomic"."""
         self.now += 1
-        lanes = self.machine.lane_numbers()
         first = offsets // self.unit
         for place in range(max(1, size // self.unit)):
             self._access(first + place, lanes, kind, text)

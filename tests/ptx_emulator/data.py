@@ -213,7 +213,10 @@ def cp_async(operation: Operation) -> Step | None:
     source = address(operation, operands[1], "global")
     given = operation.read(operands[3], "u32") if len(operands) > 3 else None
     operation.program.unit = min(operation.program.unit, size)
-    write, read = Access(operation.text, "shared", size, "write"), Access(operation.text, "global", size, "read")
+    write, read = (
+        Access(operation.text, "shared", size, "write"),
+        Access(operation.text, "global", size, "read"),
+    )
 
     def run(machine: Machine) -> None:
         at = source(machine)
