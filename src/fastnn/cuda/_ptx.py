@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from llvmlite import ir
 from numba import cuda, types
@@ -20,6 +20,8 @@ from numba.cuda.core.targetconfig import ConfigStack
 from numba.cuda.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: A number in a kernel, float32 or float64.
+Real: TypeAlias = Any
 
 #: Bytes of an element in memory, by dtype.
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
@@ -112,9 +114,7 @@ def estimate(context: Any, x: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         kind, letter, name = (_FLOATS[64], "d", "f64") if x == types.float64 else (_FLOATS[32], "f", "f32")
         text = f"rcp.approx.ftz.{name} $0, $1;"
-        inverse = ir.InlineAsm(
-            ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", side_effect=False
-        )
+        inverse = ir.InlineAsm(ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", side_effect=False)
         return builder.call(inverse, args)
 
     return x(x), generate
@@ -132,7 +132,7 @@ def power_of_2(context: Any, x: Any) -> Any:
 
 
 def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
-    """A device function of x: the polynomial with these coefficients, constant term first, by Horner's scheme."""
+    """A device function of x: the polynomial with these coefficients, constant term first (Horner)."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def evaluate(context: Any, x: Any) -> Any:

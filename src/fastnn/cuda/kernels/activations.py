@@ -1,8 +1,8 @@
-"""The activations on a GPU: each one's device functions, by the names of the CPU's table. Nothing here knows memory.
+"""The activations on a GPU: each one's device functions, by the names of the CPU's table. It knows no memory.
 
-forward(x, p0, p1) and backward(dy, saved, p0, p1), for float32 and float64, are formulas in x, or in what backward
-saves. They stand in the files imported here. Conventions: gradients at kinks are torch's; comparisons are written so
-that NaN passes through. p0 and p1 are the parameters in the table's order.
+forward(x, p0, p1) and backward(dy, saved, p0, p1), for float32 and float64, are formulas in x, or in what
+backward saves; p0 and p1 are the parameters in the table's order. They stand in the files imported here.
+Gradients at kinks are torch's; comparisons are written so that NaN passes through.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The polynomials of the device mathematics, constant term first: for float32, for float64.
 
-They are those of the C library, csrc/coefficients.h; tools/coefficients.sollya says what each one approximates, on
-which interval, and prints it.
+They are those of the C library, csrc/coefficients.h; tools/coefficients.sollya says what each one
+approximates, on which interval, and prints it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from fastnn.cuda._ptx import by_type, device, estimate, fma, like, polynomial
+from fastnn.cuda._ptx import Real, by_type, device, estimate, fma, like, polynomial
 from fastnn.cuda.kernels import coefficients
 from fastnn.cuda.kernels.gate import bounded, gate, gated, gated_gradient
 from fastnn.cuda.kernels.math import (
@@ -27,44 +28,44 @@ _tanh_u = polynomial(*coefficients.TANH_U)
 
 
 @device
-def exp(x: float, p0: float, p1: float) -> float:
-    """e^x"""
+def exp(x: Real, p0: Real, p1: Real) -> Real:
+    """e^x."""
     return math.exp(x)
 
 
 @device
-def exp_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy y"""
+def exp_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy y."""
     return dy * y
 
 
 @device
-def elu(x: float, p0: float, p1: float) -> float:
-    """x where x >= 0, else p0 (e^x - 1)"""
+def elu(x: Real, p0: Real, p1: Real) -> Real:
+    """x where x >= 0, else p0 (e^x - 1)."""
     return x if x >= 0 else p0 * math.expm1(x)
 
 
 @device
-def elu_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy where y > 0, else dy (y + p0)"""
+def elu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy where y > 0, else dy (y + p0)."""
     return dy if y > 0 else dy * (y + p0)
 
 
 @device
-def selu(x: float, p0: float, p1: float) -> float:
-    """scale x where x >= 0, else scale alpha (e^x - 1)"""
+def selu(x: Real, p0: Real, p1: Real) -> Real:
+    """scale x where x >= 0, else scale alpha (e^x - 1)."""
     return like(x, _SELU_SCALE) * x if x >= 0 else like(x, _SELU_SCALE_ALPHA) * math.expm1(x)
 
 
 @device
-def selu_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy scale where y > 0, else dy (y + scale alpha)"""
+def selu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy scale where y > 0, else dy (y + scale alpha)."""
     return dy * (like(y, _SELU_SCALE) if y > 0 else y + like(y, _SELU_SCALE_ALPHA))
 
 
 @device
-def celu(x: float, p0: float, p1: float) -> float:
-    """x where x >= 0, else p0 (e^(x / p0) - 1)
+def celu(x: Real, p0: Real, p1: Real) -> Real:
+    """x where x >= 0, else p0 (e^(x / p0) - 1).
 
     z is x / p0 but for a rest: p0 (exp(z + rest / p0) - 1) = p0 e + rest (1 + e), with e = exp(z) - 1.
     """
@@ -75,61 +76,66 @@ def celu(x: float, p0: float, p1: float) -> float:
 
 
 @device
-def celu_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy where y > 0, else dy (y + p0) / p0"""
+def celu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy where y > 0, else dy (y + p0) / p0."""
     return dy if y > 0 else dy * ((y + p0) * (like(y, 1) / p0))
 
 
 @device
-def sigmoid(x: float, p0: float, p1: float) -> float:
-    """1 / (1 + e^-x), with e = exp(-|x|), which cannot overflow"""
+def sigmoid(x: Real, p0: Real, p1: Real) -> Real:
+    """1 / (1 + e^-x), with e = exp(-|x|), which cannot overflow."""
     e, one = math.exp(-abs(x)), like(x, 1)
     return (one if x >= 0 else e) / (one + e)
 
 
 @device
-def sigmoid_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy y (1 - y)"""
+def sigmoid_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy y (1 - y)."""
     return dy * (y * (like(y, 1) - y))
 
 
 @device
-def silu(x: float, p0: float, p1: float) -> float:
-    """x sigmoid(x)"""
+def silu(x: Real, p0: Real, p1: Real) -> Real:
+    """x sigmoid(x)."""
     t = at_least(least_x_exp(x), x)
     _, total = gate(at_most(SATURATED, t), like(x, 0))
     return gated(t, total) if x <= SATURATED else x
 
 
 @device
-def silu_backward(dy: float, x: float, p0: float, p1: float) -> float:
-    """dy sigmoid(x) (1 + x (1 - sigmoid(x)))"""
+def silu_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy sigmoid(x) (1 + x (1 - sigmoid(x)))."""
     t, zero = bounded(x), like(x, 0)
     e, total = gate(t, zero)
     return dy * gated_gradient(t, zero, e, total)
 
 
 @device
-def tanh(x: float, p0: float, p1: float) -> float:
-    """tanh(x)"""
+def tanh(x: Real, p0: Real, p1: Real) -> Real:
+    """tanh(x)."""
     return math.tanh(x)
 
 
 @device
-def tanh_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy (1 - y^2)"""
+def tanh_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy (1 - y^2)."""
     one = like(y, 1)
     return dy * ((one - y) * (one + y))
 
 
 @device
-def tanhshrink(x: float, p0: float, p1: float) -> float:
-    """x - tanh(x), and x^3 T(x^2) for small x, where the two cancel
+def _is_small(a: Real) -> Any:
+    """Whether a - tanh(a) is had from `_small_shrink`."""
+    return a < like(a, 1.022)
 
-    Powers and T's first constants, 1/3 - 2/15 x^2, are in two parts. What rounding lost of x^2 counts most near 1,
-    where T' is about -0.066. For large x, tanh(a) is 1 - 2 / (1 + e^2a).
+
+@device
+def _small_shrink(a: Real) -> Real:
+    """a - tanh(a) for small a, where the two cancel: a^3 T(a^2).
+
+    Powers and T's first constants, 1/3 - 2/15 a^2, are in two parts. What rounding lost of a^2 counts most
+    near 1, where T' is about -0.066.
     """
-    a = abs(x)
     square = a * a
     square_low, cube = product_low(a, a, square), a * square
     cube_low = fma(a, square_low, product_low(a, square, cube))
@@ -137,22 +143,34 @@ def tanhshrink(x: float, p0: float, p1: float) -> float:
     c, c_low = like(a, -2 / 15), by_type(a, -1.9868216e-09, 1.850371707708594e-18)
     t_low = fma(square_low, -0.066, fma(square, c_low, third_low))
     t = fma(square, fma(square, _tanh_u(square), c), t_low)
-    small = fma(cube, third, fma(cube, t, cube_low * third))
-    one, two_a = like(a, 1), at_most(SATURATED, a + a)
-    large = (a - one) + like(a, 2) / (one + math.exp(two_a))
-    return math.copysign(small if a < like(a, 1.022) else large, x)
+    return fma(cube, third, fma(cube, t, cube_low * third))
 
 
 @device
-def tanhshrink_backward(dy: float, x: float, p0: float, p1: float) -> float:
-    """dy tanh(x)^2"""
-    t = math.tanh(x)
+def _tanh_complement(a: Real) -> Real:
+    """1 - tanh(a) for a >= 0: 2 / (1 + e^2a)."""
+    return like(a, 2) / (like(a, 1) + math.exp(at_most(SATURATED, a + a)))
+
+
+@device
+def tanhshrink(x: Real, p0: Real, p1: Real) -> Real:
+    """x - tanh(x)."""
+    a = abs(x)
+    large = (a - like(a, 1)) + _tanh_complement(a)
+    return math.copysign(_small_shrink(a) if _is_small(a) else large, x)
+
+
+@device
+def tanhshrink_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy tanh(x)^2, which doubles the error of tanh."""
+    a = abs(x)
+    t = a - _small_shrink(a) if _is_small(a) else like(a, 1) - _tanh_complement(a)
     return dy * (t * t)
 
 
 @device
-def softplus(x: float, p0: float, p1: float) -> float:
-    """max(x, 0) + log(1 + exp(-|p0 x|)) / p0; x where p0 x > p1"""
+def softplus(x: Real, p0: Real, p1: Real) -> Real:
+    """max(x, 0) + log(1 + exp(-|p0 x|)) / p0; x where p0 x > p1."""
     inverse, t = like(x, 1) / p0, -abs(x)
     z = t * p0
     e = exp_negative(z, product_low(t, p0, z) if z > least_exp(x) else like(x, 0))
@@ -161,8 +179,8 @@ def softplus(x: float, p0: float, p1: float) -> float:
 
 
 @device
-def softplus_backward(dy: float, x: float, p0: float, p1: float) -> float:
-    """dy sigmoid(p0 x); dy where p0 x > p1"""
+def softplus_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy sigmoid(p0 x); dy where p0 x > p1."""
     t, one = -abs(x), like(x, 1)
     z = t * p0
     e = exp_negative(z, product_low(t, p0, z) if z > least_exp(x) else like(x, 0))
@@ -170,33 +188,33 @@ def softplus_backward(dy: float, x: float, p0: float, p1: float) -> float:
 
 
 @device
-def logsigmoid(x: float, p0: float, p1: float) -> float:
-    """log(sigmoid(x))"""
+def logsigmoid(x: Real, p0: Real, p1: Real) -> Real:
+    """log(sigmoid(x))."""
     return at_most(0, x) - math.log1p(math.exp(-abs(x)))
 
 
 @device
-def logsigmoid_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy (1 - e^y)"""
+def logsigmoid_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
+    """dy (1 - e^y)."""
     return dy * -math.expm1(y)
 
 
 @device
-def mish(x: float, p0: float, p1: float) -> float:
-    """x tanh(log(1 + e^x)) = x n / (n + 2), with n = e (e + 2), e = exp(x)
+def mish(x: Real, p0: Real, p1: Real) -> Real:
+    """x tanh(log(1 + e^x)) = x n / (n + 2), with n = e (e + 2), e = exp(x).
 
     e and n are held `shift` powers of 2 larger.
     """
     t, two, unshift = at_least(least_x_exp(x), x), like(x, 2), by_type(x, 2.0**-40, 2.0**-80)
     shifted = exp_shifted(at_most(_MISH_SATURATED, t), like(x, 0), by_type(x, 40, 80))
-    n = shifted * fma(shifted, unshift, two)
+    n = fma(shifted, shifted * unshift, shifted + shifted)
     y = t * (n / fma(n, unshift, two)) * unshift
     return y if x <= _MISH_SATURATED else x
 
 
 @device
-def mish_backward(dy: float, x: float, p0: float, p1: float) -> float:
-    """dy e k / d^2, with e = exp(x), d = e (e + 2) + 2 and k = (e + 2) d + 4 x (1 + e)
+def mish_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy e k / d^2, with e = exp(x), d = e (e + 2) + 2 and k = (e + 2) d + 4 x (1 + e).
 
     k cancels least as 4 (1 + x) + e (6 + 4 x + e (4 + e)).
     """

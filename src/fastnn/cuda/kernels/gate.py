@@ -1,29 +1,29 @@
-"""x sigmoid(z) and its gradient, with the digits that plain formulas lose where sigmoid(z) is small or near 1.
+"""x sigmoid(z) and its gradient, with the digits that plain formulas lose where it is small or near x.
 
-1 / sigmoid(z) is 1 + exp(-z). It is held 2^GATE_SHIFT times as large (`unit`), which keeps it finite where its
-reciprocal is subnormal; the result is scaled last. As csrc/activations.h does.
+1 / sigmoid(z) is 1 + exp(-z). It is held `unit` times as large, which keeps it finite where its reciprocal is
+subnormal; the result is scaled last. As csrc/activations.h does.
 """
 
 from __future__ import annotations
 
-from fastnn.cuda._ptx import by_type, device, fma, like
+from fastnn.cuda._ptx import Real, by_type, device, fma, like
 from fastnn.cuda.kernels.math import SATURATED, at_least, at_most, exponential, least_x_exp
 
 
 @device
-def unit(x: float) -> float:
-    """2^GATE_SHIFT in the type of x."""
+def unit(x: Real) -> Real:
+    """A small power of 2, of the type of x."""
     return by_type(x, 2.0**-40, 2.0**-80)
 
 
 @device
-def bounded(z: float) -> float:
+def bounded(z: Real) -> Real:
     """z where sigmoid(z) has not saturated, and what it saturates at."""
     return at_most(SATURATED, at_least(least_x_exp(z), z))
 
 
 @device
-def gate(z: float, low: float) -> tuple[float, float]:
+def gate(z: Real, low: Real) -> tuple[Real, Real]:
     """exp(-z - low), and 1 more than that, both times the unit; z as `bounded` gives it."""
     s, scale = exponential(-z, -low, by_type(z, -40, -80))
     whole = unit(z) + scale
@@ -32,14 +32,17 @@ def gate(z: float, low: float) -> tuple[float, float]:
 
 
 @device
-def gated(x: float, total: float) -> float:
+def gated(x: Real, total: Real) -> Real:
     """x sigmoid(z), from the gate's second number."""
     return x / total * unit(x)
 
 
 @device
-def gated_gradient(x_dz: float, x_dz_low: float, exponential: float, total: float) -> float:
-    """The derivative of x sigmoid(z), s (1 + x z' (1 - s)), x z' given; 1 - s is exp(-z) s where s is near 1."""
+def gated_gradient(x_dz: Real, x_dz_low: Real, exponential: Real, total: Real) -> Real:
+    """The derivative of x sigmoid(z), s (1 + x z' (1 - s)), x z' given.
+
+    1 - s is exp(-z) s where s is near 1.
+    """
     one = like(x_dz, 1)
     r = one / total
     rest, rest_low = exponential * r, like(x_dz, 0)
