@@ -301,3 +301,24 @@ def store(dtype: str, width: int) -> Any:
         return types.void(types.uint64, buffer, types.int64), generate
 
     return store_elements
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_byte(context: Any, address: Any) -> Any:
+    """The byte at an address."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return builder.load(_pointer(builder, args[0], _BITS[8]))
+
+    return types.uint8(types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_byte(context: Any, address: Any, value: Any) -> Any:
+    """The low 8 bits of a number, to an address."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        builder.store(builder.trunc(args[1], _BITS[8]), _pointer(builder, args[0], _BITS[8]))
+        return target.get_dummy_value()
+
+    return types.void(types.uint64, types.uint32), generate
