@@ -1,7 +1,7 @@
-"""fastnn on NVIDIA GPUs: kernels in Python, compiled by Numba. It needs `pip install 'fastnn[cuda]'` and a driver.
+"""fastnn on NVIDIA GPUs: kernels in Python, compiled by Numba. It needs fastnn[cuda] and a driver.
 
-Nothing has to be called: the functions of fastnn.functional and the layers take arrays that are on a GPU (CuPy's,
-torch's, or any with `__cuda_array_interface__`). Importing this package loads nothing of CUDA.
+Nothing has to be called: the functions of fastnn.functional and the layers take arrays that are on a GPU
+(CuPy's, torch's, or any with `__cuda_array_interface__`). Importing this package loads nothing of CUDA.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Arrays in a GPU's memory, whoever made them: CuPy, torch, or any other with `__cuda_array_interface__`.
 
-They are taken as they are, without a copy or a synchronisation, and results are of the first one's library. It must
-not know any operation.
+They are taken as they are, without a copy or a synchronisation, and results are of the first one's library.
+It must not know any operation.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _foreign(name: str, value: Any) -> Any:
 
 
 @functools.cache
-def library_of(kind: type) -> Library:
+def library_of(kind: Any) -> Library:
     """The library of a type of arrays."""
     if any(base.__module__.partition(".")[0] == "torch" for base in kind.__mro__):
         return _TORCH
@@ -184,7 +184,7 @@ def library_of(kind: type) -> Library:
     return _CUPY
 
 
-# ---- arguments ----------------------------------------------------------------------------------------------
+# ---- arguments ---------------------------------------------------------------------------------------------
 
 
 def describe(name: str, value: Any) -> DeviceArray:
@@ -193,10 +193,18 @@ def describe(name: str, value: Any) -> DeviceArray:
         where = getattr(value, "device", None) if hasattr(value, "__dlpack__") else None
         got = f"{type(value).__name__}" + (f" on {where}" if where is not None else "")
         raise TypeError(
-            f"{name} must be in the GPU's memory, as another argument is, got {got}; copy it there (cupy.asarray,"
-            " .cuda()), or all to the CPU"
+            f"{name} must be in the GPU's memory, as another argument is, got {got}; copy it there"
+            " (cupy.asarray, .cuda()), or all to the CPU"
         )
-    return library_of(type(value)).describe(name, value)
+    kind: Any = type(value)
+    return library_of(kind).describe(name, value)
+
+
+_PROMOTED = {
+    **dict.fromkeys(("bool", "int8", "uint8"), "float16"),
+    **dict.fromkeys(("int16", "uint16"), "float32"),
+    **dict.fromkeys(("int32", "uint32", "int64", "uint64"), "float64"),
+}
 
 
 def ready(name: str, value: Any) -> DeviceArray:
@@ -214,7 +222,8 @@ def ready(name: str, value: Any) -> DeviceArray:
     kind = promoted.get(array.dtype, "float64" if array.dtype.startswith(("int", "uint")) else None)
     if kind is None:
         raise TypeError(
-            f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got {array.dtype}"
+            f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got"
+            f" {array.dtype}"
         )
     return astype(array, kind)
 
@@ -240,7 +249,7 @@ def common_dtype(named: Named) -> str:
         got = " and ".join(f"{name} of {array.dtype}" for name, array in named)
         raise TypeError(f"the arrays must have dtypes with a common one, got {got}")
     order = ("bfloat16", "float16", "float32", "float64")
-    return max(kinds, key=order.index)
+    return str(max(kinds, key=order.index))
 
 
 def same_device(named: Named) -> None:
@@ -249,7 +258,8 @@ def same_device(named: Named) -> None:
     for name, array in others:
         if array.device != first.device:
             raise ValueError(
-                f"{name} must be on the GPU of {first_name}, number {first.device}, got one on number {array.device}"
+                f"{name} must be on the GPU of {first_name}, number {first.device}, got one on number"
+                f" {array.device}"
             )
 
 
@@ -318,7 +328,7 @@ class Elementwise(NamedTuple):
 
 
 def elementwise(named: Named, out: Any) -> Elementwise:
-    """Inputs of one dtype and shape, and a target of that form, all with their elements in the same order in memory."""
+    """Inputs of one dtype and shape, and a target of that form; elements in the same order in memory."""
     arrays = [(name, ready(name, value)) for name, value in named]
     first_name, first = arrays[0]
     for name, array in arrays[1:]:
@@ -339,8 +349,8 @@ def elementwise(named: Named, out: Any) -> Elementwise:
 
 
 def _fits(out: DeviceArray, inputs: Sequence[DeviceArray]) -> bool:
-    """Whether a kernel may write there: laid out as the inputs are, and each of them itself or apart from it."""
-    same = all(out.contiguous and x.contiguous or out.strides() == x.strides() for x in inputs)
+    """Whether a kernel may write there: laid out as the inputs are, and each input the same or apart."""
+    same = all((out.contiguous and x.contiguous) or out.strides() == x.strides() for x in inputs)
     return same and all(out.address == x.address or not may_overlap(out, x) for x in inputs)
 
 

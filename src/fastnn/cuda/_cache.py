@@ -1,7 +1,8 @@
 """Compiled kernels on disk, so that a program's second start compiles nothing. It knows bytes, and no CUDA.
 
-An entry names all that it was made from, and a checksum of itself: one that is damaged, or of other sources or
-other versions, is as good as none. Entries appear whole (a temporary file is renamed), so processes may write at once.
+An entry has a checksum of itself and of all that it was made from: one that is damaged, or of other sources
+or versions, is as good as none. Entries appear whole (a temporary file is renamed), so processes may write at
+once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Templates of kernels, compiled when they are wanted: Python to PTX by numba-cuda, PTX to machine code by nvJitLink.
+"""Templates of kernels: when one is wanted, numba-cuda makes PTX of Python, and nvJitLink machine code of it.
 
 Nothing here needs a GPU. It must not know any operation.
 """
@@ -35,8 +35,8 @@ class Code(NamedTuple):
 class Template:
     """A family of kernels: `build(*key)` returns the Python function for a key, and its argument types.
 
-    A key is made of strings, numbers and tuples of them, whose repr tells them apart. `examples` are the keys that
-    the tests compile: every branch of `build` should be in one. `options` go to numba's compiler.
+    A key is made of strings, numbers and tuples of them, whose repr tells them apart. `examples` are the keys
+    that the tests compile: every branch of `build` should be in one. `options` go to numba's compiler.
     """
 
     all: ClassVar[list[Template]] = []

@@ -26,9 +26,10 @@ class Properties(NamedTuple):
 
 
 class fast_math:  # noqa: N801
-    """fast_math(True) lets kernels take approximate instructions (exp2, tanh, division), fast_math(False) not, as at first.
+    """With fast_math(True) kernels use approximate instructions (exp2, tanh, division).
 
-    It counts for all threads. As a context manager it sets back what was. docs/gpu.md has the errors of both.
+    At first it is off. It counts for all threads; as a context manager it sets back what was. docs/gpu.md has
+    the errors of both.
     """
 
     enabled: bool = False
@@ -66,7 +67,7 @@ def _code(template: Template, key: Key, device: int, fast: bool) -> Code:
 
 @functools.cache
 def _loaded(template: Template, key: Key, device: int, fast: bool) -> Any:
-    """The kernel as the driver has it; PTX for a GPU that is newer than the compiler, which the driver compiles."""
+    """The kernel as the driver has it. Where the GPU is newer than the compiler, it compiles the PTX."""
     code, capability = _code(template, key, device, fast), properties(device).capability
     exact = nearest(capability) == capability
     module = ObjectCode.from_cubin(code.cubin) if exact else ObjectCode.from_ptx(code.ptx.encode())
@@ -96,8 +97,8 @@ def run(
 ) -> None:
     """Launch the template's kernel for this key, on the stream, and do not wait for it.
 
-    shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can wait for
-    each other.
+    shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
+    wait for each other.
     """
     kernel = _loaded(template, key, device, fast_math.enabled)
     launch(_stream(stream), _config(grid, block, shared, cooperative), kernel, *arguments)

@@ -61,7 +61,7 @@ def computing(dtype: str) -> Any:
     return types.float64 if dtype == "float64" else types.float32
 
 
-# ---- constants and bits -------------------------------------------------------------------------------------
+# ---- constants and bits ------------------------------------------------------------------------------------
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -115,7 +115,7 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint32, types.uint32), generate
 
 
-# ---- memory -------------------------------------------------------------------------------------------------
+# ---- memory ------------------------------------------------------------------------------------------------
 
 
 def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
@@ -214,7 +214,7 @@ def load(dtype: str, width: int) -> Any:
 
 @functools.cache
 def store(dtype: str, width: int) -> Any:
-    """store(address, buffer, at): `width` elements of a local array, rounded to `dtype`, to memory; as `load`."""
+    """store(address, buffer, at): `width` elements of a local array to memory, rounded; as `load`."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store_elements(context: Any, address: Any, buffer: Any, at: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The twins of fastnn.functional for arrays on a GPU."""

@@ -1,7 +1,7 @@
-"""Each activation and its gradient on a GPU: a formula in x, or in what backward saves. Nothing here knows memory.
+"""Each activation and its gradient on a GPU: a formula in x, or in what backward saves. It knows no memory.
 
-The names, parameters and what is saved are those of the CPU's table (fastnn._kernels.activations). All work for
-float32 and float64. Conventions: gradients at kinks are torch's; comparisons are written so that NaN passes through.
+The names, parameters and what is saved are those of the CPU's table (fastnn._kernels.activations). All work
+for float32 and float64. Gradients at kinks are torch's; comparisons are written so that NaN passes through.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ class Activation(NamedTuple):
 
 @device
 def relu(x: float, p0: float, p1: float) -> float:
-    """max(x, 0)"""
+    """y = max(x, 0)."""
     return like(x, 0) if x <= 0 else x
 
 
 @device
 def relu_backward(dy: float, y: float, p0: float, p1: float) -> float:
-    """dy where y > 0"""
+    """dx = dy where y > 0, else 0."""
     return like(dy, 0) if y <= 0 else dy
 
 
 @device
 def leaky_relu(x: float, p0: float, p1: float) -> float:
-    """x, or p0 x where x is not above 0"""
+    """y = x where x > 0, else p0 x."""
     return x if x > 0 else x * p0
 
 
 @device
 def leaky_relu_backward(dy: float, x: float, p0: float, p1: float) -> float:
-    """dy, or p0 dy"""
+    """dx = dy where x > 0, else p0 dy."""
     return dy if x > 0 else dy * p0
 
 

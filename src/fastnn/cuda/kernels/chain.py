@@ -1,8 +1,8 @@
 """Fused chains as device functions: stages composed when they are compiled, on values in registers.
 
-A stage is ("activation", its row), ("dropout",) or ("add",), and takes two numbers of the tuple p: an activation its
-parameters; dropout has its scale in the first. Values are rows of a local array v, changed in place; bit k of keep tells
-whether dropout keeps element k. It must not know memory.
+A stage is ("activation", its row), ("dropout",) or ("add",), and takes two numbers of the tuple p: an
+activation its parameters; dropout has its scale in the first. Values are rows of a local array v, changed in
+place; bit k of keep tells whether dropout keeps element k. It must not know memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Stages = tuple[Stage, ...]
 
 #: The rows of v in a forward pass: the result, the input, and what is added.
 Y, X, R = 0, 1, 2
-#: In a backward pass: the gradient for the input, that for the result, the input, what is added and its gradient.
+#: In a backward pass: the gradients for the input and the result, the input, what is added, its gradient.
 DX, DY, INPUT, ADDEND, DADDEND = 0, 1, 2, 3, 4
 
 NUMBERS = 2  # of a stage

@@ -1,4 +1,4 @@
-"""Philox4x32-10 (Salmon, Moraes, Dror and Shaw, 2011): the same bits as on the CPU, from key and index alone."""
+"""Philox4x32-10 (Salmon, Moraes, Dror and Shaw, 2011): the CPU's bits, from key and index alone."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The kernel that goes over arrays element by element: operands to registers, a body, and back.
 
-A thread holds `span` elements of every operand, in a local array v: v[j, k] is element k of operand j. They come by
-16-byte accesses where all addresses are multiples of 16 and the block's tile is whole, else one by one. It must not
-know what a body computes.
+A thread holds `span` elements of every operand, in a local array v: v[j, k] is element k of operand j. They
+come by 16-byte accesses where all addresses are multiples of 16 and the block's tile is whole, else one by
+one. It must not know what a body computes.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def blocks(operands: Sequence[Operand], count: int) -> int:
 def tiled(
     operands: Sequence[Operand], numbers: int, body: Callable[[int], Any], draws: bool = False
 ) -> Built:
-    """A kernel (addresses, n, seed, offset, threshold, p), addresses in the operands' order, p of `numbers` floats.
+    """A kernel (addresses, n, seed, offset, threshold, p); as many addresses as operands, p `numbers` floats.
 
-    body(span) is a device function (v, keep, p) that works on `span` elements in place; with `draws`, bit k of keep
-    tells whether dropout with that key and threshold keeps element k.
+    body(span) is a device function (v, keep, p) that works on `span` elements in place; with `draws`, bit k
+    of keep tells whether dropout with that key and threshold keeps element k.
     """
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
@@ -87,7 +87,7 @@ def tiled(
 
 
 def _moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
-    """(addresses, v, start): loads or stores all operands that are read, or written: span / width chunks of each."""
+    """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)
         for j, operand in enumerate(operands)
