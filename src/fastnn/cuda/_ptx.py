@@ -115,6 +115,16 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint32, types.uint32), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def quotient(context: Any, a: Any, b: Any) -> Any:
+    """a // b of numbers from 0 to 2^32 - 1, by 32-bit instructions: Numba's own has 64 bits."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return builder.udiv(*args)
+
+    return types.uint32(types.uint32, types.uint32), generate
+
+
 # ---- memory ------------------------------------------------------------------------------------------------
 
 

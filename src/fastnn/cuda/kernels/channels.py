@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, like, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, like, load, quotient, store
 from fastnn.cuda.kernels import philox
 
 THREADS = 256
@@ -137,7 +137,7 @@ def place(width: int, single: bool, backwards: bool) -> Any:
     def find(g: Any) -> Any:
         thread = types.int32(cuda.threadIdx.x)
         across = types.int32(g[ACROSS])
-        line = thread // across
+        line = types.int32(quotient(thread, across))
         beside = thread - line * across
         tile, piece_row, piece_column = cuda.blockIdx.x, cuda.blockIdx.y, cuda.blockIdx.z
         if backwards:
@@ -149,18 +149,18 @@ def place(width: int, single: bool, backwards: bool) -> Any:
         rows = min(g[SLICE_ROWS], g[ROWS] - first_row)
         wide = min(g[PART], vectors - first_vector)
         across_left, down_left = types.int32(wide - beside), types.int32(rows - line)
-        steps = max(types.int32(0), (across_left + across - 1) // across)
+        steps = quotient(across_left + across - 1, across) if across_left > 0 else types.uint32(0)
         lines = types.int32(g[LINES])
-        down = max(types.int32(0), (down_left + lines - 1) // lines)
-        visits = steps * down if line < lines else types.int32(0)
+        down = quotient(down_left + lines - 1, lines) if down_left > 0 else types.uint32(0)
+        visits = types.int64(steps * down) if line < lines else types.int64(0)
         piece = types.int64(piece_row) * cuda.gridDim.z + piece_column
         count = rows * min(g[INNER], wide * width)
         column = (first_vector + beside) * width
         first, channels = types.int64(tile), types.int32(1)
         if not single:
             inner = types.int32(g[INNER])
-            first *= types.int32(g[SPAN]) // inner
-            channels = types.int32(min(g[SPAN], g[STRIDE] - start)) // inner
+            first *= types.int64(quotient(g[SPAN], inner))
+            channels = types.int32(quotient(min(g[SPAN], g[STRIDE] - start), inner))
         return Place(piece, start, line, column, first_row + line, steps, visits, count, first, channels)
 
     return find
@@ -379,7 +379,7 @@ def _sums_of_several(dtype: str, width: int, put: Any) -> Any:
         for slot in range(thread >> 5, channels, warps):
             first, second = like(v[0, 0], 0), like(v[0, 0], 0)
             for entry in range(thread & 31, entries, 32):
-                line = entry // inner
+                line = types.int32(quotient(entry, inner))
                 place = line * row + slot * inner + (entry - line * inner)
                 first, second = first + each[0, place], second + each[1, place]
             first, second = warp_sum(first), warp_sum(second)

@@ -7,6 +7,7 @@ adds. The whole is in float64, from the pieces in their order. It must not know 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -14,7 +15,19 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, count_up, device, fma, like, load, store, whole_number
+from fastnn.cuda._ptx import (
+    ITEMSIZE,
+    WIDTH,
+    computing,
+    count_up,
+    device,
+    fma,
+    like,
+    load,
+    quotient,
+    store,
+    whole_number,
+)
 from fastnn.cuda.kernels import channels, numbers
 from fastnn.cuda.kernels.channels import ACROSS, GEOMETRY, INNER, SLOTS, STRIDE
 
@@ -60,12 +73,12 @@ def _publish(width: int, single: bool) -> Any:
     @device
     def several(state: Any, base: Any, at: Any, g: Any) -> None:
         if at.line == 0 and at.visits > 0:
-            inner = types.int32(g[INNER])
+            inner, share = types.int32(g[INNER]), like(state[0, 0], 1) / like(state[0, 0], at.visits)
             for k in range(width):
                 column = types.int32(at.column) + k
-                slot = column // inner
+                slot = types.int32(quotient(column, inner))
                 if slot * inner == column:
-                    base[slot] = state[_PIVOT, k] + state[_SUM, k] / like(state[0, 0], at.visits)
+                    base[slot] = state[_PIVOT, k] + state[_SUM, k] * share
 
     return one if single else several
 
@@ -76,11 +89,12 @@ def _rebase(width: int, single: bool) -> Any:
     @device
     def move(state: Any, base: Any, at: Any, g: Any, v: Any) -> None:
         inner, n = types.int32(g[INNER]), like(state[0, 0], at.visits)
+        share = like(n, 1) / n
         for k in range(width):
             v[0, k], v[1, k] = like(n, 0), like(n, 0)
             if at.visits > 0:
-                slot = types.int32(0) if single else (types.int32(at.column) + k) // inner
-                mean = state[_SUM, k] / n
+                slot = types.uint32(0) if single else quotient(at.column + k, inner)
+                mean = state[_SUM, k] * share
                 far = (state[_PIVOT, k] - base[slot]) + mean
                 v[0, k] = n * far
                 v[1, k] = fma(n * far, far, fma(-state[_SUM, k], mean, state[_SQUARES, k]))
@@ -146,3 +160,117 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
             count(batches)
 
     return kernel, (types.uint64, types.uint64, types.uint64, GEOMETRY)
+
+
+# ---- the whole ----------------------------------------------------------------------------------------------
+
+
+def merge(dtype: str) -> Any:
+    """(pieces, channel, count): a warp merges a channel's pieces; (n, mean, rest, variance), the same in all its threads.
+
+    The mean is the sum of two numbers, the second too small to change the first.
+    """
+    read, real = numbers.quad(piece_dtype(dtype), load), computing(dtype)
+
+    @device
+    def whole(pieces: int, channel: int, count: int) -> Any:
+        lane, v = types.int64(cuda.threadIdx.x & 31), cuda.local.array(4, real)
+        read(pieces, channel * count, v)
+        base = types.float64(v[_MEAN])
+        n, total = 0.0, 0.0
+        for i in range(lane, count, 32):
+            read(pieces, channel * count + i, v)
+            n += types.float64(v[_COUNT])
+            total += types.float64(v[_COUNT]) * ((types.float64(v[_MEAN]) - base) + types.float64(v[_REST]))
+        n, total = channels.warp_sum(n), channels.warp_sum(total)
+        shift, m2 = total / n, 0.0
+        for i in range(lane, count, 32):
+            read(pieces, channel * count + i, v)
+            far = ((types.float64(v[_MEAN]) - base) + types.float64(v[_REST])) - shift
+            m2 += types.float64(v[_M2]) + types.float64(v[_COUNT]) * far * far
+        variance = channels.warp_sum(m2) / n
+        mean = base + shift
+        back = mean - base
+        rest = (base - (mean - back)) + (shift - back)
+        return n, mean, rest, 0.0 if variance < 0 else variance
+
+    return whole
+
+
+def _update(dtype: str) -> tuple[Any, Any]:
+    """Device functions (x): whether this dtype has it; and (address, channel, new, momentum): takes a new one in."""
+    read, write, most = numbers.get(dtype), numbers.put(dtype), numbers.TOO_LARGE[dtype]
+
+    @device
+    def fits(x: float) -> bool:
+        return abs(x) < most
+
+    @device
+    def take(address: int, channel: int, new: float, momentum: float) -> None:
+        write(address, channel, (1 - momentum) * read(address, channel) + momentum * new)
+
+    return fits, take
+
+
+def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
+    """(running, channel, mean, variance, momentum, skip): takes the moments of a batch into the running ones."""
+    if not mean_dtype:
+
+        @device
+        def nothing(
+            running: Any, channel: int, mean: float, variance: float, momentum: float, skip: int
+        ) -> None:
+            pass
+
+        return nothing
+    (mean_fits, take_mean), (var_fits, take_var) = _update(mean_dtype), _update(var_dtype)
+    batches = whole_number(counter) if counter else _no_number
+    cumulative = bool(counter)
+
+    @device
+    def keep(running: Any, channel: int, mean: float, variance: float, momentum: float, skip: int) -> None:
+        if skip == 0 or (mean_fits(mean) and var_fits(variance)):
+            if cumulative:
+                momentum = 1 / types.float64(batches(running[2]))
+            take_mean(running[0], channel, mean, momentum)
+            take_var(running[1], channel, variance, momentum)
+
+    return keep
+
+
+@device
+def _no_number(address: int) -> int:
+    """Where batches are not counted."""
+    return 1
+
+
+def _each_running() -> Iterator[Key]:
+    yield from (("float32", kind, kind, "") for kind in ITEMSIZE)
+    yield from (("float64", "float32", "float32", "int64"), ("float32", "", "", ""))
+
+
+@template(_each_running)
+def finish(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Built:
+    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their pieces.
+
+    statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the counter, which
+    with a dtype makes the average a cumulative one. numbers: eps, momentum, and what the variance is multiplied by for
+    the running one. With skip, a channel that is not finite is not taken in.
+    """
+    whole, keep, put = merge(dtype), _keep_running(mean_dtype, var_dtype, counter), numbers.put("float64")
+
+    def kernel(
+        pieces: Any, count: int, total: int, statistics: Any, running: Any, given: Any, skip: int
+    ) -> None:
+        channel = types.int64(cuda.blockIdx.x) * WARPS + (cuda.threadIdx.x >> 5)
+        if channel < total:
+            _, mean, rest, variance = whole(pieces, channel, count)
+            if cuda.threadIdx.x & 31 == 0:
+                put(statistics[0], channel, mean)
+                put(statistics[1], channel, rest)
+                put(statistics[2], channel, 1 / math.sqrt(variance + given[0]))
+                keep(running, channel, mean, given[2] * variance, given[1], skip)
+
+    address, word = types.uint64, types.int64
+    three, floats = types.UniTuple(address, 3), types.UniTuple(types.float64, 3)
+    return kernel, (address, word, word, three, three, floats, word)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from numba import cuda, types
 
 from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, store
+
+#: From this size on, a float64 becomes infinite when it is rounded to the dtype.
+TOO_LARGE = {
+    "float64": math.inf,
+    "float32": 2.0**128 - 2.0**103,
+    "bfloat16": 2.0**128 - 2.0**119,
+    "float16": 65520.0,
+}
 
 
 @functools.cache
