@@ -22,9 +22,10 @@ CENTER, SCALE, SHIFT = 0, 1, 2
 
 
 class Head(NamedTuple):
-    """Where a channel's numbers come from: "none", "scale" (weight and bias alone), "batch" or "running" statistics.
+    """Where a channel's numbers come from, and the dtypes of weight, bias and running statistics ("": not there).
 
-    The dtypes of weight, bias and, for "running", of mean and variance; "" for what is not there.
+    kind: "none", "scale" (weight and bias alone), "batch" (the moments of a batch), "running" (running statistics), or
+    "evaluated" (what an evaluation saved of these).
     """
 
     kind: str = "none"
@@ -37,7 +38,7 @@ class Head(NamedTuple):
 #: The addresses that `numbers_of` takes, in this order: mean, rest, rstd of the batch or for what evaluation saves;
 #: the running mean and variance, weight and bias.
 ADDRESSES = 7
-_MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, _WEIGHT, _BIAS = range(ADDRESSES)
+_MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, WEIGHT, _BIAS = range(ADDRESSES)
 
 
 def statistics(head: Head) -> Any:
@@ -55,10 +56,14 @@ def statistics(head: Head) -> Any:
         return running_mean(c[_RUNNING_MEAN], channel), 0.0, rstd
 
     @device
+    def evaluated(c: Any, channel: int, eps: float) -> Any:
+        return saved(c[_MEAN], channel), 0.0, saved(c[_RSTD], channel)
+
+    @device
     def nothing(c: Any, channel: int, eps: float) -> Any:
         return 0.0, 0.0, 1.0
 
-    return {"batch": batch, "running": running}.get(head.kind, nothing)
+    return {"batch": batch, "running": running, "evaluated": evaluated}.get(head.kind, nothing)
 
 
 def prepare(head: Head, dtype: str) -> Any:
@@ -69,7 +74,7 @@ def prepare(head: Head, dtype: str) -> Any:
     @device
     def fill(c: Any, channel: int, slot: int, eps: float, table: Any) -> None:
         mean, rest, rstd = find(c, channel, eps)
-        center, scale = real(mean), rstd * weight(c[_WEIGHT], channel)
+        center, scale = real(mean), rstd * weight(c[WEIGHT], channel)
         off = (mean - types.float64(center)) + rest
         table[CENTER, slot], table[SCALE, slot] = center, real(scale)
         table[SHIFT, slot] = real(bias(c[_BIAS], channel) - off * scale)
