@@ -187,6 +187,16 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint32, types.uint32), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def quotient(context: Any, a: Any, b: Any) -> Any:
+    """a // b of numbers from 0 to 2^32 - 1, by 32-bit instructions: Numba's own has 64 bits."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return builder.udiv(*args)
+
+    return types.uint32(types.uint32, types.uint32), generate
+
+
 # ---- memory ------------------------------------------------------------------------------------------------
 
 
@@ -301,3 +311,42 @@ def store(dtype: str, width: int) -> Any:
         return types.void(types.uint64, buffer, types.int64), generate
 
     return store_elements
+
+
+@functools.cache
+def _whole(dtype: str) -> tuple[Any, bool]:
+    """The type of an integer dtype in memory, and whether it is signed."""
+    return _BITS[int(dtype.lstrip("uint"))], dtype.startswith("int")
+
+
+@functools.cache
+def whole_number(dtype: str) -> Any:
+    """whole_number(address): an element of an integer dtype, as an int64."""
+    kind, signed = _whole(dtype)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def read(context: Any, address: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            word = builder.load(_pointer(builder, args[0], kind))
+            return builder.sext(word, _BITS[64]) if signed else builder.zext(word, _BITS[64])
+
+        return types.int64(types.uint64), generate
+
+    return read
+
+
+@functools.cache
+def count_up(dtype: str) -> Any:
+    """count_up(address): adds 1 to an element of an integer dtype."""
+    kind, _ = _whole(dtype)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add_one(context: Any, address: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            place = _pointer(builder, args[0], kind)
+            builder.store(builder.add(builder.load(place), kind(1)), place)
+            return target.get_dummy_value()
+
+        return types.void(types.uint64), generate
+
+    return add_one
