@@ -362,15 +362,3 @@ def stream(like: DeviceArray) -> int:
 def owners(*arrays: DeviceArray | None) -> tuple[Any, ...]:
     """The libraries' own arrays, None for None."""
     return tuple(None if array is None else cast(Any, array.owner) for array in arrays)
-
-
-def as_cupy(array: DeviceArray) -> Any:
-    """A CuPy array over the same memory."""
-    cupy = require("cupy", "cuda")
-    if isinstance(array.owner, cupy.ndarray):
-        return array.owner
-    first, end = _extent(array)
-    memory = cupy.cuda.UnownedMemory(first, end - first, array.owner, array.device)
-    dtype = cupy.dtype(_numpy_dtype(array.dtype))
-    place = cupy.cuda.MemoryPointer(memory, array.address - first)
-    return cupy.ndarray(array.shape, dtype, place, tuple(n * dtype.itemsize for n in array.strides()))

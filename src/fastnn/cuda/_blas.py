@@ -5,14 +5,13 @@ cuBLAS is called directly: CuPy's own matmul has no `c +=`, and computes stacks 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastnn._extras import require
-from fastnn.cuda._arrays import DeviceArray, as_cupy, stream
+from fastnn.cuda._arrays import DeviceArray
+from fastnn.cuda._cupy import current
 from fastnn.cuda._ptx import ITEMSIZE
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
@@ -39,11 +38,11 @@ class Matrix(NamedTuple):
 def matrix_of(array: DeviceArray) -> Matrix | None:
     """An array of two dimensions as cuBLAS takes it; None where neither rows nor columns are contiguous."""
     (rows, columns), (row, column) = array.shape, array.strides()
-    if (column == 1 or columns <= 1) and (row >= columns or rows <= 1):
-        return Matrix(array.address, array.dtype, max(row if rows > 1 else columns, 1), 1)
-    if (row == 1 or rows <= 1) and (column >= rows or columns <= 1):
-        return Matrix(array.address, array.dtype, 1, max(column if columns > 1 else rows, 1))
-    return None
+    if array.contiguous:  # strides of an axis of length 1, and of no elements, say nothing
+        return Matrix(array.address, array.dtype, max(columns, 1), 1)
+    if column == 1 and row >= columns:
+        return Matrix(array.address, array.dtype, row, 1)
+    return Matrix(array.address, array.dtype, 1, column) if row == 1 and column >= rows else None
 
 
 def multiply(
@@ -58,10 +57,10 @@ def multiply(
     """c = a b, or c += a b, for each of a stack of `count`; on the device and the stream of `like`.
 
     sizes: (m, n, k), for a of m x k, b of k x n and c of m x n, whose rows are contiguous. a and b have one
-    dtype; c may be float32 where that is a half type.
+    dtype; c may be float32 where that is a half type. Where k is 0, c stays as it is.
     """
     m, n, k = sizes
-    if m * n * count == 0:
+    if m * n * k * count == 0:
         return
     kind = "float64" if a.dtype == "float64" else "float32"
     zero, one = _FACTORS[kind]
@@ -70,8 +69,18 @@ def multiply(
     ops, end = (int(b.column != 1), int(a.column != 1)), (_COMPUTE[kind], _DEFAULT)
     cuda = require("cupy", "cuda").cuda
     with current(like):
-        handle = require("cupy.cuda.device", "cuda").get_cublas_handle()
-        first = (handle, *ops, n, m, k, one, *left, *right, one if add else zero, *result)
+        first = (
+            cuda.device.get_cublas_handle(),
+            *ops,
+            n,
+            m,
+            k,
+            one,
+            *left,
+            *right,
+            one if add else zero,
+            *result,
+        )
         if count == 1:
             cuda.cublas.gemmEx(*first, *end)
         else:
@@ -82,21 +91,3 @@ def _operand(matrix: Matrix, count: int) -> tuple[int, ...]:
     """(address, type, leading dimension), and in a stack the step."""
     found = matrix.address, _TYPES[matrix.dtype], matrix.row if matrix.column == 1 else matrix.column
     return found if count == 1 else (*found, matrix.step)
-
-
-def put(source: DeviceArray, target: DeviceArray) -> None:
-    """target[...] = source, which may be of different libraries."""
-    with current(target):
-        as_cupy(target)[...] = as_cupy(source)
-
-
-@contextlib.contextmanager
-def current(like: DeviceArray) -> Iterator[None]:
-    """CuPy's device and stream are meanwhile those of the array and its library."""
-    cuda: Any = require("cupy", "cuda").cuda
-    handle = stream(like)
-    if cuda.get_current_stream().ptr == handle and cuda.Device().id == like.device:
-        yield
-        return
-    with cuda.Device(like.device), cuda.ExternalStream(handle, like.device):
-        yield

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastnn.cuda import _arrays
 from fastnn.cuda._arrays import FLOATS, DeviceArray
-from fastnn.cuda._blas import matrix_of, multiply, put
+from fastnn.cuda._blas import matrix_of, multiply
+from fastnn.cuda._cupy import fill, output, put
 
 
 def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
@@ -22,36 +23,30 @@ def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
         raise ValueError(
             f"b must have as many rows as a has columns, {left.shape[1]}, got shape {right.shape}"
         )
-    shape = left.shape[0], right.shape[1]
-    given = None if out is None else _arrays.check_out(out, shape, left.dtype)
     first = None if bias is None else _arrays.describe("bias", bias)
-    named = (("a", left), ("b", right), ("out", given), ("bias", first))
+    named = (("a", left), ("b", right), ("bias", first))
     _arrays.same_device([(name, array) for name, array in named if array is not None])
-    target = given
-    if given is None or not given.contiguous or any(_arrays.may_overlap(given, x) for x in (left, right)):
-        target = _arrays.empty(left, shape, left.dtype)
-        first = given if add else first
-        if first is not None:
-            put(first, target)
-    _product(left, right, target, add or first is not None)
-    if given is None:
-        return target.owner
-    if target is not given:
-        put(target, given)
-    return out
+    target = output(out, (left.shape[0], right.shape[1]), left.dtype, (left, right))
+    if add and target.place is not target.given:
+        first = target.given
+    if first is not None:
+        put(first, target.place)
+    _product(left, right, target.place, add or first is not None)
+    return target.result()
 
 
 def column_sums(a: Any, out: Any = None, add: bool = False) -> Any:
     """The sums of a's columns, (1, n), as the product of ones with a."""
     rows = _matrix("a", a)
-    return _matmul(_ones(rows.library, rows.shape[0], rows.dtype, rows.device), a, out, add, None)
+    return _matmul(ones(rows.library, rows.shape[0], rows.dtype, rows.device).owner, a, out, add, None)
 
 
 @functools.lru_cache(64)
-def _ones(library: _arrays.Library, count: int, dtype: str, device: int) -> Any:
-    ones = library.empty((1, count), dtype, device)
-    ones[...] = 1
-    return ones
+def ones(library: Any, count: int, dtype: str, device: int) -> DeviceArray:
+    """A row of ones, kept."""
+    row = library.describe("ones", library.empty((1, count), dtype, device))
+    fill(row, 1)
+    return row
 
 
 def _matrix(name: str, value: Any) -> DeviceArray:
@@ -65,6 +60,8 @@ def _matrix(name: str, value: Any) -> DeviceArray:
 
 def _product(a: DeviceArray, b: DeviceArray, c: DeviceArray, add: bool) -> None:
     """c = a b, or c += a b, for a contiguous c that is apart from both."""
+    if a.shape[1] == 0 and not add:
+        fill(c, 0)
     a, b = (x if matrix_of(x) else _arrays.contiguous(x) for x in (a, b))
     left, right, result = matrix_of(a), matrix_of(b), matrix_of(c)
     assert left and right and result

@@ -34,9 +34,9 @@ def check_array(layer: str, name: str, value: Any, weight: Array) -> None:
 
         own, given = describe("the weight", weight), describe(f"{layer}: {name}", value)
         same_device((("the weight", own), (f"{layer}: {name}", given)))
-        got, expected = given.dtype, own.dtype
-        if got == expected:
+        if own.dtype == given.dtype:
             return
+        got = given.dtype
     elif is_on_gpu(value) or (there and isinstance(value, np.ndarray)):
         places = ("on a GPU", "in the CPU's memory")
         raise TypeError(
@@ -44,5 +44,5 @@ def check_array(layer: str, name: str, value: Any, weight: Array) -> None:
             " module.to(device), cupy.asarray(x), x.get()"
         )
     else:
-        got, expected = value.dtype if isinstance(value, np.ndarray) else type(value).__name__, weight.dtype
-    raise TypeError(f"{layer}: {name} is {got}; it takes an array of the weight's dtype, {expected}")
+        got = str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
+    raise TypeError(f"{layer}: {name} is {got}; it takes an array of the weight's dtype, {weight.dtype}")

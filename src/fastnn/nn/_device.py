@@ -75,7 +75,8 @@ def on_host(array: Any) -> Any:
 def alike(array: Any, like: Array) -> Any:
     """The array, which may be another library's on the same device, as one of the kind and dtype of `like`."""
     if is_on_gpu(like) and type(array) is not type(like):
-        from fastnn.cuda._arrays import as_cupy, describe
+        from fastnn.cuda._arrays import describe
+        from fastnn.cuda._cupy import as_cupy
 
         array = as_cupy(describe("array", array))
     return array.astype(like.dtype, copy=False)
