@@ -22,7 +22,7 @@ _FACTORS = {dtype: (zero.ctypes.data, one.ctypes.data) for dtype, (zero, one) in
 
 
 class Matrix(NamedTuple):
-    """A matrix, or the first of a stack of them; one of `row` and `column` is 1. Distances are in elements."""
+    """A matrix, or the first of a stack of them; one of `row` and `column` is 1. In elements."""
 
     address: int
     dtype: str

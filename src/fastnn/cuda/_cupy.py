@@ -67,7 +67,7 @@ class Output(NamedTuple):
 
 
 def output(out: Any, shape: Shape, dtype: str, reads: Sequence[DeviceArray]) -> Output:
-    """`out`, or without it a new array; `reads`: what the kernel reads, the first of which decides the library."""
+    """`out`, or without it a new array of the library of the first that the kernel `reads`."""
     given = None if out is None else _arrays.check_out(out, shape, dtype)
     if given is not None:
         _arrays.same_device((("the input", reads[0]), ("out", given)))

@@ -64,5 +64,7 @@ def _product(a: DeviceArray, b: DeviceArray, c: DeviceArray, add: bool) -> None:
         fill(c, 0)
     a, b = (x if matrix_of(x) else _arrays.contiguous(x) for x in (a, b))
     left, right, result = matrix_of(a), matrix_of(b), matrix_of(c)
-    assert left and right and result
+    assert left is not None
+    assert right is not None
+    assert result is not None
     multiply(c, (c.shape[0], c.shape[1], a.shape[1]), left, right, result, add=add)

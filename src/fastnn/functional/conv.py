@@ -25,7 +25,8 @@ class Shaped(Protocol):
     """What checks need of an array, of the CPU's memory or a GPU's."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
 
 
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:

@@ -73,7 +73,7 @@ def on_host(array: Any) -> Any:
 
 
 def alike(array: Any, like: Array) -> Any:
-    """The array, which may be another library's on the same device, as one of the kind and dtype of `like`."""
+    """The array, perhaps of another library, as one of the library and dtype of `like`."""
     if is_on_gpu(like) and type(array) is not type(like):
         from fastnn.cuda._arrays import describe
         from fastnn.cuda._cupy import as_cupy

@@ -82,7 +82,7 @@ class _Call(NamedTuple):
         return _Stacks(matrix.at(first * self.groups * step), self.groups * step, step)
 
     def each(self, images: int, rows: int, depth: int, a: _Stacks, b: _Stacks, c: _Stacks, add: bool) -> None:
-        """c = a b, or c += a b, for each image and group; the more numerous of both make the stack of a call."""
+        """c = a b, or c += a b, for each image and group, of which the more numerous are a stack."""
         turned = self.groups > images
         few, many = (images, self.groups) if turned else (self.groups, images)
         for k in range(few):

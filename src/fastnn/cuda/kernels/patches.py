@@ -1,8 +1,9 @@
 """The patches of images that a convolution multiplies, as columns of a matrix, and the way back.
 
-A patch is what the windows' taps see: columns[c, i, j, p] is the element of channel c that tap (i, j) of window p falls
-on, 0 in the padding. The way back is a sum over the taps for each element of an image, in their order, so that nothing
-is written twice. A thread has one window, or one element of an image, in some channels.
+A patch is what a window's taps see: columns[c, i, j, p] is the element of channel c on which tap (i, j) of
+window p falls, 0 in the padding. The way back is for each element of an image the sum over the taps that fall
+on it, in their order, so that nothing is written twice. A thread has one window, or one element of an image,
+in some channels.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def gather_patches(dtype: str) -> Built:
                     for j in range(broad):
                         w = left + j * aside
                         v[0] = like(v[0], 0)
-                        if 0 <= h and h < height and 0 <= w and w < width:
+                        if h >= 0 and h < height and w >= 0 and w < width:
                             read(x + types.uint64((plane + h * width + w) * size), v, 0)
                         write(target + types.uint64(place * size), v, 0)
                         place += tap
@@ -58,11 +59,11 @@ def gather_patches(dtype: str) -> Built:
 
 
 def _place(strided: bool) -> Any:
-    """(distance, stride, places): the window of which a tap is so far behind the first one's; -1 if there is none."""
+    """(distance, stride, places): the window that is so far behind the first one; -1: there is none."""
 
     @device
     def each(distance: int, stride: int, places: int) -> int:
-        return distance if 0 <= distance and distance < places else -1
+        return distance if distance >= 0 and distance < places else -1
 
     @device
     def some(distance: int, stride: int, places: int) -> int:

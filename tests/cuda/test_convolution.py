@@ -24,7 +24,7 @@ def near(got: Any, expected: Any, dtype: Any = np.float32) -> None:
 
 
 # input, weight, arguments
-CASES = {
+CASES: dict[str, Any] = {
     "plain": ((2, 3, 7, 6), (4, 3, 3, 3), {}),
     "one image": ((3, 7, 6), (4, 3, 3, 3), {"padding": 1}),
     "strides": ((2, 2, 9, 8), (3, 2, 3, 2), {"stride": (2, 3), "padding": (1, 0)}),
