@@ -6,13 +6,17 @@ What a kernel takes for it are words, in the order of SEED ... MAP. It must not 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from numba import cuda, types
 
+from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._ptx import device, high_64, word_at
+from fastnn.cuda._replay import growth
 from fastnn.cuda.kernels import philox
+from fastnn.random import Key
 
 #: Where the words are: the key; below which value a draw keeps; the address of what the key has grown by, or
 #: 0; and, for `mapped`, the map.
@@ -35,6 +39,11 @@ def key(words: Any) -> Any:
     if live != 0:
         seed, offset = seed + word_at(live), offset + word_at(live + types.uint64(8))
     return seed, offset
+
+
+def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
+    """The words of EACH."""
+    return [key.seed, key.offset, threshold, growth(key, like)]
 
 
 # ---- an element's draw is that of its place in memory ------------------------------------------------------
@@ -89,6 +98,37 @@ class Axis(NamedTuple):
 
     length: int
     step: int
+
+
+def axes_of(array: DeviceArray, shared_from: int | None = None) -> list[Axis]:
+    """The axes of a dense array, the last one densest in memory; neighbours that can be one are.
+
+    Draws are counted in C order; all elements of one index into the axes before `shared_from` share a draw.
+    """
+    lengths = array.shape[:shared_from]
+    steps = [math.prod(lengths[d + 1 :]) for d in range(len(lengths))]
+    steps += [0] * (len(array.shape) - len(lengths))
+    order = sorted(range(len(steps)), key=lambda d: -array.strides()[d])
+    axes: list[Axis] = []
+    for axis in (Axis(array.shape[d], steps[d]) for d in order if array.shape[d] != 1):
+        if axes and axes[-1].step == axis.length * axis.step:
+            axis = Axis(axes.pop().length * axis.length, axis.step)
+        axes.append(axis)
+    return axes
+
+
+def source(key: Key, threshold: int, array: DeviceArray, shared_from: int | None = None) -> tuple[Draws, list[int]]:
+    """How a kernel that goes along the memory of a dense array draws for it, and the words that it takes.
+
+    The array has at most MOST_AXES axes; one in C order always has.
+    """
+    words, axes = key_words(key, threshold, array), axes_of(array, shared_from)
+    if array.size == 0 or not axes or (len(axes) == 1 and axes[0].step == 1):
+        return EACH, words
+    return MAPPED, [*words, *map_words(axes)]
+
+
+MOST_AXES = 3
 
 
 def map_words(axes: Sequence[Axis]) -> list[int]:

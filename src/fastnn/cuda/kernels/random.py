@@ -51,43 +51,45 @@ def dropout(dtype: str, line: bool, mapped: bool) -> Built:
     return tiled(operands(dtype), 3, _line if line else _scaled, draws.MAPPED if mapped else draws.EACH)
 
 
-#: Bytes of a mask that a thread makes: one 16-byte store.
-MASK_BYTES = 16
+#: Bytes of a mask that a thread makes, packed or not; with one access.
+MASK_BYTES = {True: 4, False: 16}
 
 
 @template(lambda: [(False,), (True,)])
 def mask(packed: bool) -> Built:
     """The mask of elements from number `first`, a multiple of 8, on, as bytes or bits; whole threads of them."""
-    blocks = MASK_BYTES if packed else MASK_BYTES // 8
-    bytes_of = _bits if packed else _booleans
-    store = store_integers(32, 4)
+    size = MASK_BYTES[packed]
+    make, store = _bits if packed else _booleans, store_integers(32, size // 4)
+    blocks, words_made = (size if packed else size // 8), size // 4
 
-    def kernel(address: int, threads: int, words: Any, first: int) -> None:
+    def kernel(address: int, threads: int, first: int, words: Any) -> None:
         thread = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
         if thread < threads:
-            seed, offset = draws.key(words)
-            made = cuda.local.array(4, types.uint32)
+            made = cuda.local.array(words_made, types.uint32)
+            make(made, words, (first >> 3) + thread * blocks)
+            store(address + types.uint64(thread * size), made)
+
+    return kernel, (types.uint64, types.int64, types.int64, types.UniTuple(types.int64, draws.MAP))
+
+
+@device
+def _bits(made: Any, words: Any, block: int) -> None:
+    """A word of four blocks' bits."""
+    seed, offset = draws.key(words)
+    bits = 0
+    for b in range(4):
+        bits |= philox.keep_bits(seed, offset, block + b, words[draws.THRESHOLD]) << (8 * b)
+    made[0] = types.uint32(bits)
+
+
+@device
+def _booleans(made: Any, words: Any, block: int) -> None:
+    """Four words of two blocks' bits, each in a byte."""
+    seed, offset = draws.key(words)
+    for b in range(2):
+        bits = philox.keep_bits(seed, offset, block + b, words[draws.THRESHOLD])
+        for half in range(2):
+            word = 0
             for k in range(4):
-                made[k] = 0
-            for b in range(blocks):
-                block = (first >> 3) + thread * blocks + b
-                bytes_of(made, b, philox.keep_bits(seed, offset, block, words[draws.THRESHOLD]))
-            store(address + types.uint64(thread * MASK_BYTES), made)
-
-    return kernel, (types.uint64, types.int64, types.UniTuple(types.int64, draws.MAP), types.int64)
-
-
-@device
-def _bits(made: Any, block: int, bits: int) -> None:
-    """The block's bits as a byte of the words made."""
-    made[block // 4] |= types.uint32(bits << (8 * (block % 4)))
-
-
-@device
-def _booleans(made: Any, block: int, bits: int) -> None:
-    """The block's bits as bytes of two words made."""
-    for half in range(2):
-        word = 0
-        for k in range(4):
-            word |= ((bits >> (4 * half + k)) & 1) << (8 * k)
-        made[2 * block + half] = types.uint32(word)
+                word |= ((bits >> (4 * half + k)) & 1) << (8 * k)
+            made[2 * b + half] = types.uint32(word)

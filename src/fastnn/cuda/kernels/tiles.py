@@ -36,11 +36,6 @@ def chunk(operands: Sequence[Operand]) -> int:
     return max(WIDTH[operand.dtype] for operand in operands)
 
 
-def signed(word: int) -> int:
-    """A 64-bit word as the int64 that a launch takes."""
-    return word - 2**64 if word >= 2**63 else word
-
-
 def blocks(operands: Sequence[Operand], count: int) -> int:
     """The blocks of a grid for `count` elements."""
     tile = THREADS * CHUNKS * chunk(operands)
@@ -136,5 +131,5 @@ def run(
     if count == 0:
         return
     grid, addresses = blocks(operands, count), [array.address for array in arrays]
-    taken = map(signed, words)
+    taken = map(_launch.signed, words)
     _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
