@@ -53,8 +53,8 @@ def tiled(
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
     whole, one = CHUNKS * width, 1
-    load_whole, store_whole = _moves(operands, width, whole, load), _moves(operands, width, whole, store)
-    load_one, store_one = _moves(operands, one, one, load), _moves(operands, one, one, store)
+    load_whole, store_whole = moves(operands, width, whole, load), moves(operands, width, whole, store)
+    load_one, store_one = moves(operands, one, one, load), moves(operands, one, one, store)
     run_whole, run_one = body(whole), body(one)
     keep_whole, keep_one = _keep_all, _keep_all
     if draws is not None:
@@ -83,7 +83,7 @@ def tiled(
     return kernel, (addresses, types.int64, words, types.UniTuple(types.float64, numbers))
 
 
-def _moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+def moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)
