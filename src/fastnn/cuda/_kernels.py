@@ -6,7 +6,9 @@ from typing import Any
 
 from fastnn import _kernels
 from fastnn.cuda import _arrays
-from fastnn.cuda.kernels import elementwise, tiles
+from fastnn.cuda._arrays import Elementwise
+from fastnn.cuda.kernels import draws, elementwise, random, tiles
+from fastnn.random import Key
 
 #: The rows of the table of activations, by their number, and what each one's backward needs.
 _ROWS = [(name, saved) for name, (saved, _) in _kernels.activations().items()]
@@ -29,3 +31,38 @@ def backward(kernel: int, dy: Any, saved: Any, out: Any, p0: float = 0.0, p1: fl
     operands = elementwise.backward_operands(key[0], ())
     tiles.run(elementwise.gradient, key, operands, (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()
+
+
+def dropout(
+    name: str,
+    input: Any,
+    out: Any,
+    key: Key,
+    threshold: int,
+    scale: float,
+    shift: float = 0.0,
+    dropped: float = 0.0,
+    axes: int = -1,
+) -> Any:
+    """scale x + shift where the draw is below `threshold`, else `dropped`.
+
+    Elements of one index into the first `axes` axes share a draw; axes < 0: every one has its own.
+    """
+    shared_from = None if axes < 0 else axes
+    arrays = _drawable(_arrays.elementwise(((name, input),), out), out, shared_from)
+    (x,), y = arrays.inputs, arrays.target
+    if threshold == 65536 and scale == 1 and shift == 0:  # the bits of every NaN too
+        y.library.assign(y.owner, x.owner)
+        return arrays.result()
+    source, words = draws.source(Key(*key), threshold, y, shared_from)
+    kernel = y.dtype, not shift == dropped == 0, source is draws.MAPPED
+    tiles.run(random.dropout, kernel, random.operands(y.dtype), (y, x), (scale, shift, dropped), words)
+    return arrays.result()
+
+
+def _drawable(arrays: Elementwise, out: Any, shared_from: int | None) -> Elementwise:
+    """The arrays, or others in C order if no map leads from their memory to draws."""
+    if len(draws.axes_of(arrays.target, shared_from)) <= draws.MOST_AXES:
+        return arrays
+    inputs = tuple(_arrays.contiguous(x) for x in arrays.inputs)
+    return Elementwise(inputs, _arrays.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)

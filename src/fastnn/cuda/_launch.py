@@ -84,6 +84,12 @@ def _config(grid: Grid, block: int, shared: int, cooperative: bool) -> Any:
     return LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
 
 
+def signed(word: int) -> int:
+    """A 64-bit word as the int64 that a launch takes."""
+    word %= 2**64
+    return word - 2**64 if word >= 2**63 else word
+
+
 def run(
     template: Template,
     key: Key,
