@@ -15,7 +15,7 @@ from numba import cuda, types
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
 from fastnn.cuda.kernels import philox
 
 THREADS = 256
@@ -58,8 +58,9 @@ def tiled(
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
     whole, one = CHUNKS * width, 1
-    load_whole, store_whole = _moves(operands, width, whole, load), _moves(operands, width, whole, store)
-    load_one, store_one = _moves(operands, one, one, load), _moves(operands, one, one, store)
+    given = tuple(operands)
+    load_whole, store_whole = _moves(given, width, whole, load), _moves(given, width, whole, store)
+    load_one, store_one = _moves(given, one, one, load), _moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
     keep_whole, keep_one = (_keep(width), philox.keep(1)) if draws else (_keep_all, _keep_all)
 
@@ -86,7 +87,8 @@ def tiled(
     return kernel, (address, word, word, word, word, types.UniTuple(types.float64, numbers))
 
 
-def _moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+@made_once
+def _moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)
@@ -96,6 +98,7 @@ def _moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[s
     return in_turn([_move(j, dtype, width, span, kind) for j, dtype in used])
 
 
+@made_once
 def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     piece, size = min(WIDTH[dtype], width), ITEMSIZE[dtype]
     access = kind(dtype, piece)
@@ -117,6 +120,7 @@ def _keep_all(seed: int, offset: int, start: int, threshold: int) -> int:
     return -1
 
 
+@made_once
 def _keep(width: int) -> Any:
     """(seed, offset, start, threshold): the keep bits of all chunks of a thread."""
     keep = philox.keep(width)
