@@ -25,6 +25,9 @@ Capability = tuple[int, int]
 Key = tuple[Any, ...]
 Built = tuple[Callable[..., None], tuple[Any, ...]]
 
+#: Of a thread, unless a template says otherwise: half of a multiprocessor's threads fit, which keeps memory busy.
+REGISTERS = 64
+
 
 class Code(NamedTuple):
     """A compiled kernel: its text in PTX, the name of its entry, its machine code."""
@@ -44,9 +47,16 @@ class Template:
     all: ClassVar[list[Template]] = []
 
     def __init__(
-        self, build: Callable[..., Built], examples: Callable[[], Iterable[Key]], **options: Any
+        self,
+        build: Callable[..., Built],
+        examples: Callable[[], Iterable[Key]],
+        *,
+        registers: int = REGISTERS,
+        narrow: str = "",
+        **options: Any,
     ) -> None:
         self.name, self.build, self.examples, self.options = build.__name__, build, examples, options
+        self.registers, self.narrow = registers, narrow
         Template.all.append(self)
 
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
