@@ -1,7 +1,8 @@
 """Instructions that compute: floating-point, integer, bits, comparisons, selection.
 
-The approximate ones (ex2.approx, rcp.approx, div.full ...) give the correctly rounded value: a device's differs from it
-in the last bits. Multiplications and additions without a rounding mode are rounded each, which the assembler may fuse.
+The approximate ones (ex2.approx, rcp.approx, div.full ...) give the correctly rounded value: a device's
+differs from it in the last bits. Multiplications and additions without a rounding mode are rounded each,
+which the assembler may fuse.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def through_float64(function: Function) -> Function:
 
 def fast(function: Function) -> Function:
     """A function that has only an approximate instruction."""
-    return lambda values: through_float64(function)(values) if values.dtype == np.float32 else function(values)
+    return lambda values: (
+        through_float64(function)(values) if values.dtype == np.float32 else function(values)
+    )
 
 
 FLOAT: dict[str, Function] = {
@@ -101,7 +104,9 @@ FLOAT: dict[str, Function] = {
 }
 
 
-@instruction("add", "sub", "mul", "div", "fma", "mad", "sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh")
+@instruction(
+    "add", "sub", "mul", "div", "fma", "mad", "sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh"
+)
 def arithmetic(operation: Operation) -> Step:
     if not kinds_of_float(operation.type):
         return integer(operation)
@@ -180,11 +185,12 @@ def high(a: Array, b: Array) -> Array:
     """The upper half of a product of integers."""
     if a.itemsize < 8:
         wide = np.dtype(f"{a.dtype.kind}{2 * a.itemsize}")
-        return (a.astype(wide) * b.astype(wide) >> 8 * a.itemsize).astype(a.dtype)
+        product: Array = a.astype(wide) * b.astype(wide)
+        return (product >> 8 * a.itemsize).astype(a.dtype)
     x, y, mask, half = a.view(np.uint64), b.view(np.uint64), np.uint64(0xFFFFFFFF), np.uint64(32)
     low, cross = (x & mask) * (y & mask), (x >> half) * (y & mask)
     other = (x & mask) * (y >> half) + (cross & mask) + (low >> half)
-    result = (x >> half) * (y >> half) + (cross >> half) + (other >> half)
+    result: Array = (x >> half) * (y >> half) + (cross >> half) + (other >> half)
     if a.dtype.kind == "i":
         result = result - np.where(a < 0, y, np.uint64(0)) - np.where(b < 0, x, np.uint64(0))
     return result.view(a.dtype)
@@ -207,7 +213,10 @@ def integer(operation: Operation) -> Step:
     if operation.flag("sat"):
         limits = np.iinfo(np.int32)
         wide = FLOAT[name]
-        return simple(operation, lambda a, b: np.clip(wide(a.astype("i8"), b.astype("i8")), *_range(limits)).astype("i4"))
+        return simple(
+            operation,
+            lambda a, b: np.clip(wide(a.astype("i8"), b.astype("i8")), *_range(limits)).astype("i4"),
+        )
     return simple(operation, divide if name == "div" else FLOAT[name])
 
 
@@ -226,7 +235,9 @@ def multiply(operation: Operation) -> Step:
     readers = [operation.read(1), operation.read(2)]
     if operation.name == "mul":
         return step(operation.write(0, wide), product, *readers)
-    return step(operation.write(0, wide), lambda a, b, c: product(a, b) + c, *readers, operation.read(3, wide))
+    return step(
+        operation.write(0, wide), lambda a, b, c: product(a, b) + c, *readers, operation.read(3, wide)
+    )
 
 
 @instruction("addc", "subc", "madc")
@@ -242,7 +253,11 @@ def carry(operation: Operation, out: bool) -> Step:
     part = operation.choice("lo", "hi", default="lo")
     product: Function = high if part == "hi" else np.multiply
     readers = [operation.read(i, kind) for i in range(1, len(operation.operands))]
-    flag, write, write_flag = operation.read("%carry", "pred"), operation.write(0, word), operation.write("%carry", "pred")
+    flag, write, write_flag = (
+        operation.read("%carry", "pred"),
+        operation.write(0, word),
+        operation.write("%carry", "pred"),
+    )
     dtype = DTYPES[word]
 
     def run(machine: Machine) -> None:
@@ -267,7 +282,9 @@ def carry(operation: Operation, out: bool) -> Step:
 
 @instruction("rem")
 def remainder(operation: Operation) -> Step:
-    return simple(operation, lambda a, b: np.where(b == 0, a, np.fmod(a, np.where(b == 0, b.dtype.type(1), b))))
+    return simple(
+        operation, lambda a, b: np.where(b == 0, a, np.fmod(a, np.where(b == 0, b.dtype.type(1), b)))
+    )
 
 
 @instruction("sad")
@@ -277,7 +294,9 @@ def sad(operation: Operation) -> Step:
 
 @instruction("and", "or", "xor")
 def bitwise(operation: Operation) -> Step:
-    return simple(operation, {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}[operation.name])
+    return simple(
+        operation, {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}[operation.name]
+    )
 
 
 @instruction("not", "cnot")
@@ -328,7 +347,11 @@ def extract(operation: Operation) -> Step:
             return field
         last = np.minimum(start + length - dtype.type(1), dtype.type(bits - 1))
         negative = ((x >> last & dtype.type(1)) != 0) & (length != 0)
-        return np.where(negative, field | ~_ones(np.minimum(length, np.maximum(dtype.type(bits), start) - start), dtype), field)
+        return np.where(
+            negative,
+            field | ~_ones(np.minimum(length, np.maximum(dtype.type(bits), start) - start), dtype),
+            field,
+        )
 
     readers = operation.read(1, word), operation.read(2, "u32"), operation.read(3, "u32")
     return step(operation.write(0, word), function, *readers)
@@ -336,7 +359,8 @@ def extract(operation: Operation) -> Step:
 
 def _ones(length: Array, dtype: np.dtype[Any]) -> Array:
     """So many ones at the lower end."""
-    return ~np.left_shift(~dtype.type(0), length)
+    ones: Array = ~np.left_shift(~dtype.type(0), length)
+    return ones
 
 
 @instruction("bfi")
@@ -349,7 +373,12 @@ def insert(operation: Operation) -> Step:
         return base & ~mask | np.left_shift(field, start) & mask
 
     return step(
-        operation.write(0), function, operation.read(1), operation.read(2), operation.read(3, "u32"), operation.read(4, "u32")
+        operation.write(0),
+        function,
+        operation.read(1),
+        operation.read(2),
+        operation.read(3, "u32"),
+        operation.read(4, "u32"),
     )
 
 

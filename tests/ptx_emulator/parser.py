@@ -1,19 +1,31 @@
 """PTX text to a flat list of instructions of one kernel.
 
-Registers and labels declared in `{ }` get names of their own, and a call of a function is replaced by the function's
-body (there is no recursion in PTX that Numba makes), so that what runs a program knows neither scopes nor calls.
-This file knows the grammar and no instruction but `call` and `ret`.
+Registers and labels declared in `{ }` get names of their own, and a call of a function is replaced by the
+function's body (there is no recursion in PTX that Numba makes), so that what runs a program knows neither
+scopes nor calls. This file knows the grammar and no instruction but `call` and `ret`.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 WIDTHS = {"pred": 0, "b8": 1, "b16": 2, "b32": 4, "b64": 8, "u8": 1, "u16": 2, "u32": 4, "u64": 8, "s8": 1}
-WIDTHS |= {"s16": 2, "s32": 4, "s64": 8, "f16": 2, "bf16": 2, "f16x2": 4, "bf16x2": 4, "f32": 4, "f32x2": 8, "f64": 8}
+WIDTHS |= {
+    "s16": 2,
+    "s32": 4,
+    "s64": 8,
+    "f16": 2,
+    "bf16": 2,
+    "f16x2": 4,
+    "bf16x2": 4,
+    "f32": 4,
+    "f32x2": 8,
+    "f64": 8,
+}
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _LABEL = re.compile(r"([\w$]+)\s*:(?!:)")
@@ -21,11 +33,13 @@ _REGISTER = re.compile(r"\.reg\s+\.(\w+)\s+(.+)", re.DOTALL)
 _RANGE = re.compile(r"(.+)<(\d+)>")
 _NAME = re.compile(r"[\w$%.]+")
 _FUNCTION = re.compile(
-    r"\.(?P<kind>entry|func)\s*(?:\((?P<returned>[^)]*)\)\s*)?(?P<name>[\w$]+)\s*(?:\((?P<params>[^)]*)\))?", re.DOTALL
+    r"\.(?P<kind>entry|func)\s*(?:\((?P<returned>[^)]*)\)\s*)?(?P<name>[\w$]+)\s*(?:\((?P<params>[^)]*)\))?",
+    re.DOTALL,
 )
 _VARIABLE = re.compile(
     r"\.(?P<space>global|const|shared|local|param)\b(?P<attributes>.*?)"
-    r"\.(?P<type>[a-z]+\d+)\s+(?P<rest>\.ptr\b.*?\s)?(?P<name>[\w$%]+)\s*(?P<size>\[\s*\d*\s*\])?\s*(?:=\s*(?P<values>.*))?$",
+    r"\.(?P<type>[a-z]+\d+)\s+(?P<rest>\.ptr\b.*?\s)?(?P<name>[\w$%]+)\s*(?P<size>\[\s*\d*\s*\])?\s*"
+    r"(?:=\s*(?P<values>.*))?$",
     re.DOTALL,
 )
 _GUARD = re.compile(r"@(!?)([\w$%]+)\s+")
@@ -33,7 +47,7 @@ _GUARD = re.compile(r"@(!?)([\w$%]+)\s+")
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable in memory: its state space, size and alignment in bytes, and initial bytes (zeros if empty)."""
+    """A variable in memory; size and alignment in bytes, what is not in the initial bytes is zero."""
 
     name: str
     space: str
@@ -172,8 +186,6 @@ def _initial(text: str, kind: str) -> bytes:
 
 def literal(text: str, kind: str) -> int:
     """The bits of a constant as an instruction of type `kind` reads it."""
-    import struct
-
     body = text.lstrip("-")
     if match := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", body):
         number = struct.unpack("<f", struct.pack("<I", int(match[1], 16)))[0]
@@ -184,16 +196,11 @@ def literal(text: str, kind: str) -> int:
     if "." in body or (kind.startswith("f") and body.isdigit()):
         return _float_bits(float(text), kind)
     body = body.rstrip("uU")
-    if re.fullmatch(r"0[0-7]+", body):
-        value = int(body, 8)
-    else:
-        value = int(body, 0)
+    value = int(body, 8 if re.fullmatch(r"0[0-7]+", body) else 0)
     return -value if text.startswith("-") else value
 
 
 def _float_bits(value: float, kind: str) -> int:
-    import struct
-
     if kind not in ("f16", "f32", "f64"):
         raise NotImplementedError(f"a floating-point constant for .{kind}")
     return int.from_bytes(struct.pack({"f16": "<e", "f32": "<f", "f64": "<d"}[kind], value), "little")
@@ -215,7 +222,7 @@ def split(text: str) -> list[str]:
 
 
 class _Expansion:
-    """Writes a function's instructions into the kernel, and in the place of calls those of the functions called."""
+    """Writes a function's instructions into the kernel, and in place of calls those of what is called."""
 
     def __init__(self, kernel: Kernel, functions: Mapping[str, _Function]) -> None:
         self.kernel = kernel
@@ -279,7 +286,9 @@ class _Expansion:
             scope.names[variable.name] = self._unique(variable.name)
             name = scope.names[variable.name]
             space = "local" if variable.space == "param" else variable.space  # arguments of a call
-            self.kernel.variables[name] = Variable(name, space, variable.size, variable.align, variable.initial)
+            self.kernel.variables[name] = Variable(
+                name, space, variable.size, variable.align, variable.initial
+            )
             return True
         return statement.startswith(".pragma")
 
@@ -289,6 +298,7 @@ class _Expansion:
             self.kernel.targets[label] = [scope.find(name) for name in split(statement.split(None, 1)[1])]
             return
         guard, negated, text = "", False, statement
+        operands: tuple[str, ...]
         if match := _GUARD.match(statement):
             guard, negated, text = scope.find(match[2]), match[1] == "!", statement[match.end() :]
         opcode, _, rest = text.partition(" ")

@@ -1,6 +1,7 @@
 """Instructions of a kernel to closures that run on a machine, in basic blocks.
 
-What each instruction does is in the files that register it with `instruction`; this one reads operands and writes results.
+What each instruction does is in the files that register it with `instruction`; this one reads operands and
+writes results.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ Writer = Callable[[Machine, Array], None]
 
 DTYPES = {
     kind: np.dtype(
-        bool if kind == "pred" else f"{'f' if kind in ('f16', 'f32', 'f64') else 'i' if kind[0] == 's' else 'u'}{width}"
+        bool
+        if kind == "pred"
+        else f"{'f' if kind in ('f16', 'f32', 'f64') else 'i' if kind[0] == 's' else 'u'}{width}"
     )
     for kind, width in WIDTHS.items()
 }
 """How values of a type are held; bfloat16 and pairs of half formats as bits."""
 
-SHARED_WINDOW = 1 << 40  # generic addresses: shared memory begins here, local memory there, global at memory.BASE
+SHARED_WINDOW = (
+    1 << 40
+)  # generic addresses: shared memory begins here, local memory there, global at memory.BASE
 LOCAL_WINDOW = 1 << 42
 
 
@@ -158,13 +163,18 @@ class Program:
         def commit(machine: Machine, values: Array) -> None:
             if machine.partial:
                 old = machine.regs[slot]
-                values = np.where(machine.mask, values, old if old.dtype is values.dtype else old.view(values.dtype))
+                values = np.where(
+                    machine.mask, values, old if old.dtype is values.dtype else old.view(values.dtype)
+                )
             machine.regs[slot] = values
 
         if width == WIDTHS[kind]:
             return commit
         signed = kind[0] == "s"
-        bits, wide = np.dtype(f"{'i' if signed else 'u'}{WIDTHS[kind]}"), np.dtype(f"{'i' if signed else 'u'}{width}")
+        bits, wide = (
+            np.dtype(f"{'i' if signed else 'u'}{WIDTHS[kind]}"),
+            np.dtype(f"{'i' if signed else 'u'}{width}"),
+        )
         return lambda machine, values: commit(machine, values.view(bits).astype(wide))
 
     def _slot(self, name: str, values: Array) -> int:
@@ -190,7 +200,9 @@ class Program:
             else:
                 raise NotImplementedError(f"the operand {operand}")
             word = np.dtype(f"u{width}") if width else np.dtype(bool)
-            self._slot(key, np.array([bits % (1 << 8 * width) if width else bits != 0], word).view(DTYPES[kind]))
+            self._slot(
+                key, np.array([bits % (1 << 8 * width) if width else bits != 0], word).view(DTYPES[kind])
+            )
         return self.slots[key], width
 
     def _address(self, variable: Variable) -> int:

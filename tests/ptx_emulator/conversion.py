@@ -59,7 +59,11 @@ def cvta(operation: Operation) -> Step:
 
 @instruction("isspacep")
 def isspacep(operation: Operation) -> Step:
-    limits = {"shared": (SHARED_WINDOW, LOCAL_WINDOW), "local": (LOCAL_WINDOW, BASE), "global": (BASE, 1 << 63)}
+    limits = {
+        "shared": (SHARED_WINDOW, LOCAL_WINDOW),
+        "local": (LOCAL_WINDOW, BASE),
+        "global": (BASE, 1 << 63),
+    }
     low, high = limits[operation.choice(*limits)]
     return step(operation.write(0, "pred"), lambda x: (x >= low) & (x < high), operation.read(1, "u64"))
 

@@ -1,7 +1,8 @@
-"""Arithmetic exactly as a GPU does it, on NumPy arrays: rounding modes, fused multiply-add, half formats, NaN.
+"""Arithmetic exactly as a GPU does it, on NumPy arrays: rounding modes, fused multiply-add, half formats,
+NaN.
 
-It relies on the host's float32 and float64 operations being IEEE 754's, also under `fesetround`.
-This file knows nothing of PTX's syntax and of lanes.
+It relies on the host's float32 and float64 operations being IEEE 754's, also under `fesetround`. This file
+knows nothing of PTX's syntax and of lanes.
 """
 
 from __future__ import annotations
@@ -48,24 +49,24 @@ def directed(operation: Callable[..., Array], mode: str) -> Callable[..., Array]
     return rounded
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), lambda context, builder, signature, args: builder.fma(*args)
 
 
-fma: Callable[..., Array] = vectorize(["float32(float32,float32,float32)", "float64(float64,float64,float64)"])(
-    lambda a, b, c: _fma(a, b, c)
-)
+fma: Callable[..., Array] = vectorize(
+    ["float32(float32,float32,float32)", "float64(float64,float64,float64)"]
+)(lambda a, b, c: _fma(a, b, c))
 """a b + c, rounded once; float32 or float64."""
 
-_CANONICAL = {
-    np.dtype(np.float16): np.uint16(0x7FFF).view(np.float16),
-    np.dtype(np.float32): np.uint32(0x7FFFFFFF).view(np.float32),
+_CANONICAL: dict[np.dtype[Any], Array] = {
+    np.dtype(np.float16): np.array(0x7FFF, np.uint16).view(np.float16),
+    np.dtype(np.float32): np.array(0x7FFFFFFF, np.uint32).view(np.float32),
 }
 
 
 def canonical(values: Array) -> Array:
-    """`values`, each NaN replaced by the one that float32 and float16 instructions give (float64 keeps its own)."""
+    """`values` with the one NaN that float32 and float16 instructions give (float64 keeps its own)."""
     nan = _CANONICAL.get(values.dtype)
     if nan is None:
         return values
@@ -107,7 +108,7 @@ def narrow(values: Array, to: np.dtype[Any], mode: str = "rn") -> Array:
 
 
 def odd(values: Array) -> Array:
-    """float64 to float32, an inexact result to the neighbour with the odd last bit: rounding it again is rounding once."""
+    """float64 to float32, if inexact to the neighbour with the odd last bit: to round it again is to round once."""
     nearest = values.astype(np.float32)
     toward = np.where(values > nearest, np.float32(np.inf), np.float32(-np.inf))
     inexact = (nearest != values) & (values == values) & (nearest.view(np.uint32) & 1 == 0)
@@ -115,7 +116,7 @@ def odd(values: Array) -> Array:
 
 
 def fma_half(a: Array, b: Array, c: Array) -> Array:
-    """a b + c of float32 values that half formats hold, in float32 rounded to odd: round it to the half format."""
+    """a b + c of values that half formats hold, as float32 rounded to odd, to be rounded to the half format."""
     product = a.astype(np.float64) * b.astype(np.float64)  # exact
     wide = c.astype(np.float64)
     total = product + wide
@@ -154,18 +155,23 @@ def larger(a: Array, b: Array) -> Array:
 
 def _choose(choose: Callable[..., Array], equal: Callable[..., Array], a: Array, b: Array) -> Array:
     word = np.dtype(f"u{a.itemsize}")
-    same = equal(a.view(word), b.view(word)).view(a.dtype)  # equal values differ in nothing but the sign of zero
+    same = equal(a.view(word), b.view(word)).view(
+        a.dtype
+    )  # equal values differ in nothing but the sign of zero
     return np.where(a == b, same, choose(a, b))
 
 
 def to_integer(values: Array, to: np.dtype[Any]) -> Array:
-    """Integral floats as integers, clamped to their range; NaN becomes 0, and 2**63 where 64 bits are on either side."""
+    """Integral floats as integers, clamped to their range; NaN gives 0, or the top bit alone if 64 bits are on either side."""
     limits = np.iinfo(to)
+    highest, lowest = np.array(limits.max, to), np.array(limits.min, to)
     wide = values.astype(np.float64)
-    high = wide >= float(limits.max)  # float(2**63 - 1) is 2**63: no float64 below it rounds to a larger integer
+    high = wide >= float(
+        limits.max
+    )  # float(2**63 - 1) is 2**63: no float64 below it rounds to a larger integer
     low = wide <= float(limits.min)
     inside = np.where(high | low | (wide != wide), 0.0, wide)
-    result = np.where(high, limits.max, np.where(low, limits.min, inside.astype(to)))
+    result = np.where(high, highest, np.where(low, lowest, inside.astype(to)))
     nan = 0 if values.dtype != np.float64 and to.itemsize < 8 else 1 << (8 * to.itemsize - 1)
     word = np.dtype(f"u{to.itemsize}")
     return np.where(wide != wide, np.array(nan, word).view(to), result.astype(to))

@@ -1,4 +1,6 @@
-"""Where an instruction's addresses lead: the bytes of a state space, after the checks that find wrong accesses."""
+"""Where an instruction's addresses lead: the bytes of a state space, after the checks that find wrong
+accesses.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ Offsets = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Access:
-    """An instruction's access to `size` bytes per lane: "read", "write" or "atomic", in a state space ("" is generic)."""
+    """An instruction's access to `size` bytes per lane, in a state space ("" is generic).
+
+    kind: "read", "write" or "atomic".
+    """
 
     text: str
     space: str
@@ -44,7 +49,9 @@ class Access:
                 window = 0 if space == "global" else low
                 yield *self._place(machine, space, addresses[chosen] - window, lanes[chosen]), chosen
 
-    def _place(self, machine: Machine, space: str, at: Offsets, lanes: NDArray[np.intp]) -> tuple[Bytes, Offsets]:
+    def _place(
+        self, machine: Machine, space: str, at: Offsets, lanes: NDArray[np.intp]
+    ) -> tuple[Bytes, Offsets]:
         if (at & self.size - 1).any():
             self._fail(machine, at, lanes, (at & self.size - 1) != 0, f"is not aligned to {self.size} bytes")
         if space in ("global", "const"):
@@ -72,7 +79,9 @@ class Access:
             whole = word.type(int.from_bytes(b"\x01" * word.itemsize, "little"))
             for part in range(self.size // word.itemsize):
                 if self.kind != "write" and (written[first + part] != whole).any():
-                    self._fail(machine, at, lanes, written[first + part] != whole, "holds what nothing has written")
+                    self._fail(
+                        machine, at, lanes, written[first + part] != whole, "holds what nothing has written"
+                    )
                 if self.kind != "read":
                     written[first + part] = whole
         if self.kind != "write":

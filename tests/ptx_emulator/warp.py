@@ -47,7 +47,9 @@ def shfl(operation: Operation) -> Ending:
         bad = machine.mask & (~machine.mask[origin] | (named == 0))
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
-            raise RuntimeError(f"{operation.text}: {machine.thread(first)} reads lane {source[first]}, which takes no part")
+            raise RuntimeError(
+                f"{operation.text}: {machine.thread(first)} reads lane {source[first]}, which takes no part"
+            )
         write(machine, machine.spread(value(machine.regs))[origin])
         write_valid(machine, inside)
 

@@ -1,4 +1,4 @@
-"""Instructions that decide where lanes go on: branches, ends, barriers; and those that have no effect here."""
+"""Instructions that decide where lanes go on: branches, ends, barriers; and those without effect here."""
 
 from __future__ import annotations
 
@@ -143,6 +143,8 @@ def ballot(values: Array) -> Array:
     return np.repeat(words[:, 0], 32)
 
 
-@instruction("membar", "fence", "griddepcontrol", "prefetch", "prefetchu", "discard", "applypriority", "setmaxnreg")
+@instruction(
+    "membar", "fence", "griddepcontrol", "prefetch", "prefetchu", "discard", "applypriority", "setmaxnreg"
+)
 def nothing(operation: Operation) -> None:
     operation.modifiers = []

@@ -1,0 +1,55 @@
+"""What all tests of the GPU path share: the fixture `cupy`, by which they run on the emulator or on a GPU.
+
+Without a GPU, kernels are compiled as for compute capability 9.0 and their PTX runs on the CPU. `pytest -m
+gpu` runs the same tests on a GPU, and those besides that are marked gpu: they need real hardware.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from typing import Any
+
+import pytest
+
+_MISSING = [
+    name for name in ("numba_cuda", "cuda.core", "ml_dtypes") if importlib.util.find_spec(name) is None
+]
+
+
+class _Skipped(pytest.Module):
+    def collect(self) -> Any:
+        pytest.skip(f"needs fastnn[cuda]: {', '.join(_MISSING)} not installed", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Any, parent: Any) -> Any:
+    """Leaves out this folder's tests where its packages are not installed."""
+    return _Skipped.from_parent(parent, path=module_path) if _MISSING else None
+
+
+def _on_gpu(config: pytest.Config) -> bool:
+    return re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr")) is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With -m gpu, selects what can run there; without, skips what can run nowhere else."""
+    for item in items:
+        if _on_gpu(config) and "cupy" in getattr(item, "fixturenames", ()):
+            item.add_marker("gpu")
+        elif not _on_gpu(config) and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a GPU: pytest -m gpu"))
+
+
+@pytest.fixture
+def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module cupy: with -m gpu the real one, else the stand-in, whose kernels the emulator runs."""
+    if _on_gpu(request.config):
+        real = pytest.importorskip("cupy")
+        if not real.cuda.is_available():
+            pytest.skip("no GPU")
+        return real
+    import emulated_device
+
+    return emulated_device.install(monkeypatch)

@@ -1,0 +1,54 @@
+"""Puts the emulator and the stand-in for CuPy in the place of a GPU, for one test."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import pytest
+
+import host_cupy
+import ptx_emulator
+
+Extent = tuple[int, int, int]
+
+
+class _Config(NamedTuple):
+    grid: Any
+    block: Any
+    shared: int
+    cooperative: bool
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Until the test's end `import cupy` gives the stand-in, and fastnn's kernels run on the emulator.
+
+    Returns the stand-in.
+    """
+    from fastnn.cuda import _launch
+
+    device = _launch.Properties("emulator", (9, 0), multiprocessors=132, shared_memory=227 << 10, l2=50 << 20)
+    monkeypatch.setitem(sys.modules, "cupy", host_cupy)
+    monkeypatch.setattr(_launch, "properties", lambda number: device)
+    monkeypatch.setattr(_launch, "_loaded", _launch._code)
+    monkeypatch.setattr(_launch, "_config", _Config)
+    monkeypatch.setattr(_launch, "_stream", lambda handle: handle)
+    monkeypatch.setattr(_launch, "launch", _launch_emulated)
+    return host_cupy
+
+
+def _launch_emulated(stream: int, config: _Config, code: Any, *arguments: Any) -> None:
+    ptx_emulator.run(
+        code.ptx,
+        code.entry,
+        _extent(config.grid),
+        _extent(config.block),
+        config.shared,
+        arguments,
+        cooperative=config.cooperative,
+    )
+
+
+def _extent(sizes: int | tuple[int, ...]) -> Extent:
+    x, y, z = (*((sizes,) if isinstance(sizes, int) else sizes), 1, 1)[:3]
+    return x, y, z
