@@ -1,17 +1,23 @@
-"""What the machine code of a kernel says of itself: registers, stack, accesses to memory. It knows no kernel."""
+"""What the machine code of kernels says of them: registers, stack, accesses to memory. It knows no kernel."""
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-REGISTERS, STACK = 0x2F, 0x12  # attributes of the section .nv.info: 8 bytes, of a function and a number
+REGISTERS, STACK = 0x2F, 0x12  # attributes in the section .nv.info: 8 bytes, of a function and a number
+SIZES = {"128": 16, "64": 8, "U16": 2, "S16": 2, "U8": 1, "S8": 1}  # of an access, by its suffix
+WIDE = 16
+
+Instruction = tuple[int, str]  # address, text
 
 
 class Facts(NamedTuple):
@@ -19,13 +25,13 @@ class Facts(NamedTuple):
 
     registers: int
     stack: int  # bytes of a thread
-    loads: dict[int, int]  # of global memory: how many, by bytes
-    stores: dict[int, int]
-    mixed: list[str]  # global accesses that are narrower than 16 bytes in a block of code with wider ones
+    loads: set[int]  # of global memory, by bytes
+    stores: set[int]
+    mixed: list[str]  # global accesses of less than 16 bytes in a block of code that has such of 16, too
     local: list[str]  # instructions on local memory, and declarations of it
     divisions: list[str]  # of 64-bit integers
 
-    def accesses(self) -> dict[str, dict[int, int]]:
+    def accesses(self) -> dict[str, set[int]]:
         """Loads and stores, by these names."""
         return {"loads": self.loads, "stores": self.stores}
 
@@ -38,74 +44,92 @@ def nvdisasm() -> str | None:
     return next((str(path) for path in packaged if path.exists()), shutil.which("nvdisasm"))
 
 
-def facts(ptx: str, cubin: bytes) -> Facts:
-    """Those of a kernel."""
-    blocks = _blocks(_disassembled(cubin))
-    code = [line for block in blocks for line in block]
+def facts(capability: tuple[int, int], kernels: Sequence[tuple[str, bytes]]) -> list[Facts]:
+    """Those of kernels, each given as PTX and cubin, compiled for one compute capability."""
+    codes = [
+        b"".join(content for name, content in _sections(cubin) if name.startswith(".text."))
+        for _, cubin in kernels
+    ]
+    disassembled = _disassembled(capability, codes)
+    return [_facts(ptx, cubin, code) for (ptx, cubin), code in zip(kernels, disassembled, strict=True)]
+
+
+def _facts(ptx: str, cubin: bytes, code: list[Instruction]) -> Facts:
+    lines = [text for _, text in code]
+    blocks = _blocks(code)
     return Facts(
         registers=_most(cubin, REGISTERS),
         stack=_most(cubin, STACK),
-        loads=_accesses(code, "LDG"),
-        stores=_accesses(code, "STG"),
-        mixed=[line for block in blocks for line in _narrow_beside_wide(block)],
-        local=[line for line in code if re.search(r"\b(LDL|STL)\b", line)] + re.findall(r"\.local\s.*", ptx),
+        loads=_accesses(lines, "LDG"),
+        stores=_accesses(lines, "STG"),
+        mixed=[
+            text for block in blocks for kind in ("LDG", "STG") for text in _narrow_beside_wide(block, kind)
+        ],
+        local=[text for text in lines if re.search(r"\b(LDL|STL)\b", text)] + re.findall(r"\.local\s.*", ptx),
         divisions=re.findall(r"\b(?:div|rem)\.[su]64.*", ptx),
     )
 
 
-def _disassembled(cubin: bytes) -> str:
+def _disassembled(capability: tuple[int, int], codes: Sequence[bytes]) -> list[list[Instruction]]:
+    """Instructions of each; all in one go, as the program's start costs more than many kernels."""
     tool = nvdisasm()
     assert tool is not None
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"".join(codes))
         file.flush()
-        return subprocess.run([tool, "-c", file.name], capture_output=True, text=True, check=True).stdout
+        command = [tool, "--no-dataflow", "--binary", "SM{}{}".format(*capability), file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^\s*/\*([0-9a-f]+)\*/\s+(.*?)\s*;", text, re.MULTILINE)
+    instructions = [(int(address, 16), line) for address, line in found]
+    ends = itertools.accumulate(len(code) for code in codes)
+    return [
+        [each for each in instructions if end - len(code) <= each[0] < end]
+        for end, code in zip(ends, codes, strict=True)
+    ]
 
 
-def _blocks(text: str) -> list[list[str]]:
-    """The instructions between labels and branches."""
+def _blocks(code: list[Instruction]) -> list[list[str]]:
+    """What runs in one go: between branches, and what they lead to."""
+    targets = {int(found[1], 16) for _, text in code if (found := re.search(r"\bBRA.* 0x([0-9a-f]+)$", text))}
     blocks: list[list[str]] = [[]]
-    for line in text.splitlines():
-        if found := re.match(r"\s*/\*[0-9a-f]+\*/\s+(.*?)\s*;", line):
-            blocks[-1].append(found[1])
-            if re.search(r"\b(BRA|EXIT|RET|BRX)\b", found[1]):
-                blocks.append([])
-        elif re.match(r"\.\w+:", line):
+    for address, text in code:
+        if address in targets:
+            blocks.append([])
+        blocks[-1].append(text)
+        if re.search(r"\b(BRA|BRX|EXIT|RET)\b", text):
             blocks.append([])
     return blocks
 
 
-def _size(line: str, kind: str) -> int | None:
+def _size(text: str, kind: str) -> int | None:
     """The bytes of an access of a kind, LDG or STG; None for another instruction."""
-    found = re.search(rf"\b{kind}((?:\.\w+)*)", line)
-    if found is None:
-        return None
-    sizes = {"128": 16, "64": 8, "U16": 2, "S16": 2, "16": 2, "U8": 1, "S8": 1, "8": 1}
-    return next((sizes[part] for part in found[1].split(".") if part in sizes), 4)
+    found = re.search(rf"\b{kind}((?:\.\w+)*)", text)
+    return found and next((SIZES[part] for part in found[1].split(".") if part in SIZES), 4)
 
 
-def _accesses(code: list[str], kind: str) -> dict[int, int]:
-    sizes = [size for line in code if (size := _size(line, kind))]
-    return {size: sizes.count(size) for size in sorted(set(sizes))}
+def _accesses(lines: list[str], kind: str) -> set[int]:
+    return {size for text in lines if (size := _size(text, kind))}
 
 
-def _narrow_beside_wide(block: list[str]) -> list[str]:
-    found = []
-    for kind in ("LDG", "STG"):
-        sizes = [(size, line) for line in block if (size := _size(line, kind))]
-        if any(size == 16 for size, _ in sizes):
-            found += [line for size, line in sizes if size < 16]
-    return found
+def _narrow_beside_wide(block: list[str], kind: str) -> list[str]:
+    if WIDE not in _accesses(block, kind):
+        return []
+    return [text for text in block if (_size(text, kind) or WIDE) < WIDE]
+
+
+def _sections(elf: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents."""
+    (table,) = struct.unpack_from("<Q", elf, 0x28)
+    size, count, names = struct.unpack_from("<HHH", elf, 0x3A)
+    headers = [struct.unpack_from("<IIQQQQ", elf, table + i * size) for i in range(count)]
+    for name, _, _, _, offset, length in headers:
+        start = headers[names][4] + name
+        yield elf[start : elf.index(b"\0", start)].decode(), elf[offset : offset + length]
 
 
 def _most(cubin: bytes, attribute: int) -> int:
     """The largest number of an attribute, over the functions of a cubin."""
-    (table,) = struct.unpack_from("<Q", cubin, 0x28)
-    size, count, names = struct.unpack_from("<HHH", cubin, 0x3A)
-    sections = [struct.unpack_from("<IIQQQQ", cubin, table + i * size) for i in range(count)]
-    start = sections[names][4]
-    for name, _, _, _, offset, length in sections:
-        if cubin[start + name :].startswith(b".nv.info\0"):
-            words = struct.iter_unpack("<BBHII", cubin[offset : offset + length])
-            return max(value for _, kind, _, _, value in words if kind == attribute)
-    raise AssertionError("a cubin without .nv.info")
+    content = dict(_sections(cubin))[".nv.info"]
+    return max(
+        int(value) for _, kind, _, _, value in struct.iter_unpack("<BBHII", content) if kind == attribute
+    )

@@ -2,13 +2,14 @@
 
 python -m tools.gpu_compile_all > docs/gpu_kernels.txt
 
-A line for each kernel and capability: registers of a thread, the widest loads and stores of global memory in bytes, and
-what is wrong. The tests do the same for capability 9.0 and for a part of the others.
+A line for each kernel and capability: registers of a thread, the widest loads and stores of global memory in
+bytes, and what is wrong. The tests do the same for capability 9.0 and for a part of the others.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import multiprocessing
 import os
 import pkgutil
@@ -21,6 +22,7 @@ from fastnn.cuda._compile import Capability, Key, Template
 from tools.gpu_code import Facts, facts
 
 CAPABILITIES: tuple[Capability, ...] = ((7, 5), (8, 0), (9, 0), (10, 0))
+PART = 8  # kernels that one process compiles together, at least
 
 Kernel = tuple[str, Key, Capability]
 
@@ -39,21 +41,33 @@ def every_kernel(capability: Capability) -> list[Kernel]:
     return [(name, key, capability) for name, template in templates().items() for key in template.examples()]
 
 
-def compiled(kernel: Kernel) -> Facts:
-    """What a kernel is like."""
-    name, key, capability = kernel
-    code = templates()[name].compile(capability, key)
-    return facts(code.ptx, code.cubin)
+def compiled(wanted: Sequence[Kernel]) -> list[Facts]:
+    """What kernels for one capability are like."""
+    codes = [templates()[name].compile(capability, key) for name, key, capability in wanted]
+    return facts(wanted[0][2], [(code.ptx, code.cubin) for code in codes])
 
 
 def compiled_all(wanted: Sequence[Kernel]) -> dict[Kernel, Facts]:
     """What these are like, by as many processes as there are cores."""
-    workers = min(len(wanted), len(os.sched_getaffinity(0)))
-    if workers < 2:
-        return {kernel: compiled(kernel) for kernel in wanted}
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        results = pool.map(compiled, wanted, chunksize=max(1, len(wanted) // (4 * workers)))
-        return dict(zip(wanted, results, strict=True))
+    workers = len(os.sched_getaffinity(0))
+    parts = [
+        part
+        for capability in CAPABILITIES
+        for part in cut([k for k in wanted if k[2] == capability], workers)
+    ]
+    if len(parts) < 2 or workers < 2:
+        results = list(map(compiled, parts))
+    else:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            results = list(pool.map(compiled, parts))
+    pairs = (zip(part, found, strict=True) for part, found in zip(parts, results, strict=True))
+    return dict(itertools.chain.from_iterable(pairs))
+
+
+def cut(kernels: list[Kernel], workers: int) -> list[list[Kernel]]:
+    """Parts of neighbours, which share device functions: some for each worker."""
+    size = max(PART, -(-len(kernels) // (4 * workers)))
+    return [kernels[i : i + size] for i in range(0, len(kernels), size)]
 
 
 def wrong(template: Template, has: Facts) -> list[str]:

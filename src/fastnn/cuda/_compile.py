@@ -25,7 +25,7 @@ Capability = tuple[int, int]
 Key = tuple[Any, ...]
 Built = tuple[Callable[..., None], tuple[Any, ...]]
 
-#: Of a thread, unless a template says otherwise: half of a multiprocessor's threads fit, which keeps memory busy.
+#: Of a thread, unless a template says otherwise: half of the threads then fit, which keeps memory busy.
 REGISTERS = 64
 
 
@@ -83,8 +83,8 @@ class Template:
 def _asked_for(capability: Capability) -> Iterator[None]:
     """For a while, numba-cuda finds a GPU of this compute capability where there is another, or none.
 
-    What a kernel calls it compiles for the current device, even if the kernel is for another. Its lock keeps other
-    threads from compiling meanwhile.
+    What a kernel calls it compiles for the current device, even if the kernel is for another. Its lock keeps
+    other threads from compiling meanwhile.
     """
     with global_compiler_lock:
         before = dispatcher.get_current_device

@@ -42,7 +42,7 @@ building_for: list[tuple[int, int]] = [(0, 0)]
 
 
 def made_once(factory: F) -> F:
-    """Decorator of what makes device functions: the same arguments give the same one, compiled once a process.
+    """Decorator of what makes device functions: for the same arguments the same one, compiled once.
 
     One for each compute capability: numba-cuda keeps what a device function was compiled to for the first.
     """
