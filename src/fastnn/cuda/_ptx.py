@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from llvmlite import ir
 from numba import cuda, types
@@ -37,6 +37,28 @@ def device(function: F) -> F:
     """The function for use in kernels, where it is inlined. Its `py_func` is its Python twin."""
     inlined: F = cuda.jit(device=True, forceinline=True)(function)
     return inlined
+
+
+_Key = tuple[Any, ...]
+_MADE: dict[_Key, Any] = {}
+#: The compute capability that kernels are being built for (set by fastnn.cuda._compile).
+building_for: list[tuple[int, int]] = [(0, 0)]
+
+
+def made_once(factory: F) -> F:
+    """Decorator of what makes device functions: for the same arguments the same one, compiled once.
+
+    One for each compute capability: numba-cuda keeps what a device function was compiled to for the first.
+    """
+
+    @functools.wraps(factory)
+    def remembered(*args: Any) -> Any:
+        key = (factory, building_for[-1], *args)
+        if key not in _MADE:
+            _MADE[key] = factory(*args)
+        return _MADE[key]
+
+    return cast(F, remembered)
 
 
 @device

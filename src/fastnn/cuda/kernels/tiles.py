@@ -15,7 +15,7 @@ from numba import cuda, types
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
 from fastnn.cuda.kernels.draws import Draws
 
 THREADS = 256
@@ -53,8 +53,9 @@ def tiled(
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
     whole, one = CHUNKS * width, 1
-    load_whole, store_whole = moves(operands, width, whole, load), moves(operands, width, whole, store)
-    load_one, store_one = moves(operands, one, one, load), moves(operands, one, one, store)
+    given = tuple(operands)
+    load_whole, store_whole = moves(given, width, whole, load), moves(given, width, whole, store)
+    load_one, store_one = moves(given, one, one, load), moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
     keep_whole, keep_one = _keep_all, _keep_all
     if draws is not None:
@@ -83,7 +84,8 @@ def tiled(
     return kernel, (addresses, types.int64, words, types.UniTuple(types.float64, numbers))
 
 
-def moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+@made_once
+def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)
@@ -93,6 +95,7 @@ def moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[st
     return in_turn([_move(j, dtype, width, span, kind) for j, dtype in used])
 
 
+@made_once
 def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     piece, size = min(WIDTH[dtype], width), ITEMSIZE[dtype]
     access = kind(dtype, piece)
