@@ -137,6 +137,31 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint32, types.uint32), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def high_64(context: Any, a: Any, b: Any) -> Any:
+    """The upper 64 of the 128 bits of a product of two unsigned 64-bit numbers."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        long = ir.FunctionType(_BITS[64], [_BITS[64], _BITS[64]])
+        multiply = ir.InlineAsm(long, "mul.hi.u64 $0, $1, $2;", "=l,l,l", side_effect=False)
+        return builder.call(multiply, args)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def product(context: Any, a: Any, b: Any) -> Any:
+    """a b, rounded: no addition that follows makes an fma of it. In the type of a."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        value, kind = target.get_value_type(a), "d" if a == types.float64 else "f"
+        operation = f"mul.rn.f{64 if kind == 'd' else 32} $0, $1, $2;"
+        multiply = ir.InlineAsm(ir.FunctionType(value, [value] * 2), operation, f"={kind},{kind},{kind}")
+        return builder.call(multiply, [args[0], target.cast(builder, args[1], signature.args[1], a)])
+
+    return a(a, b), generate
+
+
 # ---- memory ------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +226,40 @@ def _packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
         return [builder.call(both, [high, low]) for low, high in pairs]
     halves = [[builder.zext(_narrowed(builder, dtype, value), _BITS[32]) for value in pair] for pair in pairs]
     return [builder.or_(low, builder.shl(high, _BITS[32](16))) for low, high in halves]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def word_at(context: Any, address: Any) -> Any:
+    """The 64-bit integer at an address."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return builder.load(_pointer(builder, args[0], _BITS[64]))
+
+    return types.int64(types.uint64), generate
+
+
+@functools.cache
+def store_integers(bits: int, count: int) -> Any:
+    """store(address, buffer): `count` integers of a local array, by one access that must be aligned to its size.
+
+    Integers of fewer than 32 bits go one at a time.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store_elements(context: Any, address: Any, buffer: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            places = _places(target, builder, buffer, args[1], _BITS[64](0), count)
+            values = [builder.load(place) for place in places]
+            _store_words(
+                builder,
+                args[0],
+                [v if v.type == _BITS[bits] else builder.trunc(v, _BITS[bits]) for v in values],
+            )
+            return target.get_dummy_value()
+
+        return types.void(types.uint64, buffer), generate
+
+    return store_elements
 
 
 @functools.cache
