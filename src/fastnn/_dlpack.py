@@ -51,9 +51,9 @@ def call(
     Arrays among its results become tensors if `like` is one, of its library. An array that was written to is
     the tensor that was given.
     """
-    for value in (*args, *kwargs.values()):
-        if is_on_gpu(value):
-            return twin_of(function)(*args, **kwargs)
+    if is_on_gpu(like) or any(is_on_gpu(value) for value in (*args, *kwargs.values())):
+        twin = twin_of(function)
+        return twin(*args, **kwargs) if kwargs else twin(*args)  # an empty mapping costs a microsecond
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
     positional += args[len(names) :]
     keywords = {name: _view(name, value) for name, value in kwargs.items()}
@@ -77,10 +77,10 @@ def is_on_gpu(value: Any) -> bool:
 
 @functools.cache
 def _type_on_gpu(kind: Any) -> bool | None:
-    """Whether all of a type are; None where each one has to be asked. To ask CuPy's arrays takes a microsecond."""
+    """Whether all of a type are; None where each has to be asked, which takes a microsecond for CuPy's."""
     if issubclass(kind, np.ndarray | bool | int | float | str | tuple | list | None):
         return False
-    return None if hasattr(kind, "is_cuda") or not hasattr(kind, "__cuda_array_interface__") else True
+    return kind.__module__.startswith("cupy.") or None
 
 
 @functools.cache

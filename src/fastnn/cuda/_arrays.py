@@ -74,15 +74,9 @@ class DeviceArray(NamedTuple):
         return self.library.strides(self.owner)
 
 
-class Alike(NamedTuple):
-    """Arrays that a kernel can take as they are: C-contiguous, of one library, dtype and shape, on one GPU."""
-
-    result: Any
-    addresses: tuple[int, ...]  # of the result and of the inputs
-    dtype: str
-    size: int
-    device: int
-    stream: int
+#: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
+#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes four times as long.
+Alike = tuple[Any, tuple[int, ...], str, int, int, int]
 
 
 class _Cupy:
@@ -106,8 +100,7 @@ class _Cupy:
         return tuple(stride // value.itemsize for stride in value.strides)
 
     def empty(self, shape: Shape, dtype: str, device: int) -> Any:
-        with _cupy_on(device):
-            return sys.modules["cupy"].empty(shape, _numpy_dtype(dtype))
+        return self._new(shape, _numpy_dtype(dtype), device)
 
     def empty_like(self, value: Any, dtype: str) -> Any:
         with _cupy_on(value.device.id):
@@ -131,25 +124,33 @@ class _Cupy:
     def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
         cupy = sys.modules["cupy"]
         kind, first = cupy.ndarray, inputs[0]
-        dtype, shape, data = first.dtype, first.shape, first.data
-        name, device, size = _numpy_name(dtype), data.device_id, first.size
-        if not (name in FLOATS and size and first.flags.c_contiguous):
+        if type(first) is not kind:
             return None
-        addresses = [data.ptr]
-        for other in inputs[1:] if out is None else (*inputs[1:], out):
-            if type(other) is not kind or other.dtype != dtype or other.shape != shape:
+        dtype, shape, device = first.dtype, first.shape, first.data.device_id
+        name, size, addresses = _numpy_name(dtype), first.size, []
+        for each in inputs if out is None else (*inputs, out):
+            if type(each) is not kind or each.dtype != dtype or not each._c_contiguous:
                 return None
-            if not other.flags.c_contiguous or other.data.device_id != device:
+            data = each.data
+            if data.device_id != device or (each is not first and each.shape != shape):
                 return None
-            addresses.append(other.data.ptr)
+            addresses.append(data.ptr)
+        if not size or name not in FLOATS:
+            return None
         if out is None:
-            with _cupy_on(device):
-                out = kind(shape, dtype)
+            out = self._new(shape, dtype, device)
             addresses.append(out.data.ptr)
         elif not _apart(addresses, first.nbytes):
             return None
         stream = cupy.cuda.get_current_stream(device).ptr
-        return Alike(out, (addresses.pop(), *addresses), name, size, device, stream)
+        return out, (addresses.pop(), *addresses), name, size, device, stream
+
+    def _new(self, shape: Shape, dtype: Any, device: int) -> Any:
+        cupy = sys.modules["cupy"]
+        if _cupy_count() == 1:
+            return cupy.ndarray(shape, dtype)
+        with cupy.cuda.Device(device):
+            return cupy.ndarray(shape, dtype)
 
 
 class _Torch:
@@ -208,7 +209,7 @@ class _Torch:
             addresses.append(out.data_ptr())
         elif not _apart(addresses, first.nbytes):
             return None
-        return Alike(out, (addresses.pop(), *addresses), name, size, device, self.stream(device))
+        return out, (addresses.pop(), *addresses), name, size, device, self.stream(device)
 
 
 _CUPY, _TORCH = _Cupy(), _Torch()
@@ -216,22 +217,24 @@ _CUPY, _TORCH = _Cupy(), _Torch()
 
 def _cupy_on(device: int) -> Any:
     """A context in which CuPy works on this GPU; nothing where there is one only."""
-    cuda = sys.modules["cupy"].cuda
-    return _NOTHING if _cupy_count(cuda) == 1 else cuda.Device(device)
+    return _NOTHING if _cupy_count() == 1 else sys.modules["cupy"].cuda.Device(device)
 
 
 _NOTHING = contextlib.nullcontext()
 
 
 @functools.cache
-def _cupy_count(cuda: Any) -> int:
-    return int(cuda.runtime.getDeviceCount())
+def _cupy_count() -> int:
+    return int(sys.modules["cupy"].cuda.runtime.getDeviceCount())
 
 
 def _apart(addresses: Sequence[int], size: int) -> bool:
     """Whether the last of arrays of this many bytes is each other one or shares no memory with it."""
     last = addresses[-1]
-    return all(address == last or abs(address - last) >= size for address in addresses)
+    for address in addresses:  # noqa: SIM110 (half the time of a generator)
+        if address != last and -size < address - last < size:
+            return False
+    return True
 
 
 @functools.cache
@@ -274,14 +277,12 @@ def library_of(kind: Any) -> Library:
 
 
 def alike(inputs: Sequence[Any], out: Any) -> Alike | None:
-    """The quick way for most calls: the arrays, and a new result unless `out` is given, as a kernel takes them.
+    """The quick way for most calls: the arrays, and a new result unless `out` is given, as kernels take them.
 
     None where they are not all alike, or empty, or where `out` overlaps one of them in part.
     """
-    if not is_on_gpu(inputs[0]):
-        return None
     kind: Any = type(inputs[0])
-    return library_of(kind).alike(inputs, out)
+    return library_of(kind).alike(inputs, out) if is_on_gpu(inputs[0]) else None
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------

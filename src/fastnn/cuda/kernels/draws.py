@@ -117,7 +117,9 @@ def axes_of(array: DeviceArray, shared_from: int | None = None) -> list[Axis]:
     return axes
 
 
-def source(key: Key, threshold: int, array: DeviceArray, shared_from: int | None = None) -> tuple[Draws, list[int]]:
+def source(
+    key: Key, threshold: int, array: DeviceArray, shared_from: int | None = None
+) -> tuple[Draws, list[int]]:
     """How a kernel that goes along the memory of a dense array draws for it, and the words that it takes.
 
     The array has at most MOST_AXES axes; one in C order always has.
@@ -156,7 +158,13 @@ def _mapped(width: int, chunks: int, stride: int) -> Any:
     @device
     def bits(words: Any, start: int) -> int:
         seed, offset = key(words)
-        rest, outer, length, step, inner = words[MAP], words[MAP + 3], words[MAP + 4], words[MAP + 7], words[MAP + 8]
+        rest, outer, length, step, inner = (
+            words[MAP],
+            words[MAP + 3],
+            words[MAP + 4],
+            words[MAP + 7],
+            words[MAP + 8],
+        )
         bits, made, block = 0, 0, -1
         for k in range(chunks * width):
             i = start + k // width * stride + k % width

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda import _launch
-from fastnn.cuda._arrays import DeviceArray, stream
+from fastnn.cuda._arrays import Alike, DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
 from fastnn.cuda.kernels.draws import Draws
@@ -36,10 +36,14 @@ def chunk(operands: Sequence[Operand]) -> int:
     return max(WIDTH[operand.dtype] for operand in operands)
 
 
+def tile(operands: Sequence[Operand]) -> int:
+    """The elements that a block takes."""
+    return THREADS * CHUNKS * chunk(operands)
+
+
 def blocks(operands: Sequence[Operand], count: int) -> int:
     """The blocks of a grid for `count` elements."""
-    tile = THREADS * CHUNKS * chunk(operands)
-    return max(1, -(-count // tile))
+    return max(1, -(-count // tile(operands)))
 
 
 def tiled(
@@ -136,3 +140,10 @@ def run(
     grid, addresses = blocks(operands, count), [array.address for array in arrays]
     taken = map(_launch.signed, words)
     _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
+
+
+def run_alike(template: Template, key: Key, tile: int, arrays: Alike, *numbers: float) -> Any:
+    """As `run`, for a kernel without draws on arrays that are alike: the result. tile: that of the operands."""
+    result, addresses, _, size, device, stream = arrays
+    _launch.run(template, key, device, stream, -(-size // tile), THREADS, *addresses, size, *numbers)
+    return result
