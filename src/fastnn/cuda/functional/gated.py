@@ -38,7 +38,7 @@ def _ready(named: _arrays.Named, out: Any) -> list[DeviceArray]:
 
 
 def _target(out: Any, shape: Shape, inputs: Sequence[DeviceArray]) -> Elementwise:
-    """Where a kernel writes: `out` where that can be, which is in place of an input of its shape, or apart."""
+    """Where a kernel writes: `out` if it may, in place of an input of its shape or apart from all."""
     like = inputs[0]
     if out is None:
         return Elementwise(tuple(inputs), _arrays.empty(like, shape, like.dtype), None)

@@ -100,7 +100,7 @@ def rrelu_backward(
 
 
 def _line(low: float, high: float, dtype: str) -> list[float]:
-    """The slope of a draw as numbers (step, step_low, start, start_low), each pair one number in two parts."""
+    """A draw's slope as (step, step_low, start, start_low): two numbers in two parts each."""
     real = np.float64 if dtype == "float64" else np.float32
     step = (np.longdouble(high) - low) / 65536
     numbers = step, low + step / 2
@@ -112,7 +112,7 @@ def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
     if n == 0:
         return
     dy, x = arrays.inputs[0], arrays.inputs[-1]
-    grid, words = -(-n // (slope.THREADS * slope.DRAWS)), [np.uint64(word) for word in key]
+    grid, words = -(-n // (slope.THREADS * slope.DRAWS)), map(_launch.signed, key)
     on = out.device, _arrays.stream(out)
     addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
     kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)

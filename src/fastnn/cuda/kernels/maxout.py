@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, like, load, load_byte, store, store_byte
+from fastnn.cuda._ptx import ITEMSIZE, computing, like, load, load_whole, store, store_whole
 
 _THREADS, _WARP, _ALL = 256, 32, 0xFFFFFFFF
 _MOST = 65535  # blocks in the grid's second dimension
@@ -19,7 +19,7 @@ def _keys() -> list[tuple[str]]:
     return [(dtype,) for dtype in ITEMSIZE]
 
 
-#: Three addresses and nine words: rows, n, k, row_step, piece_step, step, planes, bytes of a row and of a plane.
+#: Three addresses; rows, n, k, row_step, piece_step, step, planes, bytes of a row and of a plane.
 _TYPES = (*(types.uint64,) * 3, *(types.int64,) * 9)
 
 
@@ -34,6 +34,7 @@ def grid(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
 def maxout(dtype: str) -> Built:
     """y, and the bit planes of the winners, from x. The first of equals wins, and NaN wins over all."""
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
+    put_byte = store_whole(8)
 
     def kernel(
         y: int,
@@ -67,7 +68,7 @@ def maxout(dtype: str) -> Built:
             for plane in range(planes):
                 word = types.uint32(cuda.ballot_sync(_ALL, (winner >> plane) & 1))
                 if lane < 4 and i - lane + 8 * lane < n:
-                    store_byte(at + types.uint64(plane * plane_bytes), types.uint32(word >> (8 * lane)))
+                    put_byte(at + types.uint64(plane * plane_bytes), types.int64(word >> (8 * lane)))
             start += cuda.gridDim.y * tile
 
     return kernel, _TYPES
@@ -77,6 +78,7 @@ def maxout(dtype: str) -> Built:
 def maxout_backward(dtype: str) -> Built:
     """dx from dy and the winners: dy for the piece that won, 0 for the others."""
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
+    get_byte = load_whole(8)
 
     def kernel(
         dx: int,
@@ -99,8 +101,8 @@ def maxout_backward(dtype: str) -> Built:
             v, winner = cuda.local.array(one, real), types.int64(0)
             get(dy + types.uint64((row * n + i) * size), v, 0)
             for plane in range(planes):
-                octet = load_byte(bits + types.uint64(plane * plane_bytes + row * row_bytes + (i >> 3)))
-                winner |= types.int64((octet >> (i & 7)) & 1) << plane
+                octet = get_byte(bits + types.uint64(plane * plane_bytes + row * row_bytes + (i >> 3)))
+                winner |= ((octet >> (i & 7)) & 1) << plane
             first, dyi = dx + types.uint64((row * row_step + i * step) * size), v[0, 0]
             for j in range(k):
                 v[0, 0] = dyi if j == winner else like(dyi, 0)

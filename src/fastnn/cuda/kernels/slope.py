@@ -37,7 +37,7 @@ def prelu(dtype: str, spread: bool) -> Built:
 def rrelu(dtype: str, backward: bool) -> Built:
     """y from x, or dx from dy and x: a kernel (out, dy, x, n, seed, offset, line); forward ignores dy.
 
-    The slope of element i is line[0] d + line[2], with draw d, where the other two numbers of the line hold what
+    The slope of element i is line[0] d + line[2], with draw d; the other two numbers of the line hold what
     rounding takes from these.
     """
     real, width = computing(dtype), WIDTH[dtype]
@@ -83,7 +83,8 @@ def rrelu(dtype: str, backward: bool) -> Built:
                     put_one(out + place + k * size, v, k)
 
     address = types.uint64
-    return kernel, (*(address,) * 3, types.int64, address, address, types.UniTuple(types.float64, 4))
+    words = types.int64, types.int64, types.int64
+    return kernel, (*(address,) * 3, *words, types.UniTuple(types.float64, 4))
 
 
 @device

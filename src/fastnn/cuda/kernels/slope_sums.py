@@ -1,7 +1,7 @@
 """PReLU's gradients: dx, and in the same pass each channel's sum, in float64 and in an order of its own.
 
-A block goes over rows `row` elements apart, and of each over columns: a part of one channel, or, where a channel
-is a column, of all channels. Blocks leave their sums side by side; a second kernel adds them.
+A block goes over rows `row` elements apart, and of each over columns: a part of one channel, or, where a
+channel is a column, of all channels. Blocks leave their sums side by side; a second kernel adds them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCKS = 2048
 
 @device
 def _add_up(shared: Any, thread: int, last: int) -> None:
-    """Elements 0 to last - 1 of the shared array become the sums of those whose number is theirs modulo last."""
+    """Elements 0 to last - 1 become the sums of those whose number is theirs modulo last."""
     cuda.syncthreads()
     distance = THREADS // 2
     while distance >= last:

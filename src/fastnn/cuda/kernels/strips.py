@@ -32,8 +32,8 @@ class Strips(NamedTuple):
 def strips(dtype: str, operands: str, body: Callable[[int], Any]) -> Built:
     """A kernel (addresses, strides, outer, middle, n) for arrays of one dtype.
 
-    operands: a letter for each, in order: "w" is written, "r" is read, and of "s" one element is read for all of
-    a strip. body(span) is a device function (v) that works on `span` elements in place.
+    operands: a letter for each, in order: "w" is written, "r" is read, and of "s" one element is read for all
+    of a strip. body(span) is a device function (v) that works on `span` elements in place.
     """
     real, width, count = computing(dtype), WIDTH[dtype], len(operands)
     read_whole, write_whole, run_whole = *_moves(dtype, operands, width), body(width)
@@ -74,7 +74,7 @@ def _misaligned(dtype: str, operands: str) -> Any:
     places = len(along)
 
     @device
-    def bits(a: Any, s: Any) -> int:
+    def bits(a: Any, s: Any) -> Any:
         together = types.uint64(0)
         for k in range(places):
             j = along[k]
@@ -87,9 +87,8 @@ def _misaligned(dtype: str, operands: str) -> Any:
 def _moves(dtype: str, operands: str, width: int) -> tuple[Any, Any]:
     """((addresses, strides), v, (o, m, i)): one loads all operands that are read, the other stores the rest."""
     reads = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind != "w"]
-    return in_turn(reads), in_turn(
-        [_move(j, dtype, width, "w") for j, kind in enumerate(operands) if kind == "w"]
-    )
+    writes = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind == "w"]
+    return in_turn(reads), in_turn(writes)
 
 
 def _move(j: int, dtype: str, width: int, kind: str) -> Any:
