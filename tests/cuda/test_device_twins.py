@@ -28,7 +28,7 @@ from ulp import assert_within, widen
 Array = NDArray[Any]
 
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
-_BIT_PLACES = {4: (np.uint32, 23), 8: (np.uint64, 52)}
+_BIT_PLACES: dict[int, tuple[Any, int]] = {4: (np.uint32, 23), 8: (np.uint64, 52)}
 _TYPE = {4: 0, 8: 1}  # which of two values is a float's, by its size
 
 

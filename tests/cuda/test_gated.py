@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastnn
-import fastnn.functional as F
+import fastnn.functional
 from fastnn import Key, reference
 from operations import FULL, HALF, LOOSE_ULP, normal
 from ulp import assert_within, widen
@@ -21,6 +21,7 @@ Array = NDArray[Any]
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 ALL_DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
 F32 = np.dtype(np.float32)
+F: Any = fastnn.functional  # here of CuPy's arrays, which its annotations do not know
 KEY = Key(0x0123456789ABCDEF, 0xFEDCBA9876543210)
 
 # ---- PReLU -------------------------------------------------------------------------------------------------
@@ -87,7 +88,8 @@ def test_prelu_in_place_and_in_any_layout(cupy: Any) -> None:
         assert F.prelu_backward(*arrays, w, out=arrays[i])[0] is arrays[i]
         np.testing.assert_array_equal(arrays[i].get(), dx)
     strided = cupy.asarray(np.repeat(weight, 2))[::2]
-    for lay_out in (np.asfortranarray, lambda a: a.transpose(1, 2, 0).copy().transpose(2, 0, 1)):
+    layouts: Any = np.asfortranarray, lambda a: a.transpose(1, 2, 0).copy().transpose(2, 0, 1)
+    for lay_out in layouts:
         a, b = cupy.asarray(lay_out(dy)), cupy.asarray(lay_out(x))
         np.testing.assert_array_equal(F.prelu(b, strided, out=b).get(), y)
         b = cupy.asarray(lay_out(x))
@@ -277,7 +279,7 @@ def test_maxout_errors(cupy: Any) -> None:
             F.maxout(x, k)
     _, saved = F.maxout(x, 2)
     with pytest.raises(TypeError, match=r"^saved must be the MaxoutSaved that maxout returned, got tuple"):
-        F.maxout_backward(x, (1, 2))  # type: ignore[arg-type]
+        F.maxout_backward(x, (1, 2))
     with pytest.raises(
         ValueError, match=re.escape("dy must have the shape of maxout's result, (4, 3), got (4, 6)")
     ):
