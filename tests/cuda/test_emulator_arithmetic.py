@@ -240,12 +240,7 @@ def _signed(x: int, bits: int) -> int:
     ],
 )
 def test_integers(text: str, bits: int, expected: int) -> None:
-    found = compute(
-        f".reg .b32 lo, hi; {text}",
-        f"b{bits}",
-        a=("b64", np.array([_A], np.uint64)),
-        b=("b64", np.array([_B], np.uint64)),
-    )
+    found = compute(f".reg .b32 lo, hi; {text}", f"b{bits}", **_TWO)
     assert int(found[0]) == expected % 2**bits
 
 

@@ -201,7 +201,7 @@ class Machine:
             self._release()
 
     def wait(self, pc: int, passed: Callable[[Machine], int]) -> int | None:
-        """Lets the group wait for its blocks' other lanes; `passed` runs on lanes set free, and says where."""
+        """Lets the group wait for the rest of its blocks; `passed` runs on lanes set free, and says where."""
         if not self.partial:
             self._synchronised(self.mask)
             return passed(self)
