@@ -80,6 +80,10 @@ SHARED = ".shared .align 4 .b8 s[256]; mov.u32 %r3, s; mad.lo.u32 %r2, %r0, 4, %
             r"read of shared byte 0 by thread \(1, .*\(0, ",
         ),
         ("ld.shared.u32 %r1, [%r3]; st.shared.u32 [%r2], %r0;", r"write of shared byte 0 by thread \(0, "),
+        (
+            "ld.shared.u32 %r1, [%r3]; setp.eq.u32 %p1, %r0, 63; @%p1 st.shared.u32 [%r3], %r0;",
+            r"write of shared byte 0 by thread \(63, .*\(0, ",
+        ),
         ("st.shared.u32 [%r3], %r0;", "write of shared byte 0"),
         ("st.shared.u32 [%r2], 0; atom.shared.add.u32 %r1, [%r3], 1;", "atomic of shared byte 0"),
         (

@@ -14,8 +14,7 @@ ALL = "0xffffffff"
 def test_branches_and_loops_come_together() -> None:
     body = """mov.u32 %r1, 0; and.b32 %r2, %r0, 3; setp.eq.u32 %p1, %r2, 0; @%p1 bra DONE;
     LOOP: add.u32 %r1, %r1, %r0; sub.u32 %r2, %r2, 1; setp.ne.u32 %p1, %r2, 0; @%p1 bra LOOP;
-    DONE: vote.sync.ballot.b32 %r3, %p1, 0xffffffff; activemask.b32 %r4;
-    setp.ne.u32 %p1, %r4, 0xffffffff; @%p1 mov.u32 %r1, 999;"""
+    DONE: activemask.b32 %r4; setp.ne.u32 %p1, %r4, 0xffffffff; @%p1 mov.u32 %r1, 999;"""
     np.testing.assert_array_equal(each_lane(body), LANES * (LANES & 3))
 
 
@@ -108,7 +107,7 @@ def test_barriers_wait_for_all_warps_and_not_for_those_that_left() -> None:
     body = """.shared .align 4 .b8 place[256]; setp.ge.u32 %p1, %r0, 60; @%p1 exit;
     mov.u32 %r4, place; mad.lo.u32 %r5, %r0, 4, %r4; setp.lt.u32 %p2, %r0, 32; @%p2 bra WRITE;
     mov.u32 %r6, 50; SLOW: sub.u32 %r6, %r6, 1; setp.ne.u32 %p3, %r6, 0; @%p3 bra SLOW;
-    WRITE: st.shared.u32 [%r5], %r0; bar.sync 0;
+    WRITE: st.shared.u32 [%r5], %r0; @%p2 bra OTHER; bar.sync 0; bra READ; OTHER: bar.sync 0; READ:
     sub.u32 %r6, 59, %r0; mad.lo.u32 %r6, %r6, 4, %r4; ld.shared.u32 %r1, [%r6];"""
     expected = np.where(np.arange(64) < 60, 59 - np.arange(64), 0)
     np.testing.assert_array_equal(each_lane(body, lanes=64), expected)

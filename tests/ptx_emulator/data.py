@@ -10,7 +10,8 @@ import numpy as np
 
 from ptx_emulator import rounding
 from ptx_emulator.access import Access, Offsets
-from ptx_emulator.arithmetic import on_halves, select
+from ptx_emulator.elementwise import select
+from ptx_emulator.floats import on_halves
 from ptx_emulator.machine import Array, Machine, Step
 from ptx_emulator.memory import BASE
 from ptx_emulator.parser import WIDTHS, split

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptx_emulator import arithmetic, control, conversion, data, warp
+from ptx_emulator import arithmetic, bits, control, conversion, data, selection, warp
 from ptx_emulator.machine import Launch, Machine
 from ptx_emulator.parser import parse
 from ptx_emulator.program import Program
 
 _LANES = 1 << 15  # that run side by side: arrays of this size stay in the cache
-_FAMILIES = (arithmetic, control, conversion, data, warp)  # have registered their instructions
+_FAMILIES = (arithmetic, bits, control, conversion, data, selection, warp)  # register their instructions
 
 Extent = tuple[int, int, int]
 Argument = Any
