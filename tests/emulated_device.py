@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
+import pytest
+
 import host_cupy
 import ptx_emulator
-import pytest
 
 Extent = tuple[int, int, int]
 

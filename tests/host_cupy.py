@@ -1,39 +1,27 @@
-"""A stand-in for the module `cupy` where there is no GPU: arrays in the emulator's memory, computed with NumPy.
+"""A stand-in for the module `cupy` where there is no GPU: arrays in the emulator's memory, computed with
+NumPy.
 
-As CuPy's, its arrays are not NumPy's: they do not convert by themselves, and operations with NumPy arrays raise
-TypeError. Functions and methods are NumPy's own, on views of the emulated memory; what they return lies there too.
-It must not know fastnn. What CuPy has and the tests do not use is left out.
+As CuPy's, its arrays are not NumPy's: they do not convert by themselves, and operations with NumPy arrays
+raise TypeError. Functions and methods are NumPy's own, on views of the emulated memory; what they return
+lies there too. It must not know fastnn. Of CuPy's own it has what the tests use.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+
 from ptx_emulator import memory
 from ptx_emulator.memory import BASE
 
 __version__ = "14.2.0"
 
 _HOST = memory.arena.ctypes.data  # where the emulated memory begins on the host
-
-_CONSTANTS = """bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 dtype newaxis inf nan
-pi e result_type promote_types can_cast issubdtype floating integer iinfo finfo broadcast_shapes""".split()
-
-_FUNCTIONS = """abs absolute add all allclose amax amin any arange argmax argmin argsort array_equal atleast_1d
-atleast_2d bincount broadcast_arrays broadcast_to ceil clip concatenate cos cumsum diag diff divide dot einsum equal exp
-expand_dims expm1 eye flip floor greater greater_equal hstack isfinite isinf isnan less less_equal linspace log log1p
-logical_and logical_not logical_or logical_xor matmul max maximum may_share_memory mean min minimum moveaxis multiply nan_to_num
-negative nonzero not_equal outer pad power prod ravel repeat reshape rint roll rollaxis rot90 round shares_memory sign
-signbit sin sort split sqrt square squeeze stack std subtract sum swapaxes take tanh tensordot tile transpose tril triu
-true_divide unique var vstack where array_split""".split()
-
-_METHODS = """all any argmax argmin argsort clip cumsum diagonal dot flatten max mean min nonzero prod ravel repeat
-reshape round squeeze std sum swapaxes take tolist trace transpose var view""".split()
 
 _PRODUCTS = ("matmul", "dot", "tensordot", "einsum")
 
@@ -197,9 +185,10 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         _mark(self._host)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _METHODS:
+        method = None if name.startswith("_") else getattr(np.ndarray, name, None)
+        if not callable(method):
             raise AttributeError(f"the stand-in for cupy.ndarray has no {name!r}")
-        return functools.partial(_apply, getattr(np.ndarray, name), self)
+        return functools.partial(_apply, method, self)
 
 
 # ---- NumPy's functions, on views ---------------------------------------------------------------------------
@@ -272,8 +261,6 @@ def _apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _call(name: str, *args: Any, **kwargs: Any) -> Any:
-    if name not in _FUNCTIONS:
-        raise AttributeError(f"the stand-in for cupy has no {name!r}")
     return _apply(_in_float32(name) if name in _PRODUCTS else getattr(np, name), *args, **kwargs)
 
 
@@ -296,11 +283,11 @@ def _in_float32(name: str) -> Callable[..., Any]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CONSTANTS:
-        return getattr(np, name)
-    if name in _FUNCTIONS:
-        return functools.partial(_call, name)
-    raise AttributeError(f"the stand-in for cupy has no {name!r}")
+    """NumPy's types and numbers as they are, and its functions for device arrays."""
+    found = getattr(np, name, np) if not name.startswith("_") else np
+    if isinstance(found, ModuleType):
+        raise AttributeError(f"the stand-in for cupy has no {name!r}")
+    return functools.partial(_call, name) if callable(found) and not isinstance(found, type) else found
 
 
 # ---- new arrays --------------------------------------------------------------------------------------------

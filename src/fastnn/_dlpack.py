@@ -52,7 +52,7 @@ def call(
     the tensor that was given.
     """
     if any(is_on_gpu(value) for value in (*args, *kwargs.values())):
-        return _twin_of(function)(*args, **kwargs)
+        return twin_of(function)(*args, **kwargs)
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
     positional += args[len(names) :]
     keywords = {name: _view(name, value) for name, value in kwargs.items()}
@@ -73,10 +73,11 @@ def is_on_gpu(value: Any) -> bool:
     return bool(is_cuda) if is_cuda is not None else hasattr(value, "__cuda_array_interface__")
 
 
-def _twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    from fastnn.cuda._twins import twin_of  # which only those with a GPU need
+def twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What does the same for arrays on a GPU; NotImplementedError where nothing does."""
+    from fastnn.cuda import _twins  # which only those with a GPU need
 
-    return twin_of(function.__module__, function.__name__)
+    return _twins.twin_of(function.__module__, function.__name__)
 
 
 def _view(name: str, value: Any) -> Any:

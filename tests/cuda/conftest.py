@@ -1,7 +1,7 @@
 """What all tests of the GPU path share: the fixture `cupy`, by which they run on the emulator or on a GPU.
 
-Without a GPU, kernels are compiled as for compute capability 9.0 and their PTX runs on the CPU. `pytest -m gpu` runs
-the same tests on a GPU, and those besides that are marked gpu: they need real hardware.
+Without a GPU, kernels are compiled as for compute capability 9.0 and their PTX runs on the CPU. `pytest -m
+gpu` runs the same tests on a GPU, and those besides that are marked gpu: they need real hardware.
 """
 
 from __future__ import annotations

@@ -19,11 +19,11 @@ def x(cupy: Any) -> Any:
 def test_numpy_never_gets_in_by_itself(x: Any) -> None:
     with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):
         np.asarray(x)
-    with pytest.raises(TypeError, match="Unsupported type <class 'numpy.ndarray'>"):
+    with pytest.raises(TypeError, match=r"Unsupported type <class 'numpy.ndarray'>"):
         x + np.ones(4, np.float32)
-    with pytest.raises(TypeError, match="Unsupported type <class 'numpy.ndarray'>"):
+    with pytest.raises(TypeError, match=r"Unsupported type <class 'numpy.ndarray'>"):
         np.ones(4, np.float32) * x
-    with pytest.raises(TypeError, match="Unsupported type <class 'numpy.ndarray'>"):
+    with pytest.raises(TypeError, match=r"Unsupported type <class 'numpy.ndarray'>"):
         x[0] = np.ones(4, np.float32)
 
 

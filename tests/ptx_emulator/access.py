@@ -1,4 +1,6 @@
-"""Where an instruction's addresses lead: the bytes of a state space, after the checks that find wrong accesses."""
+"""Where an instruction's addresses lead: the bytes of a state space, after the checks that find wrong
+accesses.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ Offsets = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Access:
-    """An instruction's access to `size` bytes per lane: "read", "write" or "atomic", in a state space ("" is generic)."""
+    """An instruction's access to `size` bytes per lane, in a state space ("" is generic).
+
+    kind: "read", "write" or "atomic".
+    """
 
     text: str
     space: str

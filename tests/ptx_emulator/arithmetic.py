@@ -1,7 +1,8 @@
 """Instructions that compute: floating-point, integer, bits, comparisons, selection.
 
-The approximate ones (ex2.approx, rcp.approx, div.full ...) give the correctly rounded value: a device's differs from it
-in the last bits. Multiplications and additions without a rounding mode are rounded each, which the assembler may fuse.
+The approximate ones (ex2.approx, rcp.approx, div.full ...) give the correctly rounded value: a device's
+differs from it in the last bits. Multiplications and additions without a rounding mode are rounded each,
+which the assembler may fuse.
 """
 
 from __future__ import annotations
@@ -358,7 +359,8 @@ def extract(operation: Operation) -> Step:
 
 def _ones(length: Array, dtype: np.dtype[Any]) -> Array:
     """So many ones at the lower end."""
-    return ~np.left_shift(~dtype.type(0), length)
+    ones: Array = ~np.left_shift(~dtype.type(0), length)
+    return ones
 
 
 @instruction("bfi")

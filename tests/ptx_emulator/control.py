@@ -1,4 +1,4 @@
-"""Instructions that decide where lanes go on: branches, ends, barriers; and those that have no effect here."""
+"""Instructions that decide where lanes go on: branches, ends, barriers; and those without effect here."""
 
 from __future__ import annotations
 

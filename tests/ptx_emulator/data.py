@@ -45,7 +45,7 @@ def symbol(operation: Operation, operand: str) -> tuple[str, int]:
 
 
 def address(operation: Operation, operand: str, space: str) -> Callable[[Machine], Offsets]:
-    """A function that gives the address of each of the group's lanes, or one if all have the same in global memory."""
+    """A function that gives each lane's address, or one if all have the same in global memory."""
     base, offset = symbol(operation, operand)
     read = operation.read(base, f"u{8 * operation.program.widths.get(base, 8)}")
 

@@ -54,11 +54,12 @@ def run(
 ) -> Statistics:
     """Runs a kernel on `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory.
 
-    `cooperative` runs all blocks at once, for kernels whose blocks wait for one another. `strict` refuses to read
-    memory that nothing has written, `races` looks for races in shared memory.
+    `cooperative` runs all blocks at once, for kernels whose blocks wait for one another. `strict` refuses to
+    read memory that nothing has written, `races` looks for races in shared memory.
 
-    Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError for an
-    instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what the kernel does.
+    Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError for
+    an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what the
+    kernel does.
     """
     program = load(ptx, entry)
     if min(grid) < 1 or min(block) < 1 or int(np.prod(block)) > 1024:
@@ -89,9 +90,8 @@ def pack(program: Program, arguments: Sequence[Argument]) -> NDArray[np.uint8]:
     for i, (variable, argument) in enumerate(zip(kernel.parameters, arguments, strict=True)):
         octets = _octets(argument)
         if len(octets) != variable.size:
-            raise ValueError(
-                f"argument {i} of {kernel.name}, {argument!r}, has {len(octets)} bytes, and its parameter {variable.size}"
-            )
+            got = f"argument {i} of {kernel.name}, {argument!r}, has {len(octets)} bytes"
+            raise ValueError(f"{got}, and its parameter {variable.size}")
         start = program.parameters[variable.name]
         packed[start : start + variable.size] = np.frombuffer(octets, np.uint8)
     return packed

@@ -1,9 +1,9 @@
 """Threads of some blocks that run a program side by side: which of them go on, which wait, and where.
 
-A lane is a thread. Lanes at the same instruction form a group; the group that is furthest back runs first, which brings
-the sides of a branch together again. A group that runs in circles waits now and then, so that lanes that spin on
-memory let those come that write it. Arrays that hold a register are never changed in place, and hold one element
-where all lanes have the same value. This file knows no instruction.
+A lane is a thread. Lanes at the same instruction form a group; the group that is furthest back runs first,
+which brings the sides of a branch together again. A group that runs in circles waits now and then, so that
+lanes that spin on memory let those come that write it. Arrays that hold a register are never changed in
+place, and hold one element where all lanes have the same value. This file knows no instruction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 Step = Callable[["Machine"], None]
 End = Callable[["Machine"], int | None]
-"""What ends a basic block: gives where the whole group goes on, or None if it has been split or put to wait."""
+"""What ends a basic block: gives where the group goes on, or None if it is split or has to wait."""
 
 WARP = 32
 _TURNS = 64  # times round a loop until other groups get their turn
@@ -40,7 +40,7 @@ class Block:
 
 @dataclass
 class Layout:
-    """What a machine needs to know of its program: blocks by their start, memory, and registers' first values."""
+    """What a machine needs to know of its program: basic blocks, memory, registers' first values."""
 
     blocks: dict[int, Block]
     registers: list[Array]
@@ -137,7 +137,9 @@ class Machine:
     def thread(self, lane: int) -> str:
         """The lane as users name it."""
         block, thread = divmod(lane, self.size)
-        return f"thread {_position(thread, self.launch.block)} of block {_position(block + self.first, self.launch.grid)}"
+        launch = self.launch
+        where = _position(thread, launch.block), _position(block + self.first, launch.grid)
+        return f"thread {where[0]} of block {where[1]}"
 
     def run(self) -> None:
         """Runs all lanes to their end.
@@ -157,7 +159,7 @@ class Machine:
                     break
                 if following <= pc:
                     turns += 1
-                    if turns > _TURNS and (self.ready or self.held):
+                    if turns > _TURNS and (self.ready or self.held or self._any_waiting):
                         self.place(following, self.mask, held=True)
                         break
                 if self.ready and min(self.ready) <= following:
@@ -197,7 +199,7 @@ class Machine:
             self._release()
 
     def wait(self, pc: int, passed: Callable[[Machine], int]) -> int | None:
-        """Lets the group wait for its blocks' other lanes; `passed` runs on those that go on, and says where."""
+        """Lets the group wait for its blocks' other lanes; `passed` runs on those released, and says where."""
         if not self.partial:
             self._synchronised(self.mask)
             return passed(self)

@@ -1,7 +1,8 @@
-"""The global memory of the emulated device: allocations in one large arena, every access to which is checked.
+"""The global memory of the emulated device: allocations in one large arena, every access to which is
+checked.
 
-Freed memory is never used again, a gap separates allocations, and new memory holds 0xff bytes (NaN, or -1), so that a
-kernel that reads what it must not is caught or shows. This file knows nothing of kernels.
+Freed memory is never used again, a gap separates allocations, and new memory holds 0xff bytes (NaN, or -1),
+so that a kernel that reads what it must not is caught or shows. This file knows nothing of kernels.
 """
 
 from __future__ import annotations

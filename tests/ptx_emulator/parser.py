@@ -1,8 +1,8 @@
 """PTX text to a flat list of instructions of one kernel.
 
-Registers and labels declared in `{ }` get names of their own, and a call of a function is replaced by the function's
-body (there is no recursion in PTX that Numba makes), so that what runs a program knows neither scopes nor calls.
-This file knows the grammar and no instruction but `call` and `ret`.
+Registers and labels declared in `{ }` get names of their own, and a call of a function is replaced by the
+function's body (there is no recursion in PTX that Numba makes), so that what runs a program knows neither
+scopes nor calls. This file knows the grammar and no instruction but `call` and `ret`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _FUNCTION = re.compile(
 )
 _VARIABLE = re.compile(
     r"\.(?P<space>global|const|shared|local|param)\b(?P<attributes>.*?)"
-    r"\.(?P<type>[a-z]+\d+)\s+(?P<rest>\.ptr\b.*?\s)?(?P<name>[\w$%]+)\s*(?P<size>\[\s*\d*\s*\])?\s*(?:=\s*(?P<values>.*))?$",
+    r"\.(?P<type>[a-z]+\d+)\s+(?P<rest>\.ptr\b.*?\s)?(?P<name>[\w$%]+)\s*(?P<size>\[\s*\d*\s*\])?\s*"
+    r"(?:=\s*(?P<values>.*))?$",
     re.DOTALL,
 )
 _GUARD = re.compile(r"@(!?)([\w$%]+)\s+")
@@ -46,7 +47,7 @@ _GUARD = re.compile(r"@(!?)([\w$%]+)\s+")
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable in memory: its state space, size and alignment in bytes, and initial bytes (zeros if empty)."""
+    """A variable in memory; size and alignment in bytes, what is not in the initial bytes is zero."""
 
     name: str
     space: str
@@ -221,7 +222,7 @@ def split(text: str) -> list[str]:
 
 
 class _Expansion:
-    """Writes a function's instructions into the kernel, and in the place of calls those of the functions called."""
+    """Writes a function's instructions into the kernel, and in place of calls those of what is called."""
 
     def __init__(self, kernel: Kernel, functions: Mapping[str, _Function]) -> None:
         self.kernel = kernel

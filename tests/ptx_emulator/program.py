@@ -1,6 +1,7 @@
 """Instructions of a kernel to closures that run on a machine, in basic blocks.
 
-What each instruction does is in the files that register it with `instruction`; this one reads operands and writes results.
+What each instruction does is in the files that register it with `instruction`; this one reads operands and
+writes results.
 """
 
 from __future__ import annotations

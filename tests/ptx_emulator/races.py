@@ -1,8 +1,8 @@
 """Races in shared memory: two threads access a place, one writes, and no barrier lies between.
 
-Time is a count of accesses. For each place the last writer and two readers are remembered (the first and the last since
-a barrier), so that a race among several readers can escape. Lanes of a warp are ordered by shuffles, votes and
-`bar.warp.sync` as well; atomic operations do not race with one another.
+Time is a count of accesses. For each place the last writer and two readers are remembered (the first and
+the last since a barrier), so that a race among several readers can escape. Lanes of a warp are ordered by
+shuffles, votes and `bar.warp.sync` as well; atomic operations do not race with one another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Races:
     def access(
         self, offsets: NDArray[np.int64], size: int, kind: str, lanes: NDArray[np.intp], text: str
     ) -> None:
-        """Lanes access `size` bytes each, at offsets into all blocks' memory; kind: "read", "write", "atomic"."""
+        """Lanes access `size` bytes each, at offsets into all blocks' memory.
+
+        kind: "read", "write" or "atomic".
+        """
         self.now += 1
         first = offsets // self.unit
         for place in range(max(1, size // self.unit)):

@@ -1,7 +1,8 @@
-"""Arithmetic exactly as a GPU does it, on NumPy arrays: rounding modes, fused multiply-add, half formats, NaN.
+"""Arithmetic exactly as a GPU does it, on NumPy arrays: rounding modes, fused multiply-add, half formats,
+NaN.
 
-It relies on the host's float32 and float64 operations being IEEE 754's, also under `fesetround`.
-This file knows nothing of PTX's syntax and of lanes.
+It relies on the host's float32 and float64 operations being IEEE 754's, also under `fesetround`. This file
+knows nothing of PTX's syntax and of lanes.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ _CANONICAL: dict[np.dtype[Any], Array] = {
 
 
 def canonical(values: Array) -> Array:
-    """`values`, each NaN replaced by the one that float32 and float16 instructions give (float64 keeps its own)."""
+    """`values` with the one NaN that float32 and float16 instructions give (float64 keeps its own)."""
     nan = _CANONICAL.get(values.dtype)
     if nan is None:
         return values
@@ -107,7 +108,7 @@ def narrow(values: Array, to: np.dtype[Any], mode: str = "rn") -> Array:
 
 
 def odd(values: Array) -> Array:
-    """float64 to float32, an inexact result to the neighbour with the odd last bit: rounding it again is rounding once."""
+    """float64 to float32, if inexact to the neighbour with the odd last bit: to round it again is to round once."""
     nearest = values.astype(np.float32)
     toward = np.where(values > nearest, np.float32(np.inf), np.float32(-np.inf))
     inexact = (nearest != values) & (values == values) & (nearest.view(np.uint32) & 1 == 0)
@@ -115,7 +116,7 @@ def odd(values: Array) -> Array:
 
 
 def fma_half(a: Array, b: Array, c: Array) -> Array:
-    """a b + c of float32 values that half formats hold, in float32 rounded to odd: round it to the half format."""
+    """a b + c of values that half formats hold, as float32 rounded to odd, to be rounded to the half format."""
     product = a.astype(np.float64) * b.astype(np.float64)  # exact
     wide = c.astype(np.float64)
     total = product + wide
@@ -161,7 +162,7 @@ def _choose(choose: Callable[..., Array], equal: Callable[..., Array], a: Array,
 
 
 def to_integer(values: Array, to: np.dtype[Any]) -> Array:
-    """Integral floats as integers, clamped to their range; NaN becomes 0, and 2**63 where 64 bits are on either side."""
+    """Integral floats as integers, clamped to their range; NaN gives 0, or the top bit alone if 64 bits are on either side."""
     limits = np.iinfo(to)
     highest, lowest = np.array(limits.max, to), np.array(limits.min, to)
     wide = values.astype(np.float64)
