@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import _tensors
-from fastnn._tensors import Penalties, find_rule
+from fastnn._tensors import Penalties
 from fastnn.cuda import _arrays, _launch, _replay
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._replay import Recording
 from fastnn.cuda.kernels import lists
-from fastnn.cuda.kernels.rules import NUMBERS, OWN_NUMBERS, RULES
+from fastnn.cuda.kernels.rules import OWN_NUMBERS, RULES
 from fastnn.cuda.kernels.tiles import THREADS
 
 Arrays = tuple[DeviceArray, ...]
@@ -236,4 +236,3 @@ _NO_PENALTIES = (False, 0.0, 0.0, 0.0)
 def clip_norm(tensor_lists: list[TensorList], most: float, order: float) -> Any:
     """Scale all tensors so that their norm together is at most `most`; return the norm, an array without axes."""
     tables = [table for each in tensor_lists for table in each._tables(1)]
-    ...

@@ -21,6 +21,7 @@ from fastnn.random import Key
 #: Where the words are: the key; below which value a draw keeps; the address of what the key has grown by, or
 #: 0; and, for `mapped`, the map.
 SEED, OFFSET, THRESHOLD, LIVE, MAP = range(5)
+KEY_WORDS = MAP  # without a map
 
 
 class Draws(NamedTuple):
@@ -43,7 +44,7 @@ def key(words: Any) -> Any:
 
 def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
     """The words of EACH."""
-    return [key.seed, key.offset, threshold, growth(key, like)]
+    return [*key, threshold, growth(key, like)]
 
 
 # ---- an element's draw is that of its place in memory ------------------------------------------------------
@@ -52,7 +53,7 @@ def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
 @device
 def _one_each(words: Any, i: int) -> int:
     seed, offset = key(words)
-    return philox.keep_bits(seed, offset, i >> 3, words[THRESHOLD]) >> (i & 7)
+    return philox.kept(seed, offset, i, words[THRESHOLD])
 
 
 @functools.cache
@@ -87,7 +88,7 @@ def _each(width: int, chunks: int, stride: int) -> Any:
     return bits_of_own if lanes < chunks else bits_of_all
 
 
-EACH = Draws(MAP, _one_each, _each)
+EACH = Draws(KEY_WORDS, _one_each, _each)
 
 
 # ---- an element's draw is that of another place -------------------------------------------------------------
@@ -117,7 +118,9 @@ def axes_of(array: DeviceArray, shared_from: int | None = None) -> list[Axis]:
     return axes
 
 
-def source(key: Key, threshold: int, array: DeviceArray, shared_from: int | None = None) -> tuple[Draws, list[int]]:
+def source(
+    key: Key, threshold: int, array: DeviceArray, shared_from: int | None = None
+) -> tuple[Draws, list[int]]:
     """How a kernel that goes along the memory of a dense array draws for it, and the words that it takes.
 
     The array has at most MOST_AXES axes; one in C order always has.
@@ -156,7 +159,13 @@ def _mapped(width: int, chunks: int, stride: int) -> Any:
     @device
     def bits(words: Any, start: int) -> int:
         seed, offset = key(words)
-        rest, outer, length, step, inner = words[MAP], words[MAP + 3], words[MAP + 4], words[MAP + 7], words[MAP + 8]
+        rest, outer, length, step, inner = (
+            words[MAP],
+            words[MAP + 3],
+            words[MAP + 4],
+            words[MAP + 7],
+            words[MAP + 8],
+        )
         bits, made, block = 0, 0, -1
         for k in range(chunks * width):
             i = start + k // width * stride + k % width

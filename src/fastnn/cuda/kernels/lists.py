@@ -14,7 +14,18 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, from_bits, in_turn, like, load, product, store, word_at
+from fastnn.cuda._ptx import (
+    ITEMSIZE,
+    computing,
+    device,
+    from_bits,
+    in_turn,
+    like,
+    load,
+    product,
+    store,
+    word_at,
+)
 from fastnn.cuda.kernels.rules import COEFFICIENT, KEEP, NUMBERS, RULES, TRUST_DECAY, Rule, penalise
 from fastnn.cuda.kernels.tiles import THREADS, Operand, chunk, moves
 
@@ -116,7 +127,10 @@ def _numbers(c: Any, numbers: Any, live: int) -> None:
 
 def operands_of(rule: Rule, dtypes: Dtypes) -> tuple[Operand, ...]:
     """The operands that are in memory."""
-    return tuple(Operand(dtype, bool(rule.reads >> j & 1), bool(rule.writes >> j & 1)) for j, dtype in enumerate(dtypes))
+    return tuple(
+        Operand(dtype, bool(rule.reads >> j & 1), bool(rule.writes >> j & 1))
+        for j, dtype in enumerate(dtypes)
+    )
 
 
 def _penalised(rule: Rule) -> Any:
@@ -186,7 +200,7 @@ def _sum(a: float, b: float) -> float:
 @device
 def _largest(a: float, b: float) -> float:
     """The larger one; NaN if one of them is."""
-    return a if a > b or a != a else b  # noqa: PLR0124
+    return a if a > b or a != a else b
 
 
 @functools.cache
@@ -304,7 +318,9 @@ def trust() -> Built:
     """For each tensor, of `columns` arrays, the factor a w / (d + b w) of its norms; 1 where one of them is 0."""
     of_block = _of_block(SQUARES)
 
-    def kernel(table: int, columns: int, blocks: int, live: int, partial: int, factors: int, numbers: Any) -> None:
+    def kernel(
+        table: int, columns: int, blocks: int, live: int, partial: int, factors: int, numbers: Any
+    ) -> None:
         tensor, shared = types.int64(cuda.blockIdx.x), cuda.shared.array(THREADS, types.float64)
         size = 8 * (ADDRESSES + columns)
         first, last = word_at(table + types.uint64(tensor * size)), blocks
