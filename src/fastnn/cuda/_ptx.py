@@ -310,7 +310,11 @@ def store_integers(bits: int, count: int) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
             places = _places(target, builder, buffer, args[1], _BITS[64](0), count)
             values = [builder.load(place) for place in places]
-            _store_words(builder, args[0], [v if v.type == _BITS[bits] else builder.trunc(v, _BITS[bits]) for v in values])
+            _store_words(
+                builder,
+                args[0],
+                [v if v.type == _BITS[bits] else builder.trunc(v, _BITS[bits]) for v in values],
+            )
             return target.get_dummy_value()
 
         return types.void(types.uint64, buffer), generate

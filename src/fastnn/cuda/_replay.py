@@ -142,7 +142,9 @@ class Recording:
             self._place += 1
         slot = self._slots[self._place]
         if slot.kind != kind:
-            raise RuntimeError(f"the graph was captured with {slot.kind}, and now there is {kind}: capture again")
+            raise RuntimeError(
+                f"the graph was captured with {slot.kind}, and now there is {kind}: capture again"
+            )
         slot.words = words
         self._place += 1
         return slot.array.address

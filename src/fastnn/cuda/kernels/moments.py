@@ -29,7 +29,7 @@ from fastnn.cuda._ptx import (
     whole_number,
 )
 from fastnn.cuda.kernels import channels, numbers
-from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS, STRIDE
+from fastnn.cuda.kernels.channels import ACROSS, GEOMETRY, INNER, SLOTS, STRIDE
 
 _PIVOT, _SUM, _SQUARES = 0, 1, 2
 
