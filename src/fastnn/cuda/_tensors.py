@@ -31,7 +31,9 @@ def kind_of(array: Any) -> tuple[str, bool]:
 
 
 def new_array(data: Any, value: float) -> Any:
-    """An array for a parameter's state, filled with a value."""
+    """An array for a parameter's state, filled with a value; RuntimeError where each replay would do so."""
+    if Recording.current is not None:
+        raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = _arrays.describe("data", data)
     made = _arrays.empty(like, like.shape, _computing(like)).owner
     made[...] = value
