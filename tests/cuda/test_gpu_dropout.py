@@ -189,7 +189,19 @@ def test_division_by_multiplication(cupy: Any) -> None:
     from fastnn.cuda.kernels.draws import _divisor
 
     random = np.random.default_rng(0)
-    for d in [1, 2, 3, 7, 49, 2**31 - 1, 2**32, 2**32 + 1, 3**25, 2**62 - 57, *random.integers(1, 2**40, 50).tolist()]:
+    for d in [
+        1,
+        2,
+        3,
+        7,
+        49,
+        2**31 - 1,
+        2**32,
+        2**32 + 1,
+        3**25,
+        2**62 - 57,
+        *random.integers(1, 2**40, 50).tolist(),
+    ]:
         _, multiplier, shift = _divisor(d)
         assert multiplier < 2**64
         quotients = [2**63 // d - 1, *random.integers(0, 2**63 // d, 50).tolist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fastnn import _kernels
@@ -14,8 +15,23 @@ from fastnn.random import Key
 _ROWS = [(name, saved) for name, (saved, _) in _kernels.activations().items()]
 
 
+@functools.cache
+def _forward_plan(dtype: str, kernel: int) -> tuple[tuple[Any, ...], int]:
+    """The key of a template, and the elements that a block takes."""
+    key = dtype, (("activation", _ROWS[kernel // 2][0]),)
+    return key, tiles.tile(elementwise.forward_operands(*key))
+
+
+@functools.cache
+def _backward_plan(dtype: str, kernel: int) -> tuple[tuple[Any, ...], int]:
+    return (dtype, _ROWS[kernel // 2][0]), tiles.tile(elementwise.backward_operands(dtype, ()))
+
+
 def forward(kernel: int, input: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's forward) of `input`."""
+    alike = _arrays.alike((input,), out)
+    if alike is not None:
+        return tiles.run_alike(elementwise.chain_forward, *_forward_plan(alike[2], kernel), alike, p0, p1)
     arrays = _arrays.elementwise((("input", input),), out)
     key = arrays.target.dtype, (("activation", _ROWS[kernel // 2][0]),)
     operands = elementwise.forward_operands(*key)
@@ -25,6 +41,9 @@ def forward(kernel: int, input: Any, out: Any, p0: float = 0.0, p1: float = 0.0)
 
 def backward(kernel: int, dy: Any, saved: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's backward) of `dy` and what forward's input or output was."""
+    alike = _arrays.alike((dy, saved), out)
+    if alike is not None:
+        return tiles.run_alike(elementwise.gradient, *_backward_plan(alike[2], kernel), alike, p0, p1)
     name, kept = _ROWS[kernel // 2]
     arrays = _arrays.elementwise((("dy", dy), (kept, saved)), out)
     key = arrays.target.dtype, name

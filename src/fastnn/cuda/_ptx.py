@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from llvmlite import ir
 from numba import cuda, types
@@ -37,6 +37,28 @@ def device(function: F) -> F:
     """The function for use in kernels, where it is inlined. Its `py_func` is its Python twin."""
     inlined: F = cuda.jit(device=True, forceinline=True)(function)
     return inlined
+
+
+_Key = tuple[Any, ...]
+_MADE: dict[_Key, Any] = {}
+#: The compute capability that kernels are being built for (set by fastnn.cuda._compile).
+building_for: list[tuple[int, int]] = [(0, 0)]
+
+
+def made_once(factory: F) -> F:
+    """Decorator of what makes device functions: for the same arguments the same one, compiled once.
+
+    One for each compute capability: numba-cuda keeps what a device function was compiled to for the first.
+    """
+
+    @functools.wraps(factory)
+    def remembered(*args: Any) -> Any:
+        key = (factory, building_for[-1], *args)
+        if key not in _MADE:
+            _MADE[key] = factory(*args)
+        return _MADE[key]
+
+    return cast(F, remembered)
 
 
 @device
@@ -188,6 +210,17 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def quotient(context: Any, a: Any, b: Any) -> Any:
+    """a // b of whole numbers from 0 to 2^32 - 1, by a 32-bit division; a 64-bit one takes five times as long."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        a, b = (builder.trunc(arg, _BITS[32]) for arg in args)
+        return builder.zext(builder.udiv(a, b), _BITS[64])
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def high_64(context: Any, a: Any, b: Any) -> Any:
     """The upper 64 of the 128 bits of a product of two unsigned 64-bit numbers."""
 
@@ -210,16 +243,6 @@ def product(context: Any, a: Any, b: Any) -> Any:
         return builder.call(multiply, [args[0], target.cast(builder, args[1], signature.args[1], a)])
 
     return a(a, b), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def quotient(context: Any, a: Any, b: Any) -> Any:
-    """a // b of numbers from 0 to 2^32 - 1, by 32-bit instructions: Numba's own has 64 bits."""
-
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return builder.udiv(*args)
-
-    return types.uint32(types.uint32, types.uint32), generate
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
@@ -409,3 +432,34 @@ def count_up(dtype: str) -> Any:
         return types.void(types.uint64), generate
 
     return add_one
+
+
+@functools.cache
+def load_whole(bits: int) -> Any:
+    """load(address): the unsigned whole number of so many bits that is there, as an int64."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load_number(context: Any, address: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            (number,) = _load_words(builder, args[0], _BITS[bits], 1)
+            return number if bits == 64 else builder.zext(number, _BITS[64])
+
+        return types.int64(types.uint64), generate
+
+    return load_number
+
+
+@functools.cache
+def store_whole(bits: int) -> Any:
+    """store(address, number): the lowest bits of an int64."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store_number(context: Any, address: Any, number: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            word = args[1] if bits == 64 else builder.trunc(args[1], _BITS[bits])
+            _store_words(builder, args[0], [word])
+            return target.get_dummy_value()
+
+        return types.void(types.uint64, types.int64), generate
+
+    return store_number

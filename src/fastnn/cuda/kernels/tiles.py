@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda import _launch
-from fastnn.cuda._arrays import DeviceArray, stream
+from fastnn.cuda._arrays import Alike, DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
 from fastnn.cuda.kernels.draws import Draws
 
 THREADS = 256
@@ -36,10 +36,14 @@ def chunk(operands: Sequence[Operand]) -> int:
     return max(WIDTH[operand.dtype] for operand in operands)
 
 
+def tile(operands: Sequence[Operand]) -> int:
+    """The elements that a block takes."""
+    return THREADS * CHUNKS * chunk(operands)
+
+
 def blocks(operands: Sequence[Operand], count: int) -> int:
     """The blocks of a grid for `count` elements."""
-    tile = THREADS * CHUNKS * chunk(operands)
-    return max(1, -(-count // tile))
+    return max(1, -(-count // tile(operands)))
 
 
 def tiled(
@@ -53,8 +57,9 @@ def tiled(
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
     whole, one = CHUNKS * width, 1
-    load_whole, store_whole = moves(operands, width, whole, load), moves(operands, width, whole, store)
-    load_one, store_one = moves(operands, one, one, load), moves(operands, one, one, store)
+    given = tuple(operands)
+    load_whole, store_whole = moves(given, width, whole, load), moves(given, width, whole, store)
+    load_one, store_one = moves(given, one, one, load), moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
     keep_whole, keep_one = _keep_all, _keep_all
     if draws is not None:
@@ -83,7 +88,8 @@ def tiled(
     return kernel, (addresses, types.int64, words, types.UniTuple(types.float64, numbers))
 
 
-def moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+@made_once
+def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)
@@ -93,6 +99,7 @@ def moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[st
     return in_turn([_move(j, dtype, width, span, kind) for j, dtype in used])
 
 
+@made_once
 def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     piece, size = min(WIDTH[dtype], width), ITEMSIZE[dtype]
     access = kind(dtype, piece)
@@ -133,3 +140,10 @@ def run(
     grid, addresses = blocks(operands, count), [array.address for array in arrays]
     taken = map(_launch.signed, words)
     _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
+
+
+def run_alike(template: Template, key: Key, tile: int, arrays: Alike, *numbers: float) -> Any:
+    """As `run`, for a kernel without draws on arrays that are alike: the result. tile: that of the operands."""
+    result, addresses, _, size, device, stream = arrays
+    _launch.run(template, key, device, stream, -(-size // tile), THREADS, *addresses, size, *numbers)
+    return result
