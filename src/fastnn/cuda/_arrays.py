@@ -42,6 +42,9 @@ class Library(Protocol):
     def contiguous(self, value: Any) -> Any:
         """The array if it is C-contiguous, else a copy."""
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        """A view of this shape; ValueError or RuntimeError for one that does not fit."""
+
     def assign(self, target: Any, value: Any) -> None:
         """target[...] = value."""
 
@@ -102,6 +105,9 @@ class _Cupy:
     def contiguous(self, value: Any) -> Any:
         return sys.modules["cupy"].ascontiguousarray(value)
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return sys.modules["cupy"].broadcast_to(value, shape)
+
     def assign(self, target: Any, value: Any) -> None:
         target[...] = value
 
@@ -140,6 +146,9 @@ class _Torch:
 
     def contiguous(self, value: Any) -> Any:
         return value.contiguous()
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return value.broadcast_to(shape)
 
     def assign(self, target: Any, value: Any) -> None:
         target.copy_(value)

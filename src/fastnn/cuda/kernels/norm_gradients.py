@@ -353,7 +353,7 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
     wide = "float64" if dtype == "float64" else "float32"
     span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
-    size, single = ITEMSIZE[wide], store(wide, 1)
+    size, single, shape = ITEMSIZE[wide], store(wide, 1), (together, team * span)
     own = [rows.moved(cut, wide, SUMS, k, None) for k in range(2)]
     own_product, own_sum = own
 
@@ -370,7 +370,7 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
 
     @device
     def combined(a: Any, i: Any, p: Any, d: Any) -> None:
-        shared, total = cuda.shared.array((together, team * span), real), cuda.local.array(1, real)
+        shared, total = cuda.shared.array(shape, real), cuda.local.array(1, real)
         zero, thread = types.int64(0), types.int64(cuda.threadIdx.x)
         c = (a, i, p, (zero, thread % team, zero, zero, zero, zero))
         for which in range(2):
