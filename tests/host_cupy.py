@@ -53,6 +53,8 @@ class MemoryPointer:
     def __init__(self, mem: Memory | UnownedMemory, offset: int) -> None:
         self.mem, self.ptr = mem, mem.ptr + offset
 
+    device_id = 0
+
     @property
     def device(self) -> Device:
         return Device(0)
@@ -92,6 +94,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     itemsize = property(lambda self: self._host.itemsize)
     nbytes = property(lambda self: self._host.nbytes)
     flags = property(lambda self: self._host.flags)
+    _c_contiguous = property(lambda self: self._host.flags.c_contiguous)
     device = property(lambda self: Device(0))
     T = property(lambda self: self.transpose())
 

@@ -9,6 +9,7 @@ from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, computing, device, like
 from fastnn.cuda.kernels import chain
 from fastnn.cuda.kernels.activations import ACTIVATIONS
+from fastnn.cuda.kernels.draws import EACH, Draws
 from fastnn.cuda.kernels.tiles import Operand, tiled
 
 _SEVERAL = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
@@ -35,18 +36,22 @@ def backward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:
     return [written, read, read, *([read, written] if ("add",) in stages else [])]
 
 
+def _draws(stages: chain.Stages) -> Draws | None:
+    return EACH if ("dropout",) in stages else None
+
+
 @template(_each_chain)
 def chain_forward(dtype: str, stages: chain.Stages) -> Built:
     """y = the stages' result for x."""
     operands, numbers = forward_operands(dtype, stages), chain.NUMBERS * len(stages)
-    return tiled(operands, numbers, lambda span: chain.forward(stages, span), ("dropout",) in stages)
+    return tiled(operands, numbers, lambda span: chain.forward(stages, span), _draws(stages))
 
 
 @template(lambda: ((dtype, stages) for dtype, stages in _each_chain() if len(stages) > 1))
 def chain_backward(dtype: str, stages: chain.Stages) -> Built:
     """dx from dy and x, and the gradient for what is added."""
     operands, numbers, real = backward_operands(dtype, stages), chain.NUMBERS * len(stages), computing(dtype)
-    return tiled(operands, numbers, lambda span: chain.backward(stages, span, real), ("dropout",) in stages)
+    return tiled(operands, numbers, lambda span: chain.backward(stages, span, real), _draws(stages))
 
 
 @template(_each_activation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from numba import types
@@ -28,27 +27,15 @@ def philox(seed: int, offset: int, block: int) -> tuple[int, int, int, int]:
 
 
 @device
-def _draw(words: tuple[int, int, int, int], place: int) -> int:
-    """Draw `place`, 0 to 7, of a block: 16 bits."""
-    half = place >> 1
-    word = words[0] if half == 0 else words[1] if half == 1 else words[2] if half == 2 else words[3]
-    return (word >> (16 * (place & 1))) & 0xFFFF
+def keep_bits(seed: int, offset: int, block: int, threshold: int) -> int:
+    """Bit k tells whether draw k of a block is below threshold, 0 to 65536.
 
-
-@functools.cache
-def keep(width: int) -> Any:
-    """keep(seed, offset, index, threshold): bit k tells whether element index + k is kept, for k < width.
-
-    index is a multiple of width, which divides 8.
+    A draw is compared where it stands in its word, or as the upper half of a word.
     """
-
-    @device
-    def keep_bits(seed: int, offset: int, index: int, threshold: int) -> int:
-        words = philox(seed, offset, index >> 3)
-        bits = 0
-        for k in range(width):
-            if _draw(words, (index & 7) + k) < threshold:
-                bits |= 1 << k
-        return bits
-
-    return keep_bits
+    words, last, bits = philox(seed, offset, block), _u32((threshold << 16) - 1), 0
+    for k in range(4):
+        if _u32(words[k] << 16) <= last:
+            bits |= 1 << (2 * k)
+        if words[k] <= last:
+            bits |= 2 << (2 * k)
+    return bits if threshold > 0 else 0
