@@ -35,6 +35,7 @@ Numbers = tuple[int, int, int, int, int, int]
 
 BLOCK, MOST_BLOCKS = 256, 65535
 WARP = 32
+_NARROW = "neighbours in memory are other threads': windows begin at any address"
 
 _axis = types.UniTuple(types.int64, 6)
 _word, _address = types.int64, types.uint64
@@ -134,19 +135,19 @@ def _largest_examples() -> Iterator[Key]:
     yield from (("float32", places, bits) for places, bits in (("windows", 32), ("regions", 8)))
 
 
-@template(_largest_examples)
+@template(_largest_examples, narrow=_NARROW)
 def pool_largest(dtype: str, places: str, bits: int) -> Built:
     """y = the largest element of each window, and which it is: of equal ones the first, of NaNs the last."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     span, start, note = _PLACES[places].span, _start(0), store_whole(bits)
 
     def kernel(x: int, y: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
-        first, step, p, _ = start(shift)
+        plane, step, p, _ = start(shift)
         if p >= rows[1] * columns[1]:
             return
         i = quotient(p, columns[1])
         v, best = cuda.local.array(1, real), cuda.local.array(1, real)
-        for plane in range(first, planes, step):
+        while plane < planes:
             top, high, down = span(rows, plane, i)
             left, broad, right = span(columns, plane, p - i * columns[1])
             image = plane * rows[0] * columns[0]
@@ -154,18 +155,16 @@ def pool_largest(dtype: str, places: str, bits: int) -> Built:
             found = -1
             for a in range(high):
                 h = top + a * down
-                if h < 0 or h >= rows[0]:
-                    continue
                 for b in range(broad):
                     w = left + b * right
-                    if w < 0 or w >= columns[0]:
-                        continue
-                    read(x + types.uint64((image + h * columns[0] + w) * size), v, 0)
-                    if found < 0 or v[0] > best[0] or v[0] != v[0]:
-                        best[0], found = v[0], a * broad + b
+                    if h >= 0 and h < rows[0] and w >= 0 and w < columns[0]:
+                        read(x + types.uint64((image + h * columns[0] + w) * size), v, 0)
+                        if found < 0 or v[0] > best[0] or v[0] != v[0]:
+                            best[0], found = v[0], a * broad + b
             result = plane * rows[1] * columns[1] + p
             write(y + types.uint64(result * size), best, 0)
             note(where + types.uint64(result * (bits // 8)), found)
+            plane += step
 
     return kernel, (_address, _address, _address, _word, _word, _axis, _axis)
 
@@ -174,7 +173,7 @@ def _mean_examples() -> Iterator[Key]:
     return ((dtype, places, 0) for dtype in ITEMSIZE for places in _PLACES)
 
 
-@template(lambda: (*_mean_examples(), ("float32", "regions", 5)))
+@template(lambda: (*_mean_examples(), ("float32", "regions", 5)), narrow=_NARROW, registers=72)
 def pool_mean(dtype: str, places: str, bits: int) -> Built:
     """y = the sum of each window, by 2^bits threads, divided by `divisor`, or if that is 0 by its elements."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
@@ -184,25 +183,25 @@ def pool_mean(dtype: str, places: str, bits: int) -> Built:
     def kernel(
         x: int, y: int, planes: int, shift: int, divisor: float, padded: int, rows: Any, columns: Any
     ) -> None:
-        first, step, p, lane = start(shift)
+        plane, step, p, lane = start(shift)
         if p >= rows[1] * columns[1]:
             return
         i = quotient(p, columns[1])
         j = p - i * columns[1]
         v, total = cuda.local.array(1, real), cuda.local.array(1, real)
-        for plane in range(first, planes, step):
+        while plane < planes:
             top, high, down = span(rows, plane, i)
             left, broad, right = span(columns, plane, j)
             image = plane * rows[0] * columns[0]
             total[0] = like(v[0], 0)
             for a in range(high):
                 h = top + a * down
-                if h < 0 or h >= rows[0]:
-                    continue
                 row = like(v[0], 0)  # summed by itself: the error grows with rows plus columns
-                for b in range(lane, broad, lanes):
+                b = lane
+                while b < broad:
                     w = left + b * right
-                    if w >= 0 and w < columns[0]:
+                    b += lanes
+                    if h >= 0 and h < rows[0] and w >= 0 and w < columns[0]:
                         read(x + types.uint64((image + h * columns[0] + w) * size), v, 0)
                         row += v[0]
                 total[0] += row
@@ -212,6 +211,7 @@ def pool_mean(dtype: str, places: str, bits: int) -> Built:
             total[0] /= like(v[0], divisor) if divisor != 0 else like(v[0], elements)
             if lane == 0:
                 write(y + types.uint64((plane * rows[1] * columns[1] + p) * size), total, 0)
+            plane += step
 
     return kernel, (_address, _address, _word, _word, types.float64, _word, _axis, _axis)
 
@@ -223,20 +223,20 @@ def _tap(distance: int, apart: int) -> int:
     return tap if tap * apart == distance else -1
 
 
-@template(_largest_examples)
+@template(_largest_examples, narrow=_NARROW, registers=80)
 def spread_largest(dtype: str, places: str, bits: int) -> Built:
     """dx = the sum of dy over the windows of which x is the largest element."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     span, over, start, noted = _PLACES[places].span, _PLACES[places].over, _start(0), load_whole(bits)
 
     def kernel(dy: int, dx: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
-        first, step, p, _ = start(shift)
+        plane, step, p, _ = start(shift)
         if p >= rows[0] * columns[0]:
             return
         h = quotient(p, columns[0])
         w = p - h * columns[0]
         v, total = cuda.local.array(1, real), cuda.local.array(1, real)
-        for plane in range(first, planes, step):
+        while plane < planes:
             total[0] = like(v[0], 0)
             above, below = over(rows, plane, h)
             before, behind = over(columns, plane, w)
@@ -252,11 +252,12 @@ def spread_largest(dtype: str, places: str, bits: int) -> Built:
                             read(dy + types.uint64(result * size), v, 0)
                             total[0] += v[0]
             write(dx + types.uint64((plane * rows[0] * columns[0] + p) * size), total, 0)
+            plane += step
 
     return kernel, (_address, _address, _address, _word, _word, _axis, _axis)
 
 
-@template(lambda: ((dtype, places) for dtype in ITEMSIZE for places in _PLACES))
+@template(lambda: ((dtype, places) for dtype in ITEMSIZE for places in _PLACES), narrow=_NARROW, registers=88)
 def spread_mean(dtype: str, places: str) -> Built:
     """dx = the sum of dy, divided as the mean was, over the windows that x is in."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
@@ -265,12 +266,12 @@ def spread_mean(dtype: str, places: str) -> Built:
     def kernel(
         dy: int, dx: int, planes: int, shift: int, divisor: float, padded: int, rows: Any, columns: Any
     ) -> None:
-        first, step, p, _ = start(shift)
+        plane, step, p, _ = start(shift)
         if p >= rows[0] * columns[0]:
             return
         h = quotient(p, columns[0])
         v, total = cuda.local.array(1, real), cuda.local.array(1, real)
-        for plane in range(first, planes, step):
+        while plane < planes:
             total[0] = like(v[0], 0)
             above, below = over(rows, plane, h)
             before, behind = over(columns, plane, p - h * columns[0])
@@ -280,6 +281,7 @@ def spread_mean(dtype: str, places: str) -> Built:
                     elements = count(rows, plane, i, padded) * count(columns, plane, j, padded)
                     total[0] += v[0] / (like(v[0], divisor) if divisor != 0 else like(v[0], elements))
             write(dx + types.uint64((plane * rows[0] * columns[0] + p) * size), total, 0)
+            plane += step
 
     return kernel, (_address, _address, _word, _word, types.float64, _word, _axis, _axis)
 
