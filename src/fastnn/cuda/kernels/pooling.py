@@ -48,11 +48,13 @@ _number = load_whole(64)
 class _Places(NamedTuple):
     """Device functions. span(axis, plane, i): (first element, how many, distance) of window i.
 
+    inside(axis, first, many, distance): (first, behind the last) of its elements that are in the image.
     count(axis, plane, i, padded): its elements for a mean, with those in the padding if padded is 1, not if 0.
     over(axis, plane, at): (first, behind the last) of the windows that may have element `at`.
     """
 
     span: Any
+    inside: Any
     count: Any
     over: Any
 
@@ -60,6 +62,12 @@ class _Places(NamedTuple):
 @device
 def _window(axis: Any, plane: int, i: int) -> tuple[int, int, int]:
     return axis[4] + i * axis[3], axis[2], axis[5]
+
+
+@device
+def _window_inside(axis: Any, first: int, many: int, apart: int) -> tuple[int, int]:
+    before = quotient(apart - 1 - first, apart) if first < 0 else 0
+    return before, min(quotient(axis[0] - first + apart - 1, apart), many)
 
 
 @device
@@ -81,6 +89,11 @@ def _region(axis: Any, plane: int, i: int) -> tuple[int, int, int]:
     at = types.uint64(8 * (plane * axis[4] + i))
     begin = _number(types.uint64(axis[2]) + at)
     return begin, _number(types.uint64(axis[3]) + at) - begin, 1
+
+
+@device
+def _region_inside(axis: Any, first: int, many: int, apart: int) -> tuple[int, int]:
+    return 0, many
 
 
 @device
@@ -108,8 +121,8 @@ def _regions_over(axis: Any, plane: int, at: int) -> tuple[int, int]:
 
 
 _PLACES = {
-    "windows": _Places(_window, _window_count, _windows_over),
-    "regions": _Places(_region, _region_count, _regions_over),
+    "windows": _Places(_window, _window_inside, _window_count, _windows_over),
+    "regions": _Places(_region, _region_inside, _region_count, _regions_over),
 }
 
 
@@ -135,11 +148,12 @@ def _largest_examples() -> Iterator[Key]:
     yield from (("float32", places, bits) for places, bits in (("windows", 32), ("regions", 8)))
 
 
-@template(_largest_examples, narrow=_NARROW)
+@template(_largest_examples, narrow=_NARROW, registers=80)
 def pool_largest(dtype: str, places: str, bits: int) -> Built:
     """y = the largest element of each window, and which it is: of equal ones the first, of NaNs the last."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    span, start, note = _PLACES[places].span, _start(0), store_whole(bits)
+    span, inside = _PLACES[places].span, _PLACES[places].inside
+    start, note = _start(0), store_whole(bits)
 
     def kernel(x: int, y: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -153,14 +167,14 @@ def pool_largest(dtype: str, places: str, bits: int) -> Built:
             image = plane * rows[0] * columns[0]
             best[0] = like(v[0], -math.inf)
             found = -1
-            for a in range(high):
-                h = top + a * down
-                for b in range(broad):
-                    w = left + b * right
-                    if h >= 0 and h < rows[0] and w >= 0 and w < columns[0]:
-                        read(x + types.uint64((image + h * columns[0] + w) * size), v, 0)
-                        if found < 0 or v[0] > best[0] or v[0] != v[0]:
-                            best[0], found = v[0], a * broad + b
+            above, below = inside(rows, top, high, down)
+            before, behind = inside(columns, left, broad, right)
+            for a in range(above, below):
+                line = image + (top + a * down) * columns[0] + left
+                for b in range(before, behind):
+                    read(x + types.uint64((line + b * right) * size), v, 0)
+                    if found < 0 or v[0] > best[0] or v[0] != v[0]:
+                        best[0], found = v[0], a * broad + b
             result = plane * rows[1] * columns[1] + p
             write(y + types.uint64(result * size), best, 0)
             note(where + types.uint64(result * (bits // 8)), found)
@@ -173,12 +187,12 @@ def _mean_examples() -> Iterator[Key]:
     return ((dtype, places, 0) for dtype in ITEMSIZE for places in _PLACES)
 
 
-@template(lambda: (*_mean_examples(), ("float32", "regions", 5)), narrow=_NARROW, registers=72)
+@template(lambda: (*_mean_examples(), ("float32", "regions", 5)), narrow=_NARROW)
 def pool_mean(dtype: str, places: str, bits: int) -> Built:
     """y = the sum of each window, by 2^bits threads, divided by `divisor`, or if that is 0 by its elements."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     place, start = _PLACES[places], _start(bits)
-    span, count, lanes = place.span, place.count, 1 << bits
+    span, inside, count, lanes = place.span, place.inside, place.count, 1 << bits
 
     def kernel(
         x: int, y: int, planes: int, shift: int, divisor: float, padded: int, rows: Any, columns: Any
@@ -194,16 +208,16 @@ def pool_mean(dtype: str, places: str, bits: int) -> Built:
             left, broad, right = span(columns, plane, j)
             image = plane * rows[0] * columns[0]
             total[0] = like(v[0], 0)
-            for a in range(high):
-                h = top + a * down
+            above, below = inside(rows, top, high, down)
+            before, behind = inside(columns, left, broad, right)
+            for a in range(above, below):
+                line = image + (top + a * down) * columns[0] + left
                 row = like(v[0], 0)  # summed by itself: the error grows with rows plus columns
-                b = lane
-                while b < broad:
-                    w = left + b * right
+                b = before + lane
+                while b < behind:
+                    read(x + types.uint64((line + b * right) * size), v, 0)
+                    row += v[0]
                     b += lanes
-                    if h >= 0 and h < rows[0] and w >= 0 and w < columns[0]:
-                        read(x + types.uint64((image + h * columns[0] + w) * size), v, 0)
-                        row += v[0]
                 total[0] += row
             for k in range(bits):
                 total[0] += cuda.shfl_xor_sync(0xFFFFFFFF, total[0], 1 << k)
