@@ -25,21 +25,22 @@ from fastnn.cuda._ptx import (
     device,
     like,
     load,
-    load_whole,
     quotient,
     store,
-    store_whole,
+    store_number,
+    whole_number,
 )
 
 Numbers = tuple[int, int, int, int, int, int]
 
 BLOCK, MOST_BLOCKS = 256, 65535
 WARP = 32
+NUMBERS = {"uint8": 1, "uint32": 4}  # bytes of a tap's number
 _NARROW = "neighbours in memory are other threads': windows begin at any address"
 
 _axis = types.UniTuple(types.int64, 6)
 _word, _address = types.int64, types.uint64
-_number = load_whole(64)
+_number = whole_number("int64")
 
 
 # ---- where windows and regions are ---------------------------------------------------------------------------
@@ -144,16 +145,16 @@ def _start(bits: int) -> Any:
 
 
 def _largest_examples() -> Iterator[Key]:
-    yield from ((dtype, "windows", 8) for dtype in ITEMSIZE)
-    yield from (("float32", places, bits) for places, bits in (("windows", 32), ("regions", 8)))
+    yield from ((dtype, "windows", "uint8") for dtype in ITEMSIZE)
+    yield from (("float32", places, number) for places, number in (("windows", "uint32"), ("regions", "uint8")))
 
 
 @template(_largest_examples, narrow=_NARROW, registers=80)
-def pool_largest(dtype: str, places: str, bits: int) -> Built:
+def pool_largest(dtype: str, places: str, number: str) -> Built:
     """y = the largest element of each window, and which it is: of equal ones the first, of NaNs the last."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     span, inside = _PLACES[places].span, _PLACES[places].inside
-    start, note = _start(0), store_whole(bits)
+    start, note = _start(0), store_number(number)
 
     def kernel(x: int, y: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -177,7 +178,7 @@ def pool_largest(dtype: str, places: str, bits: int) -> Built:
                         best[0], found = v[0], a * broad + b
             result = plane * rows[1] * columns[1] + p
             write(y + types.uint64(result * size), best, 0)
-            note(where + types.uint64(result * (bits // 8)), found)
+            note(where + types.uint64(result * NUMBERS[number]), found)
             plane += step
 
     return kernel, (_address, _address, _address, _word, _word, _axis, _axis)
@@ -238,10 +239,10 @@ def _tap(distance: int, apart: int) -> int:
 
 
 @template(_largest_examples, narrow=_NARROW, registers=80)
-def spread_largest(dtype: str, places: str, bits: int) -> Built:
+def spread_largest(dtype: str, places: str, number: str) -> Built:
     """dx = the sum of dy over the windows of which x is the largest element."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    span, over, start, noted = _PLACES[places].span, _PLACES[places].over, _start(0), load_whole(bits)
+    span, over, start, noted = _PLACES[places].span, _PLACES[places].over, _start(0), whole_number(number)
 
     def kernel(dy: int, dx: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -262,7 +263,7 @@ def spread_largest(dtype: str, places: str, bits: int) -> Built:
                     b = _tap(w - left, right)
                     result = (plane * rows[1] + i) * columns[1] + j
                     if a >= 0 and b >= 0:
-                        if noted(where + types.uint64(result * (bits // 8))) == a * broad + b:
+                        if noted(where + types.uint64(result * NUMBERS[number])) == a * broad + b:
                             read(dy + types.uint64(result * size), v, 0)
                             total[0] += v[0]
             write(dx + types.uint64((plane * rows[0] * columns[0] + p) * size), total, 0)
@@ -332,12 +333,12 @@ class Pooling(NamedTuple):
 
     def largest(self, x: DeviceArray, y: DeviceArray, where: DeviceArray) -> None:
         """y and `where` from x."""
-        key, axes = (x.dtype, self.places, _BITS[where.dtype]), (*self.rows, *self.columns)
+        key, axes = (x.dtype, self.places, where.dtype), (*self.rows, *self.columns)
         _run(pool_largest, key, (x, y, where), self.planes, self._elements(1), 0, *axes)
 
     def spread_largest(self, dy: DeviceArray, dx: DeviceArray, where: DeviceArray) -> None:
         """dx from dy and `where`."""
-        key, axes = (dy.dtype, self.places, _BITS[where.dtype]), (*self.rows, *self.columns)
+        key, axes = (dy.dtype, self.places, where.dtype), (*self.rows, *self.columns)
         _run(spread_largest, key, (dy, dx, where), self.planes, self._elements(0), 0, *axes)
 
     def mean(self, x: DeviceArray, y: DeviceArray) -> None:
@@ -351,6 +352,3 @@ class Pooling(NamedTuple):
         """dx from dy."""
         rest = self.divisor, self.padded, *self.rows, *self.columns
         _run(spread_mean, (dy.dtype, self.places), (dy, dx), self.planes, self._elements(0), 0, *rest)
-
-
-_BITS = {"uint8": 8, "uint32": 32}
