@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastnn.cuda._twins import require_packages
+
 if TYPE_CHECKING:
     from fastnn.cuda._launch import fast_math
 
@@ -16,6 +18,7 @@ __all__ = ["fast_math"]
 
 def __getattr__(name: str) -> Any:
     if name == "fast_math":
+        require_packages()
         from fastnn.cuda._launch import fast_math
 
         return fast_math
