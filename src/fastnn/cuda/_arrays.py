@@ -43,6 +43,9 @@ class Library(Protocol):
     def contiguous(self, value: Any) -> Any:
         """The array if it is C-contiguous, else a copy."""
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        """A view of this shape; ValueError or RuntimeError for one that does not fit."""
+
     def assign(self, target: Any, value: Any) -> None:
         """target[...] = value."""
 
@@ -75,7 +78,7 @@ class DeviceArray(NamedTuple):
 
 
 #: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
-#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes four times as long.
+#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
 Alike = tuple[Any, tuple[int, ...], str, int, int, int]
 
 
@@ -113,6 +116,9 @@ class _Cupy:
     def contiguous(self, value: Any) -> Any:
         with _cupy_on(value.device.id):
             return sys.modules["cupy"].ascontiguousarray(value)
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return sys.modules["cupy"].broadcast_to(value, shape)
 
     def assign(self, target: Any, value: Any) -> None:
         with _cupy_on(target.device.id):
@@ -184,6 +190,9 @@ class _Torch:
 
     def contiguous(self, value: Any) -> Any:
         return value.contiguous()
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return value.broadcast_to(shape)
 
     def assign(self, target: Any, value: Any) -> None:
         target.copy_(value)
