@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import fastnn.functional as F
+import fastnn.functional
 from fastnn.cuda import fast_math
+from fastnn.cuda.kernels import elementwise
+from fastnn.cuda.kernels.activations import ACTIVATIONS
 from operations import CALLS, FULL, HALF, Call, Case, case, case_of, hard_case, normal, points
 from ulp import widen
 
 Array = NDArray[Any]
+
+F: Any = fastnn.functional  # here of CuPy's arrays, which its annotations do not know
 
 ULP = 4.0
 EACH = pytest.mark.parametrize("call", CALLS, ids=str)
@@ -25,7 +29,8 @@ SOME = [
     call
     for call in CALLS
     if call.name in ("relu", "tanh", "maxout", "rrelu", "swiglu")
-    or str(call) in ("gelu", "gelu_backward-tanh", "prelu-[0.25]", "prelu_backward-[0.25,-0.5,0.0,1.5,1.0,0.125]")
+    or str(call)
+    in ("gelu", "gelu_backward-tanh", "prelu-[0.25]", "prelu_backward-[0.25,-0.5,0.0,1.5,1.0,0.125]")
 ]
 
 
@@ -62,7 +67,7 @@ def test_half_types(cupy: Any, call: Call, dtype: np.dtype[Any]) -> None:
         check(cupy, call, case_of(call, edges))
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if not call.backward and not call.params], ids=str)
+@pytest.mark.parametrize("call", [c for c in CALLS if not (c.backward or c.params)], ids=str)
 def test_nan_gives_nan_and_nothing_else_does(cupy: Any, call: Call) -> None:
     x = points(F32).copy() if call.any_shape else normal(call.shape(40), F32)
     x.reshape(-1)[::5] = np.nan
@@ -77,6 +82,16 @@ def test_a_gradient_takes_any_dy(cupy: Any, call: Call) -> None:
     scaled = case_of(call, normal(dy.shape, F32, seed=2), saved)
     got = on_gpu(cupy, call, [cupy.asarray(array) for array in scaled.arrays]).get()
     call.check(got, scaled, 2 * ULP + 1)  # the product with dy rounds once more, and may double the ULP
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_float32_kernels_compute_in_float32(name: str) -> None:
+    """But for the parameters, which come as float64."""
+    kernels = (elementwise.chain_forward, (("activation", name),)), (elementwise.gradient, name)
+    for template, operation in kernels:
+        ptx = template.compile((9, 0), ("float32", operation)).ptx
+        wide = re.findall(r"^\s+([a-z][\w.]*\.f64) .*;$", ptx, re.MULTILINE)
+        assert set(wide) <= {"ld.param.f64", "cvt.rn.f32.f64"}
 
 
 # ---- arrays of any form: of one light function each way, as all share the kernel ----------------------------
@@ -105,7 +120,7 @@ def test_every_size_and_alignment(cupy: Any, call: Call, dtype: np.dtype[Any]) -
 def test_layouts(cupy: Any, call: Call) -> None:
     ordinary = case(call, (6, 40, 5), F32)
     expected = on_gpu(cupy, call, [cupy.asarray(array) for array in ordinary.arrays]).get()
-    layouts = {
+    layouts: dict[str, Any] = {
         "columns": lambda a: cupy.asarray(np.asfortranarray(a)),
         "strided": lambda a: cupy.asarray(np.repeat(a, 2, axis=1))[:, ::2],
         "reversed": lambda a: cupy.asarray(np.ascontiguousarray(a[::-1]))[::-1],
@@ -197,8 +212,8 @@ def test_fast_math_stays_sane(cupy: Any, call: Call) -> None:
     np.testing.assert_array_equal(np.isnan(got), np.isnan(exact))
     finite = np.isfinite(exact) & (np.abs(exact) < 3.4e38)
     np.testing.assert_array_equal(got[~finite], exact[~finite].astype(F32))
-    allowed = 2.0**-16 * np.maximum(np.abs(exact), term) + 2.0**-126
-    assert (np.abs(widen(got) - exact) <= allowed)[finite].all()
+    allowed = (2.0**-16 * np.maximum(np.abs(exact), term) + 2.0**-126)[finite]
+    assert (np.abs(widen(got)[finite] - exact[finite]) <= allowed).all()
 
 
 def test_fast_math_is_fast(cupy: Any) -> None:

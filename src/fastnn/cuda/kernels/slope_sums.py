@@ -147,6 +147,8 @@ def run(
 ) -> None:
     """Launch both kernels for (dx, dy, x, weight), of (outer, channels, inner) with one weight a channel."""
     dx, channels = arrays[0], dweight.size
+    if channels == 0:
+        return
     columns = inner == 1 and channels > 1
     n, row = channels if columns else inner, channels * inner
     width = WIDTH[dx.dtype]
