@@ -28,7 +28,8 @@ SAMPLES, LENGTH, INNER, MAGIC, OWN_WORDS = 0, 1, 2, 3, 4
 #: elements before it the first vector begins, and the index of the team's first element.
 SAMPLE, MEMBER, BASE, COUNT, HEAD, START = 0, 1, 2, 3, 4, 5
 
-THREADS = 128
+#: Threads of a block; those of a block that is one team: with more, a thread could not have 128 registers.
+THREADS, WIDEST = 128, 512
 _WARP = 32
 _ALL = 0xFFFFFFFF
 
@@ -441,23 +442,23 @@ def team_for(length: int, span: int) -> int:
 
 
 @functools.lru_cache(4096)
-def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int], room: int = 32) -> Cut:
-    """For rows of `length`: remainders are those of the addresses by 16; room: registers for a thread's elements."""
+def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int]) -> Cut:
+    """For rows of `length`: remainders are those of the arrays' addresses by 16."""
     size, vector = ITEMSIZE[dtype], WIDTH[dtype]
     width = vector if len(remainders) == 1 and min(remainders) % size == 0 else 1
     ragged = width > 1 and (length % width != 0 or remainders != {0})
     needed = length + (width - 1 if ragged else 0)
-    most = min(32, room * 4 // max(4, size) // operands)
+    most = 32 * 4 // max(4, size) // operands  # 32 registers for elements
     least = min(8, most)
     if needed <= least * _WARP:
         return Cut("row", _power_of_2(-(-needed // least)), least, width, ragged)
     if needed <= most * _WARP:
         return Cut("row", _WARP, _power_of_2(-(-needed // _WARP)), width, ragged)
-    some = max(min(16, most), vector)
-    team = team_for(needed, some)
-    if team <= 1024:
-        return Cut("row", team, some, width, ragged)
-    return Cut("row", 512, least, width, ragged, 2)
+    for span in (max(min(16, most), vector), most):
+        team = team_for(needed, span)
+        if team <= WIDEST:
+            return Cut("row", team, span, width, ragged)
+    return Cut("row", WIDEST, least, width, ragged, 2)
 
 
 @functools.lru_cache(4096)
@@ -468,14 +469,12 @@ def column_cut(length: int, operands: int) -> Cut:
     return Cut("column", team, span, 1) if team <= 32 else Cut("column", 16, span // 2, 1, passes=2)
 
 
-def cut_of(
-    shape: tuple[int, int, int], arrays: Sequence[DeviceArray], operands: int, room: int = 32
-) -> Cut:
+def cut_of(shape: tuple[int, int, int], arrays: Sequence[DeviceArray], operands: int) -> Cut:
     """For arrays of one dtype and of shape (outer, length, inner)."""
     _, length, inner = shape
     if inner > 1:
         return column_cut(length, operands)
-    return row_cut(length, arrays[0].dtype, operands, frozenset(a.address % 16 for a in arrays), room)
+    return row_cut(length, arrays[0].dtype, operands, frozenset(a.address % 16 for a in arrays))
 
 
 def run(
