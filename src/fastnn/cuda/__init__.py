@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastnn.cuda._graph import Graph
     from fastnn.cuda._launch import fast_math
 
-__all__ = ["fast_math"]
+__all__ = ["Graph", "fast_math"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Graph":
+        from fastnn.cuda._graph import Graph
+
+        return Graph
     if name == "fast_math":
         from fastnn.cuda._launch import fast_math
 
