@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 
 import fastnn.functional as F
 from fastnn import reference
-from test_loss import CASES, REDUCTIONS, TOLERANCE, cast, check, draws, labels_for
+from test_loss import CASES, REDUCTIONS, TOLERANCE, cast, check, draws
 from ulp import widen
 
 FULL = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import ml_dtypes
@@ -10,16 +9,14 @@ import numpy as np
 import pytest
 
 import fastnn.functional as F
-from fastnn import reference
-from test_norm import ERRORS as CPU_ERRORS
-from test_norm import Case, check, tolerance
-from ulp import widen
+from test_norm import Case, check
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FULL = pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
 HALF = pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
 
-# Of every way in which rows are cut: parts of a warp, a warp, a block, rows read twice; with vectors or without.
+# Of every way in which rows are cut: parts of a warp, a warp, a block, rows read twice; with vectors or
+# without.
 CASES = [
     Case("layer_norm", (7, 5), {"normalized_shape": 5}),
     Case("layer_norm", (37, 64), {"normalized_shape": 64}),

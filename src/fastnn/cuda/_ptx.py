@@ -463,13 +463,3 @@ def store_whole(bits: int) -> Any:
         return types.void(types.uint64, types.int64), generate
 
     return store_number
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def word(context: Any, address: Any) -> Any:
-    """The int64 at an address."""
-
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return _load_words(builder, args[0], _BITS[64], 1)[0]
-
-    return types.int64(types.uint64), generate
