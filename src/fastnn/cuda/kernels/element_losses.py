@@ -1,4 +1,4 @@
-"""Losses of elements, with gradients, and each block's sum of them. Where arrays are from it must not know."""
+"""Losses of elements, with gradients, and each block's sum of them. It knows no library of arrays."""
 
 from __future__ import annotations
 

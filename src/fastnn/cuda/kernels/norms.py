@@ -44,7 +44,7 @@ EPS, PART = 0, 1
 #: What s holds: mean and 1 / deviation of the row, and its variance.
 S_MEAN, S_RSTD, S_VARIANCE, S_STATE = 0, 1, 2, 3
 
-#: Of the parameters: "element" (each element of a row has one), "channel", or "row"; with a weight; with a bias;
+#: Of the parameters: "element" (one for each of a row), "channel", or "row"; with a weight; with a bias;
 #: whether 16 bytes of them are read at once.
 Shape = tuple[str, bool, bool, bool]
 
