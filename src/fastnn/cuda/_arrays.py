@@ -422,6 +422,15 @@ def may_overlap(a: DeviceArray, b: DeviceArray) -> bool:
     return a_first < b_end and b_first < a_end
 
 
+def apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
+    """The array, as a copy where writing to the target would change it."""
+    if not may_overlap(array, target):
+        return array
+    copy = empty_like(array)
+    copy.library.assign(copy.owner, array.owner)
+    return copy
+
+
 class Elementwise(NamedTuple):
     """Arrays that a kernel can take element by element, as if they had one dimension."""
 

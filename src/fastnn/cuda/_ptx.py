@@ -433,6 +433,3 @@ def store_number(dtype: str) -> Any:
         return types.void(types.uint64, types.int64), generate
 
     return write
-
-
-word = whole_number("int64")

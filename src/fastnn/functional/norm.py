@@ -117,7 +117,7 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
 
 
 def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape as a tuple, after it was checked to be that of the last dimensions of input, whose shape is `has`."""
+    """The shape as a tuple, after it was checked to be that of the last of input's, `has`."""
     if isinstance(normalized_shape, (int, np.integer)):
         shape: tuple[int, ...] = (int(normalized_shape),)
     else:

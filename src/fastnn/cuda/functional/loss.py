@@ -1,7 +1,8 @@
 """The twins of fastnn.functional.loss: the same for arrays on a GPU, but that nothing is copied to the host.
 
-So a loss is an array of 0 dimensions there, of float32, or float64 for float64. Labels cannot be checked before they are
-used: one that is neither a class nor ignore_index makes its sample's loss and gradient NaN, and with them the sum and the mean.
+So a loss is an array of 0 dimensions there, of float32, or float64 for float64. Labels cannot be checked
+before they are used: one that is neither a class nor ignore_index makes its sample's loss and gradient NaN,
+and with them the sum and the mean.
 """
 
 from __future__ import annotations
@@ -26,13 +27,6 @@ from fastnn.functional.loss import (
 Loss = tuple[Any, Any]
 
 
-def _apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
-    """The array, as a copy where writing the gradient would change it."""
-    if not _arrays.may_overlap(array, target):
-        return array
-    return array.library.describe("a copy", array.library.astype(array.owner, array.dtype))
-
-
 def _result_dtype(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
@@ -40,7 +34,7 @@ def _result_dtype(dtype: str) -> str:
 def _reduced(
     arrays: Elementwise, numbers: DeviceArray, reduction: str, count: int, divisor: DeviceArray | None = None
 ) -> Loss:
-    """(loss, gradient) from an array of losses, or of sums of them; the mean is over `count`, or the divisor."""
+    """(loss, gradient) from losses, or sums of them; the mean is over `count`, or the divisor."""
     dtype = _result_dtype(arrays.target.dtype)
     if reduction == "sum":
         loss = totals.add_up(numbers, dtype)
@@ -51,7 +45,7 @@ def _reduced(
     return loss.owner, arrays.result()
 
 
-# ---- losses of samples ---------------------------------------------------------------------------------------
+# ---- losses of samples -------------------------------------------------------------------------------------
 
 
 def _labels(target: DeviceArray, logits: tuple[int, ...]) -> DeviceArray:
@@ -66,7 +60,7 @@ def _class_weight(weight: Any, classes: int, target: DeviceArray) -> DeviceArray
     if array.shape != (classes,):
         raise ValueError(f"weight must have shape {(classes,)}, one for each class, got {array.shape}")
     _arrays.same_device([("input", target), ("weight", array)])
-    return _apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
+    return _arrays.apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
 
 
 def _of_samples(
@@ -84,7 +78,7 @@ def _of_samples(
     each = _arrays.empty(x, (x.shape[0], *x.shape[2:]), "float64")
     shape = sizes(x.shape, 1)
     cut = rows.cut_of(shape, (dx, *arrays.inputs), len(arrays.inputs))
-    others = labels, *(probabilities or [None]), weight, divisor
+    others = labels, probabilities[0] if probabilities else None, weight, divisor
     addresses = dx.address, x.address, each.address, *(0 if a is None else a.address for a in others)
     if x.size:
         rows.run(template, (x.dtype, *form, tuple(cut)), cut, x, shape, addresses, (ignored,), numbers)
@@ -108,7 +102,7 @@ def _any_cross_entropy(
     label_smoothing: float,
     out: Any,
 ) -> Loss:
-    """As fastnn.functional.cross_entropy, with the loss on the GPU; see above for labels that are out of range."""
+    """As fastnn.functional.cross_entropy, with the loss on the GPU; labels out of range as above."""
     _check_reduction(reduction)
     x, t = _arrays.ready("input", input), _arrays.describe("target", target)
     _check_logits(x.shape)
@@ -120,7 +114,7 @@ def _any_cross_entropy(
         labels = _labels(t, x.shape)
         arrays = _arrays.elementwise((("input", x.owner),), out, in_c_order=True)
         _arrays.same_device([("input", x), ("target", t)])
-        labels = _apart(labels, arrays.target)
+        labels = _arrays.apart(labels, arrays.target)
     class_weight, divisor = _class_weight(weight, classes, arrays.target), None
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and -1 is no class
@@ -137,7 +131,7 @@ def _any_cross_entropy(
 
 
 def _any_hinge_loss(input: Any, target: Any, margin: float, reduction: str, out: Any) -> Loss:
-    """As fastnn.functional.hinge_loss, with the loss on the GPU; see above for labels that are out of range."""
+    """As fastnn.functional.hinge_loss, with the loss on the GPU; labels out of range as above."""
     _check_reduction(reduction)
     margin = _check_margin(margin)
     x, t = _arrays.ready("input", input), _arrays.describe("target", target)
@@ -145,13 +139,13 @@ def _any_hinge_loss(input: Any, target: Any, margin: float, reduction: str, out:
     labels = _labels(t, x.shape)
     arrays = _arrays.elementwise((("input", x.owner),), out, in_c_order=True)
     _arrays.same_device([("input", x), ("target", t)])
-    labels = _apart(labels, arrays.target)
+    labels = _arrays.apart(labels, arrays.target)
     scale = 1 / labels.size if reduction == "mean" and labels.size else 1.0
     each = _of_samples(losses.hinge, (), arrays, labels, None, 0, (1.0, 0.0, margin, scale), None)
     return _delivered(arrays, each, reduction)
 
 
-# ---- losses of elements --------------------------------------------------------------------------------------
+# ---- losses of elements ------------------------------------------------------------------------------------
 
 
 def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArray) -> DeviceArray | None:
@@ -166,7 +160,7 @@ def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArr
         raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
     full = _arrays.contiguous(_arrays.astype(like.library.describe(name, full), like.dtype))
     # The gradient may be written to the weight itself, but not to a shifted view of it.
-    return full if full.address == target.address else _apart(full, target)
+    return full if full.address == target.address else _arrays.apart(full, target)
 
 
 def _of_any_elements(
@@ -177,7 +171,8 @@ def _of_any_elements(
     arrays = _arrays.elementwise((("input", input), ("target", target)), out, in_c_order=True)
     dx, (x, t) = arrays.target, arrays.inputs
     w, pos = (
-        _element_weight(name, value, x, dx) for name, value in (("weight", weight), ("pos_weight", pos_weight))
+        _element_weight(name, value, x, dx)
+        for name, value in (("weight", weight), ("pos_weight", pos_weight))
     )
     given = [array for array in (dx, x, t, w, pos) if array is not None]
     each = _arrays.empty_like(x) if reduction == "none" else None

@@ -13,7 +13,7 @@ from fastnn._arrays import real_number
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._ptx import WIDTH, computing
-from fastnn.cuda.kernels import norm_gradients, norms, rows
+from fastnn.cuda.kernels import norm_gradients, norms, row_sums, rows, running
 from fastnn.functional.norm import (
     NormSaved,
     _check_given_together,
@@ -24,7 +24,8 @@ from fastnn.functional.norm import (
 
 Gradients = tuple[Any, Any, Any]
 
-#: Rows of a team in norm_gradients.by_element: enough that its sums are few, and not more blocks than their sum takes.
+#: Rows of a team in norm_gradients.by_element: enough that its sums are few, and not more blocks than their
+#: sum takes.
 _LEAST_TURNS, _MOST_BLOCKS, _WANTED_BLOCKS = 4, 1024, 528
 
 
@@ -36,7 +37,9 @@ class _Parameters(NamedTuple):
     dtype: str
 
     def addresses(self) -> tuple[int, int]:
-        return tuple(0 if array is None else array.address for array in (self.weight, self.bias))  # type: ignore[return-value]
+        """Of both; 0 for None."""
+        weight, bias = self.weight, self.bias
+        return 0 if weight is None else weight.address, 0 if bias is None else bias.address
 
     def aligned(self, length: int) -> bool:
         """Whether each group's `length` parameters begin at a multiple of 16 bytes."""
@@ -53,24 +56,19 @@ def _parameter(name: str, value: Any, shape: tuple[int, ...]) -> DeviceArray | N
 
 
 def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: DeviceArray) -> _Parameters:
-    given = [array for array in (weight, bias) if array is not None]
-    kinds = {array.dtype for array in given}
-    wide = "float64" if target.dtype == "float64" else "float32"
-    one = len(kinds) == 1 and all(computing(kind) == computing(wide) for kind in kinds)
-    dtype = kinds.pop() if one else wide
-    _arrays.same_device([("input", target), *(("a parameter", array) for array in given)])
-    fitting = (None if array is None else _apart(_arrays.astype(array, dtype), target) for array in (weight, bias))
-    return _Parameters(*fitting, dtype if given else target.dtype)
+    named = [(name, array) for name, array in (("weight", weight), ("bias", bias)) if array is not None]
+    _arrays.same_device([("input", target), *named])
+    kinds, wide = {array.dtype for _, array in named}, "float64" if target.dtype == "float64" else "float32"
+    dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
+    if computing(dtype) != computing(wide):
+        dtype = wide
+    fitting = {name: _arrays.apart(_arrays.astype(array, dtype), target) for name, array in named}
+    return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
+
+    return _Parameters(*fitting, dtype)
 
 
-def _apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
-    """The array, as a copy where writing the result would change it."""
-    if not _arrays.may_overlap(array, target):
-        return array
-    return array.library.describe("a copy", array.library.astype(array.owner, array.dtype))
-
-
-# ---- forward -------------------------------------------------------------------------------------------------
+# ---- forward -----------------------------------------------------------------------------------------------
 
 
 def _row_words(blocks: tuple[int, int, int]) -> tuple[int, ...]:
@@ -119,7 +117,13 @@ def _normalise(
 
 
 def _of_rows(
-    input: Any, normalized_shape: int | Sequence[int], weight: Any, bias: Any, eps: float | None, out: Any, how: str
+    input: Any,
+    normalized_shape: int | Sequence[int],
+    weight: Any,
+    bias: Any,
+    eps: float | None,
+    out: Any,
+    how: str,
 ) -> tuple[Any, NormSaved]:
     x = _arrays.ready("input", input)
     shape = _normalized_shape(normalized_shape, x.shape)
@@ -138,7 +142,7 @@ def layer_norm(
     *,
     out: Any = None,
 ) -> tuple[Any, NormSaved]:
-    """As fastnn.functional.layer_norm. A row that registers hold (16384 float32) is read once and written once."""
+    """As fastnn.functional.layer_norm. A row of up to 16384 float32 is read once, written once."""
     return _of_rows(input, normalized_shape, weight, bias, eps, out, "own")
 
 
@@ -165,7 +169,7 @@ def group_norm(
     return _normalise(x.owner, w, b, out, (n, blocks[0]), blocks, eps)
 
 
-# ---- running statistics --------------------------------------------------------------------------------------
+# ---- running statistics ------------------------------------------------------------------------------------
 
 
 def _running(name: str, value: Any, channels: int) -> DeviceArray:
@@ -179,15 +183,15 @@ def _running(name: str, value: Any, channels: int) -> DeviceArray:
 
 def _run_on_channels(
     template: Any,
-    running: tuple[DeviceArray, DeviceArray],
+    moving: tuple[DeviceArray, DeviceArray],
     by_sample: tuple[DeviceArray, DeviceArray],
     numbers: tuple[float, ...],
 ) -> None:
-    mean, variance = running
+    mean, variance = moving
     samples, channels = by_sample[0].shape
     if samples * channels == 0:
         return
-    addresses = [array.address for array in (*running, *by_sample)]
+    addresses = [array.address for array in (*moving, *by_sample)]
     words = channels, samples, *mean.strides(), *variance.strides()
     grid, key = -(-channels // rows.THREADS), (mean.dtype, variance.dtype)
     like = by_sample[0]
@@ -208,7 +212,7 @@ def instance_norm(
     *,
     out: Any = None,
 ) -> tuple[Any, NormSaved]:
-    """As fastnn.functional.instance_norm. The running statistics are moved on the GPU, in the input's stream."""
+    """As fastnn.functional.instance_norm. Running statistics are moved in the input's stream."""
     x = _arrays.ready("input", input)
     if len(x.shape) < 2:
         raise ValueError(f"input must have shape (N, C, ...), got {x.shape}")
@@ -221,11 +225,14 @@ def instance_norm(
     if running_mean is None:
         _check_instances(x.shape, inner)
         return _normalise(x.owner, w, b, out, shape, blocks, eps)
-    running = _running("running_mean", running_mean, channels), _running("running_var", running_var, channels)
-    _arrays.same_device([("input", x), ("running_mean", running[0]), ("running_var", running[1])])
+    mean, var = (
+        _running("running_mean", running_mean, channels),
+        _running("running_var", running_var, channels),
+    )
+    _arrays.same_device([("input", x), ("running_mean", mean), ("running_var", var)])
     if not use_input_stats:
         given = _arrays.empty(x, shape, "float64"), _arrays.empty(x, shape, "float64")
-        _run_on_channels(norm_gradients.given_statistics, running, given, (eps,))
+        _run_on_channels(running.given_statistics, (mean, var), given, (eps,))
         return _normalise(x.owner, w, b, out, shape, blocks, eps, "given", given)
     _check_instances(x.shape, inner)
     part, variance = real_number("momentum", momentum), _arrays.empty(x, shape, "float64")
@@ -233,11 +240,11 @@ def instance_norm(
     if x.size:
         means = _arrays.describe("mean", saved.mean)
         numbers = part, inner / (inner - 1)
-        _run_on_channels(norm_gradients.move_running, running, (means, variance), numbers)
+        _run_on_channels(running.move_running, (mean, var), (means, variance), numbers)
     return y, saved
 
 
-# ---- backward ------------------------------------------------------------------------------------------------
+# ---- backward ----------------------------------------------------------------------------------------------
 
 
 class _Call(NamedTuple):
@@ -253,8 +260,8 @@ class _Call(NamedTuple):
     own: float
 
     @property
-    def rows(self) -> int:
-        """Those that have statistics."""
+    def row_count(self) -> int:
+        """Of rows that have statistics."""
         return self.rstd.size
 
     def addresses(self, sums: DeviceArray | None, coefficients: DeviceArray | None = None) -> tuple[int, ...]:
@@ -282,7 +289,7 @@ class _Sums(NamedTuple):
 def _by_element(call: _Call) -> _Sums:
     """Each element of a row has a weight: layer and RMS norm."""
     groups, length, _ = call.blocks
-    samples = call.rows // groups
+    samples = call.row_count // groups
     arrays = call.dx, call.x, call.dy, *([call.parameters.weight] if call.parameters.weight else [])
     cut = norm_gradients.many_cut(length, call.x.dtype, all(array.address % 16 == 0 for array in arrays))
     if cut is None:
@@ -305,17 +312,17 @@ def _long_rows(call: _Call) -> _Sums:
     groups, length, _ = call.blocks
     if groups > 1:
         raise NotImplementedError(f"group_norm_backward takes groups of up to 8192 values, got {length}")
-    _rows(call, "element", call.rows, length, (1, rows.magic(1), length, 1, rows.magic(1)), None)
+    _rows(call, "element", call.row_count, length, (1, rows.magic(1), length, 1, rows.magic(1)), None)
     aligned = all(array.address % 16 == 0 for array in (call.x, call.dy))
     width = WIDTH[call.x.dtype] if aligned and length % WIDTH[call.x.dtype] == 0 else 1
-    columns = -(-length // (norm_gradients.LANES * width))
-    each = max(norm_gradients.DEEP, -(-call.rows * columns // _WANTED_BLOCKS))
-    blocks = -(-call.rows // each)
+    columns = -(-length // (row_sums.LANES * width))
+    each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
+    blocks = -(-call.row_count // each)
     wide = "float64" if call.x.dtype == "float64" else "float32"
     sums = _arrays.empty(call.x, (2, blocks, length), wide)
-    key, threads = (call.x.dtype, width, call.mean is not None), (norm_gradients.LANES, norm_gradients.DEEP)
-    words = call.rows, length, each
-    call.launch(norm_gradients.column_sums, key, (columns, blocks), threads, *call.addresses(sums), *words)
+    key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
+    words = call.row_count, length, each
+    call.launch(row_sums.column_sums, key, (columns, blocks), threads, *call.addresses(sums), *words)
     return _Sums(sums, blocks)
 
 
@@ -331,7 +338,16 @@ def _rows(
 ) -> None:
     cut = call.cut(length)
     at_once = kind == "element" and not cut.ragged and call.parameters.aligned(length)
-    key = call.x.dtype, call.parameters.dtype, kind, call.mean is not None, call.weighted(), at_once, part, tuple(cut)
+    key = (
+        call.x.dtype,
+        call.parameters.dtype,
+        kind,
+        call.mean is not None,
+        call.weighted(),
+        at_once,
+        part,
+        tuple(cut),
+    )
     addresses = call.addresses(sums, coefficients)
     rows.run(norm_gradients.by_row, key, cut, call.x, (count, length, 1), addresses, words, (call.own,))
 
@@ -339,21 +355,21 @@ def _rows(
 def _by_channel(call: _Call) -> _Sums:
     """Each channel's elements lie together: instance norm; group norm, whose means several channels share."""
     groups, channels, inner = call.blocks
-    all_rows, all_channels = call.rows * channels, groups * channels
-    samples = call.rows // groups
+    all_rows, all_channels = call.row_count * channels, groups * channels
+    samples = call.row_count // groups
     sums = _arrays.empty(call.x, (2, samples, all_channels), "float64")
     words = all_channels, rows.magic(all_channels), 1, channels, rows.magic(channels)
     if channels == 1:
         _rows(call, "row", all_rows, inner, words, sums)
         return _Sums(sums, samples)
     _rows(call, "row", all_rows, inner, words, sums, "sums")
-    coefficients = _arrays.empty(call.x, (call.rows, 2), "float64")
+    coefficients = _arrays.empty(call.x, (call.row_count, 2), "float64")
     key = call.parameters.dtype, call.weighted()
     weight = 0 if call.parameters.weight is None else call.parameters.weight.address
     assert call.mean is not None
     addresses = weight, sums.address, call.mean.address, call.rstd.address, coefficients.address
-    numbers = call.rows, groups, rows.magic(groups), channels
-    grid = -(-call.rows // rows.THREADS)
+    numbers = call.row_count, groups, rows.magic(groups), channels
+    grid = -(-call.row_count // rows.THREADS)
     call.launch(norm_gradients.group_coefficients, key, grid, rows.THREADS, *addresses, *numbers, call.own)
     _rows(call, "row", all_rows, inner, words, sums, "map", coefficients)
     return _Sums(sums, samples)
@@ -369,9 +385,9 @@ def _merged(call: _Call, sums: _Sums | None, like: DeviceArray | None, place: in
         addresses[1 + place] = result.address
         columns, parts = result.size, 0 if sums is None else sums.parts
         wide = "float64" if sums is None else sums.array.dtype
-        grid = -(-columns // norm_gradients.LANES), 2
-        threads = norm_gradients.LANES, norm_gradients.DEEP
-        call.launch(norm_gradients.merged, (wide, like.dtype), grid, threads, *addresses, parts, columns)
+        grid = -(-columns // row_sums.LANES), 2
+        threads = row_sums.LANES, row_sums.DEEP
+        call.launch(row_sums.merged, (wide, like.dtype), grid, threads, *addresses, parts, columns)
     return result.owner
 
 

@@ -1,8 +1,7 @@
-"""Losses of elements, each with its gradient and, of each block, the sum of its losses. Where arrays come from it must not know."""
+"""Losses of elements, with gradients, and each block's sum of them. It knows no library of arrays."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 from numba import types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, made_once, store
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.rows import ADDRESSES, AT, MEMBER, NUMBERS, SAMPLE, Cut, Read, Round, Work, Written
 
-#: Addresses: gradient, input, target, weight, pos_weight, each block's sum (0: not wanted), each element's loss.
+#: Addresses: gradient, input, target, weight, pos_weight, each block's sum (0: not wanted), each element's
+#: loss.
 DX, X, TARGET, WEIGHT, POS_WEIGHT, SUMS, LOSSES, ADDRESS_COUNT = 0, 1, 2, 3, 4, 5, 6, 7
 #: The number that gradients are multiplied by.
 SCALE = 0
@@ -30,7 +30,7 @@ def cut_for(dtype: str, operands: int, aligned: bool) -> Cut:
     return Cut("piece", 256, span, width, aligned)
 
 
-@functools.cache
+@made_once
 def _squared_error(dtype: str) -> Any:
     """(x, t, w, pos): the loss, and its slope."""
 
@@ -42,7 +42,7 @@ def _squared_error(dtype: str) -> Any:
     return squared_error
 
 
-@functools.cache
+@made_once
 def _binary_entropy(dtype: str) -> Any:
     """(x, t, w, pos): the loss, and its slope; with s = sigmoid(x), both keep their digits for large x."""
     real = computing(dtype)
@@ -72,7 +72,7 @@ def _examples() -> Iterator[Key]:
             yield dtype, BCE, True, True, True, tuple(cut_for(dtype, 4, aligned))
 
 
-@template(_examples)
+@template(_examples, **rows.OPTIONS)
 def elements(
     dtype: str, name: str, weighted: bool, positive: bool, each: bool, cut: tuple[Any, ...]
 ) -> Built:

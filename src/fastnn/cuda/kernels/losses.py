@@ -1,11 +1,11 @@
-"""Losses of samples (rows or columns of logits), each with its gradient, in the passes over memory that softmax takes.
+"""Losses of samples, rows or columns of logits, each with its gradient, in the passes over memory of softmax.
 
-A label is read by its sample's whole team. One that is out of range is never used as an index: its sample is NaN.
+A label is read by its sample's whole team. One that is out of range is never used as an index: its sample
+is NaN.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,25 +13,52 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, store, word
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, made_once, store, word_at
 from fastnn.cuda.kernels import rows
-from fastnn.cuda.kernels.rows import ADDRESSES, AT, BASE, COUNT, INNER, LENGTH, MEMBER, NUMBERS, OWN_WORDS, SAMPLE, WORDS
-from fastnn.cuda.kernels.rows import Cut, Read, Round, Work, Written
-from fastnn.cuda.kernels.softmax import difference_exp, example_cuts, largest, quotient, running
-from fastnn.cuda.kernels.softmax import INVERSE, MAXIMUM, SUM
+from fastnn.cuda.kernels.rows import (
+    ADDRESSES,
+    AT,
+    BASE,
+    COUNT,
+    INNER,
+    LENGTH,
+    MEMBER,
+    NUMBERS,
+    OWN_WORDS,
+    SAMPLE,
+    Cut,
+    Read,
+    Round,
+    Work,
+    Written,
+)
+from fastnn.cuda.kernels.softmax import (
+    INVERSE,
+    MAXIMUM,
+    SUM,
+    difference_exp,
+    example_cuts,
+    examples,
+    largest,
+    quotient,
+    running,
+)
 
-#: Addresses: gradient, logits, each sample's loss, labels, probabilities, weights of classes, what divides the mean.
+#: Addresses: gradient, logits, each sample's loss, labels, probabilities, weights of classes, what divides
+#: the mean.
 DX, X, LOSSES, LABELS, TARGET, WEIGHT, DIVISOR, ADDRESS_COUNT = 0, 1, 2, 3, 4, 5, 6, 7
-#: The word: the label to ignore. Numbers: 1 - smoothing, smoothing / classes, the margin, what gradients are multiplied by.
+#: The word: the label to ignore. Numbers: 1 - smoothing, smoothing / classes, the margin, what gradients
+#: are multiplied by.
 IGNORED = OWN_WORDS
 KEEP, UNIFORM, MARGIN, SCALE = 0, 1, 2, 3
-#: What s holds beside softmax's: the label (-1: none), 1 where the sample counts, else 0, or NaN; the weight at the label, the
-#: logit there; the sum of the rest of the target and of its products; the factor of gradients and the loss.
+#: What s holds beside softmax's: the label (-1: none), 1 where the sample counts, else 0, or NaN; the
+#: weight at the label, the logit there; the sum of the rest of the target and of its products; the factor
+#: of gradients and the loss.
 S_LABEL, S_ACTIVE, S_SPIKE, S_LOGIT, S_MASS, S_PART, S_SCALE, S_LOSS, S_STATE = 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 
 class Form(NamedTuple):
-    """Of a cross-entropy: with labels, or probabilities; weights of classes; smoothing; whether memory has the divisor."""
+    """Of a cross-entropy: labels or probabilities, weights of classes, smoothing, the divisor in memory."""
 
     hard: bool
     weighted: bool
@@ -47,13 +74,13 @@ class Form(NamedTuple):
 _load64 = load("float64", 1)
 
 
-@functools.cache
+@made_once
 def _number(dtype: str) -> Any:
     """(address, place): one element as a float64."""
     single, size, real = load(dtype, 1), ITEMSIZE[dtype], computing(dtype)
 
     @device
-    def number(address: int, place: int) -> float:
+    def number(address: int, place: int) -> Any:
         value = cuda.local.array(1, real)
         single(address + types.uint64(place * size), value, 0)
         return types.float64(value[0])
@@ -61,7 +88,7 @@ def _number(dtype: str) -> Any:
     return number
 
 
-@functools.cache
+@made_once
 def _begin(dtype: str, form: Form, ignoring: bool) -> Any:
     """(c, v, s): what is known of the sample before its logits are read."""
     number, hard, weighted, counted = _number(dtype), form.hard, form.weighted, form.counted
@@ -75,7 +102,7 @@ def _begin(dtype: str, form: Form, ignoring: bool) -> Any:
             _load64(a[DIVISOR], s, S_SCALE)
             s[S_SCALE] = 1 / s[S_SCALE] if s[S_SCALE] != 0 else 0.0
         if hard and at[COUNT] > 0:
-            label = word(a[LABELS] + types.uint64(at[SAMPLE] * 8))
+            label = word_at(a[LABELS] + types.uint64(at[SAMPLE] * 8))
             if ignoring and label == i[IGNORED]:
                 s[S_ACTIVE] = 0.0
             elif 0 <= label < i[LENGTH]:
@@ -99,10 +126,10 @@ def _write_loss(c: Any, s: Any, loss: float) -> None:
 _store64 = store("float64", 1)
 
 
-# ---- cross-entropy -------------------------------------------------------------------------------------------
+# ---- cross-entropy -----------------------------------------------------------------------------------------
 
 
-@functools.cache
+@made_once
 def _target(cut: Cut, dtype: str, form: Form) -> Any:
     """(c, v, q): q becomes the target, less what is at the label; row 1 of v has probabilities."""
     real, span, size, single = computing(dtype), cut.span, ITEMSIZE[dtype], load(dtype, 1)
@@ -123,7 +150,7 @@ def _target(cut: Cut, dtype: str, form: Form) -> Any:
     return target
 
 
-@functools.cache
+@made_once
 def _soft_parts(cut: Cut, dtype: str, form: Form) -> Any:
     """(c, v, top): the sums of q and q (top - x) of the thread's elements."""
     real, span, target = computing(dtype), cut.span, _target(cut, dtype, form)
@@ -141,7 +168,7 @@ def _soft_parts(cut: Cut, dtype: str, form: Form) -> Any:
     return parts
 
 
-@functools.cache
+@made_once
 def _finish_entropy(dtype: str) -> Any:
     """(c, s): the loss, from maximum, sum of exponentials, mass and part."""
     real = computing(dtype)
@@ -159,7 +186,7 @@ def _finish_entropy(dtype: str) -> Any:
     return finish
 
 
-@functools.cache
+@made_once
 def _held_entropy(cut: Cut, dtype: str, form: Form) -> tuple[Round, ...]:
     """The maximum; then the sum of the exponentials, which stay in v, with those of the target."""
     real, span, power, soft = computing(dtype), cut.span, difference_exp(dtype), form.soft
@@ -187,7 +214,7 @@ def _held_entropy(cut: Cut, dtype: str, form: Form) -> tuple[Round, ...]:
     return largest(cut, dtype), Round(types.float64, start, gather, rows.add_each, finish)
 
 
-@functools.cache
+@made_once
 def _running_entropy(cut: Cut, dtype: str, form: Form) -> tuple[Round, ...]:
     """Both while the logits go by: sums that depend on the maximum are moved to a new one."""
     real, soft = computing(dtype), form.soft
@@ -230,7 +257,7 @@ def _running_entropy(cut: Cut, dtype: str, form: Form) -> tuple[Round, ...]:
     return (Round(types.float64, start, gather, merge, finish),)
 
 
-@functools.cache
+@made_once
 def _entropy_gradient(cut: Cut, dtype: str, form: Form) -> Any:
     """dx = scale (the sum of q softmax(x) - q)."""
     real, span, power, soft = computing(dtype), cut.span, difference_exp(dtype), form.soft
@@ -256,16 +283,16 @@ def _entropy_gradient(cut: Cut, dtype: str, form: Form) -> Any:
     return gradient
 
 
-def _forms(dtype: str) -> list[tuple[Form, Cut]]:
-    cuts = example_cuts(dtype, 1)
-    plain = [(Form(True, False, False, True), cut) for cut in cuts]
-    long = cuts[4]
-    everything = [(Form(True, True, True, True), cut) for cut in (cuts[1], long)]
-    soft = rows.row_cut(1024, dtype, 2, frozenset({0}))
-    return [*plain, *everything, (Form(False, True, True, False), soft)]
+def _entropy_examples() -> Iterator[Key]:
+    for dtype, cut in examples(1):
+        yield dtype, tuple(Form(True, False, False, True)), tuple(cut)
+    for dtype in ITEMSIZE:
+        cuts = example_cuts(dtype, 2)
+        yield dtype, tuple(Form(True, True, True, True)), tuple(rows.row_cut(1024, dtype, 1, frozenset({0})))
+        yield dtype, tuple(Form(False, True, True, False)), tuple(cuts[3])
 
 
-@template(lambda: ((dtype, tuple(form), tuple(cut)) for dtype in ITEMSIZE for form, cut in _forms(dtype)))
+@template(_entropy_examples, **rows.OPTIONS)
 def cross_entropy(dtype: str, form: tuple[bool, ...], cut: tuple[Any, ...]) -> Built:
     """Each sample's loss, in float64, and the gradient."""
     of, how = Form(*form), Cut(*cut)
@@ -284,21 +311,21 @@ def cross_entropy(dtype: str, form: tuple[bool, ...], cut: tuple[Any, ...]) -> B
     return rows.kernel(how, work, computing(dtype))
 
 
-# ---- the loss of support vector machines ---------------------------------------------------------------------
+# ---- the loss of support vector machines -------------------------------------------------------------------
 
 
 def _hinge_examples() -> Iterator[Key]:
-    return ((dtype, tuple(cut)) for dtype in ITEMSIZE for cut in example_cuts(dtype, 1))
+    return ((dtype, tuple(cut)) for dtype, cut in examples(1))
 
 
-@template(_hinge_examples)
+@template(_hinge_examples, **rows.OPTIONS)
 def hinge(dtype: str, cut: tuple[Any, ...]) -> Built:
     """Each sample's loss, in float64, and the gradient."""
     how, real = Cut(*cut), computing(dtype)
     span, index_of = how.span, rows.index(how)
 
     @device
-    def excess(c: Any, v: Any, s: Any, e: int) -> float:
+    def excess(c: Any, v: Any, s: Any, e: int) -> Any:
         """x[e] - x[label] + margin, 0 where that is less, and at the label."""
         m = (v[0, e] - real(s[S_LOGIT])) + real(c[NUMBERS][MARGIN])
         return real(0) if m <= 0 or index_of(c, e) == types.int64(s[S_LABEL]) else m

@@ -1,12 +1,11 @@
-"""Norms of rows: layer, RMS, group and instance norm, forward and backward. Which of them it is, it must not know.
+"""Norms of rows: layer, RMS, group and instance norm. Which of them it is, it must not know.
 
-A row's mean is held in two parts, as on the CPU: a center in the computing type and the rest, so that a mean of a million
-costs no digits. Sums of squares that leave float32 are taken again in float64.
+A row's mean is held in two parts, as on the CPU: a center in the computing type and the rest, so that a
+mean of a million costs no digits. Sums of squares that leave float32 are taken again in float64.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -14,15 +13,30 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, store
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, made_once, store
 from fastnn.cuda.kernels import rows
-from fastnn.cuda.kernels.rows import ADDRESSES, AT, COUNT, MEMBER, NUMBERS, OWN_WORDS, SAMPLE, WORDS
-from fastnn.cuda.kernels.rows import Cut, Read, Round, Work, Written, divide
+from fastnn.cuda.kernels.rows import (
+    ADDRESSES,
+    AT,
+    COUNT,
+    MEMBER,
+    NUMBERS,
+    OWN_WORDS,
+    SAMPLE,
+    WORDS,
+    Cut,
+    Read,
+    Round,
+    Work,
+    Written,
+    divide,
+)
+from fastnn.cuda.kernels.softmax import example_cuts, examples
 
 #: Addresses: the result (y or dx), x, then
 Y, X, MEAN, RSTD, WEIGHT, BIAS, VARIANCE = 0, 1, 2, 3, 4, 5, 6
-#: Words: how many groups of rows have parameters of their own, how many a row has, and the elements of each; in backward by
-#: rows, the rows that have one mean.
+#: Words: how many groups of rows have parameters of their own, how many a row has, and the elements of
+#: each; in backward by rows, the rows that have one mean.
 GROUPS, GROUPS_MAGIC, CHANNELS, ELEMENTS, ELEMENTS_MAGIC = range(OWN_WORDS, OWN_WORDS + 5)
 WORD_COUNT = 5
 #: Numbers: eps, and 1 / the elements of a row.
@@ -30,25 +44,25 @@ EPS, PART = 0, 1
 #: What s holds: mean and 1 / deviation of the row, and its variance.
 S_MEAN, S_RSTD, S_VARIANCE, S_STATE = 0, 1, 2, 3
 
+#: Of the parameters: "element" (one for each of a row), "channel", or "row"; with a weight; with a bias;
+#: whether 16 bytes of them are read at once.
 Shape = tuple[str, bool, bool, bool]
-"""Of the parameters: "element" (one for each element of a row), "channel", or "row"; with a weight; with a bias; whether
-16 bytes of them are read at once."""
 
 _store64, _load64 = store("float64", 1), load("float64", 1)
 
 
-# ---- parameters ----------------------------------------------------------------------------------------------
+# ---- parameters --------------------------------------------------------------------------------------------
 
 
 @device
-def group_base(c: Any) -> int:
+def group_base(c: Any) -> Any:
     """Where the parameters of the row's group begin."""
     row = c[AT][SAMPLE]
     group = row - divide(row, c[WORDS][GROUPS], c[WORDS][GROUPS_MAGIC]) * c[WORDS][GROUPS]
     return group * c[WORDS][CHANNELS]
 
 
-@functools.cache
+@made_once
 def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> Any:
     """(c, w, s): row 0 of w has the parameter of each of the thread's elements."""
     if kind == "element":
@@ -72,10 +86,10 @@ def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> 
     return of_channels
 
 
-# ---- statistics ----------------------------------------------------------------------------------------------
+# ---- statistics --------------------------------------------------------------------------------------------
 
 
-@functools.cache
+@made_once
 def _squares(cut: Cut, real: Any) -> Any:
     """(c, v, center): the sums of x - center and of its squares, of the thread's elements of row 0."""
     span, has = cut.span, rows.has(cut)
@@ -104,7 +118,7 @@ def _finish_variance(c: Any, s: Any, variance: float) -> None:
     s[S_RSTD] = 1 / math.sqrt(s[S_VARIANCE] + c[NUMBERS][EPS])
 
 
-@functools.cache
+@made_once
 def _near_round(cut: Cut, real: Any) -> Round:
     """s[S_MEAN]: the mean, nearly. Its terms are divided first: their sum cannot overflow."""
     span = cut.span
@@ -122,7 +136,7 @@ def _near_round(cut: Cut, real: Any) -> Round:
     return Round(real, (0.0,), gather, rows.add_each, finish)
 
 
-@functools.cache
+@made_once
 def _squares_round(cut: Cut, real: Any, centred: bool) -> Round:
     """The moments about s[S_MEAN], which is near the mean; or about 0."""
     squares = _squares(cut, real)
@@ -158,7 +172,7 @@ def merge_moments(r: Any, other: Any) -> None:
         r[0] = count
 
 
-@functools.cache
+@made_once
 def _moments_round(cut: Cut, real: Any) -> Round:
     """Of a row that goes by: each part's moments are merged into those of the parts before."""
     span, has, squares = cut.span, rows.has(cut), _squares(cut, real)
@@ -198,7 +212,7 @@ def _statistics(cut: Cut, real: Any, kind: str) -> tuple[Round, ...]:
     )
 
 
-@functools.cache
+@made_once
 def read_statistics(has_mean: bool, shared: bool) -> Any:
     """(c, v, s): mean and 1 / deviation from memory; `shared`: the channels of a group have the same."""
 
@@ -218,7 +232,7 @@ def read_statistics(has_mean: bool, shared: bool) -> Any:
     return read
 
 
-@functools.cache
+@made_once
 def _write_statistics(kind: str) -> Any:
     @device
     def write(c: Any, v: Any, s: Any) -> None:
@@ -233,10 +247,10 @@ def _write_statistics(kind: str) -> Any:
     return rows.nothing if kind == "given" else write
 
 
-# ---- forward -------------------------------------------------------------------------------------------------
+# ---- forward -----------------------------------------------------------------------------------------------
 
 
-@functools.cache
+@made_once
 def _apply(cut: Cut, dtype: str, other: str, shape: Shape) -> Any:
     kind, weighted, biased, at_once = shape
     real, span = computing(dtype), cut.span
@@ -261,25 +275,20 @@ def _apply(cut: Cut, dtype: str, other: str, shape: Shape) -> Any:
     return apply
 
 
-def _shapes(kind: str) -> list[Shape]:
-    return [(kind, True, True, True), (kind, False, False, True)]
-
-
 def _examples() -> Iterator[Key]:
-    plain, odd = frozenset({0}), frozenset({0, 2})
-    sizes = [(64, plain), (1024, plain), (4096, plain), (1 << 16, plain), (50257, plain), (5, odd)]
+    for dtype, cut in examples(1):
+        if cut.kind == "row":
+            yield dtype, dtype, "own", ("element", True, True, not cut.ragged), tuple(cut)
     for dtype in ITEMSIZE:
-        for n, where in sizes:
-            cut = rows.row_cut(n, dtype, 1, where)
-            for shape in _shapes("element"):
-                yield dtype, dtype, "own", (*shape[:3], not cut.ragged), tuple(cut)
-        cut = rows.row_cut(1024, dtype, 1, plain)
-        yield dtype, "float64" if dtype == "float64" else "float32", "rms", _shapes("element")[0], tuple(cut)
-        for kind, how in (("channel", "own"), ("row", "own"), ("row", "given")):
-            yield dtype, dtype, how, (kind, True, True, kind == "channel"), tuple(cut)
+        wide = "float64" if dtype == "float64" else "float32"
+        how = tuple(example_cuts(dtype, 1)[1])
+        yield dtype, wide, "rms", ("element", True, False, True), how
+        yield dtype, dtype, "own", ("element", False, False, True), how
+        yield dtype, dtype, "own", ("channel", True, True, True), how
+        yield dtype, dtype, "given", ("row", True, True, False), how
 
 
-@template(_examples)
+@template(_examples, **rows.OPTIONS)
 def forward(dtype: str, other: str, statistics: str, shape: Shape, cut: tuple[Any, ...]) -> Built:
     """y = (x - mean) / sqrt(variance + eps) weight + bias; `other`: the parameters' dtype.
 

@@ -1,9 +1,9 @@
-"""The machinery of kernels over samples: how each is cut over threads, brought to registers, reduced and written.
+"""The machinery of kernels over samples: how each is cut over threads, loaded, reduced and written.
 
-A sample is a row of n elements that lie together, or a column of n elements that are `inner` apart. A team of threads
-takes it; a thread has `span` of its elements at a time in a local array v (v[j, e] is element e of operand j). Work is
-done by device functions of three arguments (c, v, s): c tells all that is known of the sample, s are its numbers, float64.
-It must not know what is computed.
+A sample is a row of n elements that lie together, or a column of n elements that are `inner` apart. A team
+of threads takes it; a thread has `span` of its elements at a time in a local array v (v[j, e] is element e
+of operand j). Work is done by device functions of three arguments (c, v, s): c tells all that is known of
+the sample, s are its numbers, float64. It must not know what is computed.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from numba import cuda, types
-from numba.cuda import libdevice
 
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, high_64, in_turn, load, made_once, store
 
 #: What c holds: addresses, whole numbers, floats, and where the thread is.
 ADDRESSES, WORDS, NUMBERS, AT = 0, 1, 2, 3
 #: The first words of every kernel: samples, elements of one, elements from one to the next, and magic(inner).
 SAMPLES, LENGTH, INNER, MAGIC, OWN_WORDS = 0, 1, 2, 3, 4
-#: Where a thread is: its sample, its place in the team, the sample's first element, its length (0: no sample), how many
-#: elements before it the first vector begins, and the index of the team's first element.
+#: Where a thread is: its sample, its place in the team, the sample's first element, its length (0: no
+#: sample), how many elements before it the first vector begins, and the index of the team's first element.
 SAMPLE, MEMBER, BASE, COUNT, HEAD, START = 0, 1, 2, 3, 4, 5
 
-THREADS = 128
+#: Threads of a block; those of a block that is one team: with more, a thread could not have 128 registers.
+THREADS, WIDEST = 128, 512
 _WARP = 32
 _ALL = 0xFFFFFFFF
 
 
 class Cut(NamedTuple):
-    """How samples are cut: a team of so many threads, each with `span` elements at a time, `width` by one access.
+    """How samples are cut: a team of threads, each with `span` elements at a time, `width` by one access.
 
-    kind "row": a team is a part of a warp, a warp, or a block. "column": neighbouring samples are in neighbouring lanes, and
-    a team in one lane of several warps. "piece": one array, of which each block takes `team * span` elements.
-    ragged: samples may begin and end inside a vector. passes: 1 where a team holds a sample, 2 where it must be read twice.
+    kind "row": a team is a part of a warp, a warp, or a block. "column": neighbouring samples are in
+    neighbouring lanes, and a team in one lane of several warps. "piece": one array, of which each block
+    takes `team * span` elements. ragged: samples may begin and end inside a vector. passes: 1 where a team
+    holds a sample, 2 where it must be read twice.
     """
 
     kind: str
@@ -67,8 +68,8 @@ class Cut(NamedTuple):
 class Round(NamedTuple):
     """One reduction over a sample.
 
-    start: what a thread's numbers r begin with, of type `kind`; gather(c, v, s, r) adds its elements; merge(r, other)
-    adds another thread's; finish(c, s, r) keeps what is made of the team's.
+    start: what a thread's numbers r begin with, of type `kind`; gather(c, v, s, r) adds its elements;
+    merge(r, other) adds another thread's; finish(c, s, r) keeps what is made of the team's.
     """
 
     kind: Any
@@ -79,7 +80,7 @@ class Round(NamedTuple):
 
 
 class Read(NamedTuple):
-    """An operand that a kernel reads: its dtype, the place of its address, and what stands for elements outside."""
+    """An operand that a kernel reads: its dtype, where its address is, what stands for elements outside."""
 
     dtype: str
     address: int
@@ -108,7 +109,7 @@ class Work(NamedTuple):
     emit: Any
 
 
-# ---- numbers -------------------------------------------------------------------------------------------------
+# ---- numbers -----------------------------------------------------------------------------------------------
 
 
 def magic(divisor: int) -> int:
@@ -118,9 +119,9 @@ def magic(divisor: int) -> int:
 
 
 @device
-def divide(number: int, divisor: int, factor: int) -> int:
+def divide(number: int, divisor: int, factor: int) -> Any:
     """number // divisor for numbers >= 0, by a product: the estimate is at most one too small."""
-    quotient = types.int64(libdevice.umul64hi(number, factor))
+    quotient = types.int64(high_64(types.uint64(number), types.uint64(factor)))
     return quotient + 1 if number - quotient * divisor >= divisor else quotient
 
 
@@ -136,10 +137,10 @@ def add_each(r: Any, other: Any) -> None:
         r[k] += other[k]
 
 
-# ---- where a thread is ----------------------------------------------------------------------------------------
+# ---- where a thread is -------------------------------------------------------------------------------------
 
 
-@functools.cache
+@made_once
 def _place(cut: Cut, size: int) -> Any:
     """(addresses, words): the tuple AT of a thread; `size` is that of an element."""
     team, together, tile = cut.team, cut.together, cut.team * cut.span
@@ -178,48 +179,49 @@ def _place(cut: Cut, size: int) -> Any:
     return with_head
 
 
-@functools.cache
+@made_once
 def index(cut: Cut) -> Any:
-    """(c, e): the index in the sample of the thread's element e; >= c[AT][COUNT] or < 0 where there is none."""
+    """(c, e): the index of the thread's element e; outside 0 to COUNT - 1 where there is none."""
     team, width = cut.team, cut.width
 
     @device
-    def index_of(c: Any, e: int) -> int:
+    def index_of(c: Any, e: int) -> Any:
         at = c[AT]
         return at[START] - at[HEAD] + ((e // width) * team + at[MEMBER]) * width + e % width
 
     return index_of
 
 
-@functools.cache
+@made_once
 def has(cut: Cut) -> Any:
     """(c, e): whether the sample has the thread's element e."""
     index_of, ragged = index(cut), cut.ragged
 
     @device
-    def has_it(c: Any, e: int) -> bool:
+    def has_it(c: Any, e: int) -> Any:
         i = index_of(c, e)
         return 0 <= i < c[AT][COUNT] if ragged else i < c[AT][COUNT]
 
     return has_it
 
 
-# ---- memory --------------------------------------------------------------------------------------------------
+# ---- memory ------------------------------------------------------------------------------------------------
 
 
 @device
-def _base(c: Any) -> int:
+def _base(c: Any) -> Any:
     """Where the sample begins in the arrays that are read and written."""
     return c[AT][BASE]
 
 
-@functools.cache
+@made_once
 def moved(
     cut: Cut, dtype: str, address: int, row: int, outside: float | None, base: Any = _base, whole: bool = True
 ) -> Any:
-    """(c, v, s): loads row `row` of v, with `outside` where the sample has no element; or with None stores it.
+    """(c, v, s): loads row `row` of v, `outside` where the sample has no element; with None stores it.
 
-    base(c): the sample's first element in that array. whole: vectors that lie in the sample are accessed at once.
+    base(c): the sample's first element in that array. whole: vectors that lie in the sample are accessed at
+    once.
     """
     width, span, size, ragged = cut.width, cut.span, ITEMSIZE[dtype], cut.ragged or not whole
     kind, real, loads = (store if outside is None else load), computing(dtype), outside is not None
@@ -252,10 +254,10 @@ def moved(
     return move
 
 
-# ---- reductions ----------------------------------------------------------------------------------------------
+# ---- reductions --------------------------------------------------------------------------------------------
 
 
-@functools.cache
+@made_once
 def join(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
     """(r): the `count` numbers r of all threads of a team merged, in a fixed order, in each of them."""
     if cut.kind == "column":
@@ -264,7 +266,7 @@ def join(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
     return within if cut.team <= _WARP else _join_warps(cut.team // _WARP, within, merge, count, kind)
 
 
-@functools.cache
+@made_once
 def _join_lanes(team: int, merge: Any, count: int, kind: Any) -> Any:
     steps = team.bit_length() - 1
 
@@ -324,16 +326,27 @@ def _join_column(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
     return alone if team == 1 else join_column
 
 
-# ---- kernels -------------------------------------------------------------------------------------------------
+# ---- kernels -----------------------------------------------------------------------------------------------
+
+#: What templates of such kernels are compiled with. Narrow: columns, and rows at odd places, are read one
+#: by one.
+OPTIONS: dict[str, Any] = {
+    "launch_bounds": WIDEST,
+    "registers": 128,
+    "narrow": "columns, rows at odd places and statistics are accessed one by one",
+}
+
+
+def argument_types(addresses: int, words: int, numbers: int) -> tuple[Any, ...]:
+    """Those of a kernel (addresses, words, numbers)."""
+    counts = (types.uint64, addresses), (types.int64, words), (types.float64, numbers)
+    return tuple(types.UniTuple(kind, count) for kind, count in counts)
 
 
 def kernel(cut: Cut, work: Work, real: Any) -> Built:
     """The kernel (addresses, words, numbers) that does `work` on all samples."""
-    return (_held if cut.passes == 1 else _streamed)(cut, work, real), (
-        types.UniTuple(types.uint64, work.addresses),
-        types.UniTuple(types.int64, OWN_WORDS + work.words),
-        types.UniTuple(types.float64, work.numbers),
-    )
+    made = (_held if cut.passes == 1 else _streamed)(cut, work, real)
+    return made, argument_types(work.addresses, OWN_WORDS + work.words, work.numbers)
 
 
 def _loads(cut: Cut, work: Work) -> Any:
@@ -427,7 +440,7 @@ def _backwards(cut: Cut, write: Any) -> Any:
     return each_part
 
 
-# ---- launches ------------------------------------------------------------------------------------------------
+# ---- launches ----------------------------------------------------------------------------------------------
 
 
 def _power_of_2(n: int) -> int:
@@ -441,23 +454,23 @@ def team_for(length: int, span: int) -> int:
 
 
 @functools.lru_cache(4096)
-def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int], room: int = 32) -> Cut:
-    """For rows of `length`: remainders are those of the addresses by 16; room: registers for a thread's elements."""
+def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int]) -> Cut:
+    """For rows of `length`: remainders are those of the arrays' addresses by 16."""
     size, vector = ITEMSIZE[dtype], WIDTH[dtype]
     width = vector if len(remainders) == 1 and min(remainders) % size == 0 else 1
     ragged = width > 1 and (length % width != 0 or remainders != {0})
     needed = length + (width - 1 if ragged else 0)
-    most = min(32, room * 4 // max(4, size) // operands)
+    most = 32 * 4 // max(4, size) // operands  # 32 registers for elements
     least = min(8, most)
     if needed <= least * _WARP:
         return Cut("row", _power_of_2(-(-needed // least)), least, width, ragged)
     if needed <= most * _WARP:
         return Cut("row", _WARP, _power_of_2(-(-needed // _WARP)), width, ragged)
-    some = max(min(16, most), vector)
-    team = team_for(needed, some)
-    if team <= 1024:
-        return Cut("row", team, some, width, ragged)
-    return Cut("row", 512, least, width, ragged, 2)
+    for span in (max(min(16, most), vector), most):
+        team = team_for(needed, span)
+        if team <= WIDEST:
+            return Cut("row", team, span, width, ragged)
+    return Cut("row", WIDEST // 2, least, width, ragged, 2)
 
 
 @functools.lru_cache(4096)
@@ -465,17 +478,15 @@ def column_cut(length: int, operands: int) -> Cut:
     """For columns of `length`."""
     span = 16 // operands
     team = _power_of_2(-(-length // span))
-    return Cut("column", team, span, 1) if team <= 32 else Cut("column", 16, span // 2, 1, passes=2)
+    return Cut("column", team, span, 1) if team <= 16 else Cut("column", 16, span // 2, 1, passes=2)
 
 
-def cut_of(
-    shape: tuple[int, int, int], arrays: Sequence[DeviceArray], operands: int, room: int = 32
-) -> Cut:
+def cut_of(shape: tuple[int, int, int], arrays: Sequence[DeviceArray], operands: int) -> Cut:
     """For arrays of one dtype and of shape (outer, length, inner)."""
     _, length, inner = shape
     if inner > 1:
         return column_cut(length, operands)
-    return row_cut(length, arrays[0].dtype, operands, frozenset(a.address % 16 for a in arrays), room)
+    return row_cut(length, arrays[0].dtype, operands, frozenset(a.address % 16 for a in arrays))
 
 
 def run(
@@ -491,10 +502,8 @@ def run(
     """Launch a kernel of this cut on samples of (outer, length, inner)."""
     outer, length, inner = sizes
     samples = outer * inner
-    if cut.kind == "piece":
-        blocks = -(-length // (cut.team * cut.span))
-    else:
-        blocks = -(-samples // cut.together)
+    many, each = (length, cut.team * cut.span) if cut.kind == "piece" else (samples, cut.together)
+    blocks = -(-many // each)
     if blocks == 0:
         return
     own = samples, length, inner, magic(inner)

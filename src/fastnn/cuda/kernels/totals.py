@@ -9,9 +9,9 @@ from numba import cuda, types
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, empty, stream
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, store, word
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, store, word_at
 from fastnn.cuda.kernels import rows
-from fastnn.cuda.kernels.rows import Cut
+from fastnn.cuda.kernels.rows import Cut, argument_types
 
 _THREADS = 512
 #: What a block adds up; with more, a second kernel adds up the blocks' sums.
@@ -34,14 +34,19 @@ def _sum_of_block(each: Any) -> Any:
     return device(sum_of_block)
 
 
-@template(lambda: (("float64", False), ("float32", True), ("float64", True)))
+@template(lambda: (("float64", False), ("float32", True), ("float64", True)), **rows.OPTIONS)
 def total(result: str, divided: bool) -> Built:
     """Sums of pieces, float64, times a factor; `divided`: over a number in memory.
 
     Addresses: numbers, result, divisor. Words: how many, how many a block adds up. Number: the factor.
     """
     value = device(_number)
-    sum_of_block, write, size, real = _sum_of_block(value), store(result, 1), ITEMSIZE[result], computing(result)
+    sum_of_block, write, size, real = (
+        _sum_of_block(value),
+        store(result, 1),
+        ITEMSIZE[result],
+        computing(result),
+    )
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         s, r = cuda.local.array(1, types.float64), cuda.local.array(1, real)
@@ -54,26 +59,27 @@ def total(result: str, divided: bool) -> Built:
             r[0] = whole
             write(a[1] + types.uint64(types.int64(cuda.blockIdx.x) * size), r, 0)
 
-    return kernel, _types(3)
+    return kernel, argument_types(3, 2, 1)
 
 
-def _number(a: Any, i: Any, k: int) -> float:
+def _number(a: Any, i: Any, k: int) -> Any:
     value = cuda.local.array(1, types.float64)
     _load64(a[0] + types.uint64(k * 8), value, 0)
     return value[0]
 
 
-@template(lambda: (*((dtype, True) for dtype in ITEMSIZE), ("float32", False)))
+@template(lambda: (*((dtype, True) for dtype in ITEMSIZE), ("float32", False)), **rows.OPTIONS)
 def label_weights(dtype: str, weighted: bool) -> Built:
-    """Sums of pieces of the weights that labels have, or of 1; labels that are ignored or out of range have 0.
+    """Sums of pieces of the weights that labels have, or of 1; of 0 for those ignored or out of range.
 
-    Addresses: labels, result, weights. Words: how many, how many a block adds up, classes, the label to ignore.
+    Addresses: labels, result, weights. Words: how many, how many a block adds up, classes, the label to
+    ignore.
     """
     single, size, real = load(dtype, 1), ITEMSIZE[dtype], computing(dtype)
 
     @device
-    def weight(a: Any, i: Any, k: int) -> float:
-        label, w = word(a[0] + types.uint64(k * 8)), cuda.local.array(1, real)
+    def weight(a: Any, i: Any, k: int) -> Any:
+        label, w = word_at(a[0] + types.uint64(k * 8)), cuda.local.array(1, real)
         w[0] = real(0)
         if label != i[3] and 0 <= label < i[2]:
             w[0] = real(1)
@@ -89,15 +95,7 @@ def label_weights(dtype: str, weighted: bool) -> Built:
         if cuda.threadIdx.x == 0:
             _store64(a[1] + types.uint64(types.int64(cuda.blockIdx.x) * 8), s, 0)
 
-    return kernel, (types.UniTuple(types.uint64, 3), types.UniTuple(types.int64, 4), types.UniTuple(types.float64, 0))
-
-
-def _types(addresses: int) -> tuple[Any, ...]:
-    return (
-        types.UniTuple(types.uint64, addresses),
-        types.UniTuple(types.int64, 2),
-        types.UniTuple(types.float64, 1),
-    )
+    return kernel, argument_types(3, 4, 0)
 
 
 def _blocks(count: int) -> int:
@@ -111,7 +109,9 @@ def add_up(
     count, blocks = numbers.size, _blocks(numbers.size)
     if blocks > 1:
         parts = empty(numbers, (blocks,), "float64")
-        _run(numbers, total, ("float64", False), blocks, (numbers.address, parts.address, 0), (count,), (1.0,))
+        _run(
+            numbers, total, ("float64", False), blocks, (numbers.address, parts.address, 0), (count,), (1.0,)
+        )
         numbers, count = parts, blocks
     whole = empty(numbers, (), result)
     addresses = numbers.address, whole.address, 0 if divisor is None else divisor.address
