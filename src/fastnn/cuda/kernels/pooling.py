@@ -146,7 +146,9 @@ def _start(bits: int) -> Any:
 
 def _largest_examples() -> Iterator[Key]:
     yield from ((dtype, "windows", "uint8") for dtype in ITEMSIZE)
-    yield from (("float32", places, number) for places, number in (("windows", "uint32"), ("regions", "uint8")))
+    yield from (
+        ("float32", places, number) for places, number in (("windows", "uint32"), ("regions", "uint8"))
+    )
 
 
 @template(_largest_examples, narrow=_NARROW, registers=80)
@@ -154,7 +156,7 @@ def pool_largest(dtype: str, places: str, number: str) -> Built:
     """y = the largest element of each window, and which it is: of equal ones the first, of NaNs the last."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     span, inside = _PLACES[places].span, _PLACES[places].inside
-    start, note = _start(0), store_number(number)
+    start, note, bytes_of = _start(0), store_number(number), NUMBERS[number]
 
     def kernel(x: int, y: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -178,7 +180,7 @@ def pool_largest(dtype: str, places: str, number: str) -> Built:
                         best[0], found = v[0], a * broad + b
             result = plane * rows[1] * columns[1] + p
             write(y + types.uint64(result * size), best, 0)
-            note(where + types.uint64(result * NUMBERS[number]), found)
+            note(where + types.uint64(result * bytes_of), found)
             plane += step
 
     return kernel, (_address, _address, _address, _word, _word, _axis, _axis)
@@ -242,7 +244,8 @@ def _tap(distance: int, apart: int) -> int:
 def spread_largest(dtype: str, places: str, number: str) -> Built:
     """dx = the sum of dy over the windows of which x is the largest element."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    span, over, start, noted = _PLACES[places].span, _PLACES[places].over, _start(0), whole_number(number)
+    span, over, start = _PLACES[places].span, _PLACES[places].over, _start(0)
+    noted, bytes_of = whole_number(number), NUMBERS[number]
 
     def kernel(dy: int, dx: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -263,7 +266,7 @@ def spread_largest(dtype: str, places: str, number: str) -> Built:
                     b = _tap(w - left, right)
                     result = (plane * rows[1] + i) * columns[1] + j
                     if a >= 0 and b >= 0:
-                        if noted(where + types.uint64(result * NUMBERS[number])) == a * broad + b:
+                        if noted(where + types.uint64(result * bytes_of)) == a * broad + b:
                             read(dy + types.uint64(result * size), v, 0)
                             total[0] += v[0]
             write(dx + types.uint64((plane * rows[0] * columns[0] + p) * size), total, 0)
@@ -305,7 +308,13 @@ def spread_mean(dtype: str, places: str) -> Built:
 
 
 def _run(
-    of: Template, key: Key, arrays: tuple[DeviceArray, ...], planes: int, elements: int, bits: int, *rest: float
+    of: Template,
+    key: Key,
+    arrays: tuple[DeviceArray, ...],
+    planes: int,
+    elements: int,
+    bits: int,
+    *rest: float,
 ) -> None:
     """Launch with 2^bits threads for each of a plane's elements, and as many planes in a block as there is room for."""
     if planes * elements == 0:

@@ -182,12 +182,18 @@ def test_half_weights(cupy: Any) -> None:
 def test_mixed_devices(cupy: Any, layer: Callable[[], nn.Module], x: tuple[int, ...]) -> None:
     there, here = layer().to("cuda"), layer()
     name = type(here).__name__
-    with pytest.raises(TypeError, match=f"^{name}: x is in the CPU's memory, and the weight on a GPU; move one"):
+    with pytest.raises(
+        TypeError, match=f"^{name}: x is in the CPU's memory, and the weight on a GPU; move one"
+    ):
         there(np.ones(x, np.float32))
-    with pytest.raises(TypeError, match=f"^{name}: x is on a GPU, and the weight in the CPU's memory; move one"):
+    with pytest.raises(
+        TypeError, match=f"^{name}: x is on a GPU, and the weight in the CPU's memory; move one"
+    ):
         here(cupy.ones(x, np.float32))
     for wrong in (np.float64, np.int32, np.complex64):
-        with pytest.raises(TypeError, match=f"^{name}: x is {np.dtype(wrong)}; it takes an array of the weight's"):
+        with pytest.raises(
+            TypeError, match=f"^{name}: x is {np.dtype(wrong)}; it takes an array of the weight's"
+        ):
             there(cupy.ones(x, wrong))
     y = there(cupy.ones(x, np.float32))
     with pytest.raises(TypeError, match=f"^{name}: dy is in the CPU's memory"):
@@ -199,7 +205,9 @@ def test_devices_that_there_are_not(cupy: Any) -> None:
     for device in ("gpu", "cuda:", "cuda:-1", "cpu:0", 0):
         with pytest.raises(ValueError, match=r"^device is .*; it takes 'cpu', 'cuda' or 'cuda:1'"):
             layer.to(device)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="^device is 'cuda:99'; the GPUs of this machine have the numbers 0 to"):
+    with pytest.raises(
+        ValueError, match="^device is 'cuda:99'; the GPUs of this machine have the numbers 0 to"
+    ):
         layer.cuda(99)
 
 

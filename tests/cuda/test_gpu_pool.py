@@ -127,11 +127,19 @@ def test_errors(cupy: Any) -> None:
     _, saved = F.max_pool2d(x, 2)
     _, of_cpu = F.max_pool2d(x.get(), 2)
     for call, error, message in [
-        (lambda: F.max_pool2d(x[0, 0], 2), ValueError, r"^input must have shape \(N, C, H, W\) or \(C, H, W\)"),
+        (
+            lambda: F.max_pool2d(x[0, 0], 2),
+            ValueError,
+            r"^input must have shape \(N, C, H, W\) or \(C, H, W\)",
+        ),
         (lambda: F.max_pool2d(x, 5), ValueError, "^input must have room for a window of 5"),
         (lambda: F.max_pool2d(x, 2, padding=2), ValueError, "^padding must be at most half"),
         (lambda: F.avg_pool2d(x, 2, divisor_override=0), ValueError, "^divisor_override must not be 0"),
-        (lambda: F.max_pool2d_backward(x, saved), ValueError, r"^dy must have the shape of the result, \(2, 3"),
+        (
+            lambda: F.max_pool2d_backward(x, saved),
+            ValueError,
+            r"^dy must have the shape of the result, \(2, 3",
+        ),
         (lambda: F.max_pool2d_backward(x, of_cpu), TypeError, "^saved must be what forward returned"),
         (lambda: F.max_pool2d(x, 2, out=x), ValueError, r"^out must have shape \(2, 3, 2, 2\)"),
     ]:
