@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastnn.cuda._twins import require_packages
+
 if TYPE_CHECKING:
     from fastnn.cuda._graph import Graph
     from fastnn.cuda._launch import fast_math
@@ -21,6 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return Graph
     if name == "fast_math":
+        require_packages()
         from fastnn.cuda._launch import fast_math
 
         return fast_math

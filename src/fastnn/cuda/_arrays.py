@@ -78,7 +78,7 @@ class DeviceArray(NamedTuple):
 
 
 #: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
-#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes four times as long.
+#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
 Alike = tuple[Any, tuple[int, ...], str, int, int, int]
 
 

@@ -418,23 +418,6 @@ def whole_number(dtype: str) -> Any:
 
 
 @functools.cache
-def count_up(dtype: str) -> Any:
-    """count_up(address): adds 1 to an element of an integer dtype."""
-    kind, _ = _whole(dtype)
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def add_one(context: Any, address: Any) -> Any:
-        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            place = _pointer(builder, args[0], kind)
-            builder.store(builder.add(builder.load(place), kind(1)), place)
-            return target.get_dummy_value()
-
-        return types.void(types.uint64), generate
-
-    return add_one
-
-
-@functools.cache
 def store_number(dtype: str) -> Any:
     """store_number(address, number): an int64 as an element of an integer dtype, its lowest bits."""
     kind, _ = _whole(dtype)
@@ -451,11 +434,4 @@ def store_number(dtype: str) -> Any:
     return write
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def word(context: Any, address: Any) -> Any:
-    """The int64 at an address."""
-
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return _load_words(builder, args[0], _BITS[64], 1)[0]
-
-    return types.int64(types.uint64), generate
+word = whole_number("int64")
