@@ -206,7 +206,7 @@ def test_devices_that_there_are_not(cupy: Any) -> None:
         with pytest.raises(ValueError, match=r"^device is .*; it takes 'cpu', 'cuda' or 'cuda:1'"):
             layer.to(device)  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match="^device is 'cuda:99'; the GPUs of this machine have the numbers 0 to"
+        ValueError, match=r"^device is 'cuda:99'; the GPUs of this machine have the numbers 0 to"
     ):
         layer.cuda(99)
 
