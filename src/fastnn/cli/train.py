@@ -130,7 +130,7 @@ def _add_training_arguments(group: Any) -> None:
         "--device",
         default="cpu",
         metavar="NAME",
-        help="cpu (default), cuda, or cuda:1 for a GPU by its number; it takes fastnn[cuda] and an NVIDIA GPU",
+        help="cpu (the default), cuda, or cuda:1 for a GPU by its number, with fastnn[cuda]",
     )
     add(
         "--seed",

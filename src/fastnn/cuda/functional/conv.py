@@ -225,7 +225,7 @@ def _parameter_gradients(
             target = Matrix(dweight.address, wide, call.taps, 1, call.outputs * call.taps)
             multiply(dy, (call.outputs, call.taps, depth), rows, right, target, call.groups, add=True)
         if needs_bias:
-            one = ones(dy.library, depth, dy.dtype, dy.device)
+            one = ones(dy, depth)
             sums = Matrix(dbias.address, wide, 1, 1)
             multiply(dy, (dy.shape[1], 1, depth), rows, Matrix(one.address, dy.dtype, 1, 1), sums, add=True)
     found = (_arrays.astype(dweight, dy.dtype), _arrays.astype(dbias, dy.dtype))

@@ -1,4 +1,4 @@
-"""Pooling on a GPU: the twins of fastnn.functional.pool, with its checks. The kernels are in kernels/pooling.py."""
+"""Pooling on a GPU: twins of fastnn.functional.pool, with its checks. Kernels are in kernels/pooling.py."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Saved(NamedTuple):
     bounds: Any  # the arrays that the pooling has the addresses of
 
 
-# ---- what all of them share ----------------------------------------------------------------------------------
+# ---- what all of them share --------------------------------------------------------------------------------
 
 
 def _images(input: Any) -> DeviceArray:
@@ -82,7 +82,7 @@ def _backward(dy: Any, saved: Saved, out: Any) -> Any:
     return target.result()
 
 
-# ---- windows -------------------------------------------------------------------------------------------------
+# ---- windows -----------------------------------------------------------------------------------------------
 
 
 def max_pool2d(
@@ -131,7 +131,7 @@ def avg_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
     return _backward(dy, saved, out)
 
 
-# ---- regions -------------------------------------------------------------------------------------------------
+# ---- regions -----------------------------------------------------------------------------------------------
 
 
 def _there(bounds: Bounds, like: DeviceArray) -> Any:
@@ -183,9 +183,9 @@ def fractional_max_pool2d(
     key: Key | None = None,
     out: Any = None,
 ) -> tuple[Any, Saved]:
-    """y = the largest element of windows at the places that the CPU draws: fastnn.functional.fractional_max_pool2d.
+    """y = the largest element of windows at drawn places: fastnn.functional.fractional_max_pool2d.
 
-    They are drawn there too, and copied: a CUDA graph would repeat one draw.
+    They are drawn on the CPU, as there, and copied: a CUDA graph would repeat one draw.
     """
     x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
     places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))

@@ -1,8 +1,8 @@
 """Pooling on a GPU: the largest or the mean element of windows or regions, and the way back.
 
-Forward, a thread (or 32, for the mean of many elements) has one result; backward, a thread has one element of
-the image and looks for the windows that it is in, in their order, so that nothing is written twice. Planes are
-the images' channels. An axis, of rows or columns, is six numbers: of windows those of
+Forward, a thread (or 32, for the mean of many elements) has one result; backward, a thread has one element
+of the image and looks for the windows that it is in, in their order, so that nothing is written twice. Planes
+are the images' channels. An axis, of rows or columns, is six numbers: of windows those of
 fastnn.functional.conv.Axis; of regions (size, places, address of where they begin, of where they end, places
 of a plane, or 0 if all planes have the same, 0).
 """
@@ -43,14 +43,14 @@ _word, _address = types.int64, types.uint64
 _number = whole_number("int64")
 
 
-# ---- where windows and regions are ---------------------------------------------------------------------------
+# ---- where windows and regions are -------------------------------------------------------------------------
 
 
 class _Places(NamedTuple):
     """Device functions. span(axis, plane, i): (first element, how many, distance) of window i.
 
     inside(axis, first, many, distance): (first, behind the last) of its elements that are in the image.
-    count(axis, plane, i, padded): its elements for a mean, with those in the padding if padded is 1, not if 0.
+    count(axis, plane, i, padded): its elements for a mean, with those in the padding if padded is 1.
     over(axis, plane, at): (first, behind the last) of the windows that may have element `at`.
     """
 
@@ -72,7 +72,7 @@ def _window_inside(axis: Any, first: int, many: int, apart: int) -> tuple[int, i
 
 
 @device
-def _window_count(axis: Any, plane: int, i: int, padded: int) -> int:
+def _window_count(axis: Any, plane: int, i: int, padded: int) -> Any:
     around, begin = axis[4] * padded, axis[4] + i * axis[3]
     return min(begin + axis[2], axis[0] - around) - max(begin, around)
 
@@ -98,7 +98,7 @@ def _region_inside(axis: Any, first: int, many: int, apart: int) -> tuple[int, i
 
 
 @device
-def _region_count(axis: Any, plane: int, i: int, padded: int) -> int:
+def _region_count(axis: Any, plane: int, i: int, padded: int) -> Any:
     return _region(axis, plane, i)[1]
 
 
@@ -129,7 +129,7 @@ _PLACES = {
 
 @functools.cache
 def _start(bits: int) -> Any:
-    """(shift): (first plane, planes until the next, element of the plane, lane) of a thread, 2^bits for each."""
+    """(shift): a thread's (first plane, planes until the next, element of the plane, lane of 2^bits)."""
 
     @device
     def start(shift: int) -> tuple[int, int, int, int]:
@@ -141,12 +141,14 @@ def _start(bits: int) -> Any:
     return start
 
 
-# ---- kernels ---------------------------------------------------------------------------------------------------
+# ---- kernels -----------------------------------------------------------------------------------------------
 
 
 def _largest_examples() -> Iterator[Key]:
     yield from ((dtype, "windows", "uint8") for dtype in ITEMSIZE)
-    yield from (("float32", places, number) for places, number in (("windows", "uint32"), ("regions", "uint8")))
+    yield from (
+        ("float32", places, number) for places, number in (("windows", "uint32"), ("regions", "uint8"))
+    )
 
 
 @template(_largest_examples, narrow=_NARROW, registers=80)
@@ -154,7 +156,7 @@ def pool_largest(dtype: str, places: str, number: str) -> Built:
     """y = the largest element of each window, and which it is: of equal ones the first, of NaNs the last."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     span, inside = _PLACES[places].span, _PLACES[places].inside
-    start, note = _start(0), store_number(number)
+    start, note, bytes_of = _start(0), store_number(number), NUMBERS[number]
 
     def kernel(x: int, y: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -178,7 +180,7 @@ def pool_largest(dtype: str, places: str, number: str) -> Built:
                         best[0], found = v[0], a * broad + b
             result = plane * rows[1] * columns[1] + p
             write(y + types.uint64(result * size), best, 0)
-            note(where + types.uint64(result * NUMBERS[number]), found)
+            note(where + types.uint64(result * bytes_of), found)
             plane += step
 
     return kernel, (_address, _address, _address, _word, _word, _axis, _axis)
@@ -190,7 +192,7 @@ def _mean_examples() -> Iterator[Key]:
 
 @template(lambda: (*_mean_examples(), ("float32", "regions", 5)), narrow=_NARROW)
 def pool_mean(dtype: str, places: str, bits: int) -> Built:
-    """y = the sum of each window, by 2^bits threads, divided by `divisor`, or if that is 0 by its elements."""
+    """y = the sum of each window, by 2^bits threads, divided by `divisor`, or if 0 by its elements."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     place, start = _PLACES[places], _start(bits)
     span, inside, count, lanes = place.span, place.inside, place.count, 1 << bits
@@ -242,7 +244,8 @@ def _tap(distance: int, apart: int) -> int:
 def spread_largest(dtype: str, places: str, number: str) -> Built:
     """dx = the sum of dy over the windows of which x is the largest element."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    span, over, start, noted = _PLACES[places].span, _PLACES[places].over, _start(0), whole_number(number)
+    span, over, start = _PLACES[places].span, _PLACES[places].over, _start(0)
+    noted, bytes_of = whole_number(number), NUMBERS[number]
 
     def kernel(dy: int, dx: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
         plane, step, p, _ = start(shift)
@@ -262,10 +265,11 @@ def spread_largest(dtype: str, places: str, number: str) -> Built:
                     left, broad, right = span(columns, plane, j)
                     b = _tap(w - left, right)
                     result = (plane * rows[1] + i) * columns[1] + j
-                    if a >= 0 and b >= 0:
-                        if noted(where + types.uint64(result * NUMBERS[number])) == a * broad + b:
-                            read(dy + types.uint64(result * size), v, 0)
-                            total[0] += v[0]
+                    if a < 0 or b < 0:
+                        continue
+                    if noted(where + types.uint64(result * bytes_of)) == a * broad + b:
+                        read(dy + types.uint64(result * size), v, 0)
+                        total[0] += v[0]
             write(dx + types.uint64((plane * rows[0] * columns[0] + p) * size), total, 0)
             plane += step
 
@@ -301,13 +305,19 @@ def spread_mean(dtype: str, places: str) -> Built:
     return kernel, (_address, _address, _word, _word, types.float64, _word, _axis, _axis)
 
 
-# ---- launches ----------------------------------------------------------------------------------------------------
+# ---- launches ----------------------------------------------------------------------------------------------
 
 
 def _run(
-    of: Template, key: Key, arrays: tuple[DeviceArray, ...], planes: int, elements: int, bits: int, *rest: float
+    of: Template,
+    key: Key,
+    arrays: tuple[DeviceArray, ...],
+    planes: int,
+    elements: int,
+    bits: int,
+    *rest: float,
 ) -> None:
-    """Launch with 2^bits threads for each of a plane's elements, and as many planes in a block as there is room for."""
+    """Launch with 2^bits threads for each element of a plane, and in a block as many planes as fit."""
     if planes * elements == 0:
         return
     slots = BLOCK >> bits

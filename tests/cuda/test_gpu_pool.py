@@ -13,6 +13,10 @@ import fastnn.functional as F
 
 RNG = np.random.default_rng(0)
 
+max_pool2d: Any = F.max_pool2d
+max_pool2d_backward: Any = F.max_pool2d_backward
+avg_pool2d: Any = F.avg_pool2d
+
 
 def check(cupy: Any, name: str, x: Any, *args: Any, **kwargs: Any) -> None:
     """y and dx as on the CPU; exact for the largest elements, and where dtypes have no digits to lose."""
@@ -111,29 +115,38 @@ def test_dtypes(cupy: Any, name: str, dtype: Any) -> None:
 def test_layouts_and_out(cupy: Any) -> None:
     x = RNG.standard_normal((2, 6, 8, 3)).astype(np.float32)
     there = cupy.asarray(x).transpose(0, 3, 1, 2)
-    right, kept = F.max_pool2d(x.transpose(0, 3, 1, 2), 3, 1, 1)
+    right, kept = max_pool2d(x.transpose(0, 3, 1, 2), 3, 1, 1)
     wide = cupy.zeros((2, 3, 6, 16), np.float32)
     for out in (cupy.zeros((2, 3, 6, 8), np.float32), wide[..., ::2], there):  # the input itself too
-        y, saved = F.max_pool2d(there, 3, 1, 1, out=out)
+        y, saved = max_pool2d(there, 3, 1, 1, out=out)
         assert y is out
         np.testing.assert_array_equal(out.get(), right)
     dx = cupy.asarray(right)
-    assert F.max_pool2d_backward(dx, saved, out=dx) is dx
-    compare(dx, F.max_pool2d_backward(right, kept), False)
+    assert max_pool2d_backward(dx, saved, out=dx) is dx
+    compare(dx, max_pool2d_backward(right, kept), False)
 
 
 def test_errors(cupy: Any) -> None:
     x = cupy.zeros((2, 3, 4, 4), np.float32)
-    _, saved = F.max_pool2d(x, 2)
-    _, of_cpu = F.max_pool2d(x.get(), 2)
-    for call, error, message in [
-        (lambda: F.max_pool2d(x[0, 0], 2), ValueError, r"^input must have shape \(N, C, H, W\) or \(C, H, W\)"),
-        (lambda: F.max_pool2d(x, 5), ValueError, "^input must have room for a window of 5"),
-        (lambda: F.max_pool2d(x, 2, padding=2), ValueError, "^padding must be at most half"),
-        (lambda: F.avg_pool2d(x, 2, divisor_override=0), ValueError, "^divisor_override must not be 0"),
-        (lambda: F.max_pool2d_backward(x, saved), ValueError, r"^dy must have the shape of the result, \(2, 3"),
-        (lambda: F.max_pool2d_backward(x, of_cpu), TypeError, "^saved must be what forward returned"),
-        (lambda: F.max_pool2d(x, 2, out=x), ValueError, r"^out must have shape \(2, 3, 2, 2\)"),
-    ]:
+    _, saved = max_pool2d(x, 2)
+    _, of_cpu = max_pool2d(x.get(), 2)
+    cases: list[tuple[Any, type[Exception], str]] = [
+        (
+            lambda: max_pool2d(x[0, 0], 2),
+            ValueError,
+            r"^input must have shape \(N, C, H, W\) or \(C, H, W\)",
+        ),
+        (lambda: max_pool2d(x, 5), ValueError, "^input must have room for a window of 5"),
+        (lambda: max_pool2d(x, 2, padding=2), ValueError, "^padding must be at most half"),
+        (lambda: avg_pool2d(x, 2, divisor_override=0), ValueError, "^divisor_override must not be 0"),
+        (
+            lambda: max_pool2d_backward(x, saved),
+            ValueError,
+            r"^dy must have the shape of the result, \(2, 3",
+        ),
+        (lambda: max_pool2d_backward(x, of_cpu), TypeError, "^saved must be what forward returned"),
+        (lambda: max_pool2d(x, 2, out=x), ValueError, r"^out must have shape \(2, 3, 2, 2\)"),
+    ]
+    for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()
