@@ -158,3 +158,29 @@ def test_arrays_without_the_packages(monkeypatch: pytest.MonkeyPatch, missing: s
     with pytest.raises(ImportError, match=expected):
         fastnn.cuda.fast_math  # noqa: B018
     assert np.array_equal(F.relu(np.array([-1.0, 2.0])), [0, 2])
+
+
+def test_bench_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is said before anything is measured."""
+    command = ["bench", "--device", "cuda", "--kernels", "relu", "--output", str(tmp_path / "runs")]
+    there = importlib.import_module
+
+    def absent(module: str) -> Any:
+        if module == "cupy":
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        return there(module) if module.startswith("fastnn") else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib, "import_module", absent)
+        assert main(command) == 2
+    assert "cupy is not installed: pip install 'fastnn[cuda]'" in capsys.readouterr().err
+    monkeypatch.setattr("fastnn.bench.gpu.require", lambda module, extra: None)
+    monkeypatch.setattr(_status, "find_gpu", lambda: "no GPU: no NVIDIA driver found")
+    assert main(command) == 2
+    expected = "device: no GPU: no NVIDIA driver found; fastnn bench --device cuda needs an NVIDIA GPU"
+    assert expected in capsys.readouterr().err
+    assert main(["bench", "--kernels", "relu", "--dtypes", "float16"]) == 2
+    assert "dtypes: float16 only with --device cuda" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
