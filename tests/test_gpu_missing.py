@@ -1,4 +1,4 @@
-"""What a user without a GPU, its driver or its packages meets: `fastnn info`, and errors that say what to do."""
+"""What a user without a GPU, its driver or its packages meets: `fastnn info`, and errors that help."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ int nvmlShutdown(void) { return 0; }
 int nvmlDeviceGetCount_v2(int *n) { *n = COUNT; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(int i, void **device) { *device = 0; return HANDLE; }
 int nvmlDeviceGetName(void *device, char *name, int length) { strcpy(name, "NVIDIA H100"); return 0; }
-int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) { *major = 9; *minor = 0; return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *device, int *a, int *b) { *a = 9; *b = 0; return 0; }
 int nvmlSystemGetDriverVersion(char *text, int length) { strcpy(text, "580.65"); return 0; }
 int nvmlSystemGetCudaDriverVersion(int *version) { *version = 13000; return 0; }
 """
@@ -126,7 +126,8 @@ def test_import_loads_nothing_of_cuda() -> None:
     code = """
 import sys, fastnn, fastnn.functional, fastnn.nn, fastnn.cuda, fastnn.cuda._status
 fastnn.info()
-print([name for name in sys.modules if name.partition(".")[0] in ("cuda", "numba", "cupy", "llvmlite", "torch")])
+known = ("cuda", "numba", "cupy", "llvmlite", "torch")
+print([name for name in sys.modules if name.partition(".")[0] in known])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -136,7 +137,10 @@ class OnGpu:
     """An array that is on a GPU, by its word."""
 
     shape = (2,)
-    __cuda_array_interface__ = {"shape": (2,), "typestr": "<f4", "data": (16, False), "version": 3}
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": (2,), "typestr": "<f4", "data": (16, False), "version": 3}
 
 
 @pytest.mark.parametrize("missing", ["numba", "cuda"])

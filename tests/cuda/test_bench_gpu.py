@@ -1,4 +1,4 @@
-"""`fastnn bench --device cuda`: its logic, with the stand-in for CuPy and a clock of its own. No time is asserted."""
+"""`fastnn bench --device cuda`: its logic, with the stand-in for CuPy and a clock of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from fastnn.bench.data import Size
 from fastnn.bench.report import Report
 from fastnn.cli import main
 from fastnn.cuda import _status
+from tools import gpu_page
 
 
 class Ticks:
-    """A GPU's events: each call that is made between two takes a millisecond."""
+    """A GPU's events: two are 10 ms apart, and a millisecond for each call that the test makes."""
 
     made = 0
 
@@ -31,7 +32,7 @@ class Ticks:
 def device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(_status, "find_gpu", lambda: _status.Gpu("H100", (9, 0), 1, "580.65", (13, 0)))
     monkeypatch.setattr(cupy.cuda, "Event", Ticks, raising=False)
-    monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda a, b: 1.0 + b.at - a.at, raising=False)
+    monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda a, b: 10.0 + b.at - a.at, raising=False)
     monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (2**34, 2**34), raising=False)
     monkeypatch.setattr(gpu, "COPY_ELEMENTS", 2**12)
     monkeypatch.setattr(measure, "WARM_UP", 0.0)
@@ -71,7 +72,7 @@ def test_wrong_results_are_found(device: Any, monkeypatch: pytest.MonkeyPatch) -
     from fastnn.bench.peers import cupy_peer
 
     monkeypatch.setitem(cupy_peer.UFUNCS, "relu", lambda x, out=None: device.maximum(x, 0.5, out=out))
-    with pytest.raises(ArithmeticError, match="cupy .* disagrees with the reference on relu"):
+    with pytest.raises(ArithmeticError, match=r"cupy .* disagrees with the reference on relu"):
         measure.check(case, contestants, buffers, gpu.GPU)
 
 
@@ -90,7 +91,7 @@ def test_events(device: Any) -> None:
     def call() -> None:
         Ticks.made += 1
 
-    assert gpu.Events(call).timeit(4) == pytest.approx(5e-3)
+    assert gpu.Events(call).timeit(4) == pytest.approx(14e-3)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +129,14 @@ def test_errors(
 ) -> None:
     assert bench(tmp_path, "relu", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_page(device: Any, tmp_path: Path) -> None:
+    assert bench(tmp_path, "relu", "--direction", "backward", "--dtypes", "float16") == 0
+    report = Report.read_json(tmp_path / "bench.json")
+    page = gpu_page.PAGE.read_text()
+    filled = gpu_page.filled(page, report)
+    assert "| relu | backward | 4096 | float16 | " in filled
+    assert gpu_page.filled(filled, report) == filled
+    assert filled.startswith(page.partition(gpu_page.BEGIN)[0])
+    assert filled.endswith(page.partition(gpu_page.END)[2])

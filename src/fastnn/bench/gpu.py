@@ -49,7 +49,7 @@ class DeviceBuffers(Buffers):
 
 
 class Events:
-    """Times calls as `timeit.Timer` does, by the GPU's clock: from when it begins with the first to the last's end."""
+    """Times calls as `timeit.Timer` does, by the GPU's clock: from the first's begin to the last's end."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -117,7 +117,8 @@ def check_room(elements: int, itemsize: int, arrays: int) -> None:
     need = arrays * elements * itemsize
     if need > free:
         raise ValueError(
-            f"sizes: {elements} elements take about {need / 2**30:.0f} GiB; this GPU has {free / 2**30:.0f} GiB free"
+            f"sizes: {elements} elements take about {need / 2**30:.0f} GiB;"
+            f" this GPU has {free / 2**30:.0f} GiB free"
         )
 
 
@@ -128,7 +129,7 @@ def copy_bandwidth(seconds: float = 0.5) -> measure.Copy:
     y = cupy.empty_like(x)
     calls = {
         "cupy.copyto": partial(cupy.copyto, y, x),
-        "fastnn.functional.identity": partial(F.relu, x, out=y),
+        "fastnn.functional.identity": partial(F.identity, x, out=y),
     }
     timings = measure.interleave(calls, seconds, spinning=False, sample=2e-3, timer=GPU.timer)
     best = min(timings, key=lambda name: timings[name].minimum)

@@ -256,7 +256,7 @@ def agree_in_distribution(got: Sequence[Array], expected: Sequence[Array], data:
     )
 
 
-def floats(result: Any, host: Callable[[Any], Array]) -> list[Array]:
+def floats(result: Any, host: Callable[[Any], Array] = np.array) -> list[Array]:
     """Copy the floating-point results of a call; what it saved for backward is its own affair."""
     results = result if isinstance(result, tuple) else (result,)
     copies = [host(r) for r in results if isinstance(r, float) or hasattr(r, "__array__")]

@@ -72,8 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--peers",
         nargs="*",
         metavar="NAME",
-        help="of torch, compile (torch.compile), jax, numba, on a GPU cudnn and cupy (default: those installed,"
-        " without compile)",
+        help="of torch, compile (torch.compile), jax, numba, on a GPU cudnn and cupy (default: those"
+        " installed, without compile)",
     )
     add(
         "--no-out",

@@ -49,7 +49,7 @@ class Peer:
             return None
 
     def compiled(self, data: Data) -> Call | None:
-        """Return a call that has been compiled; None for a layer's backward alone, and activations on a CPU."""
+        """Return a compiled call; None for a layer's backward alone, and for activations on a CPU."""
         if isinstance(data.case, Training):
             return torch_training.training(data, partial(torch.compile, dynamic=False))
         if hasattr(data.out, "__cuda_array_interface__") and not isinstance(data.case, Layer):
