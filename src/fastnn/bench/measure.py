@@ -78,6 +78,11 @@ class Clock(Protocol):
         """Seconds that this many calls take."""
 
 
+def copied(value: Any) -> Array:
+    """A NumPy copy of what is in the CPU's memory."""
+    return np.asarray(value).copy()
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the arrays are, and how time is taken there."""
@@ -90,7 +95,7 @@ class Place:
     on_host: Callable[[Data], Data] | None  # for the reference; None where it is a contestant
 
 
-CPU = Place("cpu", Buffers, Timer, lambda case, buffers, size: case.data(buffers, size), np.array, None)
+CPU = Place("cpu", Buffers, Timer, lambda case, buffers, size: case.data(buffers, size), copied, None)
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ def check(case: Case, contestants: Sequence[Contestant], buffers: Buffers, place
         results: dict[str, list[Array]] = {}
         if place.on_host:
             call = load("reference").prepare(place.on_host(data), out=False)
-            results["reference (out=False)"] = floats(call(), np.array) if call else []
+            results["reference (out=False)"] = floats(call()) if call else []
         for contestant in contestants:
             for out in (True, False):
                 if call := contestant.prepare(data, out=out):
@@ -256,7 +261,7 @@ def agree_in_distribution(got: Sequence[Array], expected: Sequence[Array], data:
     )
 
 
-def floats(result: Any, host: Callable[[Any], Array] = np.array) -> list[Array]:
+def floats(result: Any, host: Callable[[Any], Array] = copied) -> list[Array]:
     """Copy the floating-point results of a call; what it saved for backward is its own affair."""
     results = result if isinstance(result, tuple) else (result,)
     copies = [host(r) for r in results if isinstance(r, float) or hasattr(r, "__array__")]
