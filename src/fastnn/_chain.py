@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import is_on_gpu, twin_of
 from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
 from fastnn.stages import Activation, Add, BatchNorm, Dropout, Head, Stage
 
@@ -60,15 +61,19 @@ def _channels_last(array: Array) -> bool:
 
 def layout_of(array: Array) -> Layout:
     """The layout of an array's memory, or the usual one if its memory has gaps."""
-    shape, size = array.shape, array.size
+    last = array.ndim > 2 and not array.flags.c_contiguous and _channels_last(array)
+    return layout(array.shape, array.size, last)
+
+
+def layout(shape: tuple[int, ...], size: int, channels_last: bool) -> Layout:
+    """The layout of an array whose memory has the channels last, or is in the order of the axes."""
     if len(shape) < 2 or shape[1] == 1:
         return Layout(shape, 1, 1, size, False)
     if size == 0:
         return Layout(shape, 0, shape[1], 0, False)
     outer, channels = shape[0], shape[1]
     inner = size // (outer * channels)
-    columns = inner == 1 or (not array.flags.c_contiguous and _channels_last(array))
-    return Layout(shape, outer, channels, inner, columns)
+    return Layout(shape, outer, channels, inner, inner == 1 or channels_last)
 
 
 class Saved(NamedTuple):
@@ -98,8 +103,22 @@ class Gradients(NamedTuple):
 # ---- what is given ----------------------------------------------------------------------------------------
 
 
-def _wrong_channels(name: str, channels: int, got: tuple[int, ...]) -> str:
-    return f"{name} must have shape ({channels},), one for each channel of input, got {got}"
+def check_shape(head: Head | None, shape: tuple[int, ...]) -> None:
+    """Whether an input of this shape has the channels that the head needs."""
+    if head is not None and len(shape) < 2:
+        raise ValueError(f"input must have shape (N, C) or (N, C, ...), got {shape}")
+
+
+def check_residual(residual: tuple[int, ...], input: tuple[int, ...]) -> None:
+    """Whether the shapes are the same."""
+    if residual != input:
+        raise ValueError(f"residual must have the shape of input, {input}, got {residual}")
+
+
+def check_vector(name: str, channels: int, got: tuple[int, ...]) -> None:
+    """Whether this shape has one element for each channel."""
+    if got != (channels,):
+        raise ValueError(f"{name} must have shape ({channels},), one for each channel of input, got {got}")
 
 
 def _vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[Any]) -> Array | None:
@@ -109,8 +128,7 @@ def _vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[An
     if input.dtype == dtype and _kernels.is_vector(value, input.shape[1], input):
         return value  # type: ignore[return-value]  # the short way: this is part of small calls
     array = _arrays.ready(name, value)
-    if array.shape != (input.shape[1],):
-        raise ValueError(_wrong_channels(name, input.shape[1], array.shape))
+    check_vector(name, input.shape[1], array.shape)
     return np.require(array, dtype, ["C", "A"])
 
 
@@ -119,16 +137,27 @@ def _as_given(name: str, value: ArrayLike | None, vector: Array | None) -> Array
     return vector if vector is value or value is None else _arrays.ready(name, value)
 
 
+def check_running(name: str, channels: int, shape: tuple[int, ...], dtype: str) -> None:
+    """Whether an array of this shape and dtype can be a running statistic."""
+    check_vector(name, channels, shape)
+    if not dtype.startswith(("float", "bfloat", "longdouble")):
+        raise TypeError(f"{name} must be of a floating dtype, got {dtype}")
+
+
+def check_counter(size: int, shape: tuple[int, ...], dtype: str) -> None:
+    """Whether an array of this form can count batches."""
+    if size != 1 or not dtype.startswith(("int", "uint")):
+        got = f"{dtype} of shape {shape}"
+        raise TypeError(f"num_batches_tracked must be an integer array of one element, got {got}")
+
+
 def _check_running(name: str, value: object, channels: int, training: bool) -> None:
     """Whether running statistics can be used and, in training, updated in place."""
     if not isinstance(value, np.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array, as it is updated in place, got {type(value).__name__}"
         )
-    if value.shape != (channels,):
-        raise ValueError(_wrong_channels(name, channels, value.shape))
-    if value.dtype.kind != "f" and value.dtype.name != "bfloat16":
-        raise TypeError(f"{name} must be of a floating dtype, got {value.dtype}")
+    check_running(name, channels, value.shape, value.dtype.name)
     if training and not value.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
 
@@ -136,9 +165,7 @@ def _check_running(name: str, value: object, channels: int, training: bool) -> N
 def _check_counter(counter: object) -> None:
     if not isinstance(counter, np.ndarray):
         raise TypeError(f"num_batches_tracked must be a NumPy array, got {type(counter).__name__}")
-    if counter.size != 1 or counter.dtype.kind not in "iu":
-        got = f"{counter.dtype} of shape {counter.shape}"
-        raise TypeError(f"num_batches_tracked must be an integer array of one element, got {got}")
+    check_counter(counter.size, counter.shape, counter.dtype.name)
     if not counter.flags.writeable:
         raise ValueError("num_batches_tracked must be writeable, got a read-only array")
     most = (1 << 8 * counter.itemsize - 1) - 1
@@ -158,11 +185,8 @@ class Running(NamedTuple):
 
     def check(self, head: BatchNorm, input: Array) -> None:
         """An error for what does not fit, before anything is written."""
-        channels, values = input.shape[1], input.size // max(input.shape[1], 1)
-        if (self.mean is None) != (self.var is None):
-            raise ValueError("running_mean and running_var must both be given, or neither; got one")
-        if self.mean is None and not head.training:
-            raise ValueError("running_mean and running_var must be given in evaluation, got None")
+        channels = input.shape[1]
+        self.check_pair(head)
         for name, value in (("running_mean", self.mean), ("running_var", self.var)):
             if value is not None and not (
                 _kernels.is_vector(value, channels, input) and value.flags.writeable
@@ -170,12 +194,23 @@ class Running(NamedTuple):
                 _check_running(name, value, channels, head.training)
         if self.batches is not None:
             _check_counter(self.batches)
+        self.check_training(head, input.shape, input.size // max(channels, 1))
+
+    def check_pair(self, head: BatchNorm) -> None:
+        """Whether mean and variance are given together, and where they must be."""
+        if (self.mean is None) != (self.var is None):
+            raise ValueError("running_mean and running_var must both be given, or neither; got one")
+        if self.mean is None and not head.training:
+            raise ValueError("running_mean and running_var must be given in evaluation, got None")
+
+    def check_training(self, head: BatchNorm, shape: tuple[int, ...], values: int) -> None:
+        """In training: whether there are enough values in a channel, and a counter if the average needs one."""
         if not head.training:
             return
         if values == 1:
             raise ValueError(
                 f"batch_norm in training needs more than one value per channel, got input of shape"
-                f" {input.shape}: the variance of one value is 0; use a larger batch or eval()"
+                f" {shape}: the variance of one value is 0; use a larger batch or eval()"
             )
         if head.momentum is None and self.mean is not None and self.batches is None:
             raise ValueError("momentum is None, the cumulative average, which needs num_batches_tracked too")
@@ -261,8 +296,7 @@ def _addend(residual: ArrayLike | None, x: Array) -> Array | None:
     if residual is None:
         return None
     addend = _arrays.ready("residual", residual)
-    if addend.shape != x.shape:
-        raise ValueError(f"residual must have the shape of input, {x.shape}, got {addend.shape}")
+    check_residual(addend.shape, x.shape)
     return addend
 
 
@@ -288,12 +322,15 @@ def forward(
 ) -> tuple[Array, Saved]:
     """The chain of head and stages: (y, what backward needs)."""
     if isinstance(head, BatchNorm) and not head.training and out is None:
-        done = _kernels.evaluate(input, running.mean, running.var, weight, bias, head.eps, stages)
-        if done is not None:
-            return done[0], Saved(head, stages, input, done[1], None, done[2], weight, bias, None, key)  # type: ignore[arg-type]
+        quick = _kernels.evaluate(input, running.mean, running.var, weight, bias, head.eps, stages)
+        if quick is not None:
+            return quick[0], Saved(head, stages, input, quick[1], None, quick[2], weight, bias, None, key)  # type: ignore[arg-type]
+    if is_on_gpu(input):
+        given: Any = {"weight": weight, "bias": bias, "running": running, "key": key, "residual": residual}
+        done: tuple[Array, Saved] = twin_of(forward)(head, stages, input, **given, out=out)
+        return done
     x = _arrays.ready("input", input)
-    if head is not None and x.ndim < 2:
-        raise ValueError(f"input must have shape (N, C) or (N, C, ...), got {x.shape}")
+    check_shape(head, x.shape)
     addend = _addend(residual, x)
     if addend is not None:
         x = x.astype(_arrays.common_dtype((("input", x), ("residual", addend))), copy=False)
@@ -347,15 +384,28 @@ def _result(target: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
     return out
 
 
-def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
-    """The gradients of a forward call, from dL/dy and what that call saved."""
+def check_saved(saved: object) -> None:
+    """Whether it is what forward saved, with an input."""
     if not isinstance(saved, Saved):
         raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
     if saved.input is None:
         raise ValueError("saved has no input: forward wrote y over it (out=), and backward needs it")
+
+
+def check_gradient(dy: tuple[int, ...], input: tuple[int, ...]) -> None:
+    """Whether the shapes are the same."""
+    if dy != input:
+        raise ValueError(f"dy must have the shape of the output, {input}, got {dy}")
+
+
+def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
+    """The gradients of a forward call, from dL/dy and what that call saved."""
+    check_saved(saved)
+    if is_on_gpu(saved.input) or is_on_gpu(dy):
+        gradients: Gradients = twin_of(backward)(dy, saved, out=out)
+        return gradients
     g, x, head, stages = _arrays.ready("dy", dy), saved.input, saved.head, saved.stages
-    if g.shape != x.shape:
-        raise ValueError(f"dy must have the shape of the output, {x.shape}, got {g.shape}")
+    check_gradient(g.shape, x.shape)
     if g.dtype != x.dtype:
         x = x.astype(_arrays.common_dtype((("dy", g), ("input", x))), copy=False)
     if out is not None:

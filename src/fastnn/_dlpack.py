@@ -52,7 +52,7 @@ def call(
     the tensor that was given.
     """
     if is_on_gpu(like) or any(is_on_gpu(value) for value in (*args, *kwargs.values())):
-        twin = _twin_of(function)
+        twin = twin_of(function)
         return twin(*args, **kwargs) if kwargs else twin(*args)  # an empty mapping costs a microsecond
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
     positional += args[len(names) :]
@@ -85,10 +85,11 @@ def _type_on_gpu(kind: Any) -> bool | None:
 
 
 @functools.cache
-def _twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    from fastnn.cuda._twins import twin_of  # which only those with a GPU need
+def twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What does the same for arrays on a GPU; NotImplementedError where nothing does."""
+    from fastnn.cuda import _twins  # which only those with a GPU need
 
-    return twin_of(function.__module__, function.__name__)
+    return _twins.twin_of(function.__module__, function.__name__)
 
 
 def _view(name: str, value: Any) -> Any:

@@ -159,7 +159,7 @@ class Machine:
                     break
                 if following <= pc:
                     turns += 1
-                    if turns > _TURNS and (self.ready or self.held):
+                    if turns > _TURNS and (self.ready or self.held or self._any_waiting):
                         self.place(following, self.mask, held=True)
                         break
                 if self.ready and min(self.ready) <= following:

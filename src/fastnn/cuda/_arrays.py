@@ -428,7 +428,7 @@ class Elementwise(NamedTuple):
         return self.out
 
 
-def elementwise(named: Named, out: Any) -> Elementwise:
+def elementwise(named: Named, out: Any, in_c_order: bool = False) -> Elementwise:
     """Inputs of one dtype and shape, and a target of that form; elements in the same order in memory."""
     arrays = [(name, ready(name, value)) for name, value in named]
     first_name, first = arrays[0]
@@ -440,7 +440,7 @@ def elementwise(named: Named, out: Any) -> Elementwise:
     same_device([*arrays, *([] if given is None else [("out", given)])])
     inputs = [astype(array, dtype) for _, array in arrays]
     layouts = {None if array.contiguous else array.strides() for array in inputs}
-    if len(layouts) > 1 or not is_dense(inputs[0]):
+    if in_c_order or len(layouts) > 1 or not is_dense(inputs[0]):
         inputs = [contiguous(array) for array in inputs]
     if given is None:
         return Elementwise(tuple(inputs), empty_like(inputs[0]), None)

@@ -55,7 +55,8 @@ class Template:
         narrow: str = "",
         **options: Any,
     ) -> None:
-        self.name, self.build, self.examples, self.options = build.__name__, build, examples, options
+        self.name = f"{build.__module__.rpartition('.')[2]}.{build.__name__}"
+        self.build, self.examples, self.options = build, examples, options
         self.registers, self.narrow = registers, narrow
         Template.all.append(self)
 

@@ -4,27 +4,31 @@ All that is particular to numba-cuda's code generation is here, so that a port t
 this file. It must not know any operation.
 
 Numba types a Python literal as int64 or float64, and an operation with one widens: `like(x, 0.5)` is the
-constant in the type of x.
+constant in the type of x, `by_type(x, 0.5, 0.25)` one for each type.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from llvmlite import ir
 from numba import cuda, types
+from numba.cuda import cgutils
 from numba.cuda.core.targetconfig import ConfigStack
 from numba.cuda.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: A number in a kernel, float32 or float64.
+Real: TypeAlias = Any
 
 #: Bytes of an element in memory, by dtype.
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 #: Elements of one 16-byte access.
 WIDTH = {dtype: 16 // size for dtype, size in ITEMSIZE.items()}
 
+_BITS_1 = ir.IntType(1)
 _BITS = {8: ir.IntType(8), 16: ir.IntType(16), 32: ir.IntType(32), 64: ir.IntType(64)}
 _FLOATS = {16: ir.HalfType(), 32: ir.FloatType(), 64: ir.DoubleType()}
 
@@ -96,6 +100,74 @@ def like(context: Any, x: Any, value: Any) -> Any:
     return x(x, value), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def by_type(context: Any, x: Any, single: Any, double: Any) -> Any:
+    """The first value in the type of `x` if that is float32, the second if it is float64."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        chosen = 2 if x == types.float64 else 1
+        return target.cast(builder, args[chosen], signature.args[chosen], x)
+
+    return x(x, single, double), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def approximate(context: Any, x: Any) -> Any:
+    """Whether approximate instructions are wanted, and there are any for the type of `x`.
+
+    The answer is known when a kernel is linked, so that a device function is compiled once for both.
+    """
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        if x != types.float32:
+            return _BITS_1(0)
+        text = target.insert_const_string(builder.module, "__CUDA_FTZ")  # set by fastmath
+        reflect = ir.FunctionType(_BITS[32], [text.type])
+        function = cgutils.get_or_insert_function(builder.module, reflect, "__nvvm_reflect")
+        return builder.icmp_signed("!=", builder.call(function, [text]), _BITS[32](0))
+
+    return types.boolean(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def estimate(context: Any, x: Any) -> Any:
+    """1 / x to about 20 bits, for what is small beside the result; subnormals count as 0."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        kind, letter, name = (_FLOATS[64], "d", "f64") if x == types.float64 else (_FLOATS[32], "f", "f32")
+        text = f"rcp.approx.ftz.{name} $0, $1;"
+        inverse = ir.InlineAsm(ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", side_effect=False)
+        return builder.call(inverse, args)
+
+    return x(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def power_of_2(context: Any, x: Any) -> Any:
+    """The float whose exponent's bits are the low bits of `x`."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        bits, places = (_BITS[64], 52) if x == types.float64 else (_BITS[32], 23)
+        return builder.bitcast(builder.shl(builder.bitcast(args[0], bits), bits(places)), args[0].type)
+
+    return x(x), generate
+
+
+def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
+    """A device function of x: the polynomial with these coefficients, constant term first (Horner)."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def evaluate(context: Any, x: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            kind = args[0].type
+            *others, last = [kind(each) for each in (double if x == types.float64 else single)]
+            return functools.reduce(lambda y, c: builder.fma(y, args[0], c), reversed(others), last)
+
+        return x(x), generate
+
+    return evaluate
+
+
 def _reinterpreted(result_of: dict[Any, Any]) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
     def reinterpret(context: Any, x: Any) -> Any:
@@ -135,6 +207,17 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
         return builder.call(multiply, args)
 
     return types.uint64(types.uint32, types.uint32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def quotient(context: Any, a: Any, b: Any) -> Any:
+    """a // b of whole numbers from 0 to 2^32 - 1, by a 32-bit division; a 64-bit one takes five times as long."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        a, b = (builder.trunc(arg, _BITS[32]) for arg in args)
+        return builder.zext(builder.udiv(a, b), _BITS[64])
+
+    return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -310,3 +393,73 @@ def store(dtype: str, width: int) -> Any:
         return types.void(types.uint64, buffer, types.int64), generate
 
     return store_elements
+
+
+@functools.cache
+def _whole(dtype: str) -> tuple[Any, bool]:
+    """The type of an integer dtype in memory, and whether it is signed."""
+    return _BITS[int(dtype.lstrip("uint"))], dtype.startswith("int")
+
+
+@functools.cache
+def whole_number(dtype: str) -> Any:
+    """whole_number(address): an element of an integer dtype, as an int64."""
+    kind, signed = _whole(dtype)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def read(context: Any, address: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            word = builder.load(_pointer(builder, args[0], kind))
+            return builder.sext(word, _BITS[64]) if signed else builder.zext(word, _BITS[64])
+
+        return types.int64(types.uint64), generate
+
+    return read
+
+
+@functools.cache
+def count_up(dtype: str) -> Any:
+    """count_up(address): adds 1 to an element of an integer dtype."""
+    kind, _ = _whole(dtype)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add_one(context: Any, address: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            place = _pointer(builder, args[0], kind)
+            builder.store(builder.add(builder.load(place), kind(1)), place)
+            return target.get_dummy_value()
+
+        return types.void(types.uint64), generate
+
+    return add_one
+
+
+@functools.cache
+def load_whole(bits: int) -> Any:
+    """load(address): the unsigned whole number of so many bits that is there, as an int64."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load_number(context: Any, address: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            (number,) = _load_words(builder, args[0], _BITS[bits], 1)
+            return number if bits == 64 else builder.zext(number, _BITS[64])
+
+        return types.int64(types.uint64), generate
+
+    return load_number
+
+
+@functools.cache
+def store_whole(bits: int) -> Any:
+    """store(address, number): the lowest bits of an int64."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store_number(context: Any, address: Any, number: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            word = args[1] if bits == 64 else builder.trunc(args[1], _BITS[bits])
+            _store_words(builder, args[0], [word])
+            return target.get_dummy_value()
+
+        return types.void(types.uint64, types.int64), generate
+
+    return store_number

@@ -18,6 +18,16 @@ Array = NDArray[Any]
 _stage = lru_cache(BatchNorm)  # a part of small calls
 
 
+def described(
+    training: bool, momentum: float | None, eps: float, biased_running_var: bool, skip_nonfinite: bool
+) -> BatchNorm:
+    """What batch_norm is asked for, with its numbers checked."""
+    weight_of_new = None if momentum is None else real_number("momentum", momentum)
+    return _stage(
+        real_number("eps", eps), weight_of_new, bool(training), biased_running_var, skip_nonfinite
+    )
+
+
 @accepted
 def batch_norm(
     input: ArrayLike,
@@ -53,8 +63,7 @@ def batch_norm(
     cache. Raises ValueError for one value per channel in training and for arrays that do not have C
     elements, TypeError for dtypes. Ioffe and Szegedy, 2015.
     """
-    weight_of_new = None if momentum is None else real_number("momentum", momentum)
-    head = _stage(real_number("eps", eps), weight_of_new, bool(training), biased_running_var, skip_nonfinite)
+    head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
     running = _chain.Running(running_mean, running_var, num_batches_tracked)
     return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 

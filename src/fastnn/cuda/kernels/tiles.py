@@ -58,8 +58,8 @@ def tiled(
     width, count = chunk(operands), len(operands)
     whole, one = CHUNKS * width, 1
     given = tuple(operands)
-    load_whole, store_whole = _moves(given, width, whole, load), _moves(given, width, whole, store)
-    load_one, store_one = _moves(given, one, one, load), _moves(given, one, one, store)
+    load_whole, store_whole = moves(given, width, whole, load), moves(given, width, whole, store)
+    load_one, store_one = moves(given, one, one, load), moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
     keep_whole, keep_one = _keep_all, _keep_all
     if draws is not None:
@@ -89,7 +89,7 @@ def tiled(
 
 
 @made_once
-def _moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)

@@ -1,0 +1,40 @@
+"""Batch normalisation on a GPU, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn._chain import Running, Saved
+from fastnn.cuda import _chain
+from fastnn.functional.batch_norm import described
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+    *,
+    num_batches_tracked: Any = None,
+    biased_running_var: bool = False,
+    skip_nonfinite: bool = True,
+    out: Any = None,
+) -> tuple[Any, Saved]:
+    """As fastnn.functional.batch_norm; running statistics and counter are on the GPU too, updated there without waiting.
+
+    The counter's value is not looked at: that would wait for the GPU. In training the input is read twice and y written
+    once, what is read the second time in reverse order, so that a cache still has the last of it.
+    """
+    head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
+    running = Running(running_mean, running_var, num_batches_tracked)
+    return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
+
+
+def batch_norm_backward(dy: Any, saved: Saved, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """As fastnn.functional.batch_norm_backward."""
+    gradients = _chain.backward(dy, saved, out=out)
+    return gradients.input, gradients.weight, gradients.bias

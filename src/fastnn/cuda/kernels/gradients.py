@@ -1,0 +1,249 @@
+"""The backward passes of a chain that works channel by channel.
+
+The gradient g for z = (x - center) scale + shift comes back through the stages, whose inputs are computed again. With
+the moments of the batch, d = x - center and n elements in a channel, dx = scale g + slope d + level, where slope and
+level depend on the sums of g and of g d over the channel: one pass for the sums, one for dx. Otherwise dx = scale g.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from numba import cuda, types
+
+from fastnn.cuda._compile import Built, Key, template
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like
+from fastnn.cuda.kernels import chain, channels, numbers, scaling
+from fastnn.cuda.kernels.channels import GEOMETRY, SLOTS
+from fastnn.cuda.kernels.draws import KEY_WORDS
+from fastnn.cuda.kernels.moments import WARPS, piece_dtype
+from fastnn.cuda.kernels.scaling import ADDRESSES, CENTER, SCALE, Head
+
+_SLOPE, _LEVEL = 3, 4
+
+#: What a pass does: only the sums; dx from sums; dx that needs none, without the sums or with them.
+SUMS, FROM_SUMS, PLAIN, BOTH = "sums", "from sums", "plain", "both"
+
+
+def operands(stages: chain.Stages, addend: bool, does: str) -> tuple[tuple[bool, bool], ...]:
+    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: whether a stage needs what is added."""
+    writes = does != SUMS
+    added = ((addend, False), (False, writes)) if ("add",) in stages else ()
+    return ((False, writes), (True, False), (True, False), *added)
+
+
+def _deviations(lanes: int, span: int) -> Any:
+    """(c, v, d): x - center."""
+
+    @device
+    def subtract(c: Any, v: Any, d: Any) -> None:
+        for k in range(span):
+            d[k] = v[chain.INPUT, k] - c[CENTER, k % lanes]
+
+    return subtract
+
+
+def _add(width: int, span: int) -> Any:
+    """(v, d, sums): g and g d are added."""
+
+    @device
+    def add(v: Any, d: Any, sums: Any) -> None:
+        for k in range(span):
+            lane, g = k % width, v[chain.DX, k]
+            sums[0, lane] += g
+            sums[1, lane] = fma(g, d[k], sums[1, lane])
+
+    return add
+
+
+def _apply(kind: str, does: str, lanes: int, span: int) -> Any:
+    """(c, v, d): g becomes dx."""
+
+    @device
+    def from_sums(c: Any, v: Any, d: Any) -> None:
+        for k in range(span):
+            lane = k % lanes
+            rest = fma(c[_SLOPE, lane], d[k], c[_LEVEL, lane])
+            v[chain.DX, k] = fma(c[SCALE, lane], v[chain.DX, k], rest)
+
+    @device
+    def plain(c: Any, v: Any, d: Any) -> None:
+        for k in range(span):
+            v[chain.DX, k] *= c[SCALE, k % lanes]
+
+    if does == FROM_SUMS:
+        return from_sums
+    return plain if kind != "none" and does != SUMS else _nothing
+
+
+@device
+def _nothing(c: Any, v: Any, d: Any) -> None:
+    """Where g is what is wanted."""
+
+
+def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, real: Any) -> Any:
+    """The body of the walk; its state is the numbers of the channels, and the sums."""
+
+    def body(span: int) -> Any:
+        scale, back = scaling.scaled(head, lanes, span, chain.INPUT), chain.backward(stages, span, real)
+        subtract, apply = _deviations(lanes, span), _apply(head.kind, does, lanes, span)
+        add = _add(width, span) if does in (SUMS, BOTH) else _nothing
+
+        @device
+        def compute(state: Any, v: Any, keep: int, p: Any) -> None:
+            c, sums = state
+            d = cuda.local.array(span, real)
+            subtract(c, v, d)
+            scale(c, v)
+            back(v, keep, p)
+            add(v, d, sums)
+            apply(c, v, d)
+
+        return compute
+
+    return body
+
+
+def _put(dtype: str) -> Any:
+    """(to, channel, sum of g, sum of g d): a piece of a channel to memory."""
+    put = numbers.put(piece_dtype(dtype))
+
+    @device
+    def write(to: Any, channel: int, first: float, second: float) -> None:
+        address, at, pieces = to
+        place = 2 * ((at.first + channel) * pieces + at.piece)
+        put(address, place, first)
+        put(address, place + 1, second)
+
+    return write
+
+
+@device
+def _no_sums(sums: Any, g: Any, channels: int, to: Any) -> None:
+    """Where nothing is added."""
+
+
+def _slopes(dtype: str, does: str) -> Any:
+    """(address, channel, slot, table): slope and level into a column of the table."""
+    get, real = numbers.get(piece_dtype(dtype)), computing(dtype)
+
+    @device
+    def fill(address: int, channel: int, slot: int, table: Any) -> None:
+        table[_SLOPE, slot] = real(get(address, 2 * channel))
+        table[_LEVEL, slot] = real(get(address, 2 * channel + 1))
+
+    @device
+    def nothing(address: int, channel: int, slot: int, table: Any) -> None:
+        pass
+
+    return fill if does == FROM_SUMS else nothing
+
+
+_BATCH = Head("batch", "float32", "float32")
+_STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
+
+
+def _each_pass() -> Iterator[Key]:
+    for dtype, (vectors, single) in product(ITEMSIZE, ((True, True), (True, False), (False, False))):
+        width = WIDTH[dtype] if vectors else 1
+        for does in (SUMS, FROM_SUMS):
+            yield dtype, width, single, _BATCH, _STAGES, True, "memory", does
+    yield from (("float32", 4, True, _BATCH, (), False, "", does) for does in (SUMS, FROM_SUMS))
+    yield from (("float32", 4, True, Head(kind), (), False, "", BOTH) for kind in ("evaluated", "scale"))
+    yield "float32", 4, False, Head(), _STAGES, False, "columns", PLAIN
+
+
+@template(_each_pass)
+def backward(
+    dtype: str,
+    width: int,
+    single: bool,
+    head: Head,
+    stages: chain.Stages,
+    addend: bool,
+    draws: str,
+    does: str,
+) -> Built:
+    """(arrays; per channel; pieces; slopes; g; words; p): dx, what is added's gradient, and sums for each channel.
+
+    arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and level of
+    each channel, read.
+    """
+    head, lanes, real = Head(*head), 1 if single else width, computing(dtype)
+    rows = 5 if does == FROM_SUMS else 3
+    table_shape, own_shape, sums_shape = (rows, 1 if single else SLOTS), (rows, lanes), (2, width)
+    fill, slopes = scaling.prepare(head, dtype), _slopes(dtype, does)
+    take, used = scaling.spread(rows, width, single), operands(stages, addend, does)
+    adds = does in (SUMS, BOTH)
+    reduce = channels.sums(dtype, width, single, _put(dtype)) if adds else _no_sums
+    find = channels.place(width, single, does == FROM_SUMS)
+    loop = channels.Loop(dtype, width, used, draws)
+    walk = channels.walk(loop, 2 if width <= 4 else 1, _body(head, width, lanes, stages, does, real))
+
+    def kernel(a: Any, each: Any, pieces: Any, from_sums: Any, g: Any, words: Any, p: Any) -> None:
+        table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
+        sums = cuda.local.array(sums_shape, real)
+        at = find(g)
+        slot = types.int64(cuda.threadIdx.x)
+        if slot < at.channels:
+            fill(each, at.first + slot, slot, 0.0, table)
+            slopes(from_sums, at.first + slot, slot, table)
+        cuda.syncthreads()
+        take(table, at, g, c)
+        for k in range(width):
+            sums[0, k] = sums[1, k] = like(c[0, 0], 0)
+        walk(a, at, g, (c, sums), words, p)
+        reduce(sums, g, at.channels, (pieces, at, types.int64(cuda.gridDim.y) * cuda.gridDim.z))
+
+    address = types.uint64
+    return kernel, (
+        types.UniTuple(address, len(used)),
+        types.UniTuple(address, ADDRESSES),
+        address,
+        address,
+        GEOMETRY,
+        types.UniTuple(types.int64, KEY_WORDS),
+        types.UniTuple(types.float64, chain.NUMBERS * len(stages)),
+    )
+
+
+def _each_finish() -> Iterator[Key]:
+    yield from (("float32", Head("batch", kind, kind)) for kind in ITEMSIZE)
+    yield from (("float64", _BATCH), ("float32", Head("scale", "float32", "")), ("float32", Head("evaluated")))
+
+
+@template(_each_finish)
+def finish(dtype: str, head: Head) -> Built:
+    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what all pieces give for each channel."""
+    head = Head(*head)
+    find, real, get = scaling.statistics(head), computing(dtype), numbers.get(piece_dtype(dtype))
+    put_weight, put_bias, put = numbers.put(head.weight), numbers.put(head.bias), numbers.put(piece_dtype(dtype))
+    weight, training = numbers.get(head.weight, 1.0), head.kind == "batch"
+
+    def kernel(
+        pieces: Any, count: int, total: int, n: float, each: Any, dweight: Any, dbias: Any, slopes: Any
+    ) -> None:
+        channel = types.int64(cuda.blockIdx.x) * WARPS + (cuda.threadIdx.x >> 5)
+        if channel < total:
+            g, gd = 0.0, 0.0
+            for i in range(types.int64(cuda.threadIdx.x & 31), count, 32):
+                g += get(pieces, 2 * (channel * count + i))
+                gd += get(pieces, 2 * (channel * count + i) + 1)
+            g, gd = channels.warp_sum(g), channels.warp_sum(gd)
+            if cuda.threadIdx.x & 31 == 0:
+                mean, rest, rstd = find(each, channel, 0.0)
+                off = (mean - types.float64(real(mean))) + rest
+                product = rstd * (gd - off * g)
+                put_weight(dweight, channel, product)
+                put_bias(dbias, channel, g)
+                if training:
+                    scale = rstd * weight(each[scaling.WEIGHT], channel)
+                    slope = -scale * rstd * product / n
+                    put(slopes, 2 * channel, slope)
+                    put(slopes, 2 * channel + 1, -scale * g / n - slope * off)
+
+    address, word = types.uint64, types.int64
+    each = types.UniTuple(address, ADDRESSES)
+    return kernel, (address, word, word, types.float64, each, address, address, address)

@@ -1,0 +1,75 @@
+"""Numbers one at a time, from and to memory of any dtype: what kernels need for each channel."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from numba import cuda, types
+
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, store
+
+#: From this size on, a float64 becomes infinite when it is rounded to the dtype.
+TOO_LARGE = {
+    "float64": math.inf,
+    "float32": 2.0**128 - 2.0**103,
+    "bfloat16": 2.0**128 - 2.0**119,
+    "float16": 65520.0,
+}
+
+
+@functools.cache
+def get(dtype: str, otherwise: float = 0.0) -> Any:
+    """get(address, index): an element as a float64; `otherwise` for the dtype "", of what is not there."""
+    if not dtype:
+
+        @device
+        def absent(address: int, index: int) -> float:
+            return otherwise
+
+        return absent
+    access, real, size = load(dtype, 1), computing(dtype), ITEMSIZE[dtype]
+
+    @device
+    def element(address: int, index: int) -> float:
+        v = cuda.local.array(1, real)
+        access(address + types.uint64(index * size), v, 0)
+        return types.float64(v[0])
+
+    return element
+
+
+@functools.cache
+def put(dtype: str) -> Any:
+    """put(address, index, value): a float64 rounded to an element; nothing for the dtype ""."""
+    if not dtype:
+
+        @device
+        def nothing(address: int, index: int, value: float) -> None:
+            pass
+
+        return nothing
+    access, real, size = store(dtype, 1), computing(dtype), ITEMSIZE[dtype]
+
+    @device
+    def element(address: int, index: int, value: float) -> None:
+        v = cuda.local.array(1, real)
+        v[0] = real(value)
+        access(address + types.uint64(index * size), v, 0)
+
+    return element
+
+
+@functools.cache
+def quad(dtype: str, kind: Any) -> Any:
+    """(address, index, v): loads, or stores, four numbers of a float32 or float64 array together, with load or store."""
+    width, size = 16 // ITEMSIZE[dtype], ITEMSIZE[dtype]
+    access = kind(dtype, width)
+
+    @device
+    def move(address: int, index: int, v: Any) -> None:
+        for k in range(4 // width):
+            access(address + types.uint64((4 * index + k * width) * size), v, k * width)
+
+    return move

@@ -1,0 +1,466 @@
+"""The machinery of kernels over samples: how each is cut over threads, brought to registers, reduced and written.
+
+A sample is a row of n elements that lie together, or a column of n elements that are `inner` apart. A team of threads
+takes it; a thread has `span` of its elements at a time in a local array v (v[j, e] is element e of operand j). Work is
+done by device functions of three arguments (c, v, s): c tells all that is known of the sample, s are its numbers, float64.
+It must not know what is computed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from numba import cuda, types
+from numba.cuda import libdevice
+
+from fastnn.cuda import _launch
+from fastnn.cuda._arrays import DeviceArray, stream
+from fastnn.cuda._compile import Built, Key, Template
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+
+#: What c holds: addresses, whole numbers, floats, and where the thread is.
+ADDRESSES, WORDS, NUMBERS, AT = 0, 1, 2, 3
+#: The first words of every kernel: samples, elements of one, elements from one to the next, and magic(inner).
+SAMPLES, LENGTH, INNER, MAGIC, OWN_WORDS = 0, 1, 2, 3, 4
+#: Where a thread is: its sample, its place in the team, the sample's first element, its length (0: no sample), how many
+#: elements before it the first vector begins, and the index of the team's first element.
+SAMPLE, MEMBER, BASE, COUNT, HEAD, START = 0, 1, 2, 3, 4, 5
+
+THREADS = 128
+_WARP = 32
+_ALL = 0xFFFFFFFF
+
+
+class Cut(NamedTuple):
+    """How samples are cut: a team of so many threads, each with `span` elements at a time, `width` by one access.
+
+    kind "row": a team is a part of a warp, a warp, or a block. "column": neighbouring samples are in neighbouring lanes, and
+    a team in one lane of several warps. "piece": one array, of which each block takes `team * span` elements.
+    ragged: samples may begin and end inside a vector. passes: 1 where a team holds a sample, 2 where it must be read twice.
+    """
+
+    kind: str
+    team: int
+    span: int
+    width: int
+    ragged: bool = False
+    passes: int = 1
+
+    @property
+    def lanes(self) -> int:
+        """Of a column: samples in a block."""
+        return max(_WARP, THREADS // self.team)
+
+    @property
+    def block(self) -> int | tuple[int, int]:
+        """The threads of a block."""
+        return (self.lanes, self.team) if self.kind == "column" else max(THREADS, self.team)
+
+    @property
+    def together(self) -> int:
+        """Samples in a block."""
+        return self.lanes if self.kind == "column" else max(1, THREADS // self.team)
+
+
+class Round(NamedTuple):
+    """One reduction over a sample.
+
+    start: what a thread's numbers r begin with, of type `kind`; gather(c, v, s, r) adds its elements; merge(r, other)
+    adds another thread's; finish(c, s, r) keeps what is made of the team's.
+    """
+
+    kind: Any
+    start: tuple[float, ...]
+    gather: Any
+    merge: Any
+    finish: Any
+
+
+class Read(NamedTuple):
+    """An operand that a kernel reads: its dtype, the place of its address, and what stands for elements outside."""
+
+    dtype: str
+    address: int
+    outside: float = 0.0
+
+
+class Written(NamedTuple):
+    """A row of v that a kernel writes."""
+
+    dtype: str
+    address: int
+    row: int = 0
+
+
+class Work(NamedTuple):
+    """What a kernel does with a sample: begin, rounds, and emit, which leaves in v what is written."""
+
+    reads: tuple[Read, ...]
+    written: tuple[Written, ...]
+    addresses: int
+    words: int  # beside OWN_WORDS
+    numbers: int
+    state: int  # numbers in s
+    begin: Any
+    rounds: tuple[Round, ...]
+    emit: Any
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------
+
+
+def magic(divisor: int) -> int:
+    """What `divide` takes, as the int64 of a launch."""
+    factor = (2**64 - 1) // max(divisor, 1)
+    return factor - 2**64 if factor >= 2**63 else factor
+
+
+@device
+def divide(number: int, divisor: int, factor: int) -> int:
+    """number // divisor for numbers >= 0, by a product: the estimate is at most one too small."""
+    quotient = types.int64(libdevice.umul64hi(number, factor))
+    return quotient + 1 if number - quotient * divisor >= divisor else quotient
+
+
+@device
+def nothing(c: Any, v: Any, s: Any) -> None:
+    """For work without a beginning or an end."""
+
+
+@device
+def add_each(r: Any, other: Any) -> None:
+    """The merge of sums."""
+    for k in range(len(r)):
+        r[k] += other[k]
+
+
+# ---- where a thread is ----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _place(cut: Cut, size: int) -> Any:
+    """(addresses, words): the tuple AT of a thread; `size` is that of an element."""
+    team, together, tile = cut.team, cut.together, cut.team * cut.span
+
+    @device
+    def row(a: Any, i: Any) -> Any:
+        thread = types.int64(cuda.threadIdx.x)
+        sample = types.int64(cuda.blockIdx.x) * together + thread // team
+        base = sample * i[LENGTH]
+        count = i[LENGTH] if sample < i[SAMPLES] else types.int64(0)
+        return sample, thread % team, base, count, types.int64(0), types.int64(0)
+
+    @device
+    def column(a: Any, i: Any) -> Any:
+        sample = types.int64(cuda.blockIdx.x) * together + cuda.threadIdx.x
+        base = sample + divide(sample, i[INNER], i[MAGIC]) * ((i[LENGTH] - 1) * i[INNER])
+        count = i[LENGTH] if sample < i[SAMPLES] else types.int64(0)
+        return sample, types.int64(cuda.threadIdx.y), base, count, types.int64(0), types.int64(0)
+
+    @device
+    def piece(a: Any, i: Any) -> Any:
+        sample = types.int64(cuda.blockIdx.x)
+        base = sample * tile
+        return sample, types.int64(cuda.threadIdx.x), base, i[LENGTH] - base, types.int64(0), types.int64(0)
+
+    place = {"row": row, "column": column, "piece": piece}[cut.kind]
+    if not cut.ragged or cut.kind == "piece":
+        return place
+
+    @device
+    def with_head(a: Any, i: Any) -> Any:
+        sample, member, base, count, _, start = place(a, i)
+        head = ((types.int64(a[0]) + base * size) & 15) // size
+        return sample, member, base, count, head, start
+
+    return with_head
+
+
+@functools.cache
+def index(cut: Cut) -> Any:
+    """(c, e): the index in the sample of the thread's element e; >= c[AT][COUNT] or < 0 where there is none."""
+    team, width = cut.team, cut.width
+
+    @device
+    def index_of(c: Any, e: int) -> int:
+        at = c[AT]
+        return at[START] - at[HEAD] + ((e // width) * team + at[MEMBER]) * width + e % width
+
+    return index_of
+
+
+@functools.cache
+def has(cut: Cut) -> Any:
+    """(c, e): whether the sample has the thread's element e."""
+    index_of, ragged = index(cut), cut.ragged
+
+    @device
+    def has_it(c: Any, e: int) -> bool:
+        i = index_of(c, e)
+        return 0 <= i < c[AT][COUNT] if ragged else i < c[AT][COUNT]
+
+    return has_it
+
+
+# ---- memory --------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def moved(cut: Cut, dtype: str, address: int, row: int, outside: float | None) -> Any:
+    """(c, v, s): loads row `row` of v, with `outside` where the sample has no element; or with None stores it."""
+    width, span, size, ragged = cut.width, cut.span, ITEMSIZE[dtype], cut.ragged
+    kind, real, loads = (store if outside is None else load), computing(dtype), outside is not None
+    pieces = max(1, width // WIDTH[dtype])
+    step = width // pieces
+    whole, single = kind(dtype, step), kind(dtype, 1)
+    index_of, apart = index(cut), cut.kind == "column"
+    filler = outside or 0.0
+
+    @device
+    def move(c: Any, v: Any, s: Any) -> None:
+        at = c[AT]
+        for q in range(span // width):
+            e = q * width
+            first, count = index_of(c, e), at[COUNT]
+            offset = at[BASE] + (first * c[WORDS][INNER] if apart else first)
+            place = c[ADDRESSES][address] + types.uint64(offset * size)
+            if first < count and (not ragged or (first >= 0 and first + width <= count)):
+                for piece in range(pieces):
+                    whole(place + types.uint64(piece * step * size), v, row * span + e + piece * step)
+            elif ragged:
+                for k in range(width):
+                    if 0 <= first + k < count:
+                        single(place + types.uint64(k * size), v, row * span + e + k)
+                    elif loads:
+                        v[row, e + k] = real(filler)
+            elif loads:
+                for k in range(width):
+                    v[row, e + k] = real(filler)
+
+    return move
+
+
+# ---- reductions ----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def join(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
+    """(r): the `count` numbers r of all threads of a team merged, in a fixed order, in each of them."""
+    if cut.kind == "column":
+        return _join_column(cut, merge, count, kind)
+    within = _join_lanes(min(cut.team, _WARP), merge, count, kind)
+    return within if cut.team <= _WARP else _join_warps(cut.team // _WARP, within, merge, count, kind)
+
+
+@functools.cache
+def _join_lanes(team: int, merge: Any, count: int, kind: Any) -> Any:
+    steps = team.bit_length() - 1
+
+    @device
+    def join_lanes(r: Any) -> None:
+        other = cuda.local.array(count, kind)
+        for step in range(steps):
+            for k in range(count):
+                other[k] = cuda.shfl_xor_sync(_ALL, r[k], (team // 2) >> step)
+            merge(r, other)
+
+    return join_lanes
+
+
+def _join_warps(warps: int, within: Any, merge: Any, count: int, kind: Any) -> Any:
+    across = _join_lanes(warps, merge, count, kind)
+
+    @device
+    def join_warps(r: Any) -> None:
+        shared = cuda.shared.array((count, warps), kind)
+        within(r)
+        lane, warp = cuda.threadIdx.x % _WARP, cuda.threadIdx.x // _WARP
+        cuda.syncthreads()  # the numbers of the last call have been read
+        if lane == 0:
+            for k in range(count):
+                shared[k, warp] = r[k]
+        cuda.syncthreads()
+        for k in range(count):
+            r[k] = shared[k, lane % warps]
+        across(r)
+
+    return join_warps
+
+
+def _join_column(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
+    team, lanes = cut.team, cut.lanes
+
+    @device
+    def join_column(r: Any) -> None:
+        shared, other = cuda.shared.array((count, team, lanes), kind), cuda.local.array(count, kind)
+        lane, member = cuda.threadIdx.x, cuda.threadIdx.y
+        cuda.syncthreads()
+        for k in range(count):
+            shared[k, member, lane] = r[k]
+        cuda.syncthreads()
+        for k in range(count):
+            r[k] = shared[k, 0, lane]
+        for each in range(1, team):
+            for k in range(count):
+                other[k] = shared[k, each, lane]
+            merge(r, other)
+
+    @device
+    def alone(r: Any) -> None:
+        return
+
+    return alone if team == 1 else join_column
+
+
+# ---- kernels -------------------------------------------------------------------------------------------------
+
+
+def kernel(cut: Cut, work: Work, real: Any) -> Built:
+    """The kernel (addresses, words, numbers) that does `work` on all samples."""
+    return (_held if cut.passes == 1 else _streamed)(cut, work, real), (
+        types.UniTuple(types.uint64, work.addresses),
+        types.UniTuple(types.int64, OWN_WORDS + work.words),
+        types.UniTuple(types.float64, work.numbers),
+    )
+
+
+def _loads(cut: Cut, work: Work) -> Any:
+    return in_turn([moved(cut, r.dtype, r.address, j, r.outside) for j, r in enumerate(work.reads)])
+
+
+def _stores(cut: Cut, work: Work) -> Any:
+    return in_turn([moved(cut, w.dtype, w.address, w.row, None) for w in work.written])
+
+
+def reduced(cut: Cut, each: Round) -> Any:
+    """(c, v, s): the round, with all elements of the sample in v."""
+    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
+    joined = join(cut, each.merge, count, kind)
+
+    @device
+    def reduce(c: Any, v: Any, s: Any) -> None:
+        r = cuda.local.array(count, kind)
+        for k in range(count):
+            r[k] = kind(start[k])
+        gather(c, v, s, r)
+        joined(r)
+        finish(c, s, r)
+
+    return reduce
+
+
+def _held(cut: Cut, work: Work, real: Any) -> Any:
+    place = _place(cut, ITEMSIZE[work.reads[0].dtype] if work.reads else 1)
+    steps = [work.begin, _loads(cut, work), *(reduced(cut, each) for each in work.rounds), work.emit]
+    run, shape, state = in_turn([*steps, _stores(cut, work)]), (max(1, len(work.reads)), cut.span), work.state
+
+    def held(a: Any, i: Any, p: Any) -> None:
+        v, s = cuda.local.array(shape, real), cuda.local.array(state, types.float64)
+        run((a, i, p, place(a, i)), v, s)
+
+    return held
+
+
+def _streamed(cut: Cut, work: Work, real: Any) -> Any:
+    """The sample goes through the registers twice, the second time backwards: its end may still be in a cache."""
+    place = _place(cut, ITEMSIZE[work.reads[0].dtype])
+    shape, state, tile = (len(work.reads), cut.span), work.state, cut.team * cut.span
+    begin, loads, write = work.begin, _loads(cut, work), in_turn([work.emit, _stores(cut, work)])
+    (each,) = work.rounds
+    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
+    joined = join(cut, each.merge, count, kind)
+
+    def streamed(a: Any, i: Any, p: Any) -> None:
+        v, s, r = (
+            cuda.local.array(shape, real),
+            cuda.local.array(state, types.float64),
+            cuda.local.array(count, kind),
+        )
+        sample, member, base, length, head, _ = place(a, i)
+        begin((a, i, p, (sample, member, base, length, head, types.int64(0))), v, s)
+        for k in range(count):
+            r[k] = kind(start[k])
+        for first in range(0, length + head, tile):
+            c = (a, i, p, (sample, member, base, length, head, first))
+            loads(c, v, s)
+            gather(c, v, s, r)
+        joined(r)
+        finish((a, i, p, (sample, member, base, length, head, types.int64(0))), s, r)
+        for back in range(0, length + head, tile):
+            c = (a, i, p, (sample, member, base, length, head, (length + head - 1) // tile * tile - back))
+            loads(c, v, s)
+            write(c, v, s)
+
+    return streamed
+
+
+# ---- launches ------------------------------------------------------------------------------------------------
+
+
+def _power_of_2(n: int) -> int:
+    return 1 << max(n - 1, 0).bit_length()
+
+
+@functools.lru_cache(4096)
+def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int], room: int = 32) -> Cut:
+    """For rows of `length`: remainders are those of the addresses by 16; room: registers for a thread's elements."""
+    size, vector = ITEMSIZE[dtype], WIDTH[dtype]
+    width = vector if len(remainders) == 1 and min(remainders) % size == 0 else 1
+    ragged = width > 1 and (length % width != 0 or remainders != {0})
+    needed = length + (width - 1 if ragged else 0)
+    most = min(32, room * 4 // max(4, size) // operands)
+    least = min(8, most)
+    if needed <= least * _WARP:
+        return Cut("row", _power_of_2(-(-needed // least)), least, width, ragged)
+    if needed <= most * _WARP:
+        return Cut("row", _WARP, _power_of_2(-(-needed // _WARP)), width, ragged)
+    some = max(min(16, most), vector)
+    team = max(_power_of_2(-(-needed // some)), THREADS)
+    if team <= 1024:
+        return Cut("row", team, some, width, ragged)
+    return Cut("row", 512, least, width, ragged, 2)
+
+
+@functools.lru_cache(4096)
+def column_cut(length: int, operands: int) -> Cut:
+    """For columns of `length`."""
+    span = 16 // operands
+    team = _power_of_2(-(-length // span))
+    return Cut("column", team, span, 1) if team <= 32 else Cut("column", 16, span // 2, 1, passes=2)
+
+
+def cut_of(
+    shape: tuple[int, int, int], arrays: Sequence[DeviceArray], operands: int, room: int = 32
+) -> Cut:
+    """For arrays of one dtype and of shape (outer, length, inner)."""
+    _, length, inner = shape
+    if inner > 1:
+        return column_cut(length, operands)
+    return row_cut(length, arrays[0].dtype, operands, frozenset(a.address % 16 for a in arrays), room)
+
+
+def run(
+    template: Template,
+    key: Key,
+    cut: Cut,
+    like: DeviceArray,
+    sizes: tuple[int, int, int],
+    addresses: Sequence[int],
+    words: Sequence[int] = (),
+    numbers: Sequence[float] = (),
+) -> None:
+    """Launch a kernel of this cut on samples of (outer, length, inner)."""
+    outer, length, inner = sizes
+    samples = outer * inner
+    if cut.kind == "piece":
+        blocks = -(-length // (cut.team * cut.span))
+    else:
+        blocks = -(-samples // cut.together)
+    if blocks == 0:
+        return
+    own = samples, length, inner, magic(inner)
+    _launch.run(
+        template, key, like.device, stream(like), blocks, cut.block, *addresses, *own, *words, *numbers
+    )
