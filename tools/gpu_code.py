@@ -54,6 +54,16 @@ def facts(capability: tuple[int, int], kernels: Sequence[tuple[str, bytes]]) -> 
     return [_facts(ptx, cubin, code) for (ptx, cubin), code in zip(kernels, disassembled, strict=True)]
 
 
+def instructions(capability: tuple[int, int], cubins: Sequence[bytes]) -> list[list[str]]:
+    """The instructions of cubins of one kernel each, without functions that it calls."""
+    sections = [dict(_sections(cubin)) for cubin in cubins]
+    entries = [
+        next(n.removeprefix(".nv.constant0.") for n in each if ".constant0." in n) for each in sections
+    ]
+    codes = [each[f".text.{entry}"] for each, entry in zip(sections, entries, strict=True)]
+    return [[text for _, text in code] for code in _disassembled(capability, codes)]
+
+
 def _facts(ptx: str, cubin: bytes, code: list[Instruction]) -> Facts:
     lines = [text for _, text in code]
     blocks = _blocks(code)

@@ -99,7 +99,7 @@ def _on(device: int) -> Iterator[None]:
 
 
 @functools.lru_cache(4096)
-def _config(grid: Grid, block: int, shared: int, cooperative: bool) -> Any:
+def _config(grid: Grid, block: Grid, shared: int, cooperative: bool) -> Any:
     return LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
 
 
@@ -115,7 +115,7 @@ def run(
     device: int,
     stream: int,
     grid: Grid,
-    block: int,
+    block: Grid,
     *arguments: Any,
     shared: int = 0,
     cooperative: bool = False,

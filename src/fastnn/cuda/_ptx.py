@@ -165,6 +165,7 @@ def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
 
         return x(x), generate
 
+    evaluate.coefficients = single, double
     return evaluate
 
 

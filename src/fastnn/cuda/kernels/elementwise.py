@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,15 @@ _SEVERAL = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leak
 
 
 def _each_activation() -> Iterator[Key]:
-    return ((dtype, name) for name in ACTIVATIONS for dtype in ITEMSIZE)
+    """All for the dtypes that are computed in, and for the others those with the least and the most to do."""
+    computed = ((dtype, name) for dtype in ("float32", "float64") for name in ACTIVATIONS)
+    halves = ((dtype, name) for dtype in ("float16", "bfloat16") for name in ("relu", "gelu", "gelu_tanh"))
+    return itertools.chain(computed, halves)
 
 
 def _each_chain() -> Iterator[Key]:
-    single = [(("activation", name),) for name in ACTIVATIONS]
-    return ((dtype, stages) for dtype in ITEMSIZE for stages in (*single, (("dropout",),), _SEVERAL))
+    single = ((dtype, (("activation", name),)) for dtype, name in _each_activation())
+    return itertools.chain(single, itertools.product(ITEMSIZE, ((("dropout",),), _SEVERAL)))
 
 
 def forward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.cuda._ptx import Real, by_type, device, fma, like, polynomial
+from fastnn.cuda._ptx import Real, approximate, by_type, device, fma, like, polynomial
 from fastnn.cuda.kernels import coefficients
 from fastnn.cuda.kernels.coefficients import Coefficients
 from fastnn.cuda.kernels.gate import gate, gated, gated_gradient
@@ -96,6 +96,8 @@ def _cubic(x: Real, c: Real, c_low: Real) -> tuple[Real, Real]:
     c1 = by_type(x, 1.59576916695, 1.5957691216057308)
     c1_low = by_type(x, -4.53406804e-8, -9.9693088091109203e-17)
     square = x * x
+    if approximate(x):
+        return x * fma(c, square, c1), like(x, 0)
     square_low, b = product_low(x, x, square), c * square
     b_low = fma(c, square_low, fma(c_low, square, product_low(c, square, b)))
     total = c1 + b
