@@ -57,14 +57,14 @@ def run(
     `cooperative` runs all blocks at once, for kernels whose blocks wait for one another. `strict` refuses to
     read memory that nothing has written, `races` looks for races in shared memory.
 
-    Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError for
-    an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what the
-    kernel does.
+    Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError
+    for an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what
+    the kernel does.
     """
     program = load(ptx, entry)
     if min(grid) < 1 or min(block) < 1 or int(np.prod(block)) > 1024:
         raise ValueError(f"a grid of {grid} blocks of {block} threads")
-    launch = Launch(grid, block, pack(program, arguments), strict, races)
+    launch = Launch(grid, block, shared, pack(program, arguments), strict, races)
     layout = program.layout(shared)
     blocks = int(np.prod(grid))
     at_once = blocks if cooperative else max(1, _LANES // int(np.prod(block)))

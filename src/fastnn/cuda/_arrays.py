@@ -43,6 +43,9 @@ class Library(Protocol):
     def contiguous(self, value: Any) -> Any:
         """The array if it is C-contiguous, else a copy."""
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        """A view of this shape; ValueError or RuntimeError for one that does not fit."""
+
     def assign(self, target: Any, value: Any) -> None:
         """target[...] = value."""
 
@@ -114,6 +117,9 @@ class _Cupy:
         with _cupy_on(value.device.id):
             return sys.modules["cupy"].ascontiguousarray(value)
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return sys.modules["cupy"].broadcast_to(value, shape)
+
     def assign(self, target: Any, value: Any) -> None:
         with _cupy_on(target.device.id):
             target[...] = value
@@ -184,6 +190,9 @@ class _Torch:
 
     def contiguous(self, value: Any) -> Any:
         return value.contiguous()
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return value.broadcast_to(shape)
 
     def assign(self, target: Any, value: Any) -> None:
         target.copy_(value)

@@ -42,7 +42,9 @@ def fit(
 ) -> list[Record]:
     """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
-    data, validation: (x, y), arrays with a row for each sample. Every epoch takes the samples in a new order,
+    data, validation: (x, y), NumPy arrays with a row for each sample, of which each batch is moved to where the
+    model is: after model.to("cuda") the run is the same on the GPU, and waits for it once a batch, for the loss
+    and the metrics. Every epoch takes the samples in a new order,
     from fastnn's default generator; a last batch of one sample joins the batch before it, and `accumulate`
     batches make one step of the optimizer, with the gradient of one large batch.
     loss: a name (cross_entropy, hinge_loss, binary_cross_entropy_with_logits, mse_loss), a function (output,

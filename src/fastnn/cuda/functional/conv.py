@@ -61,7 +61,7 @@ class _Call(NamedTuple):
         """Images that are worked on together: (first, count)."""
         images = self.x.shape[0]
         each = self.groups * self.taps * self.places * ITEMSIZE[self.x.dtype]
-        most = max(1, COLUMNS // max(each, 1))
+        most = min(max(1, COLUMNS // max(each, 1)), patches.MOST)
         return ((first, min(most, images - first)) for first in range(0, images, most))
 
     def columns(self, images: int) -> DeviceArray:

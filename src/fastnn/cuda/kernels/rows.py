@@ -207,28 +207,38 @@ def has(cut: Cut) -> Any:
 # ---- memory --------------------------------------------------------------------------------------------------
 
 
+@device
+def _base(c: Any) -> int:
+    """Where the sample begins in the arrays that are read and written."""
+    return c[AT][BASE]
+
+
 @functools.cache
-def moved(cut: Cut, dtype: str, address: int, row: int, outside: float | None) -> Any:
-    """(c, v, s): loads row `row` of v, with `outside` where the sample has no element; or with None stores it."""
-    width, span, size, ragged = cut.width, cut.span, ITEMSIZE[dtype], cut.ragged
+def moved(
+    cut: Cut, dtype: str, address: int, row: int, outside: float | None, base: Any = _base, whole: bool = True
+) -> Any:
+    """(c, v, s): loads row `row` of v, with `outside` where the sample has no element; or with None stores it.
+
+    base(c): the sample's first element in that array. whole: vectors that lie in the sample are accessed at once.
+    """
+    width, span, size, ragged = cut.width, cut.span, ITEMSIZE[dtype], cut.ragged or not whole
     kind, real, loads = (store if outside is None else load), computing(dtype), outside is not None
-    pieces = max(1, width // WIDTH[dtype])
-    step = width // pieces
-    whole, single = kind(dtype, step), kind(dtype, 1)
+    step = min(width, WIDTH[dtype]) if whole else 1
+    at_once, single = kind(dtype, step), kind(dtype, 1)
     index_of, apart = index(cut), cut.kind == "column"
     filler = outside or 0.0
 
     @device
     def move(c: Any, v: Any, s: Any) -> None:
-        at = c[AT]
+        start, count = base(c), c[AT][COUNT]
         for q in range(span // width):
             e = q * width
-            first, count = index_of(c, e), at[COUNT]
-            offset = at[BASE] + (first * c[WORDS][INNER] if apart else first)
+            first = index_of(c, e)
+            offset = start + (first * c[WORDS][INNER] if apart else first)
             place = c[ADDRESSES][address] + types.uint64(offset * size)
-            if first < count and (not ragged or (first >= 0 and first + width <= count)):
-                for piece in range(pieces):
-                    whole(place + types.uint64(piece * step * size), v, row * span + e + piece * step)
+            if whole and first < count and (not ragged or (first >= 0 and first + width <= count)):
+                for piece in range(width // step):
+                    at_once(place + types.uint64(piece * step * size), v, row * span + e + piece * step)
             elif ragged:
                 for k in range(width):
                     if 0 <= first + k < count:
@@ -352,48 +362,69 @@ def reduced(cut: Cut, each: Round) -> Any:
 
 
 def _held(cut: Cut, work: Work, real: Any) -> Any:
-    place = _place(cut, ITEMSIZE[work.reads[0].dtype] if work.reads else 1)
     steps = [work.begin, _loads(cut, work), *(reduced(cut, each) for each in work.rounds), work.emit]
-    run, shape, state = in_turn([*steps, _stores(cut, work)]), (max(1, len(work.reads)), cut.span), work.state
-
-    def held(a: Any, i: Any, p: Any) -> None:
-        v, s = cuda.local.array(shape, real), cuda.local.array(state, types.float64)
-        run((a, i, p, place(a, i)), v, s)
-
-    return held
+    return _kernel(cut, work, real, in_turn([*steps, _stores(cut, work)]))
 
 
 def _streamed(cut: Cut, work: Work, real: Any) -> Any:
-    """The sample goes through the registers twice, the second time backwards: its end may still be in a cache."""
-    place = _place(cut, ITEMSIZE[work.reads[0].dtype])
-    shape, state, tile = (len(work.reads), cut.span), work.state, cut.team * cut.span
-    begin, loads, write = work.begin, _loads(cut, work), in_turn([work.emit, _stores(cut, work)])
-    (each,) = work.rounds
-    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
-    joined = join(cut, each.merge, count, kind)
+    steps = [work.begin]
+    if work.rounds:
+        (each,) = work.rounds
+        steps.append(_gathered(cut, each, _loads(cut, work)))
+    if work.written:
+        steps.append(_backwards(cut, in_turn([_loads(cut, work), work.emit, _stores(cut, work)])))
+    return _kernel(cut, work, real, in_turn(steps))
 
-    def streamed(a: Any, i: Any, p: Any) -> None:
-        v, s, r = (
-            cuda.local.array(shape, real),
-            cuda.local.array(state, types.float64),
-            cuda.local.array(count, kind),
-        )
-        sample, member, base, length, head, _ = place(a, i)
-        begin((a, i, p, (sample, member, base, length, head, types.int64(0))), v, s)
+
+def _kernel(cut: Cut, work: Work, real: Any, run: Any) -> Any:
+    place = _place(cut, ITEMSIZE[work.reads[0].dtype])
+    shape, state = (len(work.reads), cut.span), work.state
+
+    def on_samples(a: Any, i: Any, p: Any) -> None:
+        v, s = cuda.local.array(shape, real), cuda.local.array(state, types.float64)
+        run((a, i, p, place(a, i)), v, s)
+
+    return on_samples
+
+
+@device
+def _from(c: Any, start: int) -> Any:
+    """c with the team at another place of the sample."""
+    a, i, p, (sample, member, base, count, head, _) = c
+    return a, i, p, (sample, member, base, count, head, start)
+
+
+def _gathered(cut: Cut, each: Round, loads: Any) -> Any:
+    """(c, v, s): the round, while the sample goes through the registers."""
+    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
+    joined, tile = join(cut, each.merge, count, kind), cut.team * cut.span
+
+    @device
+    def collect(c: Any, v: Any, s: Any) -> None:
+        r = cuda.local.array(count, kind)
         for k in range(count):
             r[k] = kind(start[k])
-        for first in range(0, length + head, tile):
-            c = (a, i, p, (sample, member, base, length, head, first))
-            loads(c, v, s)
-            gather(c, v, s, r)
+        for first in range(0, c[AT][COUNT] + c[AT][HEAD], tile):
+            now = _from(c, first)
+            loads(now, v, s)
+            gather(now, v, s, r)
         joined(r)
-        finish((a, i, p, (sample, member, base, length, head, types.int64(0))), s, r)
-        for back in range(0, length + head, tile):
-            c = (a, i, p, (sample, member, base, length, head, (length + head - 1) // tile * tile - back))
-            loads(c, v, s)
-            write(c, v, s)
+        finish(c, s, r)
 
-    return streamed
+    return collect
+
+
+def _backwards(cut: Cut, write: Any) -> Any:
+    """(c, v, s): what is done with each part of the sample, the last first: it may still be in a cache."""
+    tile = cut.team * cut.span
+
+    @device
+    def each_part(c: Any, v: Any, s: Any) -> None:
+        parts = (c[AT][COUNT] + c[AT][HEAD] + tile - 1) // tile
+        for done in range(parts):
+            write(_from(c, (parts - 1 - done) * tile), v, s)
+
+    return each_part
 
 
 # ---- launches ------------------------------------------------------------------------------------------------
@@ -401,6 +432,12 @@ def _streamed(cut: Cut, work: Work, real: Any) -> Any:
 
 def _power_of_2(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
+
+
+def team_for(length: int, span: int) -> int:
+    """The threads that hold `length` elements, `span` each: a part of a warp, a warp, or a block."""
+    team = _power_of_2(-(-length // span))
+    return team if team <= _WARP else max(team, THREADS)
 
 
 @functools.lru_cache(4096)
@@ -417,7 +454,7 @@ def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int], 
     if needed <= most * _WARP:
         return Cut("row", _WARP, _power_of_2(-(-needed // _WARP)), width, ragged)
     some = max(min(16, most), vector)
-    team = max(_power_of_2(-(-needed // some)), THREADS)
+    team = team_for(needed, some)
     if team <= 1024:
         return Cut("row", team, some, width, ragged)
     return Cut("row", 512, least, width, ragged, 2)
