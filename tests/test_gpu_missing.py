@@ -1,4 +1,4 @@
-"""What a user without a GPU, its driver or its packages meets: `fastnn info`, and errors that say what to do."""
+"""What a user without a GPU, its driver or its packages meets: `fastnn info`, and errors that help."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ int nvmlShutdown(void) { return 0; }
 int nvmlDeviceGetCount_v2(int *n) { *n = COUNT; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(int i, void **device) { *device = 0; return HANDLE; }
 int nvmlDeviceGetName(void *device, char *name, int length) { strcpy(name, "NVIDIA H100"); return 0; }
-int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) { *major = 9; *minor = 0; return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *device, int *a, int *b) { *a = 9; *b = 0; return 0; }
 int nvmlSystemGetDriverVersion(char *text, int length) { strcpy(text, "580.65"); return 0; }
 int nvmlSystemGetCudaDriverVersion(int *version) { *version = 13000; return 0; }
 """
@@ -126,7 +126,8 @@ def test_import_loads_nothing_of_cuda() -> None:
     code = """
 import sys, fastnn, fastnn.functional, fastnn.nn, fastnn.cuda, fastnn.cuda._status
 fastnn.info()
-print([name for name in sys.modules if name.partition(".")[0] in ("cuda", "numba", "cupy", "llvmlite", "torch")])
+known = ("cuda", "numba", "cupy", "llvmlite", "torch")
+print([name for name in sys.modules if name.partition(".")[0] in known])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -136,7 +137,10 @@ class OnGpu:
     """An array that is on a GPU, by its word."""
 
     shape = (2,)
-    __cuda_array_interface__ = {"shape": (2,), "typestr": "<f4", "data": (16, False), "version": 3}
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": (2,), "typestr": "<f4", "data": (16, False), "version": 3}
 
 
 @pytest.mark.parametrize("missing", ["numba", "cuda"])
@@ -158,3 +162,29 @@ def test_arrays_without_the_packages(monkeypatch: pytest.MonkeyPatch, missing: s
     with pytest.raises(ImportError, match=expected):
         fastnn.cuda.fast_math  # noqa: B018
     assert np.array_equal(F.relu(np.array([-1.0, 2.0])), [0, 2])
+
+
+def test_bench_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is said before anything is measured."""
+    command = ["bench", "--device", "cuda", "--kernels", "relu", "--output", str(tmp_path / "runs")]
+    there = importlib.import_module
+
+    def absent(module: str) -> Any:
+        if module == "cupy":
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        return there(module) if module.startswith("fastnn") else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib, "import_module", absent)
+        assert main(command) == 2
+    assert "cupy is not installed: pip install 'fastnn[cuda]'" in capsys.readouterr().err
+    monkeypatch.setattr("fastnn.bench.gpu.require", lambda module, extra: None)
+    monkeypatch.setattr(_status, "find_gpu", lambda: "no GPU: no NVIDIA driver found")
+    assert main(command) == 2
+    expected = "device: no GPU: no NVIDIA driver found; fastnn bench --device cuda needs an NVIDIA GPU"
+    assert expected in capsys.readouterr().err
+    assert main(["bench", "--kernels", "relu", "--dtypes", "float16"]) == 2
+    assert "dtypes: float16 only with --device cuda" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

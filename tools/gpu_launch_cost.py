@@ -36,7 +36,16 @@ def load_fake_driver() -> None:
     source = Path(__file__).with_name("gpu_fake_driver.c")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "libcuda.so.1"
-        command = ["cc", "-O1", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(library), str(source)]
+        command = [
+            "cc",
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-Wl,-soname,libcuda.so.1",
+            "-o",
+            str(library),
+            str(source),
+        ]
         subprocess.run(command, check=True)
         ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
 

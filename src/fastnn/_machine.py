@@ -68,7 +68,7 @@ def _caches() -> dict[str, str]:
 
 
 def info() -> dict[str, Any]:
-    """What fastnn runs on: version, instruction set (and those available), threads, CPU, caches, compiler, GPU.
+    """What fastnn runs on: version, instruction sets, threads, CPU, caches, compiler, and GPU.
 
     "cuda" has the GPU and the versions of its driver and packages, or what is missing and how to get it.
     The shell command `fastnn info` prints it.
