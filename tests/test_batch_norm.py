@@ -75,7 +75,7 @@ class Result(NamedTuple):
         return [None if array is None else array.tobytes() for array in self]
 
 
-def run(given: Problem, training: bool, module: ModuleType = F, **options: Any) -> tuple[Result, Any]:
+def run(given: Problem, training: bool, module: Any = F, **options: Any) -> tuple[Result, Any]:
     """Both passes by `module`, on copies of what is written to; and what forward saved."""
     mean, var, tracked = (
         None if a is None else a.copy()
@@ -139,8 +139,10 @@ def assert_sums(
     assert (error <= allowed).all(), f"{worst} times what is allowed"
 
 
-def check(given: Problem, training: bool, factor: float = 1.0, mean: float = 0.0, **options: Any) -> Result:
-    """Fails unless all that both passes return and write is within `factor` times the bounds.
+def check(
+    given: Problem, training: bool, factor: float = 1.0, mean: float = 0.0, module: Any = F, **options: Any
+) -> Result:
+    """Fails unless all that both passes of `module` return and write is within `factor` times the bounds.
 
     The exact result is computed without `mean`, which all of x and the running mean have in common: taking it
     away rounds nothing, and longdouble is too short for a mean far larger than the deviations.
@@ -160,7 +162,7 @@ def check(given: Problem, training: bool, factor: float = 1.0, mean: float = 0.0
     x_hat, g = distance * rstd, np.abs(wide.dy)
     terms = g * x_hat
 
-    got, _ = run(given, training, **options)
+    got, _ = run(given, training, module, **options)
     assert_within(got.y, exact.y, factor * FORWARD_ULP, weight * x_hat + bias)
     if training and g.size:
         g = g + g.mean(axis=others, keepdims=True) + x_hat * terms.mean(axis=others, keepdims=True)

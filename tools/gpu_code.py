@@ -122,9 +122,10 @@ def _accesses(lines: list[str], kind: str) -> set[int]:
 
 
 def _narrow_beside_wide(block: list[str], kind: str) -> list[str]:
-    if WIDE not in _accesses(block, kind):
-        return []
-    return [text for text in block if (_size(text, kind) or WIDE) < WIDE]
+    """A vector that was taken apart. A few loads of what all threads share (statistics, a slot) are none."""
+    narrow = [text for text in block if (_size(text, kind) or WIDE) < WIDE]
+    wide = [text for text in block if _size(text, kind) == WIDE]
+    return narrow if wide and (kind == "STG" or len(narrow) > len(wide)) else []
 
 
 def _sections(elf: bytes) -> Iterator[tuple[str, bytes]]:

@@ -68,7 +68,8 @@ def call(
 
 def is_on_gpu(value: Any) -> bool:
     """Whether it is an array in the memory of an NVIDIA GPU, of any library."""
-    whole_type = _type_on_gpu(type(value))
+    kind: Any = type(value)
+    whole_type = _type_on_gpu(kind)
     if whole_type is not None:
         return whole_type
     is_cuda = getattr(value, "is_cuda", None)  # torch's, whose interface raises where a gradient is required
@@ -80,7 +81,7 @@ def _type_on_gpu(kind: Any) -> bool | None:
     """Whether all of a type are; None where each has to be asked, which takes a microsecond for CuPy's."""
     if issubclass(kind, np.ndarray | bool | int | float | str | tuple | list | None):
         return False
-    return kind.__module__.startswith("cupy.") or None
+    return kind.__module__.partition(".")[0] == "cupy" or None
 
 
 @functools.cache

@@ -35,7 +35,7 @@ def matmul(
 
 @accepted
 def column_sums(a: Array, out: Array | None = None, add: bool = False) -> Array:
-    """Return the sums of a's columns, of shape (1, n), as the product of ones with a; out and add as for matmul."""
+    """Return the sums of a's columns, (1, n), as the product of ones with a; out and add as for matmul."""
     return matmul(np.ones((1, len(a)), a.dtype), a, out, add)
 
 

@@ -43,6 +43,9 @@ class Library(Protocol):
     def contiguous(self, value: Any) -> Any:
         """The array if it is C-contiguous, else a copy."""
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        """A view of this shape; ValueError or RuntimeError for one that does not fit."""
+
     def assign(self, target: Any, value: Any) -> None:
         """target[...] = value."""
 
@@ -75,7 +78,7 @@ class DeviceArray(NamedTuple):
 
 
 #: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
-#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes four times as long.
+#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
 Alike = tuple[Any, tuple[int, ...], str, int, int, int]
 
 
@@ -113,6 +116,9 @@ class _Cupy:
     def contiguous(self, value: Any) -> Any:
         with _cupy_on(value.device.id):
             return sys.modules["cupy"].ascontiguousarray(value)
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return sys.modules["cupy"].broadcast_to(value, shape)
 
     def assign(self, target: Any, value: Any) -> None:
         with _cupy_on(target.device.id):
@@ -184,6 +190,9 @@ class _Torch:
 
     def contiguous(self, value: Any) -> Any:
         return value.contiguous()
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return value.broadcast_to(shape)
 
     def assign(self, target: Any, value: Any) -> None:
         target.copy_(value)
@@ -411,6 +420,15 @@ def may_overlap(a: DeviceArray, b: DeviceArray) -> bool:
     """Whether the two might share memory."""
     (a_first, a_end), (b_first, b_end) = _extent(a), _extent(b)
     return a_first < b_end and b_first < a_end
+
+
+def apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
+    """The array, as a copy where writing to the target would change it."""
+    if not may_overlap(array, target):
+        return array
+    copy = empty_like(array)
+    copy.library.assign(copy.owner, array.owner)
+    return copy
 
 
 class Elementwise(NamedTuple):

@@ -29,7 +29,7 @@ from fastnn._chain import (
 )
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda.kernels import channels, elementwise, gradients, moments, scaling, tiles
+from fastnn.cuda.kernels import channels, draws, elementwise, gradients, moments, scaling, tiles
 from fastnn.random import Key, keep_scale, keep_threshold
 from fastnn.stages import BatchNorm, Head, Stage
 
@@ -189,11 +189,10 @@ class _Problem(NamedTuple):
         return "memory" if self.form.usual else "columns"
 
     @property
-    def words(self) -> tuple[int, int, int]:
-        """Seed, offset and threshold, as kernels take them."""
-        if self.key is None:
-            return 0, 0, 0
-        return tiles.signed(self.key.seed), tiles.signed(self.key.offset), self.stages.threshold
+    def words(self) -> list[int]:
+        """Those of its draws, as kernels take them."""
+        key = Key(0, 0) if self.key is None else self.key
+        return [*map(_launch.signed, draws.key_words(key, max(self.stages.threshold, 0), self.x))]
 
     @property
     def is_elementwise(self) -> bool:
@@ -333,9 +332,8 @@ def _run_forward(
     if head is None and problem.is_elementwise:
         key = x.dtype, chain.kinds
         operands = elementwise.forward_operands(*key)
-        tiles.run(
-            elementwise.chain_forward, key, operands, arrays, chain.numbers, *(problem.key or (0, 0)), max(chain.threshold, 0)
-        )
+        words = problem.words if problem.draws else ()
+        tiles.run(elementwise.chain_forward, key, operands, arrays, chain.numbers, words)
         return found
     kind = _kind_of(head)
     if isinstance(head, BatchNorm):
@@ -476,5 +474,5 @@ def _run_elementwise_backward(
         arrays += [x if addend is None else addend, daddend]
     key = x.dtype, chain.kinds
     operands = elementwise.backward_operands(*key)
-    key_words = *(problem.key or (0, 0)), max(chain.threshold, 0)
-    tiles.run(elementwise.chain_backward, key, operands, arrays, chain.numbers, *key_words)
+    words = problem.words if problem.draws else ()
+    tiles.run(elementwise.chain_backward, key, operands, arrays, chain.numbers, words)

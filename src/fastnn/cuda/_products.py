@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 from fastnn.cuda import _arrays
 from fastnn.cuda._arrays import FLOATS, DeviceArray
@@ -38,12 +38,16 @@ def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
 def column_sums(a: Any, out: Any = None, add: bool = False) -> Any:
     """The sums of a's columns, (1, n), as the product of ones with a."""
     rows = _matrix("a", a)
-    return _matmul(ones(rows.library, rows.shape[0], rows.dtype, rows.device).owner, a, out, add, None)
+    return _matmul(ones(rows, rows.shape[0]).owner, a, out, add, None)
+
+
+def ones(like: DeviceArray, count: int) -> DeviceArray:
+    """A row of ones, (1, count), kept."""
+    return cast("DeviceArray", _ones(cast("Any", like.library), count, like.dtype, like.device))
 
 
 @functools.lru_cache(64)
-def ones(library: Any, count: int, dtype: str, device: int) -> DeviceArray:
-    """A row of ones, kept."""
+def _ones(library: Any, count: int, dtype: str, device: int) -> Any:
     row = library.describe("ones", library.empty((1, count), dtype, device))
     fill(row, 1)
     return row

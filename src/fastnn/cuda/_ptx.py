@@ -419,48 +419,17 @@ def whole_number(dtype: str) -> Any:
 
 
 @functools.cache
-def count_up(dtype: str) -> Any:
-    """count_up(address): adds 1 to an element of an integer dtype."""
+def store_number(dtype: str) -> Any:
+    """store_number(address, number): an int64 as an element of an integer dtype, its lowest bits."""
     kind, _ = _whole(dtype)
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def add_one(context: Any, address: Any) -> Any:
+    def write(context: Any, address: Any, number: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            place = _pointer(builder, args[0], kind)
-            builder.store(builder.add(builder.load(place), kind(1)), place)
-            return target.get_dummy_value()
-
-        return types.void(types.uint64), generate
-
-    return add_one
-
-
-@functools.cache
-def load_whole(bits: int) -> Any:
-    """load(address): the unsigned whole number of so many bits that is there, as an int64."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def load_number(context: Any, address: Any) -> Any:
-        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            (number,) = _load_words(builder, args[0], _BITS[bits], 1)
-            return number if bits == 64 else builder.zext(number, _BITS[64])
-
-        return types.int64(types.uint64), generate
-
-    return load_number
-
-
-@functools.cache
-def store_whole(bits: int) -> Any:
-    """store(address, number): the lowest bits of an int64."""
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def store_number(context: Any, address: Any, number: Any) -> Any:
-        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            word = args[1] if bits == 64 else builder.trunc(args[1], _BITS[bits])
-            _store_words(builder, args[0], [word])
+            word = args[1] if kind.width == 64 else builder.trunc(args[1], kind)
+            builder.store(word, _pointer(builder, args[0], kind))
             return target.get_dummy_value()
 
         return types.void(types.uint64, types.int64), generate
 
-    return store_number
+    return write

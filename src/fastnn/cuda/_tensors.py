@@ -1,19 +1,24 @@
-"""The twin of fastnn._tensors: lists of arrays in a GPU's memory for the rules of kernels/rules.py. It knows no rule."""
+"""The twin of fastnn._tensors: lists of arrays in a GPU's memory for the rules of kernels/rules.py.
+
+It knows memory, and no rule.
+"""
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn import _tensors
-from fastnn._tensors import Penalties, find_rule
+from fastnn._tensors import NO_PENALTIES, Penalties
 from fastnn.cuda import _arrays, _launch, _replay
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._replay import Recording
 from fastnn.cuda.kernels import lists
-from fastnn.cuda.kernels.rules import NUMBERS, OWN_NUMBERS, RULES
+from fastnn.cuda.kernels.rules import OWN_NUMBERS, RULES
 from fastnn.cuda.kernels.tiles import THREADS
 
 Arrays = tuple[DeviceArray, ...]
@@ -26,7 +31,9 @@ def kind_of(array: Any) -> tuple[str, bool]:
 
 
 def new_array(data: Any, value: float) -> Any:
-    """An array for a parameter's state, filled with a value."""
+    """An array for a parameter's state, filled with a value; RuntimeError where each replay would do so."""
+    if Recording.current is not None:
+        raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = _arrays.describe("data", data)
     made = _arrays.empty(like, like.shape, _computing(like)).owner
     made[...] = value
@@ -41,22 +48,32 @@ def computing_copy(data: Any) -> Any:
 
 
 def copy_of(data: Any) -> Any:
-    """A copy in C order."""
+    """A copy."""
     like = _arrays.describe("data", data)
-    made = _arrays.empty(like, like.shape, like.dtype).owner
+    made = _arrays.empty_like(like).owner
     made[...] = data
     return made
 
 
 def to_host(data: Any) -> Any:
     """A NumPy copy; it waits for the GPU."""
-    return np.array(data.get() if hasattr(data, "get") else data.cpu().numpy())
+    return data.get() if hasattr(data, "get") else data.cpu().numpy()
 
 
 def placed_like(values: Any, data: Any) -> Any:
     """A copy of a NumPy array where `data` is, in the dtype that rules compute in."""
-    like = _arrays.describe("data", data)
-    return like.library.from_host(np.array(values, _computing(like), order="C"), like.device)
+    made = new_array(data, 0.0)
+    assign(made, values)
+    return made
+
+
+def assign(target: Any, values: Any) -> None:
+    """target[...] = values, which are NumPy's."""
+    host = np.ascontiguousarray(values, _arrays.describe("target", target).dtype).reshape(target.shape)
+    if hasattr(target, "set"):
+        target.set(host)
+    else:
+        target.copy_(sys.modules["torch"].from_numpy(host))
 
 
 def _computing(array: DeviceArray) -> str:
@@ -137,7 +154,9 @@ class TensorList:
         _tensors.check_alike([pair for kind, pair in zip(kinds, given, strict=False) if kind])
         for name, array in given[1:]:
             if array.shape != found[0].shape:
-                raise ValueError(f"{name} has shape {array.shape}; it takes that of {names[0]}, {found[0].shape}")
+                raise ValueError(
+                    f"{name} has shape {array.shape}; it takes that of {names[0]}, {found[0].shape}"
+                )
         plain = tuple(_arrays.contiguous(array) for array in found)
         self._tensors.append(plain)
         self.targets.append(plain[0])
@@ -154,17 +173,17 @@ class TensorList:
     def update(self, name: str, penalties: Penalties, numbers: tuple[float, ...]) -> None:
         """One step of a rule."""
         name, all_numbers = _same_kernel(name, numbers, penalties)
-        for table in self._tables(RULES[name].operands):
+        for table in self.tables(RULES[name].operands):
             live = _live((name, table.dtypes), all_numbers, table.like)
             if not _only_numbers():
-                table.launch(lists.update, (name, table.dtypes), live, 0, *all_numbers)
+                table.launch(lists.update, (name, table.dtypes), live, 0, 0, *all_numbers)
 
     def update_by_trust(
         self, name: str, penalties: Penalties, numbers: tuple[float, ...], coefficient: float, decay: float
     ) -> None:
         """One step of a rule whose size is, for each tensor, times coefficient |p| / (|d| + decay |p|)."""
         name, all_numbers = _same_kernel(name, numbers, penalties, (coefficient, decay))
-        for table in self._tables(0):
+        for table in self.tables(0):
             live = _live((name, table.dtypes), all_numbers, table.like)
             if _only_numbers():
                 continue
@@ -173,7 +192,7 @@ class TensorList:
             direction = lists.SQUARES, f"{name}_direction", table.dtypes
             table.launch(lists.measure, direction, live, partial.address, *all_numbers)
             table.trust(live, partial.address, factors.address, *all_numbers)
-            table.launch(lists.update, (name, table.dtypes), live, factors.address, *all_numbers)
+            table.launch(lists.update, (name, table.dtypes), live, factors.address, 8, *all_numbers)
 
     def limit_rows(self, limit: float) -> None:
         """Scale rows along the first axis of tensors of two or more dimensions down to this norm."""
@@ -194,7 +213,7 @@ class TensorList:
             for target, copy in self._copied:
                 target.library.assign(target.owner, copy.owner)
 
-    def _tables(self, operands: int) -> list[_Table]:
+    def tables(self, operands: int) -> list[_Table]:
         """The tensors, those of the same dtypes together."""
         groups: dict[tuple[str, ...], list[Arrays]] = {}
         for arrays in self._tensors:
@@ -229,11 +248,35 @@ def _only_numbers() -> bool:
 
 # ---- norms -------------------------------------------------------------------------------------------------
 
-_KINDS = {1.0: lists.SIZES, 2.0: lists.SQUARES, np.inf: lists.LARGEST}
-_NO_PENALTIES = (False, 0.0, 0.0, 0.0)
+_KINDS = {1.0: lists.SIZES, 2.0: lists.SQUARES, math.inf: lists.LARGEST}
 
 
-def clip_norm(tensor_lists: list[TensorList], most: float, order: float) -> Any:
-    """Scale all tensors so that their norm together is at most `most`; return the norm, an array without axes."""
-    tables = [table for each in tensor_lists for table in each._tables(1)]
-    ...
+def clip_norm(
+    tensor_lists: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool
+) -> Any:
+    """Scale all tensors so that their norm together is at most max_norm; return it, an array without axes."""
+    tables = [table for each in tensor_lists for table in each.tables(1)]
+    like = tensor_lists[0].targets[0]
+    found = _norm(tables, like, max_norm, norm_type)
+    if error_if_nonfinite and not math.isfinite(float(found.owner[0])):
+        _tensors.raise_nonfinite(float(found.owner[0]), norm_type)
+    _, numbers = _same_kernel("scale", (1.0,), NO_PENALTIES)
+    for table in tables:
+        table.launch(lists.update, ("scale", table.dtypes), 0, found.address + 8, 0, *numbers)
+    for each in tensor_lists:
+        each.write_back()
+    return found.owner[0]
+
+
+def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: float) -> DeviceArray:
+    """The norm of all tables together, and the factor that limits it."""
+    kind, blocks = _KINDS.get(norm_type, lists.POWERS), sum(table.blocks for table in tables)
+    partial, found = _arrays.empty(like, (2 * blocks,), "float64"), _arrays.empty(like, (2,), "float64")
+    _, numbers = _same_kernel("scale", (norm_type,), NO_PENALTIES)
+    first = partial.address
+    for table in tables:
+        table.launch(lists.measure, (kind, "", table.dtypes), 0, first, *numbers)
+        first += 16 * table.blocks
+    arguments = blocks, partial.address, found.address, float(max_norm), float(norm_type)
+    _launch.run(lists.total, (kind,), like.device, _arrays.stream(like), 1, THREADS, *arguments)
+    return found

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._dlpack import is_on_gpu
 from fastnn._extras import require
+
+if TYPE_CHECKING:
+    from fastnn.nn.module import Module
 
 Array = NDArray[Any]
 
@@ -49,6 +52,24 @@ def device_of(array: Array) -> int | None:
     from fastnn.cuda._arrays import describe
 
     return describe("array", array).device
+
+
+def device_of_model(model: Module) -> int | None:
+    """Where a module's parameters are, or if it has none its buffers; CPU if it has neither.
+
+    Raises ValueError where they are on several devices.
+    """
+    named = [(name, parameter.data) for name, parameter in model.named_parameters()]
+    places = {device_of(array): name for name, array in [*model.named_buffers(), *named]}
+    if len(places) > 1:
+        where = " and ".join(f"{name} on {device_name(device)}" for device, name in places.items())
+        raise ValueError(f"{type(model).__name__} is on several devices, {where}: use model.to(device)")
+    return next(iter(places), CPU)
+
+
+def device_name(device: int | None) -> str:
+    """PyTorch's name of a device."""
+    return "cpu" if device is CPU else f"cuda:{device}"
 
 
 def moved(array: Any, device: int | None) -> Any:

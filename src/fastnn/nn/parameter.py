@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastnn.nn._device import Array, alike
 
-
 __all__ = ["Array", "Parameter"]
 
 

@@ -61,7 +61,7 @@ class _Call(NamedTuple):
         """Images that are worked on together: (first, count)."""
         images = self.x.shape[0]
         each = self.groups * self.taps * self.places * ITEMSIZE[self.x.dtype]
-        most = max(1, COLUMNS // max(each, 1))
+        most = min(max(1, COLUMNS // max(each, 1)), patches.MOST)
         return ((first, min(most, images - first)) for first in range(0, images, most))
 
     def columns(self, images: int) -> DeviceArray:
@@ -225,7 +225,7 @@ def _parameter_gradients(
             target = Matrix(dweight.address, wide, call.taps, 1, call.outputs * call.taps)
             multiply(dy, (call.outputs, call.taps, depth), rows, right, target, call.groups, add=True)
         if needs_bias:
-            one = ones(dy.library, depth, dy.dtype, dy.device)
+            one = ones(dy, depth)
             sums = Matrix(dbias.address, wide, 1, 1)
             multiply(dy, (dy.shape[1], 1, depth), rows, Matrix(one.address, dy.dtype, 1, 1), sums, add=True)
     found = (_arrays.astype(dweight, dy.dtype), _arrays.astype(dbias, dy.dtype))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numba import cuda, types
 
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, like, load, quotient, store
-from fastnn.cuda.kernels import philox
+from fastnn.cuda.kernels import draws, philox
 
 THREADS = 256
 #: Channels of a tile at most: a thread prepares the numbers of one.
@@ -298,7 +298,7 @@ def _move(operand: int, dtype: str, width: int, count: int, kind: Callable[[str,
 
 
 def _keep(loop: Loop, count: int) -> Any:
-    """(where, g, words): the keep bits of `count` visits; words are a key's seed and offset, and the threshold."""
+    """(where, g, words): the keep bits of `count` visits; words are those of draws.EACH."""
     width = loop.width
     columns = loop.draws == "columns"
     keep, each = philox.keep(1 if columns else width), width if columns else 1
@@ -309,10 +309,10 @@ def _keep(loop: Loop, count: int) -> Any:
 
     @device
     def drawn(where: Any, g: Any, words: Any) -> int:
-        bits = types.int64(0)
+        bits, (seed, offset) = types.int64(0), draws.key(words)
         for u in range(count):
             for k in range(each):
-                some = keep(words[0], words[1], where[1, u] + k * g[IMAGE], words[2])
+                some = keep(seed, offset, where[1, u] + k * g[IMAGE], words[draws.THRESHOLD])
                 bits |= types.int64(some) << (u * width + k)
         return bits
 

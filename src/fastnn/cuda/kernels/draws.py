@@ -21,6 +21,7 @@ from fastnn.random import Key
 #: Where the words are: the key; below which value a draw keeps; the address of what the key has grown by, or
 #: 0; and, for `mapped`, the map.
 SEED, OFFSET, THRESHOLD, LIVE, MAP = range(5)
+KEY_WORDS = MAP  # without a map
 
 
 class Draws(NamedTuple):
@@ -43,7 +44,7 @@ def key(words: Any) -> Any:
 
 def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
     """The words of EACH."""
-    return [key.seed, key.offset, threshold, growth(key, like)]
+    return [*key, threshold, growth(key, like)]
 
 
 # ---- an element's draw is that of its place in memory ------------------------------------------------------
@@ -52,7 +53,7 @@ def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
 @device
 def _one_each(words: Any, i: int) -> int:
     seed, offset = key(words)
-    return philox.keep_bits(seed, offset, i >> 3, words[THRESHOLD]) >> (i & 7)
+    return philox.kept(seed, offset, i, words[THRESHOLD])
 
 
 @functools.cache
@@ -87,7 +88,7 @@ def _each(width: int, chunks: int, stride: int) -> Any:
     return bits_of_own if lanes < chunks else bits_of_all
 
 
-EACH = Draws(MAP, _one_each, _each)
+EACH = Draws(KEY_WORDS, _one_each, _each)
 
 
 # ---- an element's draw is that of another place -------------------------------------------------------------

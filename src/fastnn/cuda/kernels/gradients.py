@@ -17,6 +17,7 @@ from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like
 from fastnn.cuda.kernels import chain, channels, numbers, scaling
 from fastnn.cuda.kernels.channels import GEOMETRY, SLOTS
+from fastnn.cuda.kernels.draws import KEY_WORDS
 from fastnn.cuda.kernels.moments import WARPS, piece_dtype
 from fastnn.cuda.kernels.scaling import ADDRESSES, CENTER, SCALE, Head
 
@@ -203,7 +204,7 @@ def backward(
         address,
         address,
         GEOMETRY,
-        types.UniTuple(types.int64, 3),
+        types.UniTuple(types.int64, KEY_WORDS),
         types.UniTuple(types.float64, chain.NUMBERS * len(stages)),
     )
 

@@ -14,7 +14,18 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, from_bits, in_turn, like, load, product, store, word_at
+from fastnn.cuda._ptx import (
+    ITEMSIZE,
+    computing,
+    device,
+    from_bits,
+    in_turn,
+    like,
+    load,
+    product,
+    store,
+    word_at,
+)
 from fastnn.cuda.kernels.rules import COEFFICIENT, KEEP, NUMBERS, RULES, TRUST_DECAY, Rule, penalise
 from fastnn.cuda.kernels.tiles import THREADS, Operand, chunk, moves
 
@@ -102,13 +113,18 @@ def _address(j: int) -> Any:
 
 
 @device
+def _double_at(address: int) -> float:
+    return from_bits(word_at(address))
+
+
+@device
 def _numbers(c: Any, numbers: Any, live: int) -> None:
     """The numbers in the computing type: the arguments, or what lies at an address."""
     for k in range(NUMBERS):
         c[k] = numbers[k]
     if live != 0:
         for k in range(NUMBERS):
-            c[k] = from_bits(word_at(live + types.uint64(8 * k)))
+            c[k] = _double_at(live + types.uint64(8 * k))
 
 
 # ---- updates -----------------------------------------------------------------------------------------------
@@ -116,7 +132,10 @@ def _numbers(c: Any, numbers: Any, live: int) -> None:
 
 def operands_of(rule: Rule, dtypes: Dtypes) -> tuple[Operand, ...]:
     """The operands that are in memory."""
-    return tuple(Operand(dtype, bool(rule.reads >> j & 1), bool(rule.writes >> j & 1)) for j, dtype in enumerate(dtypes))
+    return tuple(
+        Operand(dtype, bool(rule.reads >> j & 1), bool(rule.writes >> j & 1))
+        for j, dtype in enumerate(dtypes)
+    )
 
 
 def _penalised(rule: Rule) -> Any:
@@ -144,12 +163,17 @@ def _each_update() -> Iterator[tuple[str, Dtypes]]:
 
 @template(_each_update)
 def update(name: str, dtypes: Dtypes) -> Built:
-    """One step of a rule for all tensors; factors: the address of a factor for each tensor's step, or 0."""
+    """One step of a rule for all tensors.
+
+    factors: where factors of the tensors' steps are, so many bytes apart; 0: there are none.
+    """
     rule, columns, real = RULES[name], len(dtypes), _real(dtypes)
     walk = _walk(columns, operands_of(rule, dtypes), rule.operands, real, _penalised(rule))
     row_of, idle_at_one = _row(columns), name == "scale"
 
-    def kernel(table: int, tensors: int, size: int, live: int, factors: int, numbers: Any) -> None:
+    def kernel(
+        table: int, tensors: int, size: int, live: int, factors: int, apart: int, numbers: Any
+    ) -> None:
         block = types.int64(cuda.blockIdx.x)
         row = row_of(table, tensors, block)
         first = (block - word_at(row)) * size
@@ -158,14 +182,14 @@ def update(name: str, dtypes: Dtypes) -> Built:
         _numbers(exact, numbers, live)
         if factors != 0:
             tensor = (row - table) // types.uint64(8 * (ADDRESSES + columns))
-            exact[0] *= from_bits(word_at(factors + tensor * types.uint64(8)))
+            exact[0] *= _double_at(factors + tensor * types.uint64(apart))
         for k in range(NUMBERS):
             c[k] = exact[k]
         if not (idle_at_one and exact[0] == 1):
             walk(row, first, end, c, exact)
 
     word, address = types.int64, types.uint64
-    return kernel, (address, word, word, address, address, types.UniTuple(types.float64, NUMBERS))
+    return kernel, (address, word, word, address, address, word, types.UniTuple(types.float64, NUMBERS))
 
 
 def _real(dtypes: Dtypes) -> Any:
@@ -186,7 +210,7 @@ def _sum(a: float, b: float) -> float:
 @device
 def _largest(a: float, b: float) -> float:
     """The larger one; NaN if one of them is."""
-    return a if a > b or a != a else b  # noqa: PLR0124
+    return a if a > b or a != a else b
 
 
 @functools.cache
@@ -235,11 +259,6 @@ def _of_block(kind: str) -> Any:
 
 
 _keep_double = store("float64", 1)
-
-
-@device
-def _double_at(address: int) -> float:
-    return from_bits(word_at(address))
 
 
 def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
@@ -304,7 +323,9 @@ def trust() -> Built:
     """For each tensor, of `columns` arrays, the factor a w / (d + b w) of its norms; 1 where one of them is 0."""
     of_block = _of_block(SQUARES)
 
-    def kernel(table: int, columns: int, blocks: int, live: int, partial: int, factors: int, numbers: Any) -> None:
+    def kernel(
+        table: int, columns: int, blocks: int, live: int, partial: int, factors: int, numbers: Any
+    ) -> None:
         tensor, shared = types.int64(cuda.blockIdx.x), cuda.shared.array(THREADS, types.float64)
         size = 8 * (ADDRESSES + columns)
         first, last = word_at(table + types.uint64(tensor * size)), blocks

@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, like, load, load_whole, store, store_whole
+from fastnn.cuda._ptx import ITEMSIZE, computing, like, load, store, store_number, whole_number
 
 _THREADS, _WARP, _ALL = 256, 32, 0xFFFFFFFF
 _NARROW = (
@@ -37,7 +37,7 @@ def grid(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
 def maxout(dtype: str) -> Built:
     """y, and the bit planes of the winners, from x. The first of equals wins, and NaN wins over all."""
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
-    put_byte = store_whole(8)
+    put_byte = store_number("uint8")
 
     def kernel(
         y: int,
@@ -81,7 +81,7 @@ def maxout(dtype: str) -> Built:
 def maxout_backward(dtype: str) -> Built:
     """dx from dy and the winners: dy for the piece that won, 0 for the others."""
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
-    get_byte = load_whole(8)
+    get_byte = whole_number("uint8")
 
     def kernel(
         dx: int,

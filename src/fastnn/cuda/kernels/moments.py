@@ -19,13 +19,14 @@ from fastnn.cuda._ptx import (
     ITEMSIZE,
     WIDTH,
     computing,
-    count_up,
     device,
     fma,
     like,
     load,
+    made_once,
     quotient,
     store,
+    store_number,
     whole_number,
 )
 from fastnn.cuda.kernels import channels, numbers
@@ -102,6 +103,18 @@ def _rebase(width: int, single: bool) -> Any:
     return move
 
 
+@made_once
+def _count_up(dtype: str) -> Any:
+    """(address): adds 1 to the number there."""
+    read, write = whole_number(dtype), store_number(dtype)
+
+    @device
+    def count(address: int) -> None:
+        write(address, read(address) + 1)
+
+    return count
+
+
 @device
 def _count_nothing(address: int) -> None:
     """Where batches are not counted."""
@@ -139,7 +152,7 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
     first, size, real = load(dtype, width), ITEMSIZE[dtype], computing(dtype)
     publish, rebase = _publish(width, single), _rebase(width, single)
     add = channels.sums(dtype, width, single, _put(dtype))
-    count = count_up(counter) if counter else _count_nothing
+    count = _count_up(counter) if counter else _count_nothing
     sums, both = (3, width), (2, width)
 
     def kernel(x: Any, pieces: Any, batches: Any, g: Any) -> None:

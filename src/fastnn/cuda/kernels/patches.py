@@ -18,21 +18,22 @@ from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, computing, device, like, load, quotient, store
 from fastnn.functional.conv import Axis
 
-BLOCK, MOST_BLOCKS = 256, 65535
+BLOCK = 256
+MOST = 65535  # blocks along the grid's second and third axes, so that many images at a time
 CHANNELS = 4  # that a thread has, so that finding its place is worth while
+
+_NARROW = "neighbours in memory are other threads': rows and strides begin at any address"
 
 _axis = types.UniTuple(types.int64, 6)
 _word = types.int64
 
 
-@template(lambda: ((dtype,) for dtype in ITEMSIZE))
+@template(lambda: ((dtype,) for dtype in ITEMSIZE), narrow=_NARROW)
 def gather_patches(dtype: str) -> Built:
     """columns[c, i, j, n, p], with distances of taps and of images, from x[n, c, h, w]."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
 
-    def kernel(
-        x: int, target: int, images: int, channels: int, tap: int, image: int, rows: Any, columns: Any
-    ) -> None:
+    def kernel(x: int, target: int, channels: int, tap: int, image: int, rows: Any, columns: Any) -> None:
         height, many, high, down, top, apart = rows
         width, wide, broad, right, left, aside = columns
         p = types.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
@@ -41,21 +42,25 @@ def gather_patches(dtype: str) -> Built:
         row = quotient(p, wide)
         top, left = top + row * down, left + (p - row * wide) * right
         v = cuda.local.array(1, real)
-        for n in range(cuda.blockIdx.z, images, cuda.gridDim.z):
-            for c in range(cuda.blockIdx.y, channels, cuda.gridDim.y):
-                plane = (n * channels + c) * height * width
-                place = c * high * broad * tap + n * image + p
-                for i in range(high):
-                    h = top + i * apart
-                    for j in range(broad):
-                        w = left + j * aside
-                        v[0] = like(v[0], 0)
-                        if h >= 0 and h < height and w >= 0 and w < width:
-                            read(x + types.uint64((plane + h * width + w) * size), v, 0)
-                        write(target + types.uint64(place * size), v, 0)
-                        place += tap
+        plane = (types.int64(cuda.blockIdx.z) * channels + cuda.blockIdx.y) * height * width
+        place = cuda.blockIdx.y * high * broad * tap + cuda.blockIdx.z * image + p
+        c = types.int64(cuda.blockIdx.y)
+        while c < channels:
+            for i in range(high):
+                h = top + i * apart
+                w = left
+                for _ in range(broad):
+                    v[0] = like(v[0], 0)
+                    if h >= 0 and h < height and w >= 0 and w < width:
+                        read(x + types.uint64((plane + h * width + w) * size), v, 0)
+                    write(target + types.uint64(place * size), v, 0)
+                    place += tap
+                    w += aside
+            plane += cuda.gridDim.y * height * width
+            place += (cuda.gridDim.y - 1) * high * broad * tap
+            c += cuda.gridDim.y
 
-    return kernel, (types.uint64, types.uint64, _word, _word, _word, _word, _axis, _axis)
+    return kernel, (types.uint64, types.uint64, _word, _word, _word, _axis, _axis)
 
 
 def _place(strided: bool) -> Any:
@@ -75,13 +80,13 @@ def _place(strided: bool) -> Any:
     return some if strided else each
 
 
-@template(lambda: ((dtype, strided) for dtype in ITEMSIZE for strided in (False, True)))
+@template(lambda: ((dtype, strided) for dtype in ITEMSIZE for strided in (False, True)), narrow=_NARROW)
 def sum_patches(dtype: str, strided: bool) -> Built:
     """dx[n, c, h, w] = the sum of columns[n, c, i, j, p] over the taps that fall on it."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
     place_of = _place(strided)
 
-    def kernel(source: int, dx: int, images: int, channels: int, rows: Any, columns: Any) -> None:
+    def kernel(source: int, dx: int, channels: int, rows: Any, columns: Any) -> None:
         height, many, high, down, top, apart = rows
         width, wide, broad, right, left, aside = columns
         p = types.int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
@@ -90,34 +95,31 @@ def sum_patches(dtype: str, strided: bool) -> Built:
         h = quotient(p, width)
         from_top, from_left = h - top, p - h * width - left
         v, total = cuda.local.array(1, real), cuda.local.array(1, real)
-        for n in range(cuda.blockIdx.z, images, cuda.gridDim.z):
-            for c in range(cuda.blockIdx.y, channels, cuda.gridDim.y):
-                first = (n * channels + c) * high * broad
-                total[0] = like(v[0], 0)
-                for i in range(high):
-                    row = place_of(from_top - i * apart, down, many)
-                    if row < 0:
-                        continue
-                    for j in range(broad):
-                        column = place_of(from_left - j * aside, right, wide)
-                        if column >= 0:
-                            tap = first + i * broad + j
-                            place = tap * (many * wide) + row * wide + column
-                            read(source + types.uint64(place * size), v, 0)
-                            total[0] += v[0]
-                write(dx + types.uint64(((n * channels + c) * height * width + p) * size), total, 0)
+        c = types.int64(cuda.blockIdx.y)
+        while c < channels:
+            plane = cuda.blockIdx.z * channels + c
+            total[0] = like(v[0], 0)
+            for i in range(high):
+                row = place_of(from_top - i * apart, down, many)
+                if row < 0:
+                    continue
+                place = ((plane * high + i) * broad * many + row) * wide
+                for j in range(broad):
+                    column = place_of(from_left - j * aside, right, wide)
+                    if column >= 0:
+                        read(source + types.uint64((place + column) * size), v, 0)
+                        total[0] += v[0]
+                    place += many * wide
+            write(dx + types.uint64((plane * height * width + p) * size), total, 0)
+            c += cuda.gridDim.y
 
-    return kernel, (types.uint64, types.uint64, _word, _word, _axis, _axis)
+    return kernel, (types.uint64, types.uint64, _word, _axis, _axis)
 
 
 def grid(elements: int, channels: int, images: int) -> tuple[tuple[int, int, int], int]:
     """Blocks and threads: for each element of a plane a thread, in some channels of an image."""
     block = min(BLOCK, -(-elements // 32) * 32)
-    return (
-        -(-elements // block),
-        min(-(-channels // CHANNELS), MOST_BLOCKS),
-        min(images, MOST_BLOCKS),
-    ), block
+    return (-(-elements // block), min(-(-channels // CHANNELS), MOST), images), block
 
 
 def gather(
@@ -135,7 +137,7 @@ def gather(
     if count * channels * places == 0:
         return
     blocks, block = grid(places, channels, count)
-    numbers = address, columns.address, count, channels, tap, image, *rows, *across
+    numbers = address, columns.address, channels, tap, image, *rows, *across
     _launch.run(gather_patches, (x.dtype,), x.device, stream(x), blocks, block, *numbers)
 
 
@@ -149,6 +151,6 @@ def scatter(
     if count * channels * height * width == 0:
         return
     blocks, block = grid(height * width, channels, count)
-    numbers = columns.address, address, count, channels, *rows, *across
+    numbers = columns.address, address, channels, *rows, *across
     key = dx.dtype, max(rows[3], across[3]) > 1
     _launch.run(sum_patches, key, dx.device, stream(dx), blocks, block, *numbers)

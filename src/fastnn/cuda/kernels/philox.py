@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from numba import types
@@ -39,3 +40,26 @@ def keep_bits(seed: int, offset: int, block: int, threshold: int) -> int:
         if words[k] <= last:
             bits |= 2 << (2 * k)
     return bits if threshold > 0 else 0
+
+
+@device
+def kept(seed: int, offset: int, index: int, threshold: int) -> int:
+    """Whether the draw of element `index` is below threshold: 0 or 1."""
+    words, half = philox(seed, offset, index >> 3), (index >> 1) & 3
+    word = words[0] if half == 0 else words[1] if half == 1 else words[2] if half == 2 else words[3]
+    return 1 if ((word >> _u32(16 * (index & 1))) & _u32(0xFFFF)) < threshold else 0
+
+
+@functools.cache
+def keep(width: int) -> Any:
+    """keep(seed, offset, index, threshold): bit k tells whether element index + k is kept, for k < width.
+
+    index is a multiple of width, which divides 8.
+    """
+    mask = (1 << width) - 1
+
+    @device
+    def keep_some(seed: int, offset: int, index: int, threshold: int) -> int:
+        return (keep_bits(seed, offset, index >> 3, threshold) >> (index & 7)) & mask
+
+    return kept if width == 1 else keep_some

@@ -69,7 +69,7 @@ def mask(packed: bool) -> Built:
             make(made, words, (first >> 3) + thread * blocks)
             store(address + types.uint64(thread * size), made)
 
-    return kernel, (types.uint64, types.int64, types.int64, types.UniTuple(types.int64, draws.MAP))
+    return kernel, (types.uint64, types.int64, types.int64, types.UniTuple(types.int64, draws.KEY_WORDS))
 
 
 @device

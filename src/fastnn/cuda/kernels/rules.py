@@ -234,7 +234,10 @@ def clamp(x: Any, k: int, c: Any) -> None:
 def _table() -> dict[str, Rule]:
     """By name: what csrc/optimizers.def says, but that directions stay in registers."""
     others = {"lamb": Rule(lamb, 4, 13, 1), "scale": Rule(scale, 1, 1, 1), "clamp": Rule(clamp, 1, 1, 1)}
-    directions = {"lars_direction": Rule(lars_direction, 3, 3, 0), "lamb_direction": Rule(lamb_direction, 5, 15, 12)}
+    directions = {
+        "lars_direction": Rule(lars_direction, 3, 3, 0),
+        "lamb_direction": Rule(lamb_direction, 5, 15, 12),
+    }
     states = {
         0: (sgd, average),
         1: (sgd_momentum, sgd_nesterov, adagrad, rmsprop, lion, lars),

@@ -143,7 +143,7 @@ def run(
 
 
 def run_alike(template: Template, key: Key, tile: int, arrays: Alike, *numbers: float) -> Any:
-    """As `run`, for a kernel without draws on arrays that are alike: the result. tile: that of the operands."""
+    """As `run`, without draws, on arrays that are alike: the result. tile: that of the operands."""
     result, addresses, _, size, device, stream = arrays
     _launch.run(template, key, device, stream, -(-size // tile), THREADS, *addresses, size, *numbers)
     return result
