@@ -165,8 +165,9 @@ def _running(running: Running, head: BatchNorm, x: DeviceArray) -> _OnDevice:
     return _OnDevice((found[0], found[1]), mean, var, batches)
 
 
-def _dtype(array: DeviceArray | None) -> str:
-    return "" if array is None else array.dtype
+def _dtype(array: DeviceArray | None, absent: str = "float32") -> str:
+    """The dtype; of what is not there, whose address is 0, one that most have: a kernel less."""
+    return absent if array is None else array.dtype
 
 
 def _address(array: DeviceArray | None) -> int:
@@ -246,7 +247,7 @@ def _moments(problem: _Problem, head: BatchNorm, running: _OnDevice) -> _Statist
     kind, momentum = moments.piece_dtype(x.dtype), head.momentum
     pieces = problem.empty((count * cut.pieces * 4,), kind)
     found = _Statistics(*[problem.empty((count,), "float64") for _ in range(3)])
-    counter = _dtype(running.batches)
+    counter = _dtype(running.batches, "int64")
     key = x.dtype, cut.width, cut.single, counter
     addresses = x.address, pieces.address, _address(running.batches)
     problem.launch(moments.moments, key, cut.grid, channels.THREADS, *addresses, *cut.numbers)
@@ -343,8 +344,10 @@ def _run_forward(
             found = _moments(problem, head, running)
         else:
             count = x.shape[1]
-            found = _Statistics(problem.empty((count,), "float64"), None, problem.empty((count,), "float64"))
-    numbers = scaling.Head(kind, _dtype(weight), _dtype(bias), *(("", "") if kind != "running" else (_dtype(running.mean), _dtype(running.var))))
+            mean, rstd = (problem.empty((count,), "float64") for _ in range(2))
+            found = _Statistics(mean, None, rstd)
+    averages = (_dtype(running.mean), _dtype(running.var)) if kind == "running" else ()
+    numbers = scaling.Head(kind, _dtype(weight), _dtype(bias), *averages)
     cut = problem.cut(*arrays)
     problem.launch(
         scaling.forward,

@@ -140,7 +140,7 @@ def _slopes(dtype: str, does: str) -> Any:
     return fill if does == FROM_SUMS else nothing
 
 
-_BATCH = Head("batch", "float32", "float32")
+_BATCH = Head("batch")
 _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
@@ -179,7 +179,7 @@ def backward(
     reduce = channels.sums(dtype, width, single, _put(dtype)) if adds else _no_sums
     find = channels.place(width, single, does == FROM_SUMS)
     loop = channels.Loop(dtype, width, used, draws)
-    walk = channels.walk(loop, 2 if width <= 4 else 1, _body(head, width, lanes, stages, does, real))
+    walk = channels.walk(loop, 1, _body(head, width, lanes, stages, does, real))
 
     def kernel(a: Any, each: Any, pieces: Any, from_sums: Any, g: Any, words: Any, p: Any) -> None:
         table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
@@ -210,7 +210,7 @@ def backward(
 
 def _each_finish() -> Iterator[Key]:
     yield from (("float32", Head("batch", kind, kind)) for kind in ITEMSIZE)
-    yield from (("float64", _BATCH), ("float32", Head("scale", "float32", "")), ("float32", Head("evaluated")))
+    yield from (("float64", _BATCH), ("float32", Head("scale")), ("float32", Head("evaluated")))
 
 
 @template(_each_finish)

@@ -21,20 +21,15 @@ TOO_LARGE = {
 
 @functools.cache
 def get(dtype: str, otherwise: float = 0.0) -> Any:
-    """get(address, index): an element as a float64; `otherwise` for the dtype "", of what is not there."""
-    if not dtype:
-
-        @device
-        def absent(address: int, index: int) -> float:
-            return otherwise
-
-        return absent
+    """get(address, index): an element as a float64; `otherwise` where the address is 0, of what is not there."""
     access, real, size = load(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
     def element(address: int, index: int) -> float:
         v = cuda.local.array(1, real)
-        access(address + types.uint64(index * size), v, 0)
+        v[0] = otherwise
+        if address != 0:
+            access(address + types.uint64(index * size), v, 0)
         return types.float64(v[0])
 
     return element
@@ -42,21 +37,15 @@ def get(dtype: str, otherwise: float = 0.0) -> Any:
 
 @functools.cache
 def put(dtype: str) -> Any:
-    """put(address, index, value): a float64 rounded to an element; nothing for the dtype ""."""
-    if not dtype:
-
-        @device
-        def nothing(address: int, index: int, value: float) -> None:
-            pass
-
-        return nothing
+    """put(address, index, value): a float64 rounded to an element; nothing where the address is 0."""
     access, real, size = store(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
     def element(address: int, index: int, value: float) -> None:
         v = cuda.local.array(1, real)
         v[0] = real(value)
-        access(address + types.uint64(index * size), v, 0)
+        if address != 0:
+            access(address + types.uint64(index * size), v, 0)
 
     return element
 

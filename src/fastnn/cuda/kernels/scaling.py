@@ -22,21 +22,21 @@ CENTER, SCALE, SHIFT = 0, 1, 2
 
 
 class Head(NamedTuple):
-    """Where a channel's numbers come from, and the dtypes of weight, bias and running statistics ("": not there).
+    """Where a channel's numbers come from, and the dtypes of weight, bias and running statistics.
 
     kind: "none", "scale" (weight and bias alone), "batch" (the moments of a batch), "running" (running statistics), or
     "evaluated" (what an evaluation saved of these).
     """
 
     kind: str = "none"
-    weight: str = ""
-    bias: str = ""
-    mean: str = ""
-    var: str = ""
+    weight: str = "float32"
+    bias: str = "float32"
+    mean: str = "float32"
+    var: str = "float32"
 
 
 #: The addresses that `numbers_of` takes, in this order: mean, rest, rstd of the batch or for what evaluation saves;
-#: the running mean and variance, weight and bias.
+#: the running mean and variance, weight and bias. 0 for what is not there.
 ADDRESSES = 7
 _MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, WEIGHT, _BIAS = range(ADDRESSES)
 
@@ -129,13 +129,8 @@ def scaled(head: Head, lanes: int, span: int, row: int) -> Any:
     return nothing if head.kind == "none" else scale
 
 
-_BATCH = Head("batch", "float32", "float32")
-_EACH_HEAD = (
-    Head(),
-    Head("scale", "float32", ""),
-    _BATCH,
-    Head("running", "float32", "float32", "float32", "float32"),
-)
+_BATCH = Head("batch")
+_EACH_HEAD = (Head("scale"), _BATCH, Head("running"))
 _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
@@ -169,7 +164,7 @@ def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stag
         return compute
 
     find = channels.place(width, single, True)
-    walk = channels.walk(channels.Loop(dtype, width, operands, draws), 2, body)
+    walk = channels.walk(channels.Loop(dtype, width, operands, draws), 4 - count, body)
 
     def kernel(a: Any, each: Any, g: Any, words: Any, eps: float, p: Any) -> None:
         table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
