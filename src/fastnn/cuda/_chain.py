@@ -103,7 +103,9 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
     return copy
 
 
-def _target(form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None) -> DeviceArray:
+def _target(
+    form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
+) -> DeviceArray:
     """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from all others."""
     if out is not None and _holds(form, out):
         own = out.address == read.address or not _arrays.may_overlap(out, read)
@@ -294,7 +296,9 @@ def forward(
         addend = _arrays.ready("residual", residual)
         check_residual(addend.shape, x.shape)
     scale, shift = _vector("weight", weight, x), _vector("bias", bias, x)
-    averages = _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
+    averages = (
+        _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
+    )
     dtype = _common((("input", x), ("residual", addend)))
     given = None if out is None else _arrays.check_out(out, x.shape, dtype)
     several = ("input", x), ("residual", addend), ("weight", scale), ("bias", shift), ("out", given)
@@ -335,7 +339,13 @@ def _run_forward(
         key = x.dtype, chain.kinds
         operands = elementwise.forward_operands(*key)
         tiles.run(
-            elementwise.chain_forward, key, operands, arrays, chain.numbers, *(problem.key or (0, 0)), max(chain.threshold, 0)
+            elementwise.chain_forward,
+            key,
+            operands,
+            arrays,
+            chain.numbers,
+            *(problem.key or (0, 0)),
+            max(chain.threshold, 0),
         )
         return found
     kind = _kind_of(head)

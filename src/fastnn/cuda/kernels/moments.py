@@ -160,7 +160,11 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
     A block adds twice: first for a base near its mean, then from there, so that nothing is lost.
     """
     loop, find = channels.Loop(dtype, width, ((True, False),), ""), channels.place(width, single, False)
-    walk, first, count = channels.walk(loop, 4 if width <= 4 else 2, _gather(width)), load(dtype, width), count_up(counter)
+    walk, first, count = (
+        channels.walk(loop, 4 if width <= 4 else 2, _gather(width)),
+        load(dtype, width),
+        count_up(counter),
+    )
     size, real, state_shape, both = ITEMSIZE[dtype], computing(dtype), (4, width), (2, width)
     publish, move = _publish(width, single), _from_base(width, single)
     move_base, put = (channels.sums(dtype, width, single, put) for put in (_move_base, _put(dtype)))
