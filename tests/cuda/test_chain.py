@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from device_functions import there
 
 import fastnn
-from device_functions import there
 from fastnn import nn, stages
 from operations import BFLOAT16
 from test_batch_norm import channels_last
 from test_fusion import HEADS, KEY, Arrays, Results, arrays, fused
 from ulp import widen
 
+fuse: Any = fastnn.fuse  # whose arrays are a GPU's here, and no NumPy's
 F32 = np.dtype(np.float32)
 RELU, LEAKY = stages.Activation("relu"), stages.Activation("leaky_relu")
 DROP, ADD = stages.Dropout(0.25), stages.Add()
@@ -28,14 +29,14 @@ def on_gpu(cupy: Any, chain: Sequence[Any], given: Arrays) -> Results:
     moved = Arrays(*[there(cupy, array) for array in given])
     every = {**moved._asdict(), "key": KEY}
     takes = {name for stage in chain for name in stage.takes} & every.keys()
-    made = fastnn.fuse(*chain)
+    made = fuse(*chain)
     y, saved = made.forward(moved.x, **{name: every[name] for name in takes})
     gradients = made.backward(moved.dy, saved)
     for result in (y, gradients.input):
         pairs = zip(result.strides, moved.x.strides, moved.x.shape, strict=True)
         assert all(one == other or n == 1 for one, other, n in pairs) or not moved.x.size
     results = (y, *gradients, moved.running_mean, moved.running_var)
-    return Results(*[None if a is None else a.get() for a in results])  # type: ignore[arg-type]
+    return Results(*[None if a is None else a.get() for a in results])
 
 
 def assert_near(got: Results, expected: Results, near: float = 2e-5) -> None:
@@ -93,16 +94,16 @@ def test_the_first_stage_alone(cupy: Any) -> None:
 def test_masks_are_the_cpu_s(shape: tuple[int, ...], lay_out: Callable[[Any], Any], cupy: Any) -> None:
     given = arrays(shape, F32).laid_out(lay_out)
     x, weight = there(cupy, given.x), there(cupy, given.weight)
-    alone, _ = fastnn.fuse(DROP).forward(x, key=KEY)
-    np.testing.assert_array_equal(alone.get(), fastnn.fuse(DROP).forward(given.x, key=KEY)[0])
-    scaled = fastnn.fuse(stages.ScaleShift(), DROP)
+    alone, _ = fuse(DROP).forward(x, key=KEY)
+    np.testing.assert_array_equal(alone.get(), fuse(DROP).forward(given.x, key=KEY)[0])
+    scaled = fuse(stages.ScaleShift(), DROP)
     got, expected = scaled.forward(x, weight=weight, key=KEY)[0].get() == 0, alone.get() == 0
     np.testing.assert_array_equal(got, expected)
     assert 0.1 < got.mean() < 0.4
 
 
 def test_the_default_generator_goes_on_as_on_the_cpu(cupy: Any) -> None:
-    x, chain = np.ones((4, 50), F32), fastnn.fuse(DROP)
+    x, chain = np.ones((4, 50), F32), fuse(DROP)
     fastnn.manual_seed(5)
     expected = [chain.forward(x)[0] for _ in range(2)]
     fastnn.manual_seed(5)
@@ -111,7 +112,7 @@ def test_the_default_generator_goes_on_as_on_the_cpu(cupy: Any) -> None:
 
 
 def test_in_place_and_the_residual_kept(cupy: Any) -> None:
-    given, chain = arrays((3, 2, 8, 20), F32), fastnn.fuse(stages.Bias(), RELU, DROP, ADD, LEAKY)
+    given, chain = arrays((3, 2, 8, 20), F32), fuse(stages.Bias(), RELU, DROP, ADD, LEAKY)
     x, residual, bias = (there(cupy, a) for a in (given.x, given.residual, given.bias))
     expected, _ = chain.forward(x, bias=bias, residual=residual, key=KEY)
     beside, saved = chain.forward(x.copy(), bias=bias, residual=residual, key=KEY, out=residual.copy())
@@ -133,7 +134,7 @@ def test_sequential_reaches_it(cupy: Any) -> None:
 def test_errors_are_the_cpu_s(cupy: Any) -> None:
     host = np.ones((4, 3), F32)
     for to in (np.asarray, cupy.asarray):
-        x, chain = to(host), fastnn.fuse(stages.Bias(), ADD)
+        x, chain = to(host), fuse(stages.Bias(), ADD)
         with pytest.raises(
             ValueError, match=re.escape("residual must have the shape of input, (4, 3), got (3,)")
         ):
@@ -143,9 +144,9 @@ def test_errors_are_the_cpu_s(cupy: Any) -> None:
         with pytest.raises(ValueError, match="residual must be given"):
             chain.forward(x, bias=x[0])
         with pytest.raises(TypeError, match="key must be a fastnn.Key"):
-            fastnn.fuse(DROP).forward(x, key=3)  # type: ignore[arg-type]
+            fuse(DROP).forward(x, key=3)
         with pytest.raises(TypeError, match="saved must be what forward returned beside y, got NoneType"):
-            chain.backward(x, None)  # type: ignore[arg-type]
+            chain.backward(x, None)
         with pytest.raises(TypeError, match="input must be an array of float16"):
             chain.forward(to(host + 0j), bias=x[0], residual=x)
     x = cupy.asarray(host)

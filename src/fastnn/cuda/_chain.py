@@ -69,7 +69,7 @@ def _known(given: tuple[Stage, ...]) -> _Stages:
     return _Stages(tuple(kinds), tuple(numbers), threshold, ("add",) in kinds)
 
 
-# ---- layouts ------------------------------------------------------------------------------------------------
+# ---- layouts -----------------------------------------------------------------------------------------------
 
 
 def _has_channels_last(array: DeviceArray) -> bool:
@@ -106,7 +106,7 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
 def _target(
     form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
 ) -> DeviceArray:
-    """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from all others."""
+    """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from others."""
     if out is not None and _holds(form, out):
         own = out.address == read.address or not _arrays.may_overlap(out, read)
         if own and not any(other is not None and _arrays.may_overlap(out, other) for other in apart):
@@ -123,7 +123,7 @@ def _delivered(target: DeviceArray, given: DeviceArray | None, out: Any) -> Any:
     return out
 
 
-# ---- what is given ------------------------------------------------------------------------------------------
+# ---- what is given -----------------------------------------------------------------------------------------
 
 
 def _vector(name: str, value: Any, input: DeviceArray) -> DeviceArray | None:
@@ -231,7 +231,7 @@ def _on_one_device(named: Sequence[tuple[str, DeviceArray | None]]) -> None:
     _arrays.same_device([(name, array) for name, array in named if array is not None])
 
 
-# ---- forward ------------------------------------------------------------------------------------------------
+# ---- forward -----------------------------------------------------------------------------------------------
 
 
 class _Statistics(NamedTuple):
@@ -317,8 +317,8 @@ def forward(
     y = _delivered(target, given, out)
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-    saved = _arrays.owners(*found, scale, shift, addend)
-    return y, Saved(head, stages, None if overlaps else x.owner, *saved, key)
+    kept: Any = _arrays.owners(*found, scale, shift, addend)
+    return y, Saved(head, stages, None if overlaps else x.owner, *kept, key)
 
 
 def _run_forward(
@@ -374,7 +374,7 @@ def _run_forward(
     return found
 
 
-# ---- backward -----------------------------------------------------------------------------------------------
+# ---- backward ----------------------------------------------------------------------------------------------
 
 
 def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:

@@ -1,8 +1,9 @@
 """The backward passes of a chain that works channel by channel.
 
-The gradient g for z = (x - center) scale + shift comes back through the stages, whose inputs are computed again. With
-the moments of the batch, d = x - center and n elements in a channel, dx = scale g + slope d + level, where slope and
-level depend on the sums of g and of g d over the channel: one pass for the sums, one for dx. Otherwise dx = scale g.
+The gradient g for z = (x - center) scale + shift comes back through the stages, whose inputs are computed
+again. With the moments of the batch, d = x - center and n elements in a channel, dx = scale g + slope d +
+level, where slope and level depend on the sums of g and of g d over the channel: one pass for the sums, one
+for dx. Otherwise dx = scale g.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SUMS, FROM_SUMS, PLAIN, BOTH = "sums", "from sums", "plain", "both"
 
 
 def operands(stages: chain.Stages, addend: bool, does: str) -> tuple[tuple[bool, bool], ...]:
-    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: whether a stage needs what is added."""
+    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: whether a stage needs ADDEND."""
     writes = does != SUMS
     added = ((addend, False), (False, writes)) if ("add",) in stages else ()
     return ((False, writes), (True, False), (True, False), *added)
@@ -165,10 +166,11 @@ def backward(
     draws: str,
     does: str,
 ) -> Built:
-    """(arrays; per channel; pieces; slopes; g; words; p): dx, what is added's gradient, and sums for each channel.
+    """(arrays; per channel; pieces; slopes; g; words; p): dx, what is added's gradient, and sums for each
+    channel.
 
-    arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and level of
-    each channel, read.
+    arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and
+    level of each channel, read.
     """
     head, lanes, real = Head(*head), 1 if single else width, computing(dtype)
     rows = 5 if does == FROM_SUMS else 3
@@ -215,7 +217,7 @@ def _each_finish() -> Iterator[Key]:
 
 @template(_each_finish)
 def finish(dtype: str, head: Head) -> Built:
-    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what all pieces give for each channel."""
+    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what the pieces give for each channel."""
     head = Head(*head)
     find, real, get = scaling.statistics(head), computing(dtype), numbers.get(piece_dtype(dtype))
     put_weight, put_bias, put = (

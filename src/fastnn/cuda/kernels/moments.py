@@ -1,9 +1,9 @@
 """Mean and variance of each channel: what blocks find of their pieces, and the whole.
 
-A thread subtracts a number that it meets, its pivot, so that a large mean costs no digits, and takes a few elements
-after the other into the mean of these deviations and their sum of squares (Chan, Golub and LeVeque, 1979). A block
-finds the mean of its threads' means, and then the squares about it. The whole is in float64, from the pieces in their
-order. It must not know what is done with the moments.
+A thread subtracts a number that it meets, its pivot, so that a large mean costs no digits, and takes a few
+elements after the other into the mean of these deviations and their sum of squares (Chan, Golub and LeVeque,
+1979). A block finds the mean of its threads' means, and then the squares about it. The whole is in float64,
+from the pieces in their order. It must not know what is done with the moments.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from fastnn.cuda._ptx import (
     whole_number,
 )
 from fastnn.cuda.kernels import channels, numbers
-from fastnn.cuda.kernels.channels import ACROSS, GEOMETRY, INNER, SLOTS, STRIDE
+from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS, STRIDE
 
-#: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of squares about
-#: it; and, in the first place of the last row, how often it was there.
+#: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of
+#: squares about it; and, in the first place of the last row, how often it was there.
 _PIVOT, _OFF, _SQUARES, _TIMES = range(4)
 
-#: Four numbers of a piece of a channel: its elements, the mean as a sum of two, the sum of squared deviations from it.
+#: Four numbers of a piece of a channel: its elements, the mean as a sum of two, the sum of squared deviations
+#: from it.
 _COUNT, _MEAN, _REST, _M2 = range(4)
 
 #: Warps of a block that merges, each a channel.
@@ -82,11 +83,11 @@ def _slots(width: int, single: bool) -> Any:
     """(at, g, k): the channel of the tile that element k of this thread's accesses is of."""
 
     @device
-    def one(at: Any, g: Any, k: int) -> int:
+    def one(at: Any, g: Any, k: int) -> Any:
         return types.uint32(0)
 
     @device
-    def several(at: Any, g: Any, k: int) -> int:
+    def several(at: Any, g: Any, k: int) -> Any:
         return min(quotient(at.column + k, g[INNER]), types.uint32(SLOTS - 1))
 
     return one if single else several
@@ -109,7 +110,7 @@ def _publish(width: int, single: bool) -> Any:
 
 
 def _from_base(width: int, single: bool) -> Any:
-    """(state, base, at, g, v): the thread's mean from the base, as often as it was there, and its squares about the base."""
+    """(state, base, at, g, v): the thread's sum of deviations from the base, and of their squares."""
     slot_of = _slots(width, single)
 
     @device
@@ -192,11 +193,13 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
     return kernel, (types.uint64, types.uint64, types.uint64, GEOMETRY)
 
 
-# ---- the whole ----------------------------------------------------------------------------------------------
+# ---- the whole
+# ----------------------------------------------------------------------------------------------
 
 
 def merge(dtype: str) -> Any:
-    """(pieces, channel, count): a warp merges a channel's pieces; (n, mean, rest, variance), the same in all its threads.
+    """(pieces, channel, count): a warp merges a channel's pieces; (n, mean, rest, variance), the same in all
+    its threads.
 
     The mean is the sum of two numbers, the second too small to change the first.
     """
@@ -228,7 +231,7 @@ def merge(dtype: str) -> Any:
 
 
 def _update(dtype: str) -> tuple[Any, Any]:
-    """Device functions (x): whether this dtype has it; and (address, channel, new, momentum): takes a new one in."""
+    """Device functions: (x) whether this dtype has it; (address, channel, new, momentum) takes a new one in."""
     read, write, most = numbers.get(dtype), numbers.put(dtype), numbers.TOO_LARGE[dtype]
 
     @device
@@ -243,7 +246,7 @@ def _update(dtype: str) -> tuple[Any, Any]:
 
 
 def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
-    """(running, channel, mean, variance, momentum, skip): takes the moments of a batch into the running ones, if any."""
+    """(running, channel, mean, variance, momentum, skip): running moments, if any, take a batch's in."""
     (mean_fits, take_mean), (var_fits, take_var) = _update(mean_dtype), _update(var_dtype)
     batches, cumulative = whole_number(counter or "int64"), bool(counter)
 
@@ -265,11 +268,13 @@ def _each_running() -> Iterator[Key]:
 
 @template(_each_running)
 def finish(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Built:
-    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their pieces.
+    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their
+    pieces.
 
-    statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the counter, which
-    with a dtype makes the average a cumulative one; 0 for those that are not there. numbers: eps, momentum, and what the variance is multiplied by for
-    the running one. With skip, a channel that is not finite is not taken in.
+    statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the
+    counter, which with a dtype makes the average a cumulative one; 0 for those that are not there. numbers:
+    eps, momentum, and what the variance is multiplied by for the running one. With skip, a channel that is
+    not finite is not taken in.
     """
     whole, keep, put = merge(dtype), _keep_running(mean_dtype, var_dtype, counter), numbers.put("float64")
 

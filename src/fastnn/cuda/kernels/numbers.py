@@ -21,11 +21,11 @@ TOO_LARGE = {
 
 @functools.cache
 def get(dtype: str, otherwise: float = 0.0) -> Any:
-    """get(address, index): an element as a float64; `otherwise` where the address is 0, of what is not there."""
+    """get(address, index): an element as a float64; `otherwise` where the address is 0: it is not there."""
     access, real, size = load(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
-    def element(address: int, index: int) -> float:
+    def element(address: int, index: int) -> Any:
         v = cuda.local.array(1, real)
         v[0] = otherwise
         if address != 0:
@@ -52,7 +52,7 @@ def put(dtype: str) -> Any:
 
 @functools.cache
 def quad(dtype: str, kind: Any) -> Any:
-    """(address, index, v): loads, or stores, four numbers of a float32 or float64 array together, with load or store."""
+    """(address, index, v): loads, or stores (kind), four numbers of a float32 or float64 array together."""
     width, size = 16 // ITEMSIZE[dtype], ITEMSIZE[dtype]
     access = kind(dtype, width)
 

@@ -1,4 +1,4 @@
-"""fastnn.functional with NumPy arrays in and out, computed on the GPU: for tests that know a CPU's function."""
+"""fastnn.functional with NumPy arrays in and out, computed on the GPU: for tests that the CPU passes too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import fastnn.functional as F
 
 
 class OnDevice:
-    """`functions.batch_norm(...)` copies arrays to the GPU, in their layout, and results and what was updated back."""
+    """OnDevice(cupy).batch_norm(...) copies arrays to the GPU, in their layout, and back what was updated."""
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
