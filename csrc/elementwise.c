@@ -92,7 +92,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
     job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= FASTNN_STREAM_BYTES &&
                  (shape->inputs > shape->outputs || shape->cost > FASTNN_CHEAP) &&
                  can_stream(job.data, job.outputs, job.inputs, job.size);
-    return fastnn_parallel((count + job.piece - 1) / job.piece, run_contiguous_piece, &job);
+    return fastnn_parallel(divided_up(count, job.piece), run_contiguous_piece, &job);
 }
 
 // ---- strided arrays, half types, generated inputs ------------------------------------------------------------------
@@ -184,5 +184,5 @@ bool fastnn_run_map(const fastnn_map *map) {
     }
     if (contiguous) return fastnn_run_contiguous(map->kernel, map->float64, job.count, data, map->parameters);
     job.piece = job.count < serial_elements[FASTNN_COSTLY] ? job.count : fastnn_piece_elements(job.count);
-    return fastnn_parallel((job.count + job.piece - 1) / job.piece, run_strided_piece, &job);
+    return fastnn_parallel(divided_up(job.count, job.piece), run_strided_piece, &job);
 }

@@ -1,6 +1,7 @@
 // Maxout over k pieces and its winners, which are kept as bit planes: ceil(log2 k) bits an element.
 #include <string.h>
 
+#include "sizes.h"
 #include "tiles.h"
 
 typedef struct {
@@ -101,12 +102,12 @@ bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t i
                    uint8_t *planes) {
     maxout_job job = make_job(float64, outer, groups, k, inner, x, y, bits, planes);
     job.kernel = fastnn_find_kernel("maxout_step");
-    return fastnn_parallel((job.count + job.piece - 1) / job.piece, forward_piece, &job);
+    return fastnn_parallel(divided_up(job.count, job.piece), forward_piece, &job);
 }
 
 bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
                             const uint8_t *planes, void *dx) {
     maxout_job job = make_job(float64, outer, groups, k, inner, dx, dy, bits, planes);
     job.kernel = fastnn_find_kernel("maxout_backward");
-    return fastnn_parallel((job.count + job.piece - 1) / job.piece, backward_piece, &job);
+    return fastnn_parallel(divided_up(job.count, job.piece), backward_piece, &job);
 }

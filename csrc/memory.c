@@ -9,6 +9,7 @@
 
 #include "cgroup.h"
 #include "fastnn.h"
+#include "sizes.h"
 
 // In front of every block; 64 bytes, so that the data keep the alignment that vectors and streaming stores want.
 typedef struct block {
@@ -54,7 +55,7 @@ static size_t cache_limit(void) {
 static size_t size_class(size_t bytes, size_t *rounded) {
     int power = 63 - __builtin_clzll(bytes | 1024);
     const size_t step = ((size_t)1 << power) / STEPS;
-    const size_t steps = (bytes + step - 1) / step;
+    const size_t steps = divided_up(bytes, step);
     *rounded = steps * step;
     return (size_t)power * STEPS + steps - STEPS;
 }
@@ -123,7 +124,7 @@ void *fastnn_allocate(size_t bytes) {
     if (bytes > SIZE_MAX / 2) return NULL;
     size_t rounded;
     const size_t class_index = size_class(bytes + sizeof(block), &rounded);
-    if (rounded >= MAPPED_BYTES) rounded = (rounded + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    if (rounded >= MAPPED_BYTES) rounded = rounded_up(rounded, HUGE_PAGE);
     block *b = take_cached(class_index);
     if (b == NULL) b = map_block(rounded);
     if (b == NULL) {

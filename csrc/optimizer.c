@@ -53,9 +53,7 @@ static list_job make_job(const fastnn_step *step) {
     made.piece = made.count < SERIAL_ELEMENTS ? made.count : fastnn_piece_elements(made.count);
     return made;
 }
-static size_t pieces_of(const list_job *self) {
-    return self->count == 0 ? 0 : (self->count + self->piece - 1) / self->piece;
-}
+static size_t pieces_of(const list_job *self) { return self->count == 0 ? 0 : divided_up(self->count, self->piece); }
 
 static void run_piece(const void *context, size_t p) {
     const list_job *self = context;
@@ -175,5 +173,5 @@ void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double
         .x = x,
         .limit = limit,
     };
-    fastnn_parallel_to_end((rows + job.piece_rows - 1) / job.piece_rows, limit_rows, &job);
+    fastnn_parallel_to_end(divided_up(rows, job.piece_rows), limit_rows, &job);
 }

@@ -1,6 +1,7 @@
 // PReLU: forward, and backward with the sum over each channel that is dweight, in one pass over memory.
 #include <string.h>
 
+#include "sizes.h"
 #include "tiles.h"
 
 // The arrays are walked by rows that have one weight each or, where a row is one element of every channel, all of them.
@@ -22,11 +23,11 @@ static size_t row_length(size_t outer, size_t channels, size_t inner) {
     if (channels > 1) return inner == 1 ? channels : inner;
     return outer * inner < SHARED_ROW ? outer * inner : SHARED_ROW;
 }
-static size_t rows_in_piece(size_t row) { return row >= SHARED_ROW ? 1 : (SHARED_ROW + row - 1) / row; }
+static size_t rows_in_piece(size_t row) { return row >= SHARED_ROW ? 1 : divided_up(SHARED_ROW, row); }
 
 size_t fastnn_prelu_pieces(size_t outer, size_t channels, size_t inner) {
-    const size_t row = row_length(outer, channels, inner), rows = (outer * channels * inner + row - 1) / row;
-    return (rows + rows_in_piece(row) - 1) / rows_in_piece(row);
+    const size_t row = row_length(outer, channels, inner), rows = divided_up(outer * channels * inner, row);
+    return divided_up(rows, rows_in_piece(row));
 }
 
 static double weight_of(const prelu_job *job, size_t channel) {
@@ -91,7 +92,7 @@ static prelu_job make_job(bool float64, size_t outer, size_t channels, size_t in
         .count = count,
         .channels = channels,
         .row = row,
-        .rows = (count + row - 1) / row,
+        .rows = divided_up(count, row),
         .piece_rows = rows_in_piece(row),
         .x = x,
         .weight = weight,

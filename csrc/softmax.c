@@ -37,7 +37,7 @@ bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_sam
     samples_job job = {call, fastnn_current(float64)->softmax->kernels[kind], call->outer * call->inner, 0, losses};
     if (job.samples * call->classes == 0) return true;
     job.piece = samples_in_piece(job.samples, call->classes, call->inner);
-    const size_t pieces = (job.samples + job.piece - 1) / job.piece;
+    const size_t pieces = divided_up(job.samples, job.piece);
     if (!fastnn_parallel(pieces, run_piece, &job)) return false;
     for (size_t i = 0; i < pieces; i++) *loss += losses[i];
     return true;

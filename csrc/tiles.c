@@ -1,5 +1,6 @@
 // Gather and scatter: see tiles.h.
 #include "tiles.h"
+#include "sizes.h"
 
 #include <string.h>
 
@@ -140,6 +141,6 @@ void fastnn_scatter(const fastnn_table *table, const fastnn_view *view, size_t f
 
 size_t fastnn_piece_elements(size_t count) {
     enum { PIECES = 16, LEAST = 4 * TILE_ELEMENTS, LARGEST = 64 * TILE_ELEMENTS };
-    const size_t even = (count / PIECES + TILE_ELEMENTS - 1) / TILE_ELEMENTS * TILE_ELEMENTS;
+    const size_t even = rounded_up(count / PIECES, TILE_ELEMENTS);
     return even < LEAST ? LEAST : even > LARGEST ? LARGEST : even;
 }

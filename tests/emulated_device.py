@@ -31,6 +31,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "cupy", host_cupy)
     monkeypatch.setattr(_launch, "properties", lambda number: device)
     monkeypatch.setattr(_launch, "_loaded", _launch._code)
+    monkeypatch.setattr(_launch, "_only_one", lambda: True)
     monkeypatch.setattr(_launch, "_config", _Config)
     monkeypatch.setattr(_launch, "_stream", lambda handle: handle)
     monkeypatch.setattr(_launch, "launch", _launch_emulated)

@@ -8,7 +8,9 @@ lies there too. It must not know fastnn. Of CuPy's own it has what the tests use
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -51,6 +53,8 @@ class MemoryPointer:
     def __init__(self, mem: Memory | UnownedMemory, offset: int) -> None:
         self.mem, self.ptr = mem, mem.ptr + offset
 
+    device_id = 0
+
     @property
     def device(self) -> Device:
         return Device(0)
@@ -90,6 +94,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
     itemsize = property(lambda self: self._host.itemsize)
     nbytes = property(lambda self: self._host.nbytes)
     flags = property(lambda self: self._host.flags)
+    _c_contiguous = property(lambda self: self._host.flags.c_contiguous)
     device = property(lambda self: Device(0))
     T = property(lambda self: self.transpose())
 
@@ -455,7 +460,98 @@ def get_default_memory_pool() -> MemoryPool:
     return MemoryPool()
 
 
+class ExternalStream(Stream):
+    """Another library's."""
+
+    def __init__(self, ptr: int, device_id: int = -1) -> None:
+        self.ptr = ptr
+
+
+# ---- cuBLAS ------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _blas_type(kind: int) -> Any:
+    """The dtype of a cudaDataType_t."""
+    names = {0: "float32", 1: "float64", 2: "float16"}
+    return np.dtype(importlib.import_module("ml_dtypes").bfloat16 if kind == 14 else names[kind])
+
+
+def _blas_matrix(address: int, kind: int, rows: int, columns: int, leading: int) -> Any:
+    """A matrix with contiguous columns, which are `leading` elements apart, as a view of the memory."""
+    dtype = _blas_type(kind)
+    assert leading >= max(rows, 1), "cuBLAS takes columns that do not overlap"
+    strides = (dtype.itemsize, leading * dtype.itemsize)
+    return np.ndarray((rows, columns), dtype, memory.arena, address - BASE, strides)
+
+
+def _gemm_ex(
+    handle: int,
+    trans_a: int,
+    trans_b: int,
+    m: int,
+    n: int,
+    k: int,
+    alpha: int,
+    a: int,
+    type_a: int,
+    lda: int,
+    b: int,
+    type_b: int,
+    ldb: int,
+    beta: int,
+    c: int,
+    type_c: int,
+    ldc: int,
+    compute: int,
+    algorithm: int,
+) -> None:
+    """c = alpha op(a) op(b) + beta c, in float64 for compute type 70, in float32 for 68."""
+    assert (compute, algorithm) in ((68, -1), (70, -1))
+    wide = np.float64 if compute == 70 else np.float32
+    number = ctypes.c_double if compute == 70 else ctypes.c_float
+    left = _blas_matrix(a, type_a, *((k, m) if trans_a else (m, k)), lda).astype(wide)
+    right = _blas_matrix(b, type_b, *((n, k) if trans_b else (k, n)), ldb).astype(wide)
+    result = _blas_matrix(c, type_c, m, n, ldc)
+    product = (left.T if trans_a else left) @ (right.T if trans_b else right)
+    product *= number.from_address(alpha).value
+    if factor := number.from_address(beta).value:
+        product += factor * result.astype(wide)
+    result[...] = product
+    _mark(result)
+
+
+def _gemm_strided_batched_ex(*args: int) -> None:
+    """The same for a stack of matrices, with a distance between each two."""
+    (
+        *first,
+        a,
+        type_a,
+        lda,
+        step_a,
+        b,
+        type_b,
+        ldb,
+        step_b,
+        beta,
+        c,
+        type_c,
+        ldc,
+        step_c,
+        count,
+        compute,
+        best,
+    ) = args
+    for i in range(count):
+        stacks = (a, step_a, type_a), (b, step_b, type_b), (c, step_c, type_c)
+        at = [place + i * step * _blas_type(kind).itemsize for place, step, kind in stacks]
+        _gemm_ex(*first, at[0], type_a, lda, at[1], type_b, ldb, beta, at[2], type_c, ldc, compute, best)  # type: ignore[call-arg]
+
+
 cuda = SimpleNamespace(
+    ExternalStream=ExternalStream,
+    cublas=SimpleNamespace(gemmEx=_gemm_ex, gemmStridedBatchedEx=_gemm_strided_batched_ex),
+    device=SimpleNamespace(get_cublas_handle=lambda: 0),
     Device=Device,
     Memory=Memory,
     MemoryPointer=MemoryPointer,

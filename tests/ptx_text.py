@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import ptx_emulator
 from numpy.typing import NDArray
+
+import ptx_emulator
 from ptx_emulator import memory
 from ptx_emulator.parser import WIDTHS
 
@@ -41,7 +42,9 @@ def kernel(body: str, parameters: int = 1, module: str = "") -> str:
 
 def launch(ptx: str, *arguments: Any, grid: int = 1, block: int = 32, **options: Any) -> Any:
     """Runs kernel `k`."""
-    return ptx_emulator.run(ptx, "k", (grid, 1, 1), (block, 1, 1), options.pop("shared", 0), arguments, **options)
+    return ptx_emulator.run(
+        ptx, "k", (grid, 1, 1), (block, 1, 1), options.pop("shared", 0), arguments, **options
+    )
 
 
 def each_lane(body: str, lanes: int = 32, dtype: Any = np.uint32, module: str = "", **options: Any) -> Array:

@@ -628,7 +628,7 @@ def test_a_layer_needs_a_forward_pass() -> None:
 
 
 WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: nn.LayerNorm(0), ValueError, "^LayerNorm: a size is 0; it takes whole numbers"),
+    (lambda: nn.LayerNorm(0), ValueError, "^LayerNorm: a size is 0; it takes a whole number"),
     (lambda: nn.RMSNorm((3, 2.0)), ValueError, "^RMSNorm: a size is 2.0"),  # type: ignore[arg-type]
     (lambda: nn.LayerNorm(3, dtype=np.float16), TypeError, "^LayerNorm: dtype is float16"),
     (lambda: nn.GroupNorm(4, 6), ValueError, "^GroupNorm: num_groups is 4; it takes a divisor of .* 6"),

@@ -210,7 +210,7 @@ def test_a_number_of_threads_from_the_environment() -> None:
 
 def test_info() -> None:
     info = fastnn.info()
-    assert list(info) == ["version", "isa", "available_isas", "threads", "cpu", "caches", "compiler"]
+    assert list(info) == ["version", "isa", "available_isas", "threads", "cpu", "caches", "compiler", "cuda"]
     assert info["version"] == fastnn.__version__
     assert info["isa"] in info["available_isas"]
     assert info["threads"] == fastnn.get_num_threads()

@@ -68,10 +68,13 @@ def _caches() -> dict[str, str]:
 
 
 def info() -> dict[str, Any]:
-    """What fastnn runs on: version, instruction set (and those available), threads, CPU, caches, compiler.
+    """What fastnn runs on: version, instruction sets, threads, CPU, caches, compiler, and GPU.
 
+    "cuda" has the GPU and the versions of its driver and packages, or what is missing and how to get it.
     The shell command `fastnn info` prints it.
     """
+    from fastnn.cuda._status import status  # which importing fastnn does not need
+
     return {
         "version": __version__,
         "isa": _kernels.isa(),
@@ -80,4 +83,5 @@ def info() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "caches": _caches(),
         "compiler": _kernels.compiler(),
+        "cuda": status(),
     }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import _arrays, _kernels
+from fastnn._dlpack import accepted
 
 Array = NDArray[Any]
 
@@ -29,11 +30,13 @@ def matmul(
     if bias is not None and out is not None:
         raise ValueError("bias is for a new array, got out too")
     done = _kernels.matmul(a, b, out, add, bias)
-    if done is None:
-        done = _matmul(a, b, out, add)
-        if bias is not None:
-            done += bias
-    return done
+    return _matmul(a, b, out, add, bias) if done is None else done
+
+
+@accepted
+def column_sums(a: Array, out: Array | None = None, add: bool = False) -> Array:
+    """Return the sums of a's columns, (1, n), as the product of ones with a; out and add as for matmul."""
+    return matmul(np.ones((1, len(a)), a.dtype), a, out, add)
 
 
 def _check(name: str, value: object) -> Array:
@@ -46,7 +49,8 @@ def _check(name: str, value: object) -> Array:
     return value
 
 
-def _matmul(a: Array, b: Array, out: Array | None, add: bool) -> Array:
+@accepted
+def _matmul(a: Array, b: Array, out: Array | None, add: bool, bias: Array | None) -> Array:
     """The same for what the short way does not take."""
     a, b = _check("a", a), _check("b", b)
     dtype = a.dtype.newbyteorder("=")
@@ -60,6 +64,8 @@ def _matmul(a: Array, b: Array, out: Array | None, add: bool) -> Array:
     product = _kernels.matmul(_ready(a), _ready(b))
     assert product is not None
     if out is None:
+        if bias is not None:
+            product += bias
         return product
     if add:
         out += product

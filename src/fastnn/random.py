@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -91,6 +92,15 @@ class Generator:
         with self._lock:
             key = Key(self.seed, self._offset)
             self._offset = (self._offset + 1) % 2**64
+        if watch is not None:
+            watch(self, key)
+        return key
+
+    def take(self, count: int) -> Key:
+        """The next key; those after it, `count` together, are taken with it."""
+        with self._lock:
+            key = Key(self.seed, self._offset)
+            self._offset = (self._offset + count) % 2**64
         return key
 
     def numpy(self) -> np.random.Generator:
@@ -98,6 +108,9 @@ class Generator:
         seed, offset = self.key()
         return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, offset, 0]))
 
+
+#: Told of each key that is handed out: by it, the capture of a CUDA graph finds the keys of the graph.
+watch: Callable[[Generator, Key], None] | None = None
 
 _default = Generator()
 

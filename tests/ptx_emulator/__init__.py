@@ -2,7 +2,7 @@
 does.
 
 `run` launches a kernel; `memory` is the device's memory. Wrong accesses (out of bounds, misaligned, of
-memory that nothing has written), races in shared memory, divergent shuffles and deadlocks are errors that
+memory that nothing has written), races in shared memory and deadlocks are errors that
 name instruction, thread and address. The instructions are those that NVVM emits for Numba's kernels; others
 raise NotImplementedError.
 

@@ -89,9 +89,8 @@ def barrier(operation: Operation) -> Ending:
         operation.flag("sync")
         return Ending(meeting(operation, -1), again=True)
     reduce = operation.flag("red")
-    operation.choice("sync", "cta")
-    operation.choice("sync", "aligned")
-    operation.flag("aligned")
+    for name in ("cta", "sync", "aligned"):
+        operation.flag(name)
     operands = operation.operands
     if operands[1 if reduce else 0] != "0" or len(operands) != (3 if reduce else 1):
         raise operation.refuse()  # named barriers and those of a part of the block

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ptx_emulator import rounding
-from ptx_emulator.arithmetic import Function, simple, step
+from ptx_emulator.elementwise import Function, simple, step
 from ptx_emulator.machine import Array, Machine, Step
 from ptx_emulator.memory import BASE
 from ptx_emulator.parser import WIDTHS, split
-from ptx_emulator.program import DTYPES, LOCAL_WINDOW, SHARED_WINDOW, Operation, instruction, kinds_of_float
+from ptx_emulator.program import DTYPES, LOCAL_WINDOW, SHARED_WINDOW, Operation, instruction, is_float
 
 
 @instruction("mov")
@@ -97,8 +97,8 @@ def conversion(operation: Operation, to: str, kind: str) -> Function:
     integral = operation.choice(*_INTEGRAL)
     mode = operation.choice("rn", "rz", "rm", "rp", default="rn")
     ftz, saturate, relu = operation.flag("ftz"), operation.flag("sat"), operation.flag("relu")
-    if not kinds_of_float(kind):
-        if kinds_of_float(to):
+    if not is_float(kind):
+        if is_float(to):
             return _chain(integer_to_float(to, mode), rounding.saturate if saturate else None)
         return clamped(to) if saturate else lambda x: x.astype(DTYPES[to])
     functions: list[Function | None] = [
@@ -106,7 +106,7 @@ def conversion(operation: Operation, to: str, kind: str) -> Function:
         rounding.flush if ftz else None,
         _INTEGRAL.get(integral),
     ]
-    if not kinds_of_float(to):
+    if not is_float(to):
         return _chain(*functions, lambda x: rounding.to_integer(x, DTYPES[to]))
     functions.append((lambda x: np.where(x < 0, x.dtype.type(0), x)) if relu else None)
     functions.append(rounding.saturate if saturate else None)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ptx_emulator import rounding
 from ptx_emulator.access import Access, Offsets
-from ptx_emulator.arithmetic import on_halves, select
+from ptx_emulator.elementwise import select
+from ptx_emulator.floats import on_halves
 from ptx_emulator.machine import Array, Machine, Step
 from ptx_emulator.memory import BASE
 from ptx_emulator.parser import WIDTHS, split
@@ -133,7 +134,7 @@ def st(operation: Operation) -> Step:
     return run
 
 
-def atomic_function(operation: Operation) -> Callable[..., Array]:
+def atomic_function(operation: Operation, space: str) -> Callable[..., Array]:
     """(old, b, c) to the new value."""
     name = operation.choice("add", "min", "max", "exch", "cas", "inc", "dec", "and", "or", "xor")
     one = np.uint32(1)
@@ -149,16 +150,18 @@ def atomic_function(operation: Operation) -> Callable[..., Array]:
         "or": np.bitwise_or,
         "xor": np.bitwise_xor,
     }
-    function = functions[name]
     if name == "add" and operation.type in ("bf16", "f16", "f16x2", "bf16x2"):
         return on_halves(operation.type, np.add)
-    return function
+    if name == "add" and operation.type == "f32" and space != "shared":  # where no subnormals are kept
+        flush = rounding.flush
+        return lambda old, b: flush(functions[name](flush(old), flush(b)))
+    return functions[name]
 
 
 @instruction("atom", "red")
 def atom(operation: Operation) -> Step:
     space, kind, dtype = space_of(operation), operation.type, DTYPES[operation.type]
-    function = atomic_function(operation)
+    function = atomic_function(operation, space)
     operands = operation.operands
     result = operation.write(operands[0] if operation.name == "atom" else "_")
     place, *others = operands[1:] if operation.name == "atom" else operands

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptx_emulator import arithmetic, control, conversion, data, warp
+from ptx_emulator import arithmetic, bits, control, conversion, data, selection, warp
 from ptx_emulator.machine import Launch, Machine
 from ptx_emulator.parser import parse
 from ptx_emulator.program import Program
 
 _LANES = 1 << 15  # that run side by side: arrays of this size stay in the cache
-_FAMILIES = (arithmetic, control, conversion, data, warp)  # have registered their instructions
+_FAMILIES = (arithmetic, bits, control, conversion, data, selection, warp)  # register their instructions
 
 Extent = tuple[int, int, int]
 Argument = Any
@@ -57,14 +57,14 @@ def run(
     `cooperative` runs all blocks at once, for kernels whose blocks wait for one another. `strict` refuses to
     read memory that nothing has written, `races` looks for races in shared memory.
 
-    Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError for
-    an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what the
-    kernel does.
+    Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError
+    for an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what
+    the kernel does.
     """
     program = load(ptx, entry)
     if min(grid) < 1 or min(block) < 1 or int(np.prod(block)) > 1024:
         raise ValueError(f"a grid of {grid} blocks of {block} threads")
-    launch = Launch(grid, block, pack(program, arguments), strict, races)
+    launch = Launch(grid, block, shared, pack(program, arguments), strict, races)
     layout = program.layout(shared)
     blocks = int(np.prod(grid))
     at_once = blocks if cooperative else max(1, _LANES // int(np.prod(block)))

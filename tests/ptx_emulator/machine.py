@@ -24,6 +24,7 @@ End = Callable[["Machine"], int | None]
 """What ends a basic block: gives where the group goes on, or None if it is split or has to wait."""
 
 WARP = 32
+_MULTIPROCESSORS = 132
 _TURNS = 64  # times round a loop until other groups get their turn
 _PATIENCE = 4000  # turns of all groups without progress until spinning is called a deadlock
 
@@ -57,6 +58,7 @@ class Launch:
 
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
+    shared: int  # bytes of dynamic shared memory
     parameters: NDArray[np.uint8]
     strict: bool
     races: bool
@@ -199,7 +201,7 @@ class Machine:
             self._release()
 
     def wait(self, pc: int, passed: Callable[[Machine], int]) -> int | None:
-        """Lets the group wait for its blocks' other lanes; `passed` runs on those released, and says where."""
+        """Lets the group wait for the rest of its blocks; `passed` runs on lanes set free, and says where."""
         if not self.partial:
             self._synchronised(self.mask)
             return passed(self)
@@ -252,9 +254,9 @@ class Machine:
             return lane if base == "%laneid" else (thread // WARP).astype(np.uint32)
         if base in ("%clock", "%clock64", "%globaltimer", "%gridid"):  # there is no time
             return np.zeros(1, np.uint64 if base in ("%clock64", "%globaltimer", "%gridid") else np.uint32)
-        constants = {"%nwarpid": 64, "%nsmid": 132, "%dynamic_smem_size": 0, "%smid": 0, "WARP_SZ": WARP}
         if base == "%smid":
-            return (block % constants["%nsmid"]).astype(np.uint32)
+            return (block % _MULTIPROCESSORS).astype(np.uint32)
+        constants = {"%nsmid": _MULTIPROCESSORS, "%dynamic_smem_size": self.launch.shared, "WARP_SZ": WARP}
         if base in constants:
             return np.array([constants[base]], np.uint32)
         raise NotImplementedError(f"the special register {name}")

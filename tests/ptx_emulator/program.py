@@ -279,6 +279,6 @@ def _guarded(condition: Reader, end: End, index: int) -> End:
     return guarded
 
 
-def kinds_of_float(kind: str) -> bool:
+def is_float(kind: str) -> bool:
     """Whether a type is floating-point."""
     return kind in ("f16", "bf16", "f16x2", "bf16x2", "f32", "f32x2", "f64")

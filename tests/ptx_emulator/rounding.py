@@ -108,7 +108,7 @@ def narrow(values: Array, to: np.dtype[Any], mode: str = "rn") -> Array:
 
 
 def odd(values: Array) -> Array:
-    """float64 to float32, if inexact to the neighbour with the odd last bit: to round it again is to round once."""
+    """float64 to float32, if inexact with an odd last bit: to round that again is to round once."""
     nearest = values.astype(np.float32)
     toward = np.where(values > nearest, np.float32(np.inf), np.float32(-np.inf))
     inexact = (nearest != values) & (values == values) & (nearest.view(np.uint32) & 1 == 0)
@@ -116,7 +116,7 @@ def odd(values: Array) -> Array:
 
 
 def fma_half(a: Array, b: Array, c: Array) -> Array:
-    """a b + c of values that half formats hold, as float32 rounded to odd, to be rounded to the half format."""
+    """a b + c of values that half formats hold, in float32 rounded to odd, for rounding to a half."""
     product = a.astype(np.float64) * b.astype(np.float64)  # exact
     wide = c.astype(np.float64)
     total = product + wide
@@ -162,7 +162,10 @@ def _choose(choose: Callable[..., Array], equal: Callable[..., Array], a: Array,
 
 
 def to_integer(values: Array, to: np.dtype[Any]) -> Array:
-    """Integral floats as integers, clamped to their range; NaN gives 0, or the top bit alone if 64 bits are on either side."""
+    """Integral floats as integers, clamped to their range.
+
+    NaN gives 0, or the top bit alone if one of the types has 64 bits.
+    """
     limits = np.iinfo(to)
     highest, lowest = np.array(limits.max, to), np.array(limits.min, to)
     wide = values.astype(np.float64)

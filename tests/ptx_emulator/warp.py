@@ -10,6 +10,8 @@ from ptx_emulator.control import ballot, meeting
 from ptx_emulator.machine import Array, Machine, Step
 from ptx_emulator.program import DTYPES, Ending, Operation, instruction
 
+_UNDEFINED = np.uint32(0xFFFFFFFF)  # what a lane that takes no part gives: NaN, or -1
+
 
 def together(operation: Operation, mask_operand: int, step: Callable[[Machine], None]) -> Ending:
     """A step that the lanes named by the membermask run together."""
@@ -30,7 +32,7 @@ def shfl(operation: Operation) -> Ending:
     mode = operation.choice("up", "down", "bfly", "idx")
     result, _, valid = operation.operands[0].partition("|")
     write, write_valid = operation.write(result), operation.write(valid or "_", "pred")
-    value, members = operation.read(1), operation.read(4, "u32")
+    value, members = operation.read(1, "u32"), operation.read(4, "u32")
     shift, clamp = operation.read(2, "u32"), operation.read(3, "u32")
 
     def run(machine: Machine) -> None:
@@ -44,13 +46,8 @@ def shfl(operation: Operation) -> Ending:
         source = np.where(inside, source, lane)
         origin = np.arange(machine.lanes) - lane + source
         named = machine.spread(members(machine.regs)) >> source.astype(np.uint32) & 1
-        bad = machine.mask & (~machine.mask[origin] | (named == 0))
-        if bad.any():
-            first = int(np.flatnonzero(bad)[0])
-            raise RuntimeError(
-                f"{operation.text}: {machine.thread(first)} reads lane {source[first]}, which takes no part"
-            )
-        write(machine, machine.spread(value(machine.regs))[origin])
+        defined = machine.mask[origin] & (named != 0)
+        write(machine, np.where(defined, machine.spread(value(machine.regs))[origin], _UNDEFINED))
         write_valid(machine, inside)
 
     return together(operation, 4, run)

@@ -19,6 +19,7 @@ from .measure import Worst, errors, ulp
 from .rows import DIRECTIONS, ROWS, Row
 
 Array = NDArray[Any]
+Calls = dict[str, columns.Call]
 
 DTYPES = ("float32", "float64")
 POINTS = 10**7  # of a row that is not exhaustive
@@ -74,14 +75,25 @@ def tasks(functions: Iterable[str] = ()) -> list[Task]:
     return [Task(row, direction, dtype) for dtype in DTYPES for direction in DIRECTIONS for row in rows]
 
 
-def quick(task: Task, *, peers: bool = False, count: int = 2**20, seed: int = 0) -> Result:
-    """Measure `count` random and hard points, and as many bit patterns; fewer where longdouble is needed."""
+def calls_of(task: Task, *, peers: bool) -> Calls:
+    """The columns: every instruction set, and others to compare with."""
+    of = task.row, task.direction, np.dtype(task.dtype)
+    return columns.fastnn_calls(*of) | (columns.peer_calls(*of) if peers else {})
+
+
+def quick(
+    task: Task, *, peers: bool = False, count: int = 2**20, seed: int = 0, calls: Calls | None = None
+) -> Result:
+    """Measure `count` random and hard points, and as many bit patterns; fewer where longdouble is needed.
+
+    calls: other columns than those of `calls_of`.
+    """
     rng, dtype = np.random.default_rng(seed), np.dtype(task.dtype)
     hard = count if task.exhaustive else count // 8
     chunks = points.sampled(task.row, task.direction, dtype, hard, rng)
     if task.exhaustive:
         chunks = chain(points.spread(task.row, task.direction, count, rng), chunks)
-    return measure(task, chunks, peers=peers)
+    return measure(task, chunks, calls_of(task, peers=peers) if calls is None else calls)
 
 
 def full(task: Task, *, patterns: int = 2**32, seed: int = 0) -> Result:
@@ -92,15 +104,12 @@ def full(task: Task, *, patterns: int = 2**32, seed: int = 0) -> Result:
         if task.exhaustive
         else points.sampled(task.row, task.direction, np.dtype(task.dtype), POINTS, rng)
     )
-    return measure(task, chunks, peers=True)
+    return measure(task, chunks, calls_of(task, peers=True))
 
 
-def measure(task: Task, chunks: Iterable[Array], *, peers: bool) -> Result:
+def measure(task: Task, chunks: Iterable[Array], calls: Calls) -> Result:
     """Measure every column on these arguments."""
-    row, direction, dtype = task.row, task.direction, np.dtype(task.dtype)
-    calls = columns.fastnn_calls(row, direction, dtype)
-    if peers:
-        calls |= columns.peer_calls(row, direction, dtype)
+    row = task.row
     result = Result(columns={name: Column() for name in calls})
     selected = _kernels.isa()
     try:
@@ -114,7 +123,7 @@ def measure(task: Task, chunks: Iterable[Array], *, peers: bool) -> Result:
     return result
 
 
-def _measure_chunk(task: Task, result: Result, calls: dict[str, columns.Call], saved: Array) -> None:
+def _measure_chunk(task: Task, result: Result, calls: Calls, saved: Array) -> None:
     row, dtype = task.row, saved.dtype
     dy = np.ones(saved.size // (2 if row.paired else 1), dtype)
     exact = truth.exact(row, task.direction, saved)

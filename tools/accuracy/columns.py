@@ -24,7 +24,7 @@ _SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 def fastnn_calls(row: Row, direction: str, dtype: DType) -> dict[str, Call]:
     """A column for every instruction set of this machine. A call leaves its instruction set selected."""
-    call = _array_call(F, row, direction, dtype)
+    call = array_call(F, row, direction, dtype)
 
     def on(isa: str, dy: Array, saved: Array) -> Array:
         _kernels.select_isa(isa)
@@ -40,11 +40,12 @@ def peer_calls(row: Row, direction: str, dtype: DType) -> dict[str, Call]:
     """
     calls = {"torch": _torch_call(row, direction, dtype)}
     if row.label != "gelu":
-        calls["NumPy"] = _array_call(reference, row, direction, dtype)
+        calls["NumPy"] = array_call(reference, row, direction, dtype)
     return {name: call for name, call in calls.items() if call}
 
 
-def _array_call(module: Any, row: Row, direction: str, dtype: DType) -> Call:
+def array_call(module: Any, row: Row, direction: str, dtype: DType) -> Call:
+    """The function of this module: fastnn.functional, or one with functions of the same names."""
     function, arguments = getattr(module, row.callee(direction)), row.arguments(dtype)
 
     def call(dy: Array, saved: Array) -> Array:

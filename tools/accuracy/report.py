@@ -36,7 +36,7 @@ def overview(results: Results) -> list[str]:
     lines = []
     for task, result in results.items():
         isa, column = _worst_column(result)
-        cells = ", ".join(f"{name} {_cell(other, None)}" for name, other in result.columns.items())
+        cells = ", ".join(f"{name} {cell(other, None)}" for name, other in result.columns.items())
         mark = "OVER" if column.bound > task.row.limit(task.direction) else "ok"
         lines.append((column.bound, f"{mark:4} {task.name:42} {cells}; {isa} {_describe(_decisive(column))}"))
     return [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
@@ -54,9 +54,9 @@ def _sections(results: Results) -> Iterator[str]:
             if rows:
                 title = "forward" if direction == "forward" else "gradients"
                 yield f"## {dtype}, {title}: largest errors in ULP\n"
-                yield _markdown(_error_table(rows, LIMITS[direction]))
+                yield markdown(_error_table(rows, LIMITS[direction]))
                 yield f"The worst arguments in {dtype}, {title}:\n"
-                yield _markdown(_worst_table(rows))
+                yield markdown(_worst_table(rows))
 
 
 def _error_table(rows: Results, limit: float) -> Table:
@@ -64,7 +64,7 @@ def _error_table(rows: Results, limit: float) -> Table:
     names = [name for name in names if name not in PEERS] + [name for name in PEERS if name in names]
     table = [["function", "arguments", *names]]
     for task, result in rows.items():
-        cells = [_cell(result.columns.get(name), None if name in PEERS else limit) for name in names]
+        cells = [cell(result.columns.get(name), None if name in PEERS else limit) for name in names]
         everything = task.exhaustive and result.arguments > MOST_OF_A_PART
         table.append([task.row.label, f"{'all ' if everything else ''}{result.arguments:,}", *cells])
     return table
@@ -90,8 +90,8 @@ def _decisive(column: Column) -> Worst:
     return max(column.plain, column.cancelling, key=lambda worst: worst.bound)
 
 
-def _cell(column: Column | None, limit: float | None) -> str:
-    """`1.49`; near a root `1.49 (2.88)`; bold if over the limit."""
+def cell(column: Column | None, limit: float | None) -> str:
+    """A table's cell: `1.49`; near a root `1.49 (2.88)`; bold if over the limit."""
     if column is None:
         return "-"
     text = _errors(column.plain)
@@ -123,7 +123,8 @@ def _hex(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}" if exponent else mantissa
 
 
-def _markdown(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """The table, whose first row is its head."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     rows = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
     rule = " | ".join("-" * width for width in widths)

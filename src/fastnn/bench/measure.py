@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from timeit import Timer
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 import fastnn
 import fastnn.functional as F
 from fastnn.bench.data import Array, Buffers, Case, Data, Size
-from fastnn.bench.peers import OURS, Call, Contestant
+from fastnn.bench.peers import OURS, Call, Contestant, load
 
 SETTLE = (
     5e-3  # idle threads of another library spin for a few milliseconds and would hold a core of the next one
@@ -31,7 +31,7 @@ WARM_UP = 2e-3  # seconds of untimed calls before a sample of short ones: they w
 COPY_ELEMENTS = 2**25  # 128 MiB of float32, beyond any cache
 BUDGET = 2.0  # seconds: a call that would take longer, by its time at the size before, is not made
 KNOWN = 2**15  # elements from which the time tells that of larger sizes; before, it is overhead and stalls
-TOLERANCE = {"float32": 1e-4, "float64": 1e-7}
+TOLERANCE = {"float32": 1e-4, "float64": 1e-7, "float16": 2e-2, "bfloat16": 1e-1}  # half types: of gradients
 RANDOM_TOLERANCE = (
     0.15  # of means over about 4000 draws of a standard deviation of 1.4: seven times their error
 )
@@ -71,6 +71,33 @@ class Copy:
     by: str
 
 
+class Clock(Protocol):
+    """`timeit.Timer`, or what is like it."""
+
+    def timeit(self, number: int) -> float:
+        """Seconds that this many calls take."""
+
+
+def copied(value: Any) -> Array:
+    """A NumPy copy of what is in the CPU's memory."""
+    return np.asarray(value).copy()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the arrays are, and how time is taken there."""
+
+    name: str
+    buffers: Callable[[str, int], Buffers]
+    timer: Callable[[Call], Clock]
+    data: Callable[[Case, Buffers, Size], Data]
+    host: Callable[[Any], Array]  # a copy that is NumPy's
+    on_host: Callable[[Data], Data] | None  # for the reference; None where it is a contestant
+
+
+CPU = Place("cpu", Buffers, Timer, lambda case, buffers, size: case.data(buffers, size), copied, None)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run measures."""
@@ -80,6 +107,7 @@ class Plan:
     threads: Sequence[int]
     out: bool
     seconds: float  # for a cell, shared by its contestants
+    place: Place = CPU
 
     @property
     def cells(self) -> int:
@@ -95,9 +123,9 @@ class Plan:
 def run(plan: Plan, contestants: Sequence[Contestant]) -> Iterator[Cell]:
     """Measure every cell of the plan; the memory is allocated once per dtype."""
     for dtype in plan.dtypes:
-        buffers = Buffers(dtype, plan.elements)
+        buffers = plan.place.buffers(dtype, plan.elements)
         for case, sizes in plan.work:
-            check(case, contestants, buffers)
+            check(case, contestants, buffers, plan.place)
             able, last = list(contestants), None
             for size in sizes:
                 able = [c for c in able if last is None or affordable(c.name, last, size)]
@@ -116,7 +144,7 @@ def rows(
     plan: Plan, case: Case, size: Size, buffers: Buffers, contestants: Sequence[Contestant]
 ) -> Iterator[Cell]:
     """One cell for each thread count; what does not depend on it is timed in the first."""
-    data = case.data(buffers, size)
+    data = plan.place.data(case, buffers, size)
     kept: dict[str, Timing] = {}
     for threads in plan.threads:
         calls = {}
@@ -125,7 +153,9 @@ def rows(
                 continue
             if call := contestant.prepare(data, out=plan.out):
                 calls[contestant.name] = call
-        timings = interleave(calls, plan.seconds, spinning=threads > 1, sample=case.sample)
+        timings = interleave(
+            calls, plan.seconds, spinning=threads > 1, sample=case.sample, timer=plan.place.timer
+        )
         kept |= {c.name: timings[c.name] for c in contestants if c.serial and c.name in timings}
         ordered = {c.name: (kept | timings)[c.name] for c in contestants if c.name in kept | timings}
         yield Cell(
@@ -142,7 +172,12 @@ def rows(
 
 
 def interleave(
-    calls: Mapping[str, Call], seconds: float, *, spinning: bool, sample: float = Case.sample
+    calls: Mapping[str, Call],
+    seconds: float,
+    *,
+    spinning: bool,
+    sample: float = Case.sample,
+    timer: Callable[[Call], Clock] = Timer,
 ) -> dict[str, Timing]:
     """Time the calls in turns, in random order, until each has had its share of the time.
 
@@ -151,8 +186,8 @@ def interleave(
     """
     share = seconds / max(len(calls), 1)
     order = random.Random(0)
-    timers = {name: Timer(call) for name, call in calls.items()}
-    first = {name: timer.timeit(1) for name, timer in timers.items()}
+    timers = {name: timer(call) for name, call in calls.items()}
+    first = {name: each.timeit(1) for name, each in timers.items()}
     samples = {name: [seconds] if seconds > 5 * share else [] for name, seconds in first.items()}
     pending = [name for name in calls if not samples[name]]
     warm_up = max(WARM_UP, sample / 4)
@@ -171,7 +206,7 @@ def interleave(
     return {name: Timing(min(s), median(s), len(s), batch[name]) for name, s in samples.items()}
 
 
-def batch_size(timer: Timer, sample: float) -> int:
+def batch_size(timer: Clock, sample: float) -> int:
     """Return how many calls last as long as a sample together."""
     size, seconds = 1, timer.timeit(1)
     while seconds < sample:
@@ -180,16 +215,19 @@ def batch_size(timer: Timer, sample: float) -> int:
     return size
 
 
-def check(case: Case, contestants: Sequence[Contestant], buffers: Buffers) -> None:
+def check(case: Case, contestants: Sequence[Contestant], buffers: Buffers, place: Place = CPU) -> None:
     """Raise ArithmeticError where one does not compute what the reference, or else the first, does."""
     for size in case.checks:
-        data = case.data(buffers, size)
+        data = place.data(case, buffers, size)
         results: dict[str, list[Array]] = {}
+        if place.on_host:
+            call = load("reference").prepare(place.on_host(data), out=False)
+            results["reference (out=False)"] = floats(call()) if call else []
         for contestant in contestants:
             for out in (True, False):
                 if call := contestant.prepare(data, out=out):
                     for _ in range(case.calls):
-                        results[f"{contestant.name} (out={out})"] = floats(call())
+                        results[f"{contestant.name} (out={out})"] = floats(call(), place.host)
         seeded = "reference (out=False)" in results  # and draws the numbers that fastnn draws
         expected = results["reference (out=False)"] if seeded else next(iter(results.values()))
         for name, got in results.items():
@@ -223,10 +261,10 @@ def agree_in_distribution(got: Sequence[Array], expected: Sequence[Array], data:
     )
 
 
-def floats(result: Any) -> list[Array]:
+def floats(result: Any, host: Callable[[Any], Array] = copied) -> list[Array]:
     """Copy the floating-point results of a call; what it saved for backward is its own affair."""
     results = result if isinstance(result, tuple) else (result,)
-    copies = [np.asarray(r).copy() for r in results if isinstance(r, float) or hasattr(r, "__array__")]
+    copies = [host(r) for r in results if isinstance(r, float) or hasattr(r, "__array__")]
     return [a for a in copies if a.dtype.kind == "f"]
 
 

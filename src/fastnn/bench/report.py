@@ -19,7 +19,7 @@ from fastnn._files import replacing
 from fastnn.bench.measure import Cell, Copy, Plan, Timing
 from fastnn.bench.memory import Peak
 
-LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba")
+LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba", "numba-cuda", "cupy-cuda13x")
 WORST = 10
 BUSY = 0.3  # load per core from which the machine is not ours alone
 
@@ -101,6 +101,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "threads": list(plan.threads),
         "out": plan.out,
         "seconds_per_cell": plan.seconds,
+        "device": plan.place.name,
     }
 
 
@@ -114,8 +115,12 @@ def describe(machine: dict[str, Any]) -> Iterator[str]:
 def lines(report: Report) -> Iterator[str]:
     """Yield the report as text."""
     yield from describe(report.machine)
+    on_gpu = report.settings.get("device") == "cuda"
+    if on_gpu:
+        yield report.machine["cuda"]
     for copy in report.copies:
-        yield f"copy on {plural(copy.threads, 'thread')}: {copy.bytes_per_second / 1e9:.1f} GB/s ({copy.by})"
+        where = "the GPU" if on_gpu else plural(copy.threads, "thread")
+        yield f"copy on {where}: {copy.bytes_per_second / 1e9:.1f} GB/s ({copy.by})"
     mode = "with" if report.settings["out"] else "without"
     yield f"x: their time / ours, {mode} out=; copy: share of that bandwidth; the fastest sample of each"
     for group in dict.fromkeys(cell.group for cell in report.cells):

@@ -1,5 +1,6 @@
 """Compare fastnn's speed with the NumPy reference's and with that of the installed peers (torch, jax, numba).
 
+With --device cuda: on a GPU, timed by its events, beside torch, torch.compile, cuDNN and CuPy.
 With --training: whole training steps, inference, the optimiser's step and peak memory, beside torch.
 Interleaved in one process, on the same memory and thread count. Prints a table of ratios (their time / ours),
 and writes bench.json and PNG charts into the output folder. The default run takes about half an hour.
@@ -20,20 +21,23 @@ from fastnn.bench.data import DIRECTIONS, DTYPES, Size
 
 if TYPE_CHECKING:
     from fastnn.bench.data import Case
-    from fastnn.bench.measure import Cell, Plan
+    from fastnn.bench.measure import Cell, Copy, Plan
     from fastnn.bench.memory import Peak
     from fastnn.bench.peers import Contestant
     from fastnn.bench.report import Report
 
 Number = TypeVar("Number", int, float)
 
+PEERS_ON_CPU = ("torch", "compile", "jax", "numba")
 PEERS_IN_TRAINING = ("torch", "compile")
+HALF = ("float16", "bfloat16")
 ARRAYS = 8  # of the largest size at once: four buffers, a peer's result, the reference's temporaries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fastnn bench`."""
     add = parser.add_argument
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     add("--training", action="store_true", help="steps of training instead of single functions")
     add(
         "--kernels",
@@ -56,14 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NxC",
         help="a layer's inputs, e.g. 128x256 64x64x32x32 64x64x32x32:last (channels last in memory)",
     )
-    add("--dtypes", nargs="+", choices=DTYPES, help="default: both; --quick: float32")
+    add(
+        "--dtypes",
+        nargs="+",
+        choices=(*DTYPES, *HALF),
+        help="default: float32 and float64, on a GPU float32, float16 and bfloat16; --quick: float32",
+    )
     add("--threads", nargs="+", type=positive(int), metavar="N", help="thread counts (default: 1 and all)")
     add("--direction", nargs="+", choices=DIRECTIONS, default=DIRECTIONS, help="default: all")
     add(
         "--peers",
         nargs="*",
         metavar="NAME",
-        help="of torch, compile (torch.compile), jax, numba (default: those installed, without compile)",
+        help="of torch, compile (torch.compile), jax, numba, on a GPU cudnn and cupy (default: those"
+        " installed, without compile)",
     )
     add(
         "--no-out",
@@ -117,13 +127,14 @@ def run(args: argparse.Namespace) -> int:
     from fastnn.bench.training import NOTE
 
     plan = make_plan(args)
-    names = choose_peers(args.peers, PEERS_IN_TRAINING if args.training else tuple(peers.PEERS))
-    ours = peers.OURS[:1] if args.training else peers.OURS
+    on_gpu = args.device == "cuda"
+    names = choose_peers(args.peers, known_peers(args))
+    ours = peers.OURS[:1] if args.training or on_gpu else peers.OURS
     contestants = [peers.load(name) for name in (*ours, *names)]
     args.output.mkdir(parents=True, exist_ok=True)
     machine = report.machine()
     with peers.session(contestants):
-        copies = [measure.copy_bandwidth(threads) for threads in plan.threads]
+        copies = [copy_on_gpu()] if on_gpu else [measure.copy_bandwidth(n) for n in plan.threads]
         cells, complete = collect(plan, contestants)
     if not cells:
         return 130
@@ -146,8 +157,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """Turn the options into what is measured; ValueError where they name what does not exist."""
     from fastnn.bench import cases, measure
 
+    if args.device == "cuda":
+        return plan_on_gpu(args)
     if args.training and DTYPES[1] in (args.dtypes or ()):
         raise ValueError(f"dtypes: networks are of {DTYPES[0]}, got {DTYPES[1]}")
+    if half := [dtype for dtype in args.dtypes or () if dtype in HALF]:
+        raise ValueError(f"dtypes: {', '.join(half)} only with --device cuda")
     selected = cases.select(args.kernels, args.direction, training=args.training)
     chosen = [(case, choose_sizes(case, args)) for case in selected]
     work = [(case, sizes) for case, sizes in chosen if sizes]
@@ -171,10 +186,55 @@ def make_plan(args: argparse.Namespace) -> Plan:
     return plan
 
 
+def plan_on_gpu(args: argparse.Namespace) -> Plan:
+    """The same for --device cuda; an error that says what is missing where there is none."""
+    from fastnn.bench import cases, gpu, measure
+
+    if args.training or args.threads:
+        raise ValueError("device: --training and --threads are for the CPU")
+    if DTYPES[1] in (args.dtypes or ()):
+        raise ValueError(f"dtypes: on a GPU {', '.join(gpu.DTYPES)}, got {DTYPES[1]}")
+    gpu.check_there()
+    selected = cases.select(args.kernels, args.direction)
+    chosen = [(case, choose_sizes(case, args)) for case in selected]
+    plan = measure.Plan(
+        work=[(case, sizes) for case, sizes in chosen if sizes],
+        dtypes=args.dtypes or (gpu.DTYPES[:1] if args.quick else gpu.DTYPES),
+        threads=[1],
+        out=not args.no_out,
+        seconds=args.time_per_cell or (0.1 if args.quick else 0.3),
+        place=gpu.GPU,
+    )
+    if not plan.work:
+        raise ValueError("kernels: none of these has such a direction or takes such a shape")
+    gpu.check_room(plan.elements, 4, ARRAYS)
+    return plan
+
+
+def copy_on_gpu() -> Copy:
+    """The copy bandwidth there."""
+    from fastnn.bench import gpu
+
+    return gpu.copy_bandwidth()
+
+
+def known_peers(args: argparse.Namespace) -> tuple[str, ...]:
+    """Those that a run can have."""
+    from fastnn.bench import gpu
+
+    if args.device == "cuda":
+        return gpu.PEERS
+    return PEERS_IN_TRAINING if args.training else PEERS_ON_CPU
+
+
 def choose_sizes(case: Case, args: argparse.Namespace) -> list[Size]:
     """Return the sizes given for this table that the case takes, or its own; from small to large."""
     given = args.sizes if len(case.checks[0].shape) == 1 else args.shapes
     sizes = [size for size in given if case.takes(size)] if given else case.sizes(quick=args.quick)
+    if args.device == "cuda" and not given:
+        from fastnn.bench import gpu
+
+        sizes = list(gpu.sizes(case, quick=args.quick))
     return sorted(dict.fromkeys(sizes), key=lambda size: size.elements)
 
 

@@ -127,6 +127,12 @@ def _add_training_arguments(group: Any) -> None:
         help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
     )
     add(
+        "--device",
+        default="cpu",
+        metavar="NAME",
+        help="cpu (the default), cuda, or cuda:1 for a GPU by its number, with fastnn[cuda]",
+    )
+    add(
         "--seed",
         type=_whole(0),
         default=0,
@@ -139,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm"):
         require(module, "demo")  # what is missing is reported before the work, not after
+    _check_device(args.device)
     fastnn.manual_seed(args.seed)
     network = NETWORKS[args.model]
     source = load(args.data)
@@ -146,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         data = train.prepare(source.train, source.test, images=network.images)
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
-    model = network.build(data.x_train.shape[1:], len(data.classes), design)
+    model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
 
     output = args.output or Path("runs") / source.name
     try:
@@ -180,6 +187,14 @@ def run(args: argparse.Namespace) -> int:
     train.save_json(output / "metrics.json", metrics)
     print(f"wrote weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints to {output}")
     return 0
+
+
+def _check_device(name: str) -> None:
+    """ValueError or ImportError with what is missing."""
+    try:
+        nn.Module().to(name)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"--{error}") from error
 
 
 class _Options(train.Callback):

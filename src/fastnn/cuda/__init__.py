@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastnn.cuda._twins import require_packages
+
 if TYPE_CHECKING:
+    from fastnn.cuda._graph import Graph
     from fastnn.cuda._launch import fast_math
 
-__all__ = ["fast_math"]
+__all__ = ["Graph", "fast_math"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Graph":
+        from fastnn.cuda._graph import Graph
+
+        return Graph
     if name == "fast_math":
+        require_packages()
         from fastnn.cuda._launch import fast_math
 
         return fast_math

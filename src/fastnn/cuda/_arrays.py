@@ -6,6 +6,7 @@ It must not know any operation.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import sys
@@ -42,11 +43,17 @@ class Library(Protocol):
     def contiguous(self, value: Any) -> Any:
         """The array if it is C-contiguous, else a copy."""
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        """A view of this shape; ValueError or RuntimeError for one that does not fit."""
+
     def assign(self, target: Any, value: Any) -> None:
         """target[...] = value."""
 
     def stream(self, device: int) -> int:
         """The handle of the current stream."""
+
+    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+        """What `alike` returns, for inputs of which the first is of this library."""
 
 
 class DeviceArray(NamedTuple):
@@ -70,6 +77,11 @@ class DeviceArray(NamedTuple):
         return self.library.strides(self.owner)
 
 
+#: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
+#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
+Alike = tuple[Any, tuple[int, ...], str, int, int, int]
+
+
 class _Cupy:
     """CuPy's arrays, and by CuPy those of libraries that are not known here."""
 
@@ -80,7 +92,7 @@ class _Cupy:
         return DeviceArray(
             value.data.ptr,
             value.shape,
-            value.dtype.name,
+            _numpy_name(value.dtype),
             value.flags.c_contiguous,
             value.device.id,
             self,
@@ -91,22 +103,60 @@ class _Cupy:
         return tuple(stride // value.itemsize for stride in value.strides)
 
     def empty(self, shape: Shape, dtype: str, device: int) -> Any:
-        return sys.modules["cupy"].empty(shape, _numpy_dtype(dtype))
+        return self._new(shape, _numpy_dtype(dtype), device)
 
     def empty_like(self, value: Any, dtype: str) -> Any:
-        return sys.modules["cupy"].empty_like(value, _numpy_dtype(dtype))
+        with _cupy_on(value.device.id):
+            return sys.modules["cupy"].empty_like(value, _numpy_dtype(dtype))
 
     def astype(self, value: Any, dtype: str) -> Any:
-        return value.astype(_numpy_dtype(dtype))
+        with _cupy_on(value.device.id):
+            return value.astype(_numpy_dtype(dtype))
 
     def contiguous(self, value: Any) -> Any:
-        return sys.modules["cupy"].ascontiguousarray(value)
+        with _cupy_on(value.device.id):
+            return sys.modules["cupy"].ascontiguousarray(value)
+
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return sys.modules["cupy"].broadcast_to(value, shape)
 
     def assign(self, target: Any, value: Any) -> None:
-        target[...] = value
+        with _cupy_on(target.device.id):
+            target[...] = value
 
     def stream(self, device: int) -> int:
-        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+        return int(sys.modules["cupy"].cuda.get_current_stream(device).ptr)
+
+    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+        cupy = sys.modules["cupy"]
+        kind, first = cupy.ndarray, inputs[0]
+        if type(first) is not kind:
+            return None
+        dtype, shape, device = first.dtype, first.shape, first.data.device_id
+        name, size, addresses = _numpy_name(dtype), first.size, []
+        for each in inputs if out is None else (*inputs, out):
+            if type(each) is not kind or each.dtype != dtype or not each._c_contiguous:
+                return None
+            data = each.data
+            if data.device_id != device or (each is not first and each.shape != shape):
+                return None
+            addresses.append(data.ptr)
+        if not size or name not in FLOATS:
+            return None
+        if out is None:
+            out = self._new(shape, dtype, device)
+            addresses.append(out.data.ptr)
+        elif not _apart(addresses, first.nbytes):
+            return None
+        stream = cupy.cuda.get_current_stream(device).ptr
+        return out, (addresses.pop(), *addresses), name, size, device, stream
+
+    def _new(self, shape: Shape, dtype: Any, device: int) -> Any:
+        cupy = sys.modules["cupy"]
+        if _cupy_count() == 1:
+            return cupy.ndarray(shape, dtype)
+        with cupy.cuda.Device(device):
+            return cupy.ndarray(shape, dtype)
 
 
 class _Torch:
@@ -141,14 +191,65 @@ class _Torch:
     def contiguous(self, value: Any) -> Any:
         return value.contiguous()
 
+    def broadcast(self, value: Any, shape: Shape) -> Any:
+        return value.broadcast_to(shape)
+
     def assign(self, target: Any, value: Any) -> None:
         target.copy_(value)
 
     def stream(self, device: int) -> int:
-        return int(sys.modules["torch"].cuda.current_stream(device).cuda_stream)
+        return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device))
+
+    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+        torch = sys.modules["torch"]
+        first = inputs[0]
+        dtype, shape, device, size = first.dtype, first.shape, first.get_device(), first.numel()
+        name, addresses = _torch_name(dtype), []
+        if device < 0 or not size or name not in FLOATS:
+            return None
+        for each in inputs if out is None else (*inputs, out):
+            if type(each) is not torch.Tensor or each.requires_grad or not each.is_contiguous():
+                return None
+            if each.dtype != dtype or each.shape != shape or each.get_device() != device:
+                return None
+            addresses.append(each.data_ptr())
+        if out is None:
+            out = torch.empty_like(first)
+            addresses.append(out.data_ptr())
+        elif not _apart(addresses, first.nbytes):
+            return None
+        return out, (addresses.pop(), *addresses), name, size, device, self.stream(device)
 
 
 _CUPY, _TORCH = _Cupy(), _Torch()
+
+
+def _cupy_on(device: int) -> Any:
+    """A context in which CuPy works on this GPU; nothing where there is one only."""
+    return _NOTHING if _cupy_count() == 1 else sys.modules["cupy"].cuda.Device(device)
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+@functools.cache
+def _cupy_count() -> int:
+    return int(sys.modules["cupy"].cuda.runtime.getDeviceCount())
+
+
+def _apart(addresses: Sequence[int], size: int) -> bool:
+    """Whether the last of arrays of this many bytes is each other one or shares no memory with it."""
+    last = addresses[-1]
+    for address in addresses:  # noqa: SIM110 (half the time of a generator)
+        if address != last and -size < address - last < size:
+            return False
+    return True
+
+
+@functools.cache
+def _numpy_name(dtype: Any) -> str:
+    """NumPy's name of a dtype, which it makes anew each time."""
+    return str(dtype.name)
 
 
 @functools.cache
@@ -182,6 +283,15 @@ def library_of(kind: Any) -> Library:
         return _TORCH
     require("cupy", "cuda")
     return _CUPY
+
+
+def alike(inputs: Sequence[Any], out: Any) -> Alike | None:
+    """The quick way for most calls: the arrays, and a new result unless `out` is given, as kernels take them.
+
+    None where they are not all alike, or empty, or where `out` overlaps one of them in part.
+    """
+    kind: Any = type(inputs[0])
+    return library_of(kind).alike(inputs, out) if is_on_gpu(inputs[0]) else None
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------
@@ -312,6 +422,15 @@ def may_overlap(a: DeviceArray, b: DeviceArray) -> bool:
     return a_first < b_end and b_first < a_end
 
 
+def apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
+    """The array, as a copy where writing to the target would change it."""
+    if not may_overlap(array, target):
+        return array
+    copy = empty_like(array)
+    copy.library.assign(copy.owner, array.owner)
+    return copy
+
+
 class Elementwise(NamedTuple):
     """Arrays that a kernel can take element by element, as if they had one dimension."""
 
@@ -327,7 +446,7 @@ class Elementwise(NamedTuple):
         return self.out
 
 
-def elementwise(named: Named, out: Any) -> Elementwise:
+def elementwise(named: Named, out: Any, in_c_order: bool = False) -> Elementwise:
     """Inputs of one dtype and shape, and a target of that form; elements in the same order in memory."""
     arrays = [(name, ready(name, value)) for name, value in named]
     first_name, first = arrays[0]
@@ -339,7 +458,7 @@ def elementwise(named: Named, out: Any) -> Elementwise:
     same_device([*arrays, *([] if given is None else [("out", given)])])
     inputs = [astype(array, dtype) for _, array in arrays]
     layouts = {None if array.contiguous else array.strides() for array in inputs}
-    if len(layouts) > 1 or not is_dense(inputs[0]):
+    if in_c_order or len(layouts) > 1 or not is_dense(inputs[0]):
         inputs = [contiguous(array) for array in inputs]
     if given is None:
         return Elementwise(tuple(inputs), empty_like(inputs[0]), None)

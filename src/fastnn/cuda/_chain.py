@@ -29,7 +29,7 @@ from fastnn._chain import (
 )
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda.kernels import channels, elementwise, gradients, moments, scaling, tiles
+from fastnn.cuda.kernels import channels, draws, elementwise, gradients, moments, scaling, tiles
 from fastnn.random import Key, keep_scale, keep_threshold
 from fastnn.stages import BatchNorm, Head, Stage
 
@@ -192,11 +192,10 @@ class _Problem(NamedTuple):
         return "memory" if self.form.usual else "columns"
 
     @property
-    def words(self) -> tuple[int, int, int]:
-        """Seed, offset and threshold, as kernels take them."""
-        if self.key is None:
-            return 0, 0, 0
-        return tiles.signed(self.key.seed), tiles.signed(self.key.offset), self.stages.threshold
+    def words(self) -> list[int]:
+        """Those of its draws, as kernels take them."""
+        key = Key(0, 0) if self.key is None else self.key
+        return [*map(_launch.signed, draws.key_words(key, max(self.stages.threshold, 0), self.x))]
 
     @property
     def is_elementwise(self) -> bool:
@@ -338,15 +337,8 @@ def _run_forward(
     if head is None and problem.is_elementwise:
         key = x.dtype, chain.kinds
         operands = elementwise.forward_operands(*key)
-        tiles.run(
-            elementwise.chain_forward,
-            key,
-            operands,
-            arrays,
-            chain.numbers,
-            *(problem.key or (0, 0)),
-            max(chain.threshold, 0),
-        )
+        words = problem.words if problem.draws else ()
+        tiles.run(elementwise.chain_forward, key, operands, arrays, chain.numbers, words)
         return found
     kind = _kind_of(head)
     if isinstance(head, BatchNorm):
@@ -451,7 +443,7 @@ def _run_backward(
     cut, training = problem.cut(*arrays), each.head.kind == "batch"
     sums = training or each.weight is not None or each.bias is not None
     count, kind = x.shape[1], moments.piece_dtype(x.dtype)
-    pieces = problem.empty((count * cut.pieces * 2,), kind) if sums else None
+    pieces = problem.empty((count * cut.pieces * 4,), kind) if sums else None
     slopes = problem.empty((count * 2,), kind) if training else None
 
     def go(does: str) -> None:
@@ -489,5 +481,5 @@ def _run_elementwise_backward(
         arrays += [x if addend is None else addend, daddend]
     key = x.dtype, chain.kinds
     operands = elementwise.backward_operands(*key)
-    key_words = *(problem.key or (0, 0)), max(chain.threshold, 0)
-    tiles.run(elementwise.chain_backward, key, operands, arrays, chain.numbers, *key_words)
+    words = problem.words if problem.draws else ()
+    tiles.run(elementwise.chain_backward, key, operands, arrays, chain.numbers, words)

@@ -15,13 +15,18 @@ from typing import Any, ClassVar, NamedTuple
 from cuda.core import Linker, LinkerOptions, ObjectCode
 from numba import cuda
 from numba.cuda import dispatcher
+from numba.cuda.core.compiler_lock import global_compiler_lock
 from numba.cuda.cudadrv.nvrtc import get_supported_ccs
 
 from fastnn.cuda import _cache
+from fastnn.cuda._ptx import building_for
 
 Capability = tuple[int, int]
 Key = tuple[Any, ...]
 Built = tuple[Callable[..., None], tuple[Any, ...]]
+
+#: Of a thread, unless a template says otherwise: half of the threads then fit, which keeps memory busy.
+REGISTERS = 64
 
 
 class Code(NamedTuple):
@@ -42,9 +47,17 @@ class Template:
     all: ClassVar[list[Template]] = []
 
     def __init__(
-        self, build: Callable[..., Built], examples: Callable[[], Iterable[Key]], **options: Any
+        self,
+        build: Callable[..., Built],
+        examples: Callable[[], Iterable[Key]],
+        *,
+        registers: int = REGISTERS,
+        narrow: str = "",
+        **options: Any,
     ) -> None:
-        self.name, self.build, self.examples, self.options = build.__name__, build, examples, options
+        self.name = f"{build.__module__.rpartition('.')[2]}.{build.__name__}"
+        self.build, self.examples, self.options = build, examples, options
+        self.registers, self.narrow = registers, narrow
         Template.all.append(self)
 
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
@@ -57,8 +70,8 @@ class Template:
         return code
 
     def _compiled(self, capability: Capability, key: Key, fast_math: bool) -> Code:
-        function, types = self.build(*key)
         with _asked_for(capability):
+            function, types = self.build(*key)
             ptx, _ = cuda.compile(
                 function, types, cc=capability, device=False, abi="numba", fastmath=fast_math, **self.options
             )
@@ -71,14 +84,18 @@ class Template:
 def _asked_for(capability: Capability) -> Iterator[None]:
     """For a while, numba-cuda finds a GPU of this compute capability where there is another, or none.
 
-    What a kernel calls it compiles for the current device, even if the kernel is for another.
+    What a kernel calls it compiles for the current device, even if the kernel is for another. Its lock keeps
+    other threads from compiling meanwhile.
     """
-    before = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    try:
-        yield
-    finally:
-        dispatcher.get_current_device = before
+    with global_compiler_lock:
+        before = dispatcher.get_current_device
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+        building_for.append(capability)
+        try:
+            yield
+        finally:
+            building_for.pop()
+            dispatcher.get_current_device = before
 
 
 def template(

@@ -5,7 +5,9 @@ Kernels take addresses, whole numbers and floats: an int is an int64 or an addre
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
@@ -79,9 +81,32 @@ def _stream(handle: int) -> Any:
     return Stream.from_handle(handle)
 
 
+@functools.cache
+def _only_one() -> bool:
+    """Whether there is one GPU, which is then always the current one."""
+    return len(Device.get_all_devices()) == 1
+
+
+@contextlib.contextmanager
+def _on(device: int) -> Iterator[None]:
+    """Makes a GPU the current one for a while: the default stream is that of the current one."""
+    before = Device()
+    Device(device).set_current()
+    try:
+        yield
+    finally:
+        before.set_current()
+
+
 @functools.lru_cache(4096)
-def _config(grid: Grid, block: int, shared: int, cooperative: bool) -> Any:
+def _config(grid: Grid, block: Grid, shared: int, cooperative: bool) -> Any:
     return LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
+
+
+def signed(word: int) -> int:
+    """A 64-bit word as the int64 that a launch takes."""
+    word %= 2**64
+    return word - 2**64 if word >= 2**63 else word
 
 
 def run(
@@ -90,7 +115,7 @@ def run(
     device: int,
     stream: int,
     grid: Grid,
-    block: int,
+    block: Grid,
     *arguments: Any,
     shared: int = 0,
     cooperative: bool = False,
@@ -100,5 +125,9 @@ def run(
     shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
     wait for each other.
     """
-    kernel = _loaded(template, key, device, fast_math.enabled)
-    launch(_stream(stream), _config(grid, block, shared, cooperative), kernel, *arguments)
+    config = _config(grid, block, shared, cooperative)
+    if _only_one():
+        launch(_stream(stream), config, _loaded(template, key, device, fast_math.enabled), *arguments)
+        return
+    with _on(device):
+        launch(_stream(stream), config, _loaded(template, key, device, fast_math.enabled), *arguments)

@@ -4,27 +4,31 @@ All that is particular to numba-cuda's code generation is here, so that a port t
 this file. It must not know any operation.
 
 Numba types a Python literal as int64 or float64, and an operation with one widens: `like(x, 0.5)` is the
-constant in the type of x.
+constant in the type of x, `by_type(x, 0.5, 0.25)` one for each type.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from llvmlite import ir
 from numba import cuda, types
+from numba.cuda import cgutils
 from numba.cuda.core.targetconfig import ConfigStack
 from numba.cuda.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: A number in a kernel, float32 or float64.
+Real: TypeAlias = Any
 
 #: Bytes of an element in memory, by dtype.
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 #: Elements of one 16-byte access.
 WIDTH = {dtype: 16 // size for dtype, size in ITEMSIZE.items()}
 
+_BITS_1 = ir.IntType(1)
 _BITS = {8: ir.IntType(8), 16: ir.IntType(16), 32: ir.IntType(32), 64: ir.IntType(64)}
 _FLOATS = {16: ir.HalfType(), 32: ir.FloatType(), 64: ir.DoubleType()}
 
@@ -33,6 +37,28 @@ def device(function: F) -> F:
     """The function for use in kernels, where it is inlined. Its `py_func` is its Python twin."""
     inlined: F = cuda.jit(device=True, forceinline=True)(function)
     return inlined
+
+
+_Key = tuple[Any, ...]
+_MADE: dict[_Key, Any] = {}
+#: The compute capability that kernels are being built for (set by fastnn.cuda._compile).
+building_for: list[tuple[int, int]] = [(0, 0)]
+
+
+def made_once(factory: F) -> F:
+    """Decorator of what makes device functions: for the same arguments the same one, compiled once.
+
+    One for each compute capability: numba-cuda keeps what a device function was compiled to for the first.
+    """
+
+    @functools.wraps(factory)
+    def remembered(*args: Any) -> Any:
+        key = (factory, building_for[-1], *args)
+        if key not in _MADE:
+            _MADE[key] = factory(*args)
+        return _MADE[key]
+
+    return cast(F, remembered)
 
 
 @device
@@ -72,6 +98,75 @@ def like(context: Any, x: Any, value: Any) -> Any:
         return target.cast(builder, args[1], signature.args[1], signature.return_type)
 
     return x(x, value), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def by_type(context: Any, x: Any, single: Any, double: Any) -> Any:
+    """The first value in the type of `x` if that is float32, the second if it is float64."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        chosen = 2 if x == types.float64 else 1
+        return target.cast(builder, args[chosen], signature.args[chosen], x)
+
+    return x(x, single, double), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def approximate(context: Any, x: Any) -> Any:
+    """Whether approximate instructions are wanted, and there are any for the type of `x`.
+
+    The answer is known when a kernel is linked, so that a device function is compiled once for both.
+    """
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        if x != types.float32:
+            return _BITS_1(0)
+        text = target.insert_const_string(builder.module, "__CUDA_FTZ")  # set by fastmath
+        reflect = ir.FunctionType(_BITS[32], [text.type])
+        function = cgutils.get_or_insert_function(builder.module, reflect, "__nvvm_reflect")
+        return builder.icmp_signed("!=", builder.call(function, [text]), _BITS[32](0))
+
+    return types.boolean(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def estimate(context: Any, x: Any) -> Any:
+    """1 / x to about 20 bits, for what is small beside the result; subnormals count as 0."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        kind, letter, name = (_FLOATS[64], "d", "f64") if x == types.float64 else (_FLOATS[32], "f", "f32")
+        text = f"rcp.approx.ftz.{name} $0, $1;"
+        inverse = ir.InlineAsm(ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", side_effect=False)
+        return builder.call(inverse, args)
+
+    return x(x), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def power_of_2(context: Any, x: Any) -> Any:
+    """The float whose exponent's bits are the low bits of `x`."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        bits, places = (_BITS[64], 52) if x == types.float64 else (_BITS[32], 23)
+        return builder.bitcast(builder.shl(builder.bitcast(args[0], bits), bits(places)), args[0].type)
+
+    return x(x), generate
+
+
+def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
+    """A device function of x: the polynomial with these coefficients, constant term first (Horner)."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def evaluate(context: Any, x: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            kind = args[0].type
+            *others, last = [kind(each) for each in (double if x == types.float64 else single)]
+            return functools.reduce(lambda y, c: builder.fma(y, args[0], c), reversed(others), last)
+
+        return x(x), generate
+
+    evaluate.coefficients = single, double
+    return evaluate
 
 
 def _reinterpreted(result_of: dict[Any, Any]) -> Any:
@@ -117,12 +212,38 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def quotient(context: Any, a: Any, b: Any) -> Any:
-    """a // b of numbers from 0 to 2^32 - 1, by 32-bit instructions: Numba's own has 64 bits."""
+    """a // b of whole numbers from 0 to 2^32 - 1, by a 32-bit division; a 64-bit one takes five times as long."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return builder.udiv(*args)
+        a, b = (builder.trunc(arg, _BITS[32]) for arg in args)
+        return builder.zext(builder.udiv(a, b), _BITS[64])
 
-    return types.uint32(types.uint32, types.uint32), generate
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def high_64(context: Any, a: Any, b: Any) -> Any:
+    """The upper 64 of the 128 bits of a product of two unsigned 64-bit numbers."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        long = ir.FunctionType(_BITS[64], [_BITS[64], _BITS[64]])
+        multiply = ir.InlineAsm(long, "mul.hi.u64 $0, $1, $2;", "=l,l,l", side_effect=False)
+        return builder.call(multiply, args)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def product(context: Any, a: Any, b: Any) -> Any:
+    """a b, rounded: no addition that follows makes an fma of it. In the type of a."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        value, kind = target.get_value_type(a), "d" if a == types.float64 else "f"
+        operation = f"mul.rn.f{64 if kind == 'd' else 32} $0, $1, $2;"
+        multiply = ir.InlineAsm(ir.FunctionType(value, [value] * 2), operation, f"={kind},{kind},{kind}")
+        return builder.call(multiply, [args[0], target.cast(builder, args[1], signature.args[1], a)])
+
+    return a(a, b), generate
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
@@ -189,6 +310,40 @@ def _packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
         return [builder.call(both, [high, low]) for low, high in pairs]
     halves = [[builder.zext(_narrowed(builder, dtype, value), _BITS[32]) for value in pair] for pair in pairs]
     return [builder.or_(low, builder.shl(high, _BITS[32](16))) for low, high in halves]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def word_at(context: Any, address: Any) -> Any:
+    """The 64-bit integer at an address."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return builder.load(_pointer(builder, args[0], _BITS[64]))
+
+    return types.int64(types.uint64), generate
+
+
+@functools.cache
+def store_integers(bits: int, count: int) -> Any:
+    """store(address, buffer): `count` integers of a local array, by one access that must be aligned to its size.
+
+    Integers of fewer than 32 bits go one at a time.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store_elements(context: Any, address: Any, buffer: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            places = _places(target, builder, buffer, args[1], _BITS[64](0), count)
+            values = [builder.load(place) for place in places]
+            _store_words(
+                builder,
+                args[0],
+                [v if v.type == _BITS[bits] else builder.trunc(v, _BITS[bits]) for v in values],
+            )
+            return target.get_dummy_value()
+
+        return types.void(types.uint64, buffer), generate
+
+    return store_elements
 
 
 @functools.cache
@@ -264,17 +419,17 @@ def whole_number(dtype: str) -> Any:
 
 
 @functools.cache
-def count_up(dtype: str) -> Any:
-    """count_up(address): adds 1 to an element of an integer dtype."""
+def store_number(dtype: str) -> Any:
+    """store_number(address, number): an int64 as an element of an integer dtype, its lowest bits."""
     kind, _ = _whole(dtype)
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def add_one(context: Any, address: Any) -> Any:
+    def write(context: Any, address: Any, number: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            place = _pointer(builder, args[0], kind)
-            builder.store(builder.add(builder.load(place), kind(1)), place)
+            word = args[1] if kind.width == 64 else builder.trunc(args[1], kind)
+            builder.store(word, _pointer(builder, args[0], kind))
             return target.get_dummy_value()
 
-        return types.void(types.uint64), generate
+        return types.void(types.uint64, types.int64), generate
 
-    return add_one
+    return write

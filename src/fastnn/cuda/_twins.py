@@ -13,11 +13,16 @@ from typing import Any
 from fastnn._extras import require
 
 
+def require_packages() -> None:
+    """ImportError that says what to install where the packages that kernels take are missing."""
+    require("numba.cuda.extending", "cuda")
+    require("cuda.core", "cuda")
+
+
 @functools.cache
 def twin_of(module: str, name: str) -> Callable[..., Any]:
     """The twin of a function; NotImplementedError where there is none."""
-    require("numba.cuda.extending", "cuda")
-    require("cuda.core", "cuda")
+    require_packages()
     place = module.replace("fastnn", "fastnn.cuda", 1)
     try:
         twin: Callable[..., Any] = getattr(importlib.import_module(place), name)

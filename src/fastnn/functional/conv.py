@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,14 @@ Pair = int | Sequence[int]
 Axis = tuple[int, int, int, int, int, int]
 MOST = 2**31  # no number of a window is as large, so that sums of a few fit
 MOST_PADDED = 2**48  # nor an input with its padding, so that its bytes can be counted
+
+
+class Shaped(Protocol):
+    """What checks need of an array, of the CPU's memory or a GPU's."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
 
 
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
@@ -56,10 +64,10 @@ def paddings(
     return [(m // 2, m - m // 2) for m in missing]
 
 
-def _check_channels(x: Array, weight: Array, groups: int) -> None:
-    if weight.ndim != 4:
+def _check_channels(x: Shaped, weight: Shaped, groups: int) -> None:
+    if len(weight.shape) != 4:
         raise ValueError(f"weight must have 4 dimensions (O, C / groups, kH, kW), got shape {weight.shape}")
-    if x.ndim not in (3, 4):
+    if len(x.shape) not in (3, 4):
         raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
     if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)):
         raise TypeError(f"groups must be an integer, got {type(groups).__name__}")
@@ -75,7 +83,7 @@ def _check_channels(x: Array, weight: Array, groups: int) -> None:
 
 
 def _windows(
-    x: Array, weight: Array, stride: Pair, padding: Pair | str, dilation: Pair, groups: int
+    x: Shaped, weight: Shaped, stride: Pair, padding: Pair | str, dilation: Pair, groups: int
 ) -> tuple[Axis, Axis]:
     """The windows of rows and columns, after everything was checked."""
     _check_channels(x, weight, groups)
@@ -99,6 +107,17 @@ def _windows(
             f"padding must leave input with fewer than 2^48 elements, got {padding!r} for shape {x.shape}"
         )
     return axes[0], axes[1]
+
+
+def _check_bias(weight: Shaped, bias: Shaped | None) -> None:
+    outputs = weight.shape[:1]
+    if bias is not None and bias.shape != outputs:
+        raise ValueError(f"bias must have shape {outputs}, one for each output, got {bias.shape}")
+
+
+def _check_dy(dy: Shaped, shape: tuple[int, ...]) -> None:
+    if dy.shape != shape:
+        raise ValueError(f"dy must have the shape of the result, {shape}, got {dy.shape}")
 
 
 @accepted
@@ -131,8 +150,7 @@ def conv2d(
         named.append(("bias", _arrays.ready("bias", bias)))
     x, w = named[0][1], named[1][1]
     rows, columns = _windows(x, w, stride, padding, dilation, groups)
-    if bias is not None and named[2][1].shape != w.shape[:1]:
-        raise ValueError(f"bias must have shape {w.shape[:1]}, one for each output, got {named[2][1].shape}")
+    _check_bias(w, None if bias is None else named[2][1])
     dtype = _arrays.common_dtype(named)
     target = _arrays.target_for(out, (*x.shape[:-3], w.shape[0], rows[1], columns[1]), dtype)
     place = _arrays.plain_target(target)
@@ -177,9 +195,7 @@ def conv2d_backward(
     named = [(n, _arrays.ready(n, a)) for n, a in (("dy", dy), ("input", input), ("weight", weight))]
     (_, g), (_, x), (_, w) = named
     rows, columns = _windows(x, w, stride, padding, dilation, groups)
-    shape = (*x.shape[:-3], w.shape[0], rows[1], columns[1])
-    if g.shape != shape:
-        raise ValueError(f"dy must have the shape of the result, {shape}, got {g.shape}")
+    _check_dy(g, (*x.shape[:-3], w.shape[0], rows[1], columns[1]))
     dtype = _arrays.common_dtype(named)
     g, x, w = (_arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
     images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, SupportsIndex, TypeVar
+from typing import Any, NamedTuple, SupportsIndex, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _kernels
+from fastnn import _dlpack, _kernels
 from fastnn._arrays import probability
 from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
 
@@ -139,13 +139,18 @@ def dropout_mask(
     *,
     key: Key | None = None,
     packed: bool = False,
+    like: Any = None,
 ) -> Array:
     """mask = True where dropout with this p and key keeps the element, for an input of this shape.
 
     packed: the mask's bits instead, bit i % 8 of byte i // 8 for element i (C order), in a uint8 array of
-    ceil(size / 8) elements. key: None for the default generator's next. Raises ValueError for a p outside
-    [0, 1] and a negative shape, TypeError for what is no number or no shape.
+    ceil(size / 8) elements. key: None for the default generator's next. like: an array or tensor in whose
+    library and, on a GPU, in whose device's memory the mask is made; None: a NumPy array. Raises ValueError
+    for a p outside [0, 1] and a negative shape, TypeError for what is no number or no shape.
     """
+    if _kernels.has_tensor((like,), {}):
+        options = {"key": key, "packed": packed, "like": like}
+        return cast(Array, _dlpack.call(dropout_mask, like, ("shape",), (shape, p), options))
     drop = probability("p", p)
     sizes = _shape(shape)
     count = math.prod(sizes)
@@ -167,14 +172,19 @@ def _shape(shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
 # ---- whole channels ----------------------------------------------------------------------------------------
 
 
+def _shape_of(array: Any) -> tuple[int, ...]:
+    """The shape of an array of any library, or of numbers."""
+    return tuple(array.shape) if hasattr(array, "shape") else np.shape(array)
+
+
 def _channel_axes(name: str, array: ArrayLike, spatial: str, unbatched: bool) -> int:
     """How many axes come before a channel's elements; `spatial` names those after."""
-    dims = array.ndim if isinstance(array, np.ndarray) else np.ndim(array)
+    dims = array.ndim if isinstance(array, np.ndarray) else len(_shape_of(array))
     after = len(spatial.split(", "))
     if dims == after + 2 or (unbatched and dims == after + 1):
         return dims - after
     takes = f"(N, C, {spatial})" + f" or (C, {spatial})" * unbatched
-    raise ValueError(f"{name} must have shape {takes}, got {np.shape(array)}")
+    raise ValueError(f"{name} must have shape {takes}, got {_shape_of(array)}")
 
 
 @_documented("input")
@@ -347,7 +357,7 @@ def drop_connect_backward(
 
 
 def _sample_axes(name: str, array: ArrayLike) -> int:
-    if np.ndim(array) == 0:
+    if _shape_of(array) == ():
         raise ValueError(f"{name} must have shape (N, ...), got ()")
     return 1
 

@@ -18,11 +18,11 @@ _GLU, _GLU_BACKWARD = _kernels.find_kernel("glu"), _kernels.find_kernel("glu_bac
 _SWIGLU, _SWIGLU_BACKWARD = _kernels.find_kernel("swiglu"), _kernels.find_kernel("swiglu_backward")
 
 
-def _even_axis(array: Array, dim: int) -> int:
-    """`dim` as an axis >= 0 along which the array can be halved."""
-    axis = _arrays.axis(dim, array.ndim)
-    if array.shape[axis] % 2:
-        got = f"got shape {array.shape}"
+def even_axis(shape: tuple[int, ...], dim: int) -> int:
+    """`dim` as an axis >= 0 along which an array of this shape can be halved."""
+    axis = _arrays.axis(dim, len(shape))
+    if shape[axis] % 2:
+        got = f"got shape {shape}"
         raise ValueError(f"input must have an even length along dim {dim} to be halved, {got}")
     return axis
 
@@ -33,10 +33,16 @@ def _halves(array: Array, axis: int) -> tuple[Array, Array]:
     return array[(*before, slice(half))], array[(*before, slice(half, None))]
 
 
+def check_dy(got: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless dy has the shape of the output."""
+    if got != shape:
+        raise ValueError(f"dy must have the shape of the output, {shape}, got {got}")
+
+
 @accepted
 def _gated(input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
     x = _arrays.ready("input", input)
-    axis = _even_axis(x, dim)
+    axis = even_axis(x.shape, dim)
     y = _kernels.gated(kernel, x, axis, out)
     if y is not None:
         return y
@@ -49,13 +55,12 @@ def _gated(input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
 @accepted
 def _gated_backward(dy: ArrayLike, input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
     x, g = _arrays.ready("input", input), _arrays.ready("dy", dy)
-    axis = _even_axis(x, dim)
+    axis = even_axis(x.shape, dim)
     dx = _kernels.gated_backward(kernel, g, x, axis, out)
     if dx is not None:
         return dx
     shape = _halves(x, axis)[0].shape
-    if g.shape != shape:
-        raise ValueError(f"dy must have the shape of the output, {shape}, got {g.shape}")
+    check_dy(g.shape, shape)
     dtype = _arrays.common_dtype((("dy", g), ("input", x)))
     target = _arrays.target_for(out, x.shape, dtype)
     x, g = _arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
@@ -108,12 +113,30 @@ class MaxoutSaved(NamedTuple):
     shape: tuple[int, ...]  # the input's
 
 
-def _blocks(shape: tuple[int, ...], k: int, axis: int) -> tuple[int, int, int, int]:
+def blocks(shape: tuple[int, ...], k: int, axis: int) -> tuple[int, int, int, int]:
     """The input as (outer, groups, k, inner)."""
     return math.prod(shape[:axis]), shape[axis] // k, k, math.prod(shape[axis + 1 :])
 
 
-def _check_pieces(k: int, length: int, dim: int) -> int:
+def best_shape(shape: tuple[int, ...], k: int, axis: int) -> tuple[int, ...]:
+    """The shape of maxout's result."""
+    return (*shape[:axis], shape[axis] // k, *shape[axis + 1 :])
+
+
+def check_saved(saved: object) -> None:
+    """Raise TypeError unless it is what maxout returned."""
+    if not isinstance(saved, MaxoutSaved):
+        raise TypeError(f"saved must be the MaxoutSaved that maxout returned, got {type(saved).__name__}")
+
+
+def check_best_dy(got: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless dy has the shape of maxout's result."""
+    if got != shape:
+        raise ValueError(f"dy must have the shape of maxout's result, {shape}, got {got}")
+
+
+def check_pieces(k: int, length: int, dim: int) -> int:
+    """k as an integer that divides the length."""
     try:
         pieces = operator.index(k)
     except TypeError:
@@ -133,13 +156,13 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     """
     x = _arrays.ready("input", input)
     axis = _arrays.axis(dim, x.ndim)
-    k = _check_pieces(k, x.shape[axis], dim)
-    shape = (*x.shape[:axis], x.shape[axis] // k, *x.shape[axis + 1 :])
+    k = check_pieces(k, x.shape[axis], dim)
+    shape = best_shape(x.shape, k, axis)
     target = _arrays.target_for(out, shape, x.dtype)
     (x,) = _arrays.apart((x,), target)
     y = _arrays.plain_target(target)
     winners = np.empty(((k - 1).bit_length(), (y.size + 7) // 8), np.uint8)
-    _kernels.maxout(_arrays.plain(x), y, winners, *_blocks(x.shape, k, axis))
+    _kernels.maxout(_arrays.plain(x), y, winners, *blocks(x.shape, k, axis))
     return _arrays.deliver(_arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
 
 
@@ -150,15 +173,11 @@ def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = No
     dy: the shape of maxout's y; saved: what maxout returned; out: the input's shape, dy's dtype. Raises
     ValueError for shapes that do not fit. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
     """
-    if not isinstance(saved, MaxoutSaved):
-        raise TypeError(f"saved must be the MaxoutSaved that maxout returned, got {type(saved).__name__}")
+    check_saved(saved)
     g = _arrays.ready("dy", dy)
-    outer, groups, k, inner = _blocks(saved.shape, saved.k, saved.dim)
-    shape = (*saved.shape[: saved.dim], groups, *saved.shape[saved.dim + 1 :])
-    if g.shape != shape:
-        raise ValueError(f"dy must have the shape of maxout's result, {shape}, got {g.shape}")
+    check_best_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
     target = _arrays.target_for(out, saved.shape, g.dtype)
     (g,) = _arrays.apart((g,), target)
     dx = _arrays.plain_target(target)
-    _kernels.maxout_backward(_arrays.plain(g), saved.winners, dx, outer, groups, k, inner)
+    _kernels.maxout_backward(_arrays.plain(g), saved.winners, dx, *blocks(saved.shape, saved.k, saved.dim))
     return _arrays.deliver(_arrays.deliver(dx, target), out)

@@ -40,20 +40,30 @@ def _finish(kernel: Callable[[Array], Loss | None], target: Array, out: Array | 
     return loss, _arrays.deliver(_arrays.deliver(dx, target), out)
 
 
+def _check_logits(shape: tuple[int, ...]) -> None:
+    if len(shape) < 2 or shape[1] == 0:
+        raise ValueError(f"input must have shape (N, C) or (N, C, ...) with C at least 1, got {shape}")
+
+
 def _ready_logits(input: ArrayLike) -> Array:
     x = _arrays.ready("input", input)
-    if x.ndim < 2 or x.shape[1] == 0:
-        raise ValueError(f"input must have shape (N, C) or (N, C, ...) with C at least 1, got {x.shape}")
+    _check_logits(x.shape)
     return x
+
+
+def _check_label_form(shape: tuple[int, ...], dtype: object, logits: tuple[int, ...]) -> None:
+    """Labels of this shape and dtype fit logits of that shape."""
+    if "int" not in str(dtype):
+        raise TypeError(f"target must be integers, got an array of {dtype}")
+    samples = logits[0], *logits[2:]
+    if shape != samples:
+        raise ValueError(f"target must have shape {samples}, one label for each sample, got {shape}")
 
 
 def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> Array:
     """The labels in int64; one for each sample, each a class or ignore_index."""
-    shape, classes = (x.shape[0], *x.shape[2:]), x.shape[1]
-    if target.dtype.kind not in "iu":
-        raise TypeError(f"target must be integers, got an array of {target.dtype}")
-    if target.shape != shape:
-        raise ValueError(f"target must have shape {shape}, one label for each sample, got {target.shape}")
+    _check_label_form(target.shape, target.dtype, x.shape)
+    classes = x.shape[1]
     bad = (target < 0) | (target >= classes)
     if ignore_index is not None:
         bad &= target != ignore_index
@@ -201,6 +211,13 @@ def _any_cross_entropy(
     )
 
 
+def _check_margin(margin: float) -> float:
+    number = _arrays.real_number("margin", margin)
+    if not math.isfinite(number):
+        raise ValueError(f"margin must be finite, got {number}")
+    return number
+
+
 def hinge_loss(
     input: ArrayLike,
     target: ArrayLike,
@@ -228,9 +245,7 @@ def _any_hinge_loss(
 ) -> Loss:
     """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
-    margin = _arrays.real_number("margin", margin)
-    if not math.isfinite(margin):
-        raise ValueError(f"margin must be finite, got {margin}")
+    margin = _check_margin(margin)
     x = _ready_logits(input)
     labels = _ready_labels(np.asarray(target), x)
     (x,), dx = _arrays.prepare((("input", x),), out)

@@ -116,14 +116,14 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
 # ---- layer norm, RMS norm ----------------------------------------------------------------------------------
 
 
-def _normalized_shape(normalized_shape: int | Sequence[int], x: Array) -> tuple[int, ...]:
-    """The shape as a tuple, after it was checked to be that of x's last dimensions."""
+def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape as a tuple, after it was checked to be that of the last of input's, `has`."""
     if isinstance(normalized_shape, (int, np.integer)):
         shape: tuple[int, ...] = (int(normalized_shape),)
     else:
         shape = tuple(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
-        takes = f"input's last dimensions, of {x.shape}" if shape else "at least one dimension"
+    if not shape or has[-len(shape) :] != shape:
+        takes = f"input's last dimensions, of {has}" if shape else "at least one dimension"
         raise ValueError(f"normalized_shape must be {takes}, got {normalized_shape}")
     return shape
 
@@ -148,7 +148,7 @@ def layer_norm(
     Hinton, 2016.
     """
     x = _arrays.ready("input", input)
-    shape = _normalized_shape(normalized_shape, x)
+    shape = _normalized_shape(normalized_shape, x.shape)
     w, b = _parameter("weight", weight, shape), _parameter("bias", bias, shape)
     return _normalise(x, w, b, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps)
 
@@ -181,7 +181,7 @@ def rms_norm(
     not fit. Zhang and Sennrich, 2019.
     """
     x = _arrays.ready("input", input)
-    shape = _normalized_shape(normalized_shape, x)
+    shape = _normalized_shape(normalized_shape, x.shape)
     w = _parameter("weight", weight, shape)
     if eps is None:
         eps = 2.0**-52 if x.dtype == np.float64 else 2.0**-23
@@ -204,6 +204,26 @@ def rms_norm_backward(
 # ---- group norm, instance norm -----------------------------------------------------------------------------
 
 
+def _group_blocks(shape: tuple[int, ...], num_groups: int) -> tuple[int, int, int]:
+    """(groups, channels of a group, elements of a channel), after both were checked to fit."""
+    if len(shape) < 2:
+        raise ValueError(f"input must have shape (N, C, ...), got {shape}")
+    try:
+        groups = operator.index(num_groups)
+    except TypeError:
+        raise TypeError(f"num_groups must be an integer, got {type(num_groups).__name__}") from None
+    n, channels, *rest = shape
+    if groups < 1 or channels % groups:
+        raise ValueError(f"num_groups must be >= 1 and divide input's {channels} channels, got {num_groups}")
+    inner = math.prod(rest)
+    if n * (channels // groups) * inner == 1:
+        raise ValueError(
+            "input must have more than one value in a group, whose variance is 0 else, got shape "
+            f"{shape} in {groups} groups: use fewer groups"
+        )
+    return groups, channels // groups, inner
+
+
 @accepted
 def group_norm(
     input: ArrayLike,
@@ -222,23 +242,10 @@ def group_norm(
     or there is but one value to normalise. Wu and He, 2018.
     """
     x = _arrays.ready("input", input)
-    if x.ndim < 2:
-        raise ValueError(f"input must have shape (N, C, ...), got {x.shape}")
-    try:
-        groups = operator.index(num_groups)
-    except TypeError:
-        raise TypeError(f"num_groups must be an integer, got {type(num_groups).__name__}") from None
-    n, channels, *rest = x.shape
-    if groups < 1 or channels % groups:
-        raise ValueError(f"num_groups must be >= 1 and divide input's {channels} channels, got {num_groups}")
-    inner = math.prod(rest)
-    if n * (channels // groups) * inner == 1:
-        raise ValueError(
-            "input must have more than one value in a group, whose variance is 0 else, got shape "
-            f"{x.shape} in {groups} groups: use fewer groups"
-        )
+    blocks = _group_blocks(x.shape, num_groups)
+    n, channels, *_ = x.shape
     w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
-    return _normalise(x, w, b, out, (n, groups), (groups, channels // groups, inner), eps)
+    return _normalise(x, w, b, out, (n, blocks[0]), blocks, eps)
 
 
 @accepted
@@ -292,12 +299,9 @@ def instance_norm(
     w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
     eps = _arrays.real_number("eps", eps)
     rows, blocks = (n, channels), (channels, 1, inner)
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("running_mean and running_var must be given together, got one of them")
+    _check_given_together(running_mean, running_var, use_input_stats)
     if running_mean is None or running_var is None:
-        if not use_input_stats:
-            raise ValueError("running_mean and running_var must be given without use_input_stats, got None")
-        _check_instances(x, inner)
+        _check_instances(x.shape, inner)
         return _normalise(x, w, b, out, rows, blocks, eps)
     means, variances = (
         _running("running_mean", running_mean, channels),
@@ -307,7 +311,7 @@ def instance_norm(
         rstd = 1 / np.sqrt(variances.astype(np.float64) + eps)
         given = np.tile(means.astype(np.float64), (n, 1)), np.tile(rstd, (n, 1))
         return _normalise(x, w, b, out, rows, blocks, eps, given=given)
-    _check_instances(x, inner)
+    _check_instances(x.shape, inner)
     for name, array in (("running_mean", means), ("running_var", variances)):
         if not array.flags.writeable:
             raise ValueError(f"{name} must be writeable, got a read-only array")
@@ -320,11 +324,18 @@ def instance_norm(
     return y, saved
 
 
-def _check_instances(x: Array, inner: int) -> None:
+def _check_given_together(running_mean: object, running_var: object, use_input_stats: bool) -> None:
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var must be given together, got one of them")
+    if running_mean is None and not use_input_stats:
+        raise ValueError("running_mean and running_var must be given without use_input_stats, got None")
+
+
+def _check_instances(shape: tuple[int, ...], inner: int) -> None:
     if inner == 1:
         raise ValueError(
             "input must have more than one element in a channel, whose variance is 0 else, got shape "
-            f"{x.shape}: use layer_norm, or running statistics with use_input_stats=False"
+            f"{shape}: use layer_norm, or running statistics with use_input_stats=False"
         )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _arrays, _kernels
 from fastnn._dlpack import accepted
-from fastnn.functional.conv import Axis, Pair, pair
+from fastnn.functional.conv import Axis, Pair, Shaped, pair
 from fastnn.random import Key, as_key, default_generator
 
 Array = NDArray[Any]
@@ -41,14 +41,23 @@ class RegionsSaved(NamedTuple):
 
 def _images(input: ArrayLike) -> Array:
     x = _arrays.ready("input", input)
-    if x.ndim not in (3, 4):
-        raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
+    _check_images(x)
     return x
 
 
-def _where(shape: tuple[int, ...], taps: int) -> Array:
-    """Room for a number below `taps` for each result."""
-    return _kernels.empty(shape, np.uint8 if taps <= 256 else np.uint32)
+def _check_images(x: Shaped) -> None:
+    if len(x.shape) not in (3, 4):
+        raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
+
+
+def _check_dy(dy: Shaped, shape: tuple[int, ...]) -> None:
+    if dy.shape != shape:
+        raise ValueError(f"dy must have the shape of the result, {shape}, got {dy.shape}")
+
+
+def _where_dtype(taps: int) -> str:
+    """Of a number below `taps` for each result."""
+    return "uint8" if taps <= 256 else "uint32"
 
 
 def _compute(
@@ -71,8 +80,7 @@ def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | No
     else:
         places = tuple(begin.shape[-1] for begin, _ in saved.regions)
     g, shape, planes = _arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
-    if g.shape != (*shape[:-2], *places):
-        raise ValueError(f"dy must have the shape of the result, {(*shape[:-2], *places)}, got {g.shape}")
+    _check_dy(g, (*shape[:-2], *places))
 
     def run(g: Array, dx: Array) -> None:
         if isinstance(saved, WindowsSaved):
@@ -111,7 +119,7 @@ def window_numbers(
 
 
 def _windows(
-    x: Array, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair, ceil_mode: bool
+    x: Shaped, kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Axis, Axis]:
     """The windows of rows and columns, after everything was checked."""
     axes: list[Axis] = []
@@ -130,7 +138,7 @@ def _pool_windows(
     """The maximum of each window; or its sum, divided by the product of its row's and column's divisors."""
     rows, columns = windows
     shape = (*x.shape[:-2], rows[1], columns[1])
-    where = _where(shape, rows[2] * columns[2]) if divisors is None else None
+    where = _kernels.empty(shape, _where_dtype(rows[2] * columns[2])) if divisors is None else None
     planes = math.prod(x.shape[:-2])
     y = _compute(lambda x, y: _kernels.pool(x, y, where, divisors, planes, windows), x, shape, out)
     return y, WindowsSaved(x.shape, where, divisors, windows)
@@ -179,6 +187,16 @@ def _counts(axis: Axis, count_include_pad: bool) -> Array:
     return np.minimum(begin + taps, size) - np.maximum(begin, 0).astype(np.float64)
 
 
+def _override(divisor: float | None) -> float | None:
+    """divisor_override, after it was checked."""
+    if divisor is None:
+        return None
+    number = _arrays.real_number("divisor_override", divisor)
+    if number == 0:
+        raise ValueError("divisor_override must not be 0")
+    return number
+
+
 @accepted
 def avg_pool2d(
     input: ArrayLike,
@@ -201,10 +219,8 @@ def avg_pool2d(
     x = _images(input)
     windows = _windows(x, kernel_size, stride, padding, 1, ceil_mode)
     rows, columns = (_counts(axis, count_include_pad) for axis in windows)
-    if divisor_override is not None:
-        if _arrays.real_number("divisor_override", divisor_override) == 0:
-            raise ValueError("divisor_override must not be 0")
-        rows, columns = np.full_like(rows, divisor_override), np.ones_like(columns)
+    if (divisor := _override(divisor_override)) is not None:
+        rows, columns = np.full_like(rows, divisor), np.ones_like(columns)
     return _pool_windows(x, windows, (rows, columns), out)
 
 
@@ -239,6 +255,19 @@ def adaptive_numbers(output_size: int | Sequence[int | None] | None) -> tuple[in
     return rows, columns
 
 
+def _adaptive_places(x: Shaped, output_size: int | Sequence[int | None] | None) -> tuple[int, int]:
+    """How many rows and columns of regions there are."""
+    if 0 in x.shape[-2:]:
+        raise ValueError(f"input must have rows and columns, got shape {x.shape}")
+    rows, columns = adaptive_numbers(output_size)
+    return x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
+
+
+def _adaptive_bounds(size: int, places: int) -> Bounds:
+    i = np.arange(places, dtype=np.int64)
+    return i * size // places, -(-(i + 1) * size // places)
+
+
 @accepted
 def adaptive_avg_pool2d(
     input: ArrayLike, output_size: int | Sequence[int | None] | None, *, out: Array | None = None
@@ -250,15 +279,9 @@ def adaptive_avg_pool2d(
     for shapes and parameters that do not fit.
     """
     x = _images(input)
-    if 0 in x.shape[-2:]:
-        raise ValueError(f"input must have rows and columns, got shape {x.shape}")
-    rows, columns = adaptive_numbers(output_size)
-    sizes = x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
-    bounds: list[Bounds] = []
-    for n, o in zip(x.shape[-2:], sizes, strict=True):
-        i = np.arange(o, dtype=np.int64)
-        bounds.append((i * n // o, -(-(i + 1) * n // o)))
-    return _pool_regions(x, (bounds[0], bounds[1]), None, out)
+    rows, columns = _adaptive_places(x, output_size)
+    bounds = _adaptive_bounds(x.shape[-2], rows), _adaptive_bounds(x.shape[-1], columns)
+    return _pool_regions(x, bounds, None, out)
 
 
 @accepted
@@ -290,7 +313,7 @@ def fractional_numbers(
 
 
 def _fractional_places(
-    x: Array, kernel: tuple[int, int], size: tuple[int, int] | None, ratio: tuple[float, float] | None
+    x: Shaped, kernel: tuple[int, int], size: tuple[int, int] | None, ratio: tuple[float, float] | None
 ) -> tuple[int, int]:
     """How many rows and columns of windows there are."""
     if ratio is not None:
@@ -311,6 +334,19 @@ def _starts(u: Array, size: int, places: int, taps: int) -> NDArray[np.int64]:
     starts: Array = np.floor((np.arange(places) + u[:, None]) * alpha) - np.floor(u[:, None] * alpha)
     starts[:, -1] = size - taps
     return starts.astype(np.int64)
+
+
+def _fractional_bounds(
+    x: Shaped, kernel: tuple[int, int], places: tuple[int, int], key: Key | None
+) -> tuple[Bounds, Bounds]:
+    """Where the windows of each plane are, drawn by the key."""
+    planes = math.prod(x.shape[:-2])
+    key = default_generator().key() if key is None else as_key(key)
+    draws = _kernels.draw_blocks(key, 0, -(-planes // 4))[: 2 * planes]
+    u = (draws.reshape(planes, 2) + 0.5) / 2**16
+    rows = _starts(u[:, 1], x.shape[-2], places[0], kernel[0])
+    columns = _starts(u[:, 0], x.shape[-1], places[1], kernel[1])
+    return (rows, rows + kernel[0]), (columns, columns + kernel[1])
 
 
 @accepted
@@ -336,16 +372,8 @@ def fractional_max_pool2d(
     """
     x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
     places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))
-    planes = math.prod(x.shape[:-2])
-    key = default_generator().key() if key is None else as_key(key)
-    draws = _kernels.draw_blocks(key, 0, -(-planes // 4))[: 2 * planes]
-    u = (draws.reshape(planes, 2) + 0.5) / 2**16
-    bounds: list[Bounds] = []
-    for n, k, o, draw in zip(x.shape[-2:], kernel, places, (u[:, 1], u[:, 0]), strict=True):
-        begin = _starts(draw, n, o, k)
-        bounds.append((begin, begin + k))
-    where = _where((*x.shape[:-2], *places), kernel[0] * kernel[1])
-    return _pool_regions(x, (bounds[0], bounds[1]), where, out)
+    where = _kernels.empty((*x.shape[:-2], *places), _where_dtype(kernel[0] * kernel[1]))
+    return _pool_regions(x, _fractional_bounds(x, kernel, places, key), where, out)
 
 
 @accepted

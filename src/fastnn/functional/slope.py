@@ -20,17 +20,22 @@ _SLOPE = _kernels.find_kernel("slope")
 _SLOPE_BACKWARD = _kernels.find_kernel("slope_backward")
 
 
+def check_weight(weight: tuple[int, ...], input: tuple[int, ...]) -> None:
+    """Raise ValueError unless a weight of this shape fits an input of that one."""
+    channels = input[1] if len(input) > 1 else 1
+    if len(weight) > 1 or math.prod(weight) not in (1, channels):
+        takes = "(1,)" if channels == 1 else f"(1,) or ({channels},), one for each of input's channels"
+        raise ValueError(f"weight must have shape {takes}, got {weight}")
+
+
 def _prelu_weight(weight: ArrayLike, input: Array) -> Array:
     """The weight as a vector, after its shape was checked against the input's."""
     array = _arrays.ready("weight", weight)
-    channels = input.shape[1] if input.ndim > 1 else 1
-    if array.ndim > 1 or array.size not in (1, channels):
-        takes = "(1,)" if channels == 1 else f"(1,) or ({channels},), one for each of input's channels"
-        raise ValueError(f"weight must have shape {takes}, got {array.shape}")
+    check_weight(array.shape, input.shape)
     return array.reshape(-1)
 
 
-def _blocks(shape: tuple[int, ...], weights: int) -> tuple[int, int]:
+def blocks(shape: tuple[int, ...], weights: int) -> tuple[int, int]:
     """(outer, inner) of an input seen as (outer, weights, inner)."""
     return (1, math.prod(shape)) if weights == 1 else (shape[0], math.prod(shape[2:]))
 
@@ -74,16 +79,24 @@ def prelu_backward(
     (w,) = _arrays.apart((w.astype(x.dtype, copy=False),), target)
     dx = _arrays.plain_target(target)
     g, x, w = _arrays.plain(g), _arrays.plain(x), _arrays.plain(w)
-    dweight = _kernels.prelu_backward(g, x, w, dx, *_blocks(x.shape, w.size))
+    dweight = _kernels.prelu_backward(g, x, w, dx, *blocks(x.shape, w.size))
     dweight = dweight.astype(target.dtype).reshape(np.shape(weight))
     return _arrays.deliver(_arrays.deliver(dx, target), out), dweight
 
 
-def _rrelu_bounds(lower: float, upper: float) -> tuple[float, float]:
+def bounds(lower: float, upper: float) -> tuple[float, float]:
+    """RReLU's bounds as numbers; ValueError unless 0 <= lower <= upper <= 1."""
     low, high = _arrays.real_number("lower", lower), _arrays.real_number("upper", upper)
     if not 0 <= low <= high <= 1:
         raise ValueError(f"lower and upper must satisfy 0 <= lower <= upper <= 1, got {low} and {high}")
     return low, high
+
+
+def forward_key(key: Key | None) -> Key:
+    """The key of the forward call; ValueError without one."""
+    if key is None:
+        raise ValueError("key must be the key that the forward call drew its slopes from, got None")
+    return as_key(key)
 
 
 @accepted
@@ -102,7 +115,7 @@ def rrelu(
     generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes and out as
     for relu. Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
-    low, high = _rrelu_bounds(lower, upper)
+    low, high = bounds(lower, upper)
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     inputs, target = _arrays.prepare((("input", input),), out)
@@ -127,12 +140,10 @@ def rrelu_backward(
     dy, input, out as for relu_backward. Raises ValueError in training without the key, and unless
     0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
-    low, high = _rrelu_bounds(lower, upper)
+    low, high = bounds(lower, upper)
     if not training:
         return leaky_relu_backward(dy, input, (low + high) / 2, out=out)
-    if key is None:
-        raise ValueError("key must be the key that the forward call drew its slopes from, got None")
-    seed, offset = as_key(key)
+    seed, offset = forward_key(key)
     inputs, target = _arrays.prepare((("dy", dy), ("input", input)), out)
     _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, seed, offset, low, high)
     return _arrays.deliver(target, out)

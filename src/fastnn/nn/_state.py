@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._extras import require
-from fastnn.nn.parameter import Array
+from fastnn.nn._device import Array, assign, on_host
 
 
 class IncompatibleKeys(NamedTuple):
@@ -55,24 +55,15 @@ def load_arrays(
         raise ValueError(
             f"state_dict does not fit {owner}: missing names {missing}, unknown names {unexpected}"
         )
-    values = {name: _as_array(given[name]) for name in own if name in given}
+    values = {name: on_host(given[name]) for name in own if name in given}
     for name, value in values.items():
         array = own[name]
         if value.shape != array.shape:
             raise ValueError(f"state_dict[{name!r}] has shape {value.shape}, the module's {array.shape}")
         if not np.can_cast(value.dtype, array.dtype, "same_kind"):
             raise TypeError(f"state_dict[{name!r}] has dtype {value.dtype}, the module's {array.dtype}")
-        if not array.flags.writeable:
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(f"{owner}: {name} is read-only; load_state_dict writes to it in place")
     for name, value in values.items():
-        np.copyto(own[name], value, casting="same_kind")
+        assign(own[name], value)
     return IncompatibleKeys(missing, unexpected)
-
-
-def _as_array(value: Any) -> Array:
-    """A torch tensor gives its values up only without its gradient, and bfloat16 not at all."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-    return np.asarray(value)

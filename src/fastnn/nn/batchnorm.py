@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 import fastnn.functional as F
 from fastnn import stages
 from fastnn._chain import Gradients
+from fastnn.nn._checks import check_counts, check_dtype
 from fastnn.nn.module import Array, Module, Parameter
 
 _stage = lru_cache(stages.BatchNorm)
@@ -38,12 +39,8 @@ class _BatchNorm(Module):
         skip_nonfinite: bool = True,
     ) -> None:
         name = type(self).__name__
-        if not isinstance(num_features, int | np.integer) or num_features < 1:
-            raise ValueError(
-                f"{name}: num_features is {num_features!r}; it takes a whole number of at least 1"
-            )
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"{name}: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+        check_counts(name, num_features=num_features)
+        check_dtype(name, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.biased_running_var, self.skip_nonfinite = biased_running_var, skip_nonfinite

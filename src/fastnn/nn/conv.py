@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 import fastnn.functional as F
 from fastnn.functional.conv import Pair, paddings, pair
+from fastnn.nn._checks import check_array, check_counts, check_dtype
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
 from fastnn.random import Generator, default_generator
 
@@ -39,10 +40,7 @@ class Conv2d(Module):
         *,
         generator: Generator | None = None,
     ) -> None:
-        counts = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
-        for name, value in counts.items():
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"Conv2d: {name} is {value!r}; it takes a whole number of at least 1")
+        check_counts("Conv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: groups is {groups}; it has to divide in_channels, {in_channels}, and out_channels,"
@@ -50,8 +48,7 @@ class Conv2d(Module):
             )
         if padding_mode != "zeros":
             raise ValueError(f"Conv2d: padding_mode is {padding_mode!r}; it takes 'zeros'")
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"Conv2d: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+        check_dtype("Conv2d", dtype)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride = pair("stride", stride, 1)
@@ -66,7 +63,7 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.conv2d of `x` with the layer's weight and bias."""
-        self._check("x", x)
+        check_array("Conv2d", "x", x, self.weight.data)
         bias = None if self.bias is None else self.bias.data
         y = F.conv2d(x, self.weight.data, bias, self.stride, self.padding, self.dilation, self.groups)
         self._kept = x
@@ -75,7 +72,7 @@ class Conv2d(Module):
     def backward(self, dy: Array) -> Array:
         """Return F.conv2d_backward's dx, if it is needed; adds dweight and dbias."""
         x = self._keep()
-        self._check("dy", dy)
+        check_array("Conv2d", "dy", dy, self.weight.data)
         dx, dweight, dbias = F.conv2d_backward(
             dy,
             x,
@@ -103,9 +100,3 @@ class Conv2d(Module):
         text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""
         return text + (", bias=False" if self.bias is None else "")
-
-    def _check(self, name: str, value: Array) -> None:
-        expected = self.weight.data.dtype
-        if not isinstance(value, np.ndarray) or value.dtype != expected:
-            got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
-            raise TypeError(f"Conv2d: {name} is {got}; it takes an array of the weight's dtype, {expected}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn._products import matmul
+from fastnn._products import column_sums, matmul
+from fastnn.nn._checks import check_array, check_counts, check_dtype
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
 from fastnn.random import Generator, default_generator
 
@@ -30,11 +32,8 @@ class Linear(Module):
         *,
         generator: Generator | None = None,
     ) -> None:
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"Linear: {name} is {value!r}; it takes a whole number of at least 1")
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"Linear: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+        check_counts("Linear", in_features=in_features, out_features=out_features)
+        check_dtype("Linear", dtype)
         self.in_features = in_features
         self.out_features = out_features
         bound = 1 / math.sqrt(in_features)
@@ -54,9 +53,9 @@ class Linear(Module):
         x = self._keep()
         self._check("dy", dy, (*x.shape[:-1], self.out_features))
         rows = _rows(dy)
-        _add_product(self.weight, rows.T, _rows(x))
+        _add(self.weight, matmul, rows.T, _rows(x))
         if self.bias is not None:
-            _add_product(self.bias, np.ones((1, len(rows)), rows.dtype), rows)
+            _add(self.bias, column_sums, rows)
         return matmul(rows, self.weight.data).reshape(x.shape) if self.needs_input_grad else NOT_NEEDED
 
     def extra_repr(self) -> str:
@@ -66,10 +65,7 @@ class Linear(Module):
         )
 
     def _check(self, name: str, value: Array, shape: tuple[int, ...]) -> None:
-        expected = self.weight.data.dtype
-        if not isinstance(value, np.ndarray) or value.dtype != expected:
-            got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
-            raise TypeError(f"Linear: {name} is {got}; it takes an array of the weight's dtype, {expected}")
+        check_array("Linear", name, value, self.weight.data)
         if value.shape != shape:
             raise ValueError(f"Linear: {name} has shape {value.shape}; it takes {shape}")
 
@@ -79,11 +75,11 @@ def _rows(array: Array) -> Array:
     return array if array.ndim == 2 else array.reshape(-1, array.shape[-1])
 
 
-def _add_product(parameter: Parameter, a: Array, b: Array) -> None:
-    """parameter.grad += a b, the product in the parameter's shape."""
+def _add(parameter: Parameter, function: Callable[..., Array], *matrices: Array) -> None:
+    """parameter.grad += function(*matrices), a matrix, in the parameter's shape."""
     if not parameter.requires_grad:
         return
     if parameter.grad is None:
-        parameter.grad = matmul(a, b).reshape(parameter.data.shape)
+        parameter.accumulate(function(*matrices).reshape(parameter.data.shape))
     else:
-        matmul(a, b, parameter.grad.reshape(len(a), -1), add=True)
+        function(*matrices, out=_rows(parameter.grad), add=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
+from fastnn._dlpack import is_on_gpu
 from fastnn.functional.loss import REDUCTIONS
 from fastnn.nn.module import Array, Module
 
@@ -51,7 +52,7 @@ class Loss(Module):
 
 
 def _array(weight: ArrayLike | None) -> Array | None:
-    return None if weight is None else np.asarray(weight)
+    return weight if weight is None or is_on_gpu(weight) else np.asarray(weight)  # type: ignore[return-value]
 
 
 class CrossEntropyLoss(Loss):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 from fastnn._chain import Gradients
+from fastnn.nn._device import find_device, moved, on_host
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Array, Parameter
@@ -132,15 +133,19 @@ class Module:
             yield parameter
 
     def state_dict(self) -> dict[str, Array]:
-        """Return a copy of every parameter and buffer, by name. Unlike PyTorch's, it stays as it is."""
-        return {name: array.copy() for name, array in self._named_state()}
+        """Return a copy of every parameter and buffer, by name, in the CPU's memory.
+
+        Unlike PyTorch's, it stays as it is.
+        """
+        named = ((name, array, on_host(array)) for name, array in self._named_state())
+        return {name: host.copy() if host is array else host for name, array, host in named}
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any] | str | Path, strict: bool = True
     ) -> IncompatibleKeys:
         """Copy arrays into parameters and buffers of the same names, in place, in their dtypes.
 
-        state_dict: arrays or CPU tensors by name, as `state_dict` or PyTorch's returns them, or a file that
+        state_dict: arrays or tensors by name, as `state_dict` or PyTorch's returns them, or a file that
         holds them: .safetensors (with safetensors installed), or .pt or .pth (with torch). strict: every name
         must be on both sides. Returns the names that were missing and those that were not expected.
         Raises ValueError for names that do not fit, for a wrong shape and for a read-only array of the
@@ -167,6 +172,34 @@ class Module:
             if not requires_grad:
                 parameter.grad = None
         return self
+
+    def to(self, device: str) -> Self:
+        """Move all parameters, their gradients and the buffers there, in place; return the module.
+
+        device: PyTorch's names: "cuda" is CuPy's current GPU, "cuda:1" the GPU of that number, "cpu" back to
+        NumPy's arrays. On a GPU they are CuPy's arrays, and so are results; layers take arrays of that GPU
+        alone, of CuPy or any library with `__cuda_array_interface__`. What the last forward pass kept is
+        forgotten. An optimizer goes on with the parameters if it has made no step yet. Raises ValueError for
+        a device that there is not, ImportError without CuPy, RuntimeError without a GPU.
+        """
+        target = find_device(device)
+        for parameter in self.parameters():
+            parameter.data = moved(parameter.data, target)
+            parameter.grad = None if parameter.grad is None else moved(parameter.grad, target)
+        for module in self.modules():
+            for name, array in module._own_buffers():
+                setattr(module, name, moved(array, target))
+            for name in module._passing:
+                vars(module).pop(name, None)
+        return self
+
+    def cuda(self, device: int | None = None) -> Self:
+        """Move to a GPU, by its number or CuPy's current one: `to("cuda")`."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def cpu(self) -> Self:
+        """Move to the CPU's memory: `to("cpu")`."""
+        return self.to("cpu")
 
     def zero_grad(self) -> None:
         """Forget all gradients: every `Parameter.grad` becomes None."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn.nn._checks import check_counts, check_dtype
 from fastnn.nn.module import Array, Module, Parameter
 
 
@@ -22,10 +23,8 @@ class _Norm(Module):
     def __init__(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike) -> None:
         name = type(self).__name__
         for size in shape:
-            if not isinstance(size, int | np.integer) or size < 1:
-                raise ValueError(f"{name}: a size is {size!r}; it takes whole numbers of at least 1")
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"{name}: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+            check_counts(name, **{"a size": size})
+        check_dtype(name, dtype)
         self.weight = Parameter(np.ones(shape, dtype)) if weight else None
         self.bias = Parameter(np.zeros(shape, dtype)) if bias else None
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fastnn.nn._device import Array, alike
 
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+__all__ = ["Array", "Parameter"]
 
 
 class Parameter:
@@ -24,6 +22,8 @@ class Parameter:
         """Add `gradient` to `grad`, unless frozen. The array must be a fresh one: it can become `grad`."""
         if not self.requires_grad:
             return
+        if type(gradient) is not type(self.data):
+            gradient = alike(gradient, self.data)
         if self.grad is None:
             self.grad = gradient
         else:

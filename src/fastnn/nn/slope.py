@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn.nn._checks import check_counts
+from fastnn.nn._device import alike
 from fastnn.nn.module import Array, Module, Parameter
 from fastnn.random import Generator, default_generator
 
@@ -18,9 +20,7 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
-        if not isinstance(num_parameters, int | np.integer) or num_parameters < 1:
-            got = f"got {num_parameters!r}"
-            raise ValueError(f"PReLU: num_parameters must be a whole number of at least 1, {got}")
+        check_counts("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
         self.weight = Parameter(np.full(num_parameters, init, dtype))
 
@@ -32,7 +32,7 @@ class PReLU(Module):
     def backward(self, dy: Array) -> Array:
         """Return F.prelu_backward's dx; adds dweight."""
         dx, dweight = F.prelu_backward(dy, self._keep(), self.weight.data)
-        self.weight.accumulate(dweight.astype(self.weight.data.dtype, copy=False))
+        self.weight.accumulate(alike(dweight, self.weight.data))
         return dx
 
     def extra_repr(self) -> str:

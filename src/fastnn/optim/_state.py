@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._tensors import computing_dtype
+from fastnn._tensors import placed_like
 from fastnn.nn.parameter import Parameter
 
 Group = dict[str, Any]
@@ -73,7 +73,7 @@ def _load_state(
                 f" {shape}"
             )
         else:
-            state[name] = np.array(np.asarray(value), computing_dtype(parameter.data), order="C")
+            state[name] = placed_like(np.asarray(value), parameter.data)
     return state
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from fastnn._tensors import Array, TensorList, computing_dtype, find_rule
+from fastnn._tensors import (
+    NO_PENALTIES,
+    Array,
+    Kind,
+    TensorList,
+    assign,
+    check_one_device,
+    computing_copy,
+    copy_of,
+    kind_of,
+    new_list,
+    to_host,
+)
 from fastnn.nn.parameter import Parameter
 from fastnn.optim._options import check_options
 
@@ -32,30 +45,34 @@ class ExponentialMovingAverage:
         for index, parameter in enumerate(self._params):
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"params[{index}] is {type(parameter).__name__}; it takes an nn.Parameter")
-        self.averages = [
-            np.array(parameter.data, computing_dtype(parameter.data), order="C") for parameter in self._params
-        ]
+        self.averages = [computing_copy(parameter.data) for parameter in self._params]
         self._weights: list[Array] | None = None  # while the averages are applied
 
     def update(self) -> None:
         """Take the present weights into the averages."""
         if self._weights is not None:
             raise RuntimeError("the averages are applied: call restore before update")
-        lists: dict[np.dtype[Any], TensorList] = {}
+        lists: dict[Kind, TensorList] = {}
         for index, (parameter, average) in enumerate(zip(self._params, self.averages, strict=True)):
-            if average.dtype not in lists:
-                lists[average.dtype] = TensorList(len(self._params))
-            lists[average.dtype].add((average, parameter.data), "params", index, ("", "data"))
+            kind = kind_of(average)
+            if kind not in lists:
+                lists[kind] = new_list(kind, len(self._params))
+            lists[kind].add((average, parameter.data), "params", index, ("", "data"))
+        check_one_device(lists, "params")
+        for each in list(lists.values())[:1]:
+            each.perform(functools.partial(self._update, [*lists.values()]))
+
+    def _update(self, lists: Sequence[TensorList]) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warm_up else self.decay
-        for each in lists.values():
-            each.tensors.update(find_rule("average"), (False, 0.0, 0.0, 0.0), (1 - decay,))
+        for each in lists:
+            each.update("average", NO_PENALTIES, (1 - decay,))
 
     def apply(self) -> None:
         """Put the averages into the parameters, in place; `restore` brings the weights back."""
         if self._weights is not None:
             raise RuntimeError("the averages are applied already: call restore first")
-        self._weights = [parameter.data.copy() for parameter in self._params]
+        self._weights = [copy_of(parameter.data) for parameter in self._params]
         for parameter, average in zip(self._params, self.averages, strict=True):
             parameter.data[...] = average
 
@@ -82,7 +99,7 @@ class ExponentialMovingAverage:
             "decay": self.decay,
             "warm_up": self.warm_up,
             "updates": self.updates,
-            "averages": [average.copy() for average in self.averages],
+            "averages": [to_host(average) for average in self.averages],
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -95,6 +112,6 @@ class ExponentialMovingAverage:
         if shapes != own:
             raise ValueError(f"state_dict has averages of shapes {shapes}, the parameters are {own}")
         for average, value in zip(self.averages, given, strict=True):
-            np.copyto(average, value, casting="same_kind")
+            assign(average, value)
         self.decay, self.warm_up = state_dict["decay"], state_dict["warm_up"]
         self.updates = state_dict["updates"]

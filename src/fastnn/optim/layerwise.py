@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Unpack
 
-from fastnn import _kernels
-from fastnn._tensors import find_rule
+from fastnn._tensors import TensorList
 from fastnn.optim._options import Options
 from fastnn.optim.adam import Betas, averaging, corrections
 from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule
@@ -17,19 +16,13 @@ class _Layerwise(Optimizer):
 
     _decays_itself = True
 
-    def _trust(self, group: Group, weight: float, direction: float) -> float:
-        """Return the trust ratio from the two norms, neither of which is 0."""
+    def _trust(self, group: Group) -> tuple[float, float]:
+        """Return a and b of the trust ratio, a |p| / (|d| + b |p|) with the direction d; 1 where a norm is 0."""
         raise NotImplementedError
 
-    def _move(self, group: Group, counters: Counters, tensors: _kernels.Tensors) -> None:
+    def _move(self, group: Group, counters: Counters, tensors: TensorList) -> None:
         name, numbers = self._rule(group, counters)
-        penalties = self._penalties(group)
-        squares = tensors.reduce(_kernels.SQUARES, find_rule(f"{name}_direction"), penalties, numbers)
-        ratios = [
-            self._trust(group, math.sqrt(weight), math.sqrt(direction)) if weight and direction else 1.0
-            for weight, direction in squares.tolist()
-        ]
-        tensors.update(find_rule(name), penalties, numbers, ratios)
+        tensors.update_by_trust(name, self._penalties(group), numbers, *self._trust(group))
 
 
 class LARS(_Layerwise):
@@ -53,8 +46,8 @@ class LARS(_Layerwise):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient}, options)
 
-    def _trust(self, group: Group, weight: float, direction: float) -> float:
-        return float(group["trust_coefficient"] * weight / (direction + group["weight_decay"] * weight))
+    def _trust(self, group: Group) -> tuple[float, float]:
+        return group["trust_coefficient"], group["weight_decay"]
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
         return "lars", (group["lr"], group["momentum"], group["weight_decay"])
@@ -82,8 +75,8 @@ class LAMB(_Layerwise):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, options
         )
 
-    def _trust(self, group: Group, weight: float, direction: float) -> float:
-        return weight / direction
+    def _trust(self, group: Group) -> tuple[float, float]:
+        return 1.0, 0.0
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
         first, second = corrections(group, counters[0])

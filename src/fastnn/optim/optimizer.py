@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from fastnn import _kernels
-from fastnn._tensors import Array, TensorList, computing_dtype, find_rule
+from fastnn._tensors import (
+    Kind,
+    Penalties,
+    TensorList,
+    check_one_device,
+    kind_of,
+    new_array,
+    new_list,
+    to_host,
+)
 from fastnn.nn.parameter import Parameter
 from fastnn.optim._options import DEFAULTS, Options, check_options
 from fastnn.optim._state import load_groups, load_states
@@ -22,10 +29,10 @@ _KINDS = ("data", "grad")
 
 
 class _Batch:
-    """The parameters of a group that a step treats alike: of one computing dtype, and the same counters."""
+    """The parameters of a group that a step treats alike: of one kind, and the same counters."""
 
-    def __init__(self, room: int) -> None:
-        self.list = TensorList(room)
+    def __init__(self, kind: Kind, room: int) -> None:
+        self.list = new_list(kind, room)
         self.states: list[tuple[Parameter, dict[str, Any]]] = []
 
 
@@ -127,13 +134,14 @@ class Optimizer:
         """Update every parameter that has a gradient, in place; return `closure()`, called before.
 
         Everything is checked first: TypeError for a grad whose dtype is not the parameter's, ValueError for
-        another shape and for read-only data. Then nothing has changed.
+        another shape, for read-only data and for parameters on several devices. Then nothing has changed.
         """
         loss = closure() if closure is not None else None
         work = [self._gather(position, group) for position, group in enumerate(self.param_groups)]
+        check_one_device((kind for batches in work for kind, *_ in batches), "params")
         for group, batches in zip(self.param_groups, work, strict=True):
-            for (_, *counters), batch in batches.items():
-                self._update(group, self._count(group, tuple(counters)), batch)
+            for batch in batches.values():
+                batch.list.perform(functools.partial(self._update, group, batch))
         return loss
 
     def _gather(self, position: int, group: Group) -> dict[tuple[Any, ...], _Batch]:
@@ -150,37 +158,32 @@ class Optimizer:
                 state = dict(counters)
             for name in names:
                 if name not in state:
-                    state[name] = self._new_array(data, self._start(group))
-            key = (data.dtype.char == "d", *[state[name] for name in counters])
+                    state[name] = new_array(data, self._start(group))
+            key = (kind_of(data), *[state[name] for name in counters])
             batch = batches.get(key)
             if batch is None:
-                batch = batches[key] = _Batch(len(params))
+                batch = batches[key] = _Batch(key[0], len(params))
             batch.list.add((data, grad, *[state[name] for name in names]), where, index, _KINDS)
             batch.states.append((parameter, state))
         return batches
 
-    def _new_array(self, data: Array, value: float) -> Array:
-        array = _kernels.empty(np.shape(data), computing_dtype(data))
-        array.fill(value)
-        return array
-
-    def _update(self, group: Group, counters: Counters, batch: _Batch) -> None:
-        self._move(group, counters, batch.list.tensors)
+    def _update(self, group: Group, batch: _Batch) -> None:
+        """Make the step that comes after the counters of the parameters' states."""
+        counters = self._count(group, tuple(batch.states[0][1][name] for name in self._counters))
+        self._move(group, counters, batch.list)
         if group["max_norm"] is not None:
-            for target in batch.list.targets:
-                if target.ndim > 1:
-                    _kernels.limit_rows(target, group["max_norm"])
+            batch.list.limit_rows(group["max_norm"])
         batch.list.write_back()
         counted = dict(zip(self._counters, counters, strict=True))
         for parameter, state in batch.states:
             state.update(counted)
             self.state[parameter] = state
 
-    def _move(self, group: Group, counters: Counters, tensors: _kernels.Tensors) -> None:
+    def _move(self, group: Group, counters: Counters, tensors: TensorList) -> None:
         name, numbers = self._rule(group, counters)
-        tensors.update(find_rule(name), self._penalties(group), numbers)
+        tensors.update(name, self._penalties(group), numbers)
 
-    def _penalties(self, group: Group) -> tuple[bool, float, float, float]:
+    def _penalties(self, group: Group) -> Penalties:
         """Return what the kernels do before the rule: (negate, decay, l1, shrink)."""
         decay, l2 = group["weight_decay"], group["l2"]
         if self._decays_itself:
@@ -194,14 +197,14 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return {"state": {index: {name: value}}, "param_groups": [{option: value, "params": [index]}]}.
 
-        Parameters are numbered over all groups. Arrays are copies: unlike PyTorch's, it stays as it is.
+        Parameters are numbered over all groups. Arrays are copies, NumPy's wherever the
+        parameters are: unlike PyTorch's, it stays as it is.
         """
         order = [parameter for group in self.param_groups for parameter in group["params"]]
         number = {parameter: index for index, parameter in enumerate(order)}
         state = {
             number[parameter]: {
-                name: value.copy() if isinstance(value, np.ndarray) else value
-                for name, value in values.items()
+                name: to_host(value) if hasattr(value, "dtype") else value for name, value in values.items()
             }
             for parameter, values in self.state.items()
         }

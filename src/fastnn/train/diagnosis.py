@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.nn import Module
+from fastnn.nn._device import on_host
 
 Array = NDArray[Any]
 
@@ -74,7 +75,7 @@ def _parameters(model: Module) -> Finding | None:
 def _input(x: Array) -> Finding | None:
     if _finite(x):
         return None
-    index = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(on_host(x)))[0])
     return Finding("", f"the input has values that are not finite, the first of the batch at {index}")
 
 
@@ -88,7 +89,7 @@ def _outputs(model: Module, x: Array) -> Finding:
         name = names[id(module)]
         if not _finite(y):
             first.append((name, y))
-        largest[name] = float(np.abs(y).max(initial=0.0))
+        largest[name] = float(np.abs(on_host(y)).max(initial=0.0))
 
     with ExitStack() as undo:
         for module in model.modules():  # one that is looked at is not fused with its neighbours
@@ -104,10 +105,11 @@ def _outputs(model: Module, x: Array) -> Finding:
 
 
 def _finite(array: Array) -> bool:
-    return bool(np.isfinite(array).all())
+    return bool(np.isfinite(on_host(array)).all())
 
 
 def _count(array: Array) -> str:
+    array = on_host(array)
     nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
     return f"{nan} NaN and {infinite} infinite of {array.size}"
 

@@ -42,9 +42,11 @@ def fit(
 ) -> list[Record]:
     """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
-    data, validation: (x, y), arrays with a row for each sample. Every epoch takes the samples in a new order,
-    from fastnn's default generator; a last batch of one sample joins the batch before it, and `accumulate`
-    batches make one step of the optimizer, with the gradient of one large batch.
+    data, validation: (x, y), NumPy arrays with a row for each sample. Each batch is moved to where the model
+    is: after model.to("cuda") to the GPU, which is waited for once a batch, for the loss and the metrics.
+    Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
+    joins the batch before it, and `accumulate` batches make one step of the optimizer, with the gradient of
+    one large batch.
     loss: a name (cross_entropy, hinge_loss, binary_cross_entropy_with_logits, mse_loss), a function (output,
     target) -> (loss, doutput), or a loss layer of fastnn.nn; the mean over a batch.
     metrics: "accuracy" (the default for whole-number targets of cross_entropy) and functions (output, target)

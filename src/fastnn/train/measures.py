@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.functional as F
 from fastnn.nn import Module
+from fastnn.nn._device import as_floats, device_of_model, moved
 
 Array = NDArray[Any]
-Loss = Callable[[Array, Array], tuple[float, Array]]  # (output, target) -> (loss, dL/doutput)
+Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # of an epoch, by name: numbers
-Metric = Callable[[Array, Array], float]  # (output, target) -> the batch's mean
+Metric = Callable[[Array, Array], Any]  # (output, target) -> the batch's mean, a number
 
 EVALUATION_BATCH = 1024  # bounds the memory of an evaluation, nothing else
 LOSSES = ("cross_entropy", "hinge_loss", "binary_cross_entropy_with_logits", "mse_loss")
 
 
-def accuracy(output: Array, target: Array) -> float:
-    """Return the share of samples whose largest output, along axis 1, is at their label."""
-    return float(np.mean(output.argmax(axis=1) == target))
+def accuracy(output: Array, target: Array) -> Any:
+    """Return the share of samples whose largest output, along axis 1, is at their label.
+
+    Of arrays on a GPU it is an array of one element there: nothing waits for it.
+    """
+    return (output.argmax(axis=1) == target).mean()
 
 
 METRICS: dict[str, Metric] = {"accuracy": accuracy}
@@ -74,12 +77,15 @@ class Tally:
         self.sums = dict.fromkeys(("loss", *metrics), 0.0)
         self.samples = 0
 
-    def add(self, loss: float, output: Array, target: Array) -> None:
-        """Count a batch."""
-        self.samples += len(target)
-        self.sums["loss"] += float(loss) * len(target)
-        for name, metric in self._metrics.items():
-            self.sums[name] += float(metric(output, target)) * len(target)
+    def measure(self, loss: Any, output: Array, target: Array) -> list[float]:
+        """Return a batch's loss and metrics; of arrays on a GPU they come by one transfer."""
+        return as_floats([loss, *(metric(output, target) for metric in self._metrics.values())])
+
+    def add(self, values: list[float], samples: int) -> None:
+        """Count a batch, by what `measure` returned."""
+        self.samples += samples
+        for name, value in zip(self.sums, values, strict=True):
+            self.sums[name] += value * samples
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums so far."""
@@ -102,12 +108,16 @@ def measure(
     metrics: Mapping[str, Metric],
     check: Callable[[float, Array], object] = lambda loss, x: None,
 ) -> dict[str, float]:
-    """Return the means of loss and metrics, by name; `check` gets each batch's loss and input."""
-    tally = Tally(metrics)
+    """Return the means of loss and metrics, by name; `check` gets each batch's loss and input.
+
+    Batches are moved to where the model is.
+    """
+    tally, device = Tally(metrics), device_of_model(model)
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = slice(start, start + EVALUATION_BATCH)
-        output = model(x[batch])
-        value, _ = loss(output, y[batch])
-        check(float(value), x[batch])
-        tally.add(float(value), output, y[batch])
+        inputs, targets = moved(x[batch], device), moved(y[batch], device)
+        output = model(inputs)
+        values = tally.measure(loss(output, targets)[0], output, targets)
+        check(values[0], inputs)
+        tally.add(values, len(inputs))
     return tally.means()

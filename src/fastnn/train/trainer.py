@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn.nn import Module
+from fastnn.nn._device import device_of_model, moved
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.random import Generator, Key, default_generator
@@ -62,7 +63,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._tally, self._watch = Tally(self.metrics), Watch(self.divergence)
-        self._generators = _generators(self.model)
+        self._generators, self._device = _generators(self.model), device_of_model(self.model)
 
     @property
     def lr(self) -> float:
@@ -112,18 +113,19 @@ class Trainer:
     def _run_step(self, group: Sequence[Array]) -> None:
         samples, self.step_loss = sum(map(len, group)), 0.0
         for index, rows in enumerate(group):
-            x, y = take(self.x, rows), take(self.y, rows)
+            x, y = (moved(take(array, rows), self._device) for array in (self.x, self.y))
             before = [generator.get_state() for generator in self._generators]
             output = self.model(x)
             loss, doutput = self.loss(output, y)
-            if self._watch.too_large(float(loss), len(x)):
-                self._fail(float(loss), x, before)
-            self._tally.add(float(loss), output, y)
+            values = self._tally.measure(loss, output, y)
+            if self._watch.too_large(values[0], len(x)):
+                self._fail(values[0], x, before)
+            self._tally.add(values, len(x))
             if index == 0:  # not before: the check looks at the gradients of the last step
                 self.optimizer.zero_grad()
             share = len(rows) / samples
             self.model.backward(doutput if share == 1 else share * doutput)
-            self.step_loss += share * float(loss)
+            self.step_loss += share * values[0]
         self._call("on_gradients")
         self.optimizer.step()
         self.step, self._position = self.step + 1, self._position + 1

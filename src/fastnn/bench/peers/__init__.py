@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from fastnn.bench.data import Data
 
-PEERS = {"torch": "torch", "compile": "torch", "jax": "jax", "numba": "numba"}  # name: what it imports
+PEERS = {"torch": "torch", "compile": "torch", "jax": "jax", "numba": "numba"}
+PEERS |= {"cupy": "cupy", "cudnn": "torch"}  # on a GPU; name: what it imports
 SLOW = {"compile"}  # seconds for every cell before it can be timed: only when asked for
 OURS = ("fastnn", "reference")
 

@@ -9,11 +9,11 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call, torch_training
+from fastnn.bench.peers import Call, load, torch_training
 from fastnn.bench.peers.torch_layers import FUNCTIONS, as_tensors, whole
 from fastnn.bench.training import Training
 
@@ -49,9 +49,13 @@ class Peer:
             return None
 
     def compiled(self, data: Data) -> Call | None:
-        """Return a call that has been compiled; None for activations, and for backward alone."""
+        """Return a compiled call; None for a layer's backward alone, and for activations on a CPU."""
         if isinstance(data.case, Training):
             return torch_training.training(data, partial(torch.compile, dynamic=False))
+        if hasattr(data.out, "__cuda_array_interface__") and not isinstance(data.case, Layer):
+            call = torch.compile(load("torch").prepare(data, out=False), dynamic=False)
+            call()
+            return cast(Call, call)
         if not isinstance(data.case, Layer) or data.case.direction == "backward":
             return None
         compiled: Any = torch.compile(FUNCTIONS[data.case.label], dynamic=False)

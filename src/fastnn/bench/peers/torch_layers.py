@@ -78,8 +78,19 @@ def eager(data: Data, *, out: bool) -> Call:
 def as_tensors(data: Data) -> Tensors:
     """Return the arrays as tensors on the same memory, such that autograd takes them too."""
     with torch.inference_mode(False):
-        arrays = {name: a for name, a in data.values.items() if hasattr(a, "__array_interface__")}
-        return {name: torch.from_numpy(a) for name, a in {**arrays, "out": data.out}.items()}
+        given = {name: tensor(value) for name, value in {**data.values, "out": data.out}.items()}
+        return {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
+
+
+def tensor(value: Any) -> Any:
+    """Return an array's memory as a tensor, anything else as it is."""
+    if hasattr(value, "__array_interface__"):
+        return torch.from_numpy(value)
+    if not hasattr(value, "__cuda_array_interface__"):
+        return value
+    if value.dtype.name == "bfloat16":  # which DLPack has, but not all versions of CuPy's
+        return torch.from_dlpack(value.view("int16")).view(torch.bfloat16)
+    return torch.from_dlpack(value)
 
 
 def arguments(tensors: Tensors) -> list[Tensor]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
 from fastnn.bench.peers import Call, torch_training
-from fastnn.bench.peers.torch_layers import eager
+from fastnn.bench.peers.torch_layers import eager, tensor
 
 torch: Any = importlib.import_module("torch")
 aten: Any = torch.ops.aten
@@ -218,11 +218,6 @@ def choose(data: Data) -> Row:
         return Row("log_sigmoid", ("input",))
     names = tuple(name for name in data.case.signature.parameters if name in data.values)
     return ROWS.get(label, Row(data.case.callee, names))
-
-
-def tensor(value: Any) -> Any:
-    """Return an array's memory as a tensor, anything else as it is."""
-    return torch.from_numpy(value) if hasattr(value, "__array_interface__") else value
 
 
 def extras(data: Data, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

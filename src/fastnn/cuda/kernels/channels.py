@@ -1,4 +1,4 @@
-"""How kernels that work channel by channel go over memory: what a block takes, and what each of its threads
+"""How kernels that work channel by channel go over memory: what a block takes, and what each thread
 visits.
 
 Memory is rows of `stride` elements, `channels` times `inner`: an image a row, or, with the channels last, a
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, like, load, quotient, store
-from fastnn.cuda.kernels import philox
+from fastnn.cuda.kernels import draws, philox
 
 THREADS = 256
 #: Channels of a tile at most: a thread prepares the numbers of one.
@@ -205,7 +205,9 @@ def _advance_in_memory(w: Any, at: Any, g: Any, step: int, carry: int) -> None:
 def _begin_in_columns(w: Any, at: Any, g: Any) -> None:
     """Here a thread has one visit in a row, which is a pixel: element (image, channel, place)."""
     _begin(w, at, g)
-    image = at.row // g[IMAGE]
+    image = types.int64(types.float64(at.row) / types.float64(g[IMAGE]))
+    if image * g[IMAGE] > at.row:  # where the quotient was rounded up
+        image -= 1
     w[_ROW] = at.row - image * g[IMAGE]
     w[_INDEX] = (image * g[CHANNELS] + at.start + at.column) * g[IMAGE] + w[_ROW]
 
@@ -304,7 +306,7 @@ def _move(operand: int, dtype: str, width: int, count: int, kind: Callable[[str,
 
 
 def _keep(loop: Loop, count: int) -> Any:
-    """(where, g, words): the keep bits of `count` visits; words are seed, offset and threshold."""
+    """(where, g, words): the keep bits of `count` visits; words are those of draws.EACH."""
     width = loop.width
     columns = loop.draws == "columns"
     keep, each = philox.keep(1 if columns else width), width if columns else 1
@@ -315,10 +317,10 @@ def _keep(loop: Loop, count: int) -> Any:
 
     @device
     def drawn(where: Any, g: Any, words: Any) -> Any:
-        bits = types.int64(0)
+        bits, (seed, offset) = types.int64(0), draws.key(words)
         for u in range(count):
             for k in range(each):
-                some = keep(words[0], words[1], where[1, u] + k * g[IMAGE], words[2])
+                some = keep(seed, offset, where[1, u] + k * g[IMAGE], words[draws.THRESHOLD])
                 bits |= types.int64(some) << (u * width + k)
         return bits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,18 +10,22 @@ from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, computing, device, like
 from fastnn.cuda.kernels import chain
 from fastnn.cuda.kernels.activations import ACTIVATIONS
+from fastnn.cuda.kernels.draws import EACH, Draws
 from fastnn.cuda.kernels.tiles import Operand, tiled
 
 _SEVERAL = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
 def _each_activation() -> Iterator[Key]:
-    return ((dtype, name) for name in ACTIVATIONS for dtype in ITEMSIZE)
+    """All for the dtypes that are computed in, and for the others those with the least and the most to do."""
+    computed = ((dtype, name) for dtype in ("float32", "float64") for name in ACTIVATIONS)
+    halves = ((dtype, name) for dtype in ("float16", "bfloat16") for name in ("relu", "gelu", "gelu_tanh"))
+    return itertools.chain(computed, halves)
 
 
 def _each_chain() -> Iterator[Key]:
-    single = [(("activation", name),) for name in ACTIVATIONS]
-    return ((dtype, stages) for dtype in ITEMSIZE for stages in (*single, (("dropout",),), _SEVERAL))
+    single = ((dtype, (("activation", name),)) for dtype, name in _each_activation())
+    return itertools.chain(single, itertools.product(ITEMSIZE, ((("dropout",),), _SEVERAL)))
 
 
 def forward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:
@@ -35,18 +40,22 @@ def backward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:
     return [written, read, read, *([read, written] if ("add",) in stages else [])]
 
 
+def _draws(stages: chain.Stages) -> Draws | None:
+    return EACH if ("dropout",) in stages else None
+
+
 @template(_each_chain)
 def chain_forward(dtype: str, stages: chain.Stages) -> Built:
     """y = the stages' result for x."""
     operands, numbers = forward_operands(dtype, stages), chain.NUMBERS * len(stages)
-    return tiled(operands, numbers, lambda span: chain.forward(stages, span), ("dropout",) in stages)
+    return tiled(operands, numbers, lambda span: chain.forward(stages, span), _draws(stages))
 
 
 @template(lambda: ((dtype, stages) for dtype, stages in _each_chain() if len(stages) > 1))
 def chain_backward(dtype: str, stages: chain.Stages) -> Built:
     """dx from dy and x, and the gradient for what is added."""
     operands, numbers, real = backward_operands(dtype, stages), chain.NUMBERS * len(stages), computing(dtype)
-    return tiled(operands, numbers, lambda span: chain.backward(stages, span, real), ("dropout",) in stages)
+    return tiled(operands, numbers, lambda span: chain.backward(stages, span, real), _draws(stages))
 
 
 @template(_each_activation)

@@ -15,9 +15,10 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
 from fastnn.cuda.kernels import chain, channels, numbers, scaling
 from fastnn.cuda.kernels.channels import GEOMETRY, SLOTS
+from fastnn.cuda.kernels.draws import KEY_WORDS
 from fastnn.cuda.kernels.moments import WARPS, piece_dtype
 from fastnn.cuda.kernels.scaling import ADDRESSES, CENTER, SCALE, Head
 
@@ -107,17 +108,17 @@ def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, r
 
 
 def _put(dtype: str) -> Any:
-    """(to, channel, sum of g, sum of g d): a piece of a channel to memory."""
-    put = numbers.put(piece_dtype(dtype))
+    """(to, channel, sum of g, sum of g d): a piece of a channel to memory, four numbers for one access."""
+    write, real = numbers.quad(piece_dtype(dtype), store), computing(dtype)
 
     @device
-    def write(to: Any, channel: int, first: float, second: float) -> None:
+    def put(to: Any, channel: int, first: float, second: float) -> None:
         address, at, pieces = to
-        place = 2 * ((at.first + channel) * pieces + at.piece)
-        put(address, place, first)
-        put(address, place + 1, second)
+        found = cuda.local.array(4, real)
+        found[0], found[1], found[2], found[3] = first, second, real(0), real(0)
+        write(address, (at.first + channel) * pieces + at.piece, found)
 
-    return write
+    return put
 
 
 @device
@@ -205,7 +206,7 @@ def backward(
         address,
         address,
         GEOMETRY,
-        types.UniTuple(types.int64, 3),
+        types.UniTuple(types.int64, KEY_WORDS),
         types.UniTuple(types.float64, chain.NUMBERS * len(stages)),
     )
 
@@ -215,11 +216,11 @@ def _each_finish() -> Iterator[Key]:
     yield from (("float64", _BATCH), ("float32", Head("scale")), ("float32", Head("evaluated")))
 
 
-@template(_each_finish)
+@template(_each_finish, narrow="a few numbers of each channel")
 def finish(dtype: str, head: Head) -> Built:
     """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what the pieces give for each channel."""
     head = Head(*head)
-    find, real, get = scaling.statistics(head), computing(dtype), numbers.get(piece_dtype(dtype))
+    find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(piece_dtype(dtype), load)
     put_weight, put_bias, put = (
         numbers.put(head.weight),
         numbers.put(head.bias),
@@ -232,10 +233,10 @@ def finish(dtype: str, head: Head) -> Built:
     ) -> None:
         channel = types.int64(cuda.blockIdx.x) * WARPS + (cuda.threadIdx.x >> 5)
         if channel < total:
-            g, gd = 0.0, 0.0
+            g, gd, found = 0.0, 0.0, cuda.local.array(4, real)
             for i in range(types.int64(cuda.threadIdx.x & 31), count, 32):
-                g += get(pieces, 2 * (channel * count + i))
-                gd += get(pieces, 2 * (channel * count + i) + 1)
+                read(pieces, channel * count + i, found)
+                g, gd = g + types.float64(found[0]), gd + types.float64(found[1])
             g, gd = channels.warp_sum(g), channels.warp_sum(gd)
             if cuda.threadIdx.x & 31 == 0:
                 mean, rest, rstd = find(each, channel, 0.0)

@@ -20,13 +20,14 @@ from fastnn.cuda._ptx import (
     ITEMSIZE,
     WIDTH,
     computing,
-    count_up,
     device,
     fma,
     like,
     load,
+    made_once,
     quotient,
     store,
+    store_number,
     whole_number,
 )
 from fastnn.cuda.kernels import channels, numbers
@@ -125,6 +126,18 @@ def _from_base(width: int, single: bool) -> Any:
     return move
 
 
+@made_once
+def _count_up(dtype: str) -> Any:
+    """(address): adds 1 to the number there."""
+    read, write = whole_number(dtype), store_number(dtype)
+
+    @device
+    def count(address: int) -> None:
+        write(address, read(address) + 1)
+
+    return count
+
+
 @device
 def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
     """The mean of the block is the next base."""
@@ -161,11 +174,8 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
     A block adds twice: first for a base near its mean, then from there, so that nothing is lost.
     """
     loop, find = channels.Loop(dtype, width, ((True, False),), ""), channels.place(width, single, False)
-    walk, first, count = (
-        channels.walk(loop, 4 if width <= 4 else 2, _gather(width)),
-        load(dtype, width),
-        count_up(counter),
-    )
+    walk = channels.walk(loop, 4 if width <= 4 else 2, _gather(width))
+    first, count = load(dtype, width), _count_up(counter)
     size, real, state_shape, both = ITEMSIZE[dtype], computing(dtype), (4, width), (2, width)
     publish, move = _publish(width, single), _from_base(width, single)
     move_base, put = (channels.sums(dtype, width, single, put) for put in (_move_base, _put(dtype)))
@@ -266,7 +276,7 @@ def _each_running() -> Iterator[Key]:
     yield "float64", "float32", "float32", "int64"
 
 
-@template(_each_running)
+@template(_each_running, narrow="a few numbers of each channel")
 def finish(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Built:
     """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their
     pieces.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, store
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, made_once, store
 
 #: From this size on, a float64 becomes infinite when it is rounded to the dtype.
 TOO_LARGE = {
@@ -19,7 +18,7 @@ TOO_LARGE = {
 }
 
 
-@functools.cache
+@made_once
 def get(dtype: str, otherwise: float = 0.0) -> Any:
     """get(address, index): an element as a float64; `otherwise` where the address is 0: it is not there."""
     access, real, size = load(dtype, 1), computing(dtype), ITEMSIZE[dtype]
@@ -35,7 +34,7 @@ def get(dtype: str, otherwise: float = 0.0) -> Any:
     return element
 
 
-@functools.cache
+@made_once
 def put(dtype: str) -> Any:
     """put(address, index, value): a float64 rounded to an element; nothing where the address is 0."""
     access, real, size = store(dtype, 1), computing(dtype), ITEMSIZE[dtype]
@@ -50,7 +49,7 @@ def put(dtype: str) -> Any:
     return element
 
 
-@functools.cache
+@made_once
 def quad(dtype: str, kind: Any) -> Any:
     """(address, index, v): loads, or stores (kind), four numbers of a float32 or float64 array together."""
     width, size = 16 // ITEMSIZE[dtype], ITEMSIZE[dtype]

@@ -28,11 +28,26 @@ def philox(seed: int, offset: int, block: int) -> tuple[int, int, int, int]:
 
 
 @device
-def _draw(words: tuple[int, int, int, int], place: int) -> int:
-    """Draw `place`, 0 to 7, of a block: 16 bits."""
-    half = place >> 1
+def keep_bits(seed: int, offset: int, block: int, threshold: int) -> int:
+    """Bit k tells whether draw k of a block is below threshold, 0 to 65536.
+
+    A draw is compared where it stands in its word, or as the upper half of a word.
+    """
+    words, last, bits = philox(seed, offset, block), _u32((threshold << 16) - 1), 0
+    for k in range(4):
+        if _u32(words[k] << 16) <= last:
+            bits |= 1 << (2 * k)
+        if words[k] <= last:
+            bits |= 2 << (2 * k)
+    return bits if threshold > 0 else 0
+
+
+@device
+def kept(seed: int, offset: int, index: int, threshold: int) -> int:
+    """Whether the draw of element `index` is below threshold: 0 or 1."""
+    words, half = philox(seed, offset, index >> 3), (index >> 1) & 3
     word = words[0] if half == 0 else words[1] if half == 1 else words[2] if half == 2 else words[3]
-    return (word >> (16 * (place & 1))) & 0xFFFF
+    return 1 if ((word >> _u32(16 * (index & 1))) & _u32(0xFFFF)) < threshold else 0
 
 
 @functools.cache
@@ -41,14 +56,10 @@ def keep(width: int) -> Any:
 
     index is a multiple of width, which divides 8.
     """
+    mask = (1 << width) - 1
 
     @device
-    def keep_bits(seed: int, offset: int, index: int, threshold: int) -> int:
-        words = philox(seed, offset, index >> 3)
-        bits = 0
-        for k in range(width):
-            if _draw(words, (index & 7) + k) < threshold:
-                bits |= 1 << k
-        return bits
+    def keep_some(seed: int, offset: int, index: int, threshold: int) -> int:
+        return (keep_bits(seed, offset, index >> 3, threshold) >> (index & 7)) & mask
 
-    return keep_bits
+    return kept if width == 1 else keep_some

@@ -17,6 +17,7 @@ from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, quotient
 from fastnn.cuda.kernels import chain, channels, numbers
 from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS
+from fastnn.cuda.kernels.draws import KEY_WORDS
 
 CENTER, SCALE, SHIFT = 0, 1, 2
 
@@ -183,7 +184,7 @@ def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stag
         types.UniTuple(types.uint64, count),
         types.UniTuple(types.uint64, ADDRESSES),
         GEOMETRY,
-        types.UniTuple(types.int64, 3),
+        types.UniTuple(types.int64, KEY_WORDS),
         types.float64,
         types.UniTuple(types.float64, chain.NUMBERS * len(stages)),
     )

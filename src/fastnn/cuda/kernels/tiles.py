@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda import _launch
-from fastnn.cuda._arrays import DeviceArray, stream
+from fastnn.cuda._arrays import Alike, DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
-from fastnn.cuda.kernels import philox
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
+from fastnn.cuda.kernels.draws import Draws
 
 THREADS = 256
 #: Chunks of a thread, a block's width apart, so that two loads are in flight.
@@ -36,34 +36,36 @@ def chunk(operands: Sequence[Operand]) -> int:
     return max(WIDTH[operand.dtype] for operand in operands)
 
 
-def signed(word: int) -> int:
-    """A 64-bit word as the int64 that a launch takes."""
-    return word - 2**64 if word >= 2**63 else word
+def tile(operands: Sequence[Operand]) -> int:
+    """The elements that a block takes."""
+    return THREADS * CHUNKS * chunk(operands)
 
 
 def blocks(operands: Sequence[Operand], count: int) -> int:
     """The blocks of a grid for `count` elements."""
-    tile = THREADS * CHUNKS * chunk(operands)
-    return max(1, -(-count // tile))
+    return max(1, -(-count // tile(operands)))
 
 
 def tiled(
-    operands: Sequence[Operand], numbers: int, body: Callable[[int], Any], draws: bool = False
+    operands: Sequence[Operand], numbers: int, body: Callable[[int], Any], draws: Draws | None = None
 ) -> Built:
-    """A kernel (addresses, n, seed, offset, threshold, p); as many addresses as operands, p `numbers` floats.
+    """A kernel (addresses, n, words, p); as many addresses as operands, p `numbers` floats.
 
-    body(span) is a device function (v, keep, p) that works on `span` elements in place; with `draws`, bit k
-    of keep tells whether dropout with that key and threshold keeps element k.
+    body(span) is a device function (v, keep, p) that works on `span` elements in place; with `draws`, whose
+    words the kernel takes, bit k of keep tells whether dropout keeps element k.
     """
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
     whole, one = CHUNKS * width, 1
-    load_whole, store_whole = _moves(operands, width, whole, load), _moves(operands, width, whole, store)
-    load_one, store_one = _moves(operands, one, one, load), _moves(operands, one, one, store)
+    given = tuple(operands)
+    load_whole, store_whole = moves(given, width, whole, load), moves(given, width, whole, store)
+    load_one, store_one = moves(given, one, one, load), moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
-    keep_whole, keep_one = (_keep(width), philox.keep(1)) if draws else (_keep_all, _keep_all)
+    keep_whole, keep_one = _keep_all, _keep_all
+    if draws is not None:
+        keep_whole, keep_one = draws.several(width, CHUNKS, THREADS * width), draws.one
 
-    def kernel(a: Any, n: int, seed: int, offset: int, threshold: int, p: Any) -> None:
+    def kernel(a: Any, n: int, words: Any, p: Any) -> None:
         lane, tile = types.int64(cuda.threadIdx.x), types.int64(cuda.blockIdx.x) * (THREADS * whole)
         together = types.uint64(0)
         for j in range(count):
@@ -72,21 +74,22 @@ def tiled(
             v = cuda.local.array((count, whole), real)
             start = tile + lane * width
             load_whole(a, v, start)
-            run_whole(v, keep_whole(seed, offset, start, threshold), p)
+            run_whole(v, keep_whole(words, start), p)
             store_whole(a, v, start)
         else:
             w = cuda.local.array((count, one), real)
             for i in range(tile + lane, min(tile + THREADS * whole, n), THREADS):
                 load_one(a, w, i)
-                run_one(w, keep_one(seed, offset, i, threshold), p)
+                run_one(w, keep_one(words, i), p)
                 store_one(a, w, i)
 
-    address = types.UniTuple(types.uint64, count)
-    word = types.int64
-    return kernel, (address, word, word, word, word, types.UniTuple(types.float64, numbers))
+    words = types.UniTuple(types.int64, draws.words if draws is not None else 0)
+    addresses = types.UniTuple(types.uint64, count)
+    return kernel, (addresses, types.int64, words, types.UniTuple(types.float64, numbers))
 
 
-def _moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+@made_once
+def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
     used = [
         (j, operand.dtype)
@@ -96,6 +99,7 @@ def _moves(operands: Sequence[Operand], width: int, span: int, kind: Callable[[s
     return in_turn([_move(j, dtype, width, span, kind) for j, dtype in used])
 
 
+@made_once
 def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
     piece, size = min(WIDTH[dtype], width), ITEMSIZE[dtype]
     access = kind(dtype, piece)
@@ -112,23 +116,9 @@ def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, 
 
 
 @device
-def _keep_all(seed: int, offset: int, start: int, threshold: int) -> int:
+def _keep_all(words: Any, start: int) -> int:
     """Where nothing is drawn."""
     return -1
-
-
-def _keep(width: int) -> Any:
-    """(seed, offset, start, threshold): the keep bits of all chunks of a thread."""
-    keep = philox.keep(width)
-
-    @device
-    def keep_chunks(seed: int, offset: int, start: int, threshold: int) -> int:
-        bits = 0
-        for c in range(CHUNKS):
-            bits |= keep(seed, offset, start + c * (THREADS * width), threshold) << (c * width)
-        return bits
-
-    return keep_chunks
 
 
 def run(
@@ -137,15 +127,23 @@ def run(
     operands: Sequence[Operand],
     arrays: Sequence[DeviceArray],
     numbers: Sequence[float],
-    seed: int = 0,
-    offset: int = 0,
-    threshold: int = 0,
+    words: Sequence[int] = (),
 ) -> None:
-    """Launch a kernel that `tiled` made on arrays of one size, given in the operands' order."""
+    """Launch a kernel that `tiled` made on arrays of one size, given in the operands' order.
+
+    words: those of its draws.
+    """
     like = arrays[0]
     count = like.size
     if count == 0:
         return
-    grid, words = blocks(operands, count), (count, signed(seed), signed(offset), threshold)
-    addresses = [array.address for array in arrays]
-    _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, *words, *numbers)
+    grid, addresses = blocks(operands, count), [array.address for array in arrays]
+    taken = map(_launch.signed, words)
+    _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
+
+
+def run_alike(template: Template, key: Key, tile: int, arrays: Alike, *numbers: float) -> Any:
+    """As `run`, without draws, on arrays that are alike: the result. tile: that of the operands."""
+    result, addresses, _, size, device, stream = arrays
+    _launch.run(template, key, device, stream, -(-size // tile), THREADS, *addresses, size, *numbers)
+    return result

@@ -1,0 +1,48 @@
+"""The twin of fastnn.functional.dropout's masks. Dropout itself is fastnn.cuda._kernels.dropout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+from fastnn._arrays import probability
+from fastnn.cuda import _arrays, _launch
+from fastnn.cuda._arrays import DeviceArray
+from fastnn.cuda.kernels import draws, random
+from fastnn.cuda.kernels.tiles import THREADS
+from fastnn.functional.dropout import _forward_key, _shape
+from fastnn.random import Key, keep_threshold
+
+
+def dropout_mask(
+    shape: SupportsIndex | Sequence[SupportsIndex],
+    p: float = 0.5,
+    *,
+    key: Key | None = None,
+    packed: bool = False,
+    like: Any = None,
+) -> Any:
+    """The mask in the memory of the GPU that `like` is on, of its library."""
+    drop = probability("p", p)
+    sizes = _shape(shape)
+    count = math.prod(sizes)
+    made = mask(_arrays.describe("like", like), count, _forward_key(key, True), keep_threshold(drop), packed)
+    return made if packed else made.reshape(sizes)
+
+
+def mask(like: DeviceArray, count: int, key: Key, threshold: int, packed: bool, first: int = 0) -> Any:
+    """Booleans of `count` elements from number `first`, a multiple of 8, on, or bytes of their bits.
+
+    The kernel makes whole vectors, for which there is room behind what is returned.
+    """
+    bytes_, size = -(-count // 8) if packed else count, random.MASK_BYTES[packed]
+    threads = -(-bytes_ // size)
+    made = _arrays.empty(like, (threads * size,), "uint8" if packed else "bool")
+    if threads > 0:
+        words = map(_launch.signed, draws.key_words(key, threshold, like))
+        grid, numbers = -(-threads // THREADS), (made.address, threads, first)
+        _launch.run(
+            random.mask, (packed,), like.device, _arrays.stream(like), grid, THREADS, *numbers, *words
+        )
+    return made.owner[:bytes_]

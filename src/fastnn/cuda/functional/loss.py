@@ -1,0 +1,191 @@
+"""The twins of fastnn.functional.loss: the same for arrays on a GPU, but that nothing is copied to the host.
+
+So a loss is an array of 0 dimensions there, of float32, or float64 for float64. Labels cannot be checked
+before they are used: one that is neither a class nor ignore_index makes its sample's loss and gradient NaN,
+and with them the sum and the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastnn import _kernels
+from fastnn.cuda import _arrays
+from fastnn.cuda._arrays import DeviceArray, Elementwise
+from fastnn.cuda.functional.softmax import sizes
+from fastnn.cuda.kernels import element_losses, losses, rows, totals
+from fastnn.functional.loss import (
+    _check_ignored,
+    _check_label_form,
+    _check_logits,
+    _check_margin,
+    _check_reduction,
+    _check_smoothing,
+)
+
+Loss = tuple[Any, Any]
+
+
+def _result_dtype(dtype: str) -> str:
+    return "float64" if dtype == "float64" else "float32"
+
+
+def _reduced(
+    arrays: Elementwise, numbers: DeviceArray, reduction: str, count: int, divisor: DeviceArray | None = None
+) -> Loss:
+    """(loss, gradient) from losses, or sums of them; the mean is over `count`, or the divisor."""
+    dtype = _result_dtype(arrays.target.dtype)
+    if reduction == "sum":
+        loss = totals.add_up(numbers, dtype)
+    elif divisor is None:
+        loss = totals.add_up(numbers, dtype, 1 / count if count else math.nan)
+    else:
+        loss = totals.add_up(numbers, dtype, divisor=divisor)
+    return loss.owner, arrays.result()
+
+
+# ---- losses of samples -------------------------------------------------------------------------------------
+
+
+def _labels(target: DeviceArray, logits: tuple[int, ...]) -> DeviceArray:
+    _check_label_form(target.shape, target.dtype, logits)
+    return _arrays.contiguous(_arrays.astype(target, "int64"))
+
+
+def _class_weight(weight: Any, classes: int, target: DeviceArray) -> DeviceArray | None:
+    if weight is None:
+        return None
+    array = _arrays.ready("weight", weight)
+    if array.shape != (classes,):
+        raise ValueError(f"weight must have shape {(classes,)}, one for each class, got {array.shape}")
+    _arrays.same_device([("input", target), ("weight", array)])
+    return _arrays.apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
+
+
+def _of_samples(
+    template: Any,
+    form: tuple[Any, ...],
+    arrays: Elementwise,
+    labels: DeviceArray | None,
+    weight: DeviceArray | None,
+    ignored: int,
+    numbers: tuple[float, float, float, float],
+    divisor: DeviceArray | None,
+) -> DeviceArray:
+    """Each sample's loss in float64; the gradient is written."""
+    dx, (x, *probabilities) = arrays.target, arrays.inputs
+    each = _arrays.empty(x, (x.shape[0], *x.shape[2:]), "float64")
+    shape = sizes(x.shape, 1)
+    cut = rows.cut_of(shape, (dx, *arrays.inputs), len(arrays.inputs))
+    others = labels, probabilities[0] if probabilities else None, weight, divisor
+    addresses = dx.address, x.address, each.address, *(0 if a is None else a.address for a in others)
+    if x.size:
+        rows.run(template, (x.dtype, *form, tuple(cut)), cut, x, shape, addresses, (ignored,), numbers)
+    return each
+
+
+def _delivered(
+    arrays: Elementwise, each: DeviceArray, reduction: str, divisor: DeviceArray | None = None
+) -> Loss:
+    if reduction == "none":
+        return _arrays.astype(each, arrays.target.dtype).owner, arrays.result()
+    return _reduced(arrays, each, reduction, each.size, divisor)
+
+
+def _any_cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    out: Any,
+) -> Loss:
+    """As fastnn.functional.cross_entropy, with the loss on the GPU; labels out of range as above."""
+    _check_reduction(reduction)
+    x, t = _arrays.ready("input", input), _arrays.describe("target", target)
+    _check_logits(x.shape)
+    ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
+    classes, labels = x.shape[1], None
+    if t.dtype in _arrays.FLOATS:
+        arrays = _arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
+    else:
+        labels = _labels(t, x.shape)
+        arrays = _arrays.elementwise((("input", x.owner),), out, in_c_order=True)
+        _arrays.same_device([("input", x), ("target", t)])
+        labels = _arrays.apart(labels, arrays.target)
+    class_weight, divisor = _class_weight(weight, classes, arrays.target), None
+    if not -(2**63) <= ignored < 2**63:
+        ignored = -1  # no label is that large, and -1 is no class
+    samples = x.shape[0] * math.prod(x.shape[2:])
+    scale = 1 / samples if reduction == "mean" and samples else 1.0
+    if reduction == "mean" and labels is not None:
+        divisor = totals.count_labels(labels, class_weight, arrays.target.dtype, classes, ignored)
+    form = losses.Form(labels is not None, class_weight is not None, smoothing > 0, divisor is not None)
+    numbers = 1 - smoothing, smoothing / classes, 0.0, scale
+    each = _of_samples(
+        losses.cross_entropy, (tuple(form),), arrays, labels, class_weight, ignored, numbers, divisor
+    )
+    return _delivered(arrays, each, reduction, divisor)
+
+
+def _any_hinge_loss(input: Any, target: Any, margin: float, reduction: str, out: Any) -> Loss:
+    """As fastnn.functional.hinge_loss, with the loss on the GPU; labels out of range as above."""
+    _check_reduction(reduction)
+    margin = _check_margin(margin)
+    x, t = _arrays.ready("input", input), _arrays.describe("target", target)
+    _check_logits(x.shape)
+    labels = _labels(t, x.shape)
+    arrays = _arrays.elementwise((("input", x.owner),), out, in_c_order=True)
+    _arrays.same_device([("input", x), ("target", t)])
+    labels = _arrays.apart(labels, arrays.target)
+    scale = 1 / labels.size if reduction == "mean" and labels.size else 1.0
+    each = _of_samples(losses.hinge, (), arrays, labels, None, 0, (1.0, 0.0, margin, scale), None)
+    return _delivered(arrays, each, reduction)
+
+
+# ---- losses of elements ------------------------------------------------------------------------------------
+
+
+def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArray) -> DeviceArray | None:
+    """The weight as an array of the form of `like`, which its shape must broadcast to."""
+    if weight is None:
+        return None
+    array = _arrays.ready(name, weight)
+    _arrays.same_device([("input", like), (name, array)])
+    try:
+        full = like.library.broadcast(array.owner, like.shape)
+    except (ValueError, RuntimeError):
+        raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
+    full = _arrays.contiguous(_arrays.astype(like.library.describe(name, full), like.dtype))
+    # The gradient may be written to the weight itself, but not to a shifted view of it.
+    return full if full.address == target.address else _arrays.apart(full, target)
+
+
+def _of_any_elements(
+    input: Any, target: Any, weight: Any, pos_weight: Any, reduction: str, out: Any, kind: int
+) -> Loss:
+    """As fastnn.functional.mse_loss and binary_cross_entropy_with_logits, with the loss on the GPU."""
+    _check_reduction(reduction)
+    arrays = _arrays.elementwise((("input", input), ("target", target)), out, in_c_order=True)
+    dx, (x, t) = arrays.target, arrays.inputs
+    w, pos = (
+        _element_weight(name, value, x, dx)
+        for name, value in (("weight", weight), ("pos_weight", pos_weight))
+    )
+    given = [array for array in (dx, x, t, w, pos) if array is not None]
+    each = _arrays.empty_like(x) if reduction == "none" else None
+    cut = element_losses.cut_for(x.dtype, len(given) - 1, all(array.address % 16 == 0 for array in given))
+    blocks = -(-x.size // (cut.team * cut.span))
+    sums = _arrays.empty(x, (blocks,), "float64")
+    if x.size:
+        others = (0 if array is None else array.address for array in (w, pos, sums, each))
+        addresses = dx.address, x.address, t.address, *others
+        name = element_losses.BCE if kind == _kernels.BCE_WITH_LOGITS else element_losses.MSE
+        key = x.dtype, name, w is not None, pos is not None, each is not None, tuple(cut)
+        scale = 1 / x.size if reduction == "mean" else 1.0
+        rows.run(element_losses.elements, key, cut, x, (1, x.size, 1), addresses, (), (scale,))
+    if each is not None:
+        return each.owner, arrays.result()
+    return _reduced(arrays, sums, reduction, x.size)

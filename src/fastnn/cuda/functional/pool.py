@@ -1,0 +1,201 @@
+"""Pooling on a GPU: twins of fastnn.functional.pool, with its checks. Kernels are in kernels/pooling.py."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastnn._extras import require
+from fastnn.cuda import _arrays
+from fastnn.cuda._arrays import DeviceArray
+from fastnn.cuda._cupy import current, output
+from fastnn.cuda.kernels.pooling import Numbers, Pooling
+from fastnn.functional.conv import Pair, pair
+from fastnn.functional.pool import (
+    Bounds,
+    _adaptive_bounds,
+    _adaptive_places,
+    _check_dy,
+    _check_images,
+    _fractional_bounds,
+    _fractional_places,
+    _override,
+    _where_dtype,
+    _windows,
+    fractional_numbers,
+)
+from fastnn.random import Key
+
+
+class Saved(NamedTuple):
+    """What the forward functions keep for backward ones."""
+
+    shape: tuple[int, ...]  # the input's
+    where: Any  # max: which tap of its window each element of y is
+    pooling: Pooling
+    bounds: Any  # the arrays that the pooling has the addresses of
+
+
+# ---- what all of them share --------------------------------------------------------------------------------
+
+
+def _images(input: Any) -> DeviceArray:
+    x = _arrays.ready("input", input)
+    _check_images(x)
+    if x.shape[-2] * x.shape[-1] >= 2**32:
+        raise ValueError(f"input must have planes of fewer than 2^32 elements on a GPU, got shape {x.shape}")
+    return x
+
+
+def _largest(x: DeviceArray, pooling: Pooling, taps: int, bounds: Any, out: Any) -> tuple[Any, Saved]:
+    x = _arrays.contiguous(x)
+    target = output(out, (*x.shape[:-2], pooling.rows[1], pooling.columns[1]), x.dtype, (x,))
+    where = _arrays.empty(x, target.place.shape, _where_dtype(taps))
+    pooling.largest(x, target.place, where)
+    return target.result(), Saved(x.shape, where.owner, pooling, bounds)
+
+
+def _mean(x: DeviceArray, pooling: Pooling, bounds: Any, out: Any) -> tuple[Any, Saved]:
+    x = _arrays.contiguous(x)
+    shape = (*x.shape[:-2], pooling.rows[1], pooling.columns[1])
+    target = output(out, shape, x.dtype, (x,))
+    pooling.mean(x, target.place)
+    return target.result(), Saved(x.shape, None, pooling, bounds)
+
+
+def _backward(dy: Any, saved: Saved, out: Any) -> Any:
+    if not isinstance(saved, Saved):
+        raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
+    pooling, shape = saved.pooling, saved.shape
+    g = _arrays.ready("dy", dy)
+    _check_dy(g, (*shape[:-2], pooling.rows[1], pooling.columns[1]))
+    g = _arrays.contiguous(g)
+    target = output(out, shape, g.dtype, (g,))
+    if saved.where is None:
+        pooling.spread_mean(g, target.place)
+    else:
+        where = _arrays.describe("saved.where", saved.where)
+        _arrays.same_device((("dy", g), ("saved.where", where)))
+        pooling.spread_largest(g, target.place, where)
+    return target.result()
+
+
+# ---- windows -----------------------------------------------------------------------------------------------
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    *,
+    out: Any = None,
+) -> tuple[Any, Saved]:
+    """y = the largest element of each window, as fastnn.functional.max_pool2d chooses it."""
+    x = _images(input)
+    rows, columns = _windows(x, kernel_size, stride, padding, dilation, ceil_mode)
+    pooling = Pooling("windows", math.prod(x.shape[:-2]), rows, columns)
+    return _largest(x, pooling, rows[2] * columns[2], None, out)
+
+
+def max_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
+    """dx = the sum of dy over the windows of which x is the largest element, in the windows' order."""
+    return _backward(dy, saved, out)
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Any = None,
+) -> tuple[Any, Saved]:
+    """y = the mean of each window: fastnn.functional.avg_pool2d."""
+    x = _images(input)
+    rows, columns = _windows(x, kernel_size, stride, padding, 1, ceil_mode)
+    divisor = _override(divisor_override) or 0.0
+    pooling = Pooling("windows", math.prod(x.shape[:-2]), rows, columns, divisor, int(count_include_pad))
+    return _mean(x, pooling, None, out)
+
+
+def avg_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
+    """dx = the sum of dy / divisor over the windows that x is in, in their order."""
+    return _backward(dy, saved, out)
+
+
+# ---- regions -----------------------------------------------------------------------------------------------
+
+
+def _there(bounds: Bounds, like: DeviceArray) -> Any:
+    """Where regions begin and end, on the device."""
+    cupy = require("cupy", "cuda")
+    with current(like):
+        return cupy.asarray(bounds[0]), cupy.asarray(bounds[1])
+
+
+@functools.lru_cache(256)
+def _adaptive(size: int, places: int, device: int) -> Any:
+    """The bounds of adaptive pooling, kept."""
+    cupy = require("cupy", "cuda")
+    with cupy.cuda.Device(device):
+        return tuple(cupy.asarray(each) for each in _adaptive_bounds(size, places))
+
+
+def _axis(size: int, bounds: Any) -> Numbers:
+    begin, end = bounds
+    *planes, places = begin.shape
+    return size, places, begin.data.ptr, end.data.ptr, places if planes else 0, 0
+
+
+def adaptive_avg_pool2d(
+    input: Any, output_size: int | Sequence[int | None] | None, *, out: Any = None
+) -> tuple[Any, Saved]:
+    """y = the means of regions: fastnn.functional.adaptive_avg_pool2d."""
+    x = _images(input)
+    rows, columns = _adaptive_places(x, output_size)
+    height, width = x.shape[-2:]
+    if (rows, columns) == (1, 1):
+        height, width = 1, height * width  # one region, whose elements are side by side
+    bounds = _adaptive(height, rows, x.device), _adaptive(width, columns, x.device)
+    axes = _axis(height, bounds[0]), _axis(width, bounds[1])
+    return _mean(x, Pooling("regions", math.prod(x.shape[:-2]), *axes), bounds, out)
+
+
+def adaptive_avg_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
+    """dx = the sum of dy / (elements of the region) over the regions that x is in, in their order."""
+    return _backward(dy, saved, out)
+
+
+def fractional_max_pool2d(
+    input: Any,
+    kernel_size: Pair,
+    output_size: Pair | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    *,
+    key: Key | None = None,
+    out: Any = None,
+) -> tuple[Any, Saved]:
+    """y = the largest element of windows at drawn places: fastnn.functional.fractional_max_pool2d.
+
+    They are drawn on the CPU, as there, and copied: a CUDA graph would repeat one draw.
+    """
+    x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
+    places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))
+    found = _fractional_bounds(x, kernel, places, key)
+    bounds = _there(found[0], x), _there(found[1], x)
+    axes = _axis(x.shape[-2], bounds[0]), _axis(x.shape[-1], bounds[1])
+    pooling = Pooling("regions", math.prod(x.shape[:-2]), *axes)
+    return _largest(x, pooling, kernel[0] * kernel[1], bounds, out)
+
+
+def fractional_max_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
+    """dx = the sum of dy over the windows of which x is the largest element, in their order."""
+    return _backward(dy, saved, out)

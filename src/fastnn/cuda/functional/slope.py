@@ -1,0 +1,119 @@
+"""The twins of fastnn.functional.slope: PReLU and RReLU for arrays on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.cuda import _arrays, _launch
+from fastnn.cuda._arrays import DeviceArray, Elementwise
+from fastnn.cuda.kernels import slope, slope_sums, strips
+from fastnn.cuda.kernels.strips import Strips
+from fastnn.functional.activation import leaky_relu, leaky_relu_backward
+from fastnn.functional.slope import blocks, bounds, check_weight, forward_key
+from fastnn.random import Key, as_key, default_generator
+
+# ---- PReLU -------------------------------------------------------------------------------------------------
+
+
+def _weight(weight: Any, arrays: Elementwise) -> DeviceArray:
+    """The weight in the dtype of the arrays, apart from what is written."""
+    array, target = _arrays.ready("weight", weight), arrays.target
+    check_weight(array.shape, target.shape)
+    _arrays.same_device((("input", target), ("weight", array)))
+    array = _arrays.contiguous(_arrays.astype(array, target.dtype))
+    if not _arrays.may_overlap(array, target):
+        return array
+    copy = _arrays.empty_like(array)
+    copy.library.assign(copy.owner, array.owner)
+    return copy
+
+
+def _promoted(named: _arrays.Named, out: Any) -> Elementwise:
+    return _arrays.elementwise(named, out, in_c_order=True)
+
+
+def _prelu(input: Any, weight: Any, out: Any) -> Any:
+    """PReLU; the weight stays on the GPU, also if it is one."""
+    arrays = _promoted((("input", input),), out)
+    (x,), y, w = arrays.inputs, arrays.target, _weight(weight, arrays)
+    outer, inner = blocks(x.shape, w.size)
+    columns = inner == 1 and w.size > 1
+    if columns:
+        shape, step, across = (1, outer, w.size), (0, w.size), (0, 0)
+    else:
+        shape, step, across = (outer, w.size, inner), (w.size * inner, inner), (0, 1)
+    operands = [Strips(y.address, *step), Strips(x.address, *step), Strips(w.address, *across)]
+    strips.run(slope.prelu, (y.dtype, not columns), y, operands, shape)
+    return arrays.result()
+
+
+def prelu_backward(dy: Any, input: Any, weight: Any, *, out: Any = None) -> tuple[Any, Any]:
+    """dx, and dweight in input's dtype, summed in float64 in an order that depends on the shape alone."""
+    arrays = _promoted((("dy", dy), ("input", input)), out)
+    (g, x), dx, w = arrays.inputs, arrays.target, _weight(weight, arrays)
+    dweight = _arrays.empty(w, w.shape, w.dtype)
+    slope_sums.run((dx, g, x, w), dweight, *blocks(x.shape, w.size))
+    return arrays.result(), dweight.owner
+
+
+# ---- RReLU -------------------------------------------------------------------------------------------------
+
+
+def rrelu(
+    input: Any,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    key: Key | None = None,
+    out: Any = None,
+) -> Any:
+    """The slopes are the CPU's, bit for bit."""
+    low, high = bounds(lower, upper)
+    if not training:
+        return leaky_relu(input, (low + high) / 2, out=out)
+    arrays = _promoted((("input", input),), out)
+    _run(arrays, default_generator().key() if key is None else as_key(key), low, high)
+    return arrays.result()
+
+
+def rrelu_backward(
+    dy: Any,
+    input: Any,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    key: Key | None = None,
+    out: Any = None,
+) -> Any:
+    """The slopes are those of the forward call, drawn again from its key."""
+    low, high = bounds(lower, upper)
+    if not training:
+        return leaky_relu_backward(dy, input, (low + high) / 2, out=out)
+    drawn_with = forward_key(key)
+    arrays = _promoted((("dy", dy), ("input", input)), out)
+    _run(arrays, drawn_with, low, high)
+    return arrays.result()
+
+
+def _line(low: float, high: float, dtype: str) -> list[float]:
+    """A draw's slope as (step, step_low, start, start_low): two numbers in two parts each."""
+    real = np.float64 if dtype == "float64" else np.float32
+    step = (np.longdouble(high) - low) / 65536
+    numbers = step, low + step / 2
+    return [float(part) for number in numbers for part in (real(number), real(number - real(number)))]
+
+
+def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
+    out, n = arrays.target, arrays.target.size
+    if n == 0:
+        return
+    dy, x = arrays.inputs[0], arrays.inputs[-1]
+    grid, words = -(-n // (slope.THREADS * slope.DRAWS)), map(_launch.signed, key)
+    on = out.device, _arrays.stream(out)
+    addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
+    kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)
+    _launch.run(*kernel, *on, grid, slope.THREADS, *addresses, n, *words, *line)

@@ -1,0 +1,44 @@
+"""The twins of fastnn.functional.softmax: the same for arrays on a GPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastnn import _kernels
+from fastnn._arrays import axis
+from fastnn.cuda import _arrays
+from fastnn.cuda.kernels import rows, softmax
+
+
+def sizes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
+    """(outer, length, inner) of an array with its samples along axis `dim`; 0 dimensions are one element."""
+    if not shape:
+        return 1, 1, 1
+    return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+
+
+def _of_any(input: Any, kind: int, dim: int, out: Any) -> Any:
+    """SOFTMAX or LOG_SOFTMAX. A GPU moves each element once in and once out where registers hold a sample."""
+    arrays = _arrays.elementwise((("input", input),), out, in_c_order=True)
+    shape = arrays.target.shape
+    _run(softmax.forward, kind, arrays, sizes(shape, axis(dim, max(len(shape), 1))))
+    return arrays.result()
+
+
+def _backward_of_any(dy: Any, output: Any, kind: int, dim: int, out: Any) -> Any:
+    """The gradient of SOFTMAX or LOG_SOFTMAX."""
+    arrays = _arrays.elementwise((("dy", dy), ("output", output)), out, in_c_order=True)
+    shape = arrays.target.shape
+    _run(softmax.backward, kind, arrays, sizes(shape, axis(dim, max(len(shape), 1))))
+    return arrays.result()
+
+
+def _run(template: Any, kind: int, arrays: _arrays.Elementwise, shape: tuple[int, int, int]) -> None:
+    target, inputs = arrays.target, arrays.inputs
+    if target.size == 0:
+        return
+    cut = rows.cut_of(shape, (target, *inputs), len(inputs))
+    key = target.dtype, kind == _kernels.LOG_SOFTMAX, tuple(cut)
+    addresses = [target.address, *(array.address for array in reversed(inputs))]
+    rows.run(template, key, cut, target, shape, addresses)

@@ -1,0 +1,378 @@
+"""Gradients of norms of rows. Which norm it is, it must not know.
+
+dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight. Where each element of a row has a weight,
+teams go over many rows and sum up dweight and dbias in registers meanwhile; where all of a row have one, a
+row's sums are its share of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from numba import cuda, types
+
+from fastnn.cuda._compile import Built, Key, template
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, in_turn, load, made_once, store
+from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.norms import (
+    ELEMENTS,
+    ELEMENTS_MAGIC,
+    S_MEAN,
+    S_RSTD,
+    WEIGHT,
+    WORD_COUNT,
+    X,
+    parameters,
+    read_statistics,
+)
+from fastnn.cuda.kernels.rows import (
+    ADDRESSES,
+    AT,
+    COUNT,
+    LENGTH,
+    MEMBER,
+    NUMBERS,
+    OWN_WORDS,
+    SAMPLE,
+    SAMPLES,
+    THREADS,
+    WORDS,
+    Cut,
+    Read,
+    Round,
+    Work,
+    Written,
+    argument_types,
+    divide,
+)
+from fastnn.cuda.kernels.softmax import example_cuts, examples
+
+#: Addresses beside those of norms.py: dx, dy, what of dweight and dbias is summed, and slopes and shifts of
+#: groups.
+DX, DY, SUMS, COEFFICIENTS, ADDRESS_COUNT = 0, 5, 6, 7, 8
+#: The number: 1 / elements that share a mean; 0 where the statistics do not depend on x.
+OWN = 0
+#: What s holds beside mean and 1 / deviation: sums of g and of g xhat; dx has slope (x - center) + shift of
+#: x.
+S_SUM, S_PRODUCT, S_SLOPE, S_SHIFT, S_STATE = 3, 4, 5, 6, 7
+#: Of the kernel that goes over many rows: groups of rows that have weights of their own, and a team's rows.
+GROUP_COUNT, TURNS = OWN_WORDS, OWN_WORDS + 1
+
+_store64, _load64 = store("float64", 1), load("float64", 1)
+
+
+@made_once
+def _coefficients(real: Any) -> Any:
+    """(c, s): slope and shift from the sums."""
+
+    @device
+    def find(c: Any, s: Any) -> None:
+        own, rstd = c[NUMBERS][OWN], s[S_RSTD]
+        low = s[S_MEAN] - types.float64(real(s[S_MEAN]))
+        s[S_SLOPE] = own * rstd * rstd * s[S_PRODUCT]
+        s[S_SHIFT] = own * rstd * s[S_SUM] - s[S_SLOPE] * low
+
+    return find
+
+
+@made_once
+def _uncentred(find: Any) -> Any:
+    """The same where no mean is taken away: dx has nothing of the sum of g."""
+
+    @device
+    def find_slope(c: Any, s: Any) -> None:
+        s[S_SUM] = 0.0
+        find(c, s)
+
+    return find_slope
+
+
+def coefficients(real: Any, has_mean: bool) -> Any:
+    """(c, s): s[S_SLOPE] and s[S_SHIFT] from s[S_SUM] and s[S_PRODUCT]."""
+    return _coefficients(real) if has_mean else _uncentred(_coefficients(real))
+
+
+@made_once
+def _sums(cut: Cut, real: Any, weighted: bool) -> Any:
+    """(v, w, s, r): adds the sums of g and g xhat; rows 0 and 1 of v are dy and x."""
+    span = cut.span
+
+    @device
+    def gather(v: Any, w: Any, s: Any, r: Any) -> None:
+        center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
+        shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
+        total, product = real(0), real(0)
+        for e in range(span):
+            g = v[0, e] * w[0, e] if weighted else v[0, e]
+            total += g
+            product = fma(g, fma(v[1, e] - center, rstd, shift), product)
+        r[0] += total
+        r[1] += product
+
+    return gather
+
+
+@made_once
+def _gradient(cut: Cut, real: Any, weighted: bool) -> Any:
+    """(v, w, s): row 0 of v, dy, becomes dx."""
+    span = cut.span
+
+    @device
+    def apply(v: Any, w: Any, s: Any) -> None:
+        center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
+        slope, shift = real(s[S_SLOPE]), real(s[S_SHIFT])
+        for e in range(span):
+            g = v[0, e] * w[0, e] if weighted else v[0, e]
+            v[0, e] = fma(g, rstd, -fma(v[1, e] - center, slope, shift))
+
+    return apply
+
+
+# ---- a row by itself ---------------------------------------------------------------------------------------
+
+
+@device
+def _write_sums(c: Any, s: Any) -> None:
+    """The row's sums of dy and of dy xhat, its share of dbias and dweight."""
+    place = c[ADDRESSES][SUMS] + types.uint64(c[AT][SAMPLE] * 8)
+    if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
+        _store64(place, s, S_PRODUCT)
+        _store64(place + types.uint64(c[WORDS][SAMPLES] * 8), s, S_SUM)
+
+
+@device
+def _read_coefficients(c: Any, s: Any) -> None:
+    group = divide(c[AT][SAMPLE], c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+    if c[AT][COUNT] > 0:
+        _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16), s, S_SLOPE)
+        _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16 + 8), s, S_SHIFT)
+
+
+def _row_examples() -> Iterator[Key]:
+    for dtype, cut in examples(2):
+        if cut.kind == "row":
+            yield dtype, dtype, "row", True, True, False, "all", tuple(cut)
+    for dtype in ITEMSIZE:
+        _, cut, _, long, *_ = example_cuts(dtype, 2)
+        yield dtype, dtype, "element", True, True, False, "all", tuple(long)
+        yield dtype, dtype, "element", False, True, True, "all", tuple(cut)
+        yield dtype, dtype, "row", True, True, False, "sums", tuple(cut)
+        yield dtype, dtype, "row", True, True, False, "map", tuple(cut)
+
+
+@template(_row_examples, **rows.OPTIONS)
+def by_row(
+    dtype: str,
+    other: str,
+    kind: str,
+    has_mean: bool,
+    weighted: bool,
+    at_once: bool,
+    part: str,
+    cut: tuple[Any, ...],
+) -> Built:
+    """dx, row by row; kind "row": also each row's sums of dy xhat and dy, all rows' after each other.
+
+    part: "sums", or "map", which takes slopes and shifts as given, are for rows whose means others share;
+    else "all".
+    """
+    how, real = Cut(*cut), computing(dtype)
+    weights = parameters(how, other, WEIGHT, kind, at_once) if weighted else rows.nothing
+    by_element, span, find = kind == "element", how.span, coefficients(real, has_mean)
+    add = _sums(how, real, weighted and by_element)
+    apply = _gradient(how, real, weighted)
+
+    @device
+    def gather(c: Any, v: Any, s: Any, r: Any) -> None:
+        w = cuda.local.array((1, span), real)
+        if by_element:
+            weights(c, w, s)
+        add(v, w, s, r)
+
+    @device
+    def finish(c: Any, s: Any, r: Any) -> None:
+        s[S_SUM], s[S_PRODUCT] = r[0], r[1]
+        if not by_element:
+            w = cuda.local.array((1, span), real)
+            _write_sums(c, s)
+            if weighted and part == "all":
+                weights(c, w, s)
+                s[S_SUM] *= w[0, 0]
+                s[S_PRODUCT] *= w[0, 0]
+        if part == "all":
+            find(c, s)
+
+    @device
+    def emit(c: Any, v: Any, s: Any) -> None:
+        w = cuda.local.array((1, span), real)
+        weights(c, w, s)
+        if part == "map":
+            _read_coefficients(c, s)
+        apply(v, w, s)
+
+    work = Work(
+        reads=(Read(dtype, DY), Read(dtype, X)),
+        written=() if part == "sums" else (Written(dtype, DX),),
+        addresses=ADDRESS_COUNT,
+        words=WORD_COUNT,
+        numbers=1,
+        state=S_STATE,
+        begin=read_statistics(has_mean, part != "all"),
+        rounds=() if part == "map" else (Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish),),
+        emit=rows.nothing if part == "sums" else emit,
+    )
+    return rows.kernel(how, work, real)
+
+
+@template(lambda: ((other, has) for other in ITEMSIZE for has in (True, False)), **rows.OPTIONS)
+def group_coefficients(other: str, weighted: bool) -> Built:
+    """Slopes and shifts for groups of channels: a thread adds up its group's sums, weighted.
+
+    Addresses: weight, sums, mean, rstd, coefficients. Words: how many there are in all samples, groups of a
+    sample, magic(groups), channels of a group. Number: OWN. other: the weight's dtype.
+    """
+    real, single, size = computing(other), load(other, 1), ITEMSIZE[other]
+
+    def kernel(a: Any, i: Any, p: Any) -> None:
+        number = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
+        count, groups, channels = i[0], i[1], i[3]
+        if number >= count:
+            return
+        w, s = cuda.local.array(1, real), cuda.local.array(4, types.float64)
+        w[0] = real(1)
+        total, product = 0.0, 0.0
+        for k in range(channels):
+            if weighted:
+                group = number - divide(number, groups, i[2]) * groups
+                single(a[0] + types.uint64((group * channels + k) * size), w, 0)
+            place = a[1] + types.uint64((number * channels + k) * 8)
+            _load64(place, s, 0)
+            _load64(place + types.uint64(count * channels * 8), s, 1)
+            product += types.float64(w[0]) * s[0]
+            total += types.float64(w[0]) * s[1]
+        _load64(a[2] + types.uint64(number * 8), s, 0)
+        _load64(a[3] + types.uint64(number * 8), s, 1)
+        mean, rstd = s[0], s[1]
+        s[2] = p[OWN] * rstd * rstd * product
+        s[3] = p[OWN] * rstd * total - s[2] * (mean - types.float64(real(mean)))
+        _store64(a[4] + types.uint64(number * 16), s, 2)
+        _store64(a[4] + types.uint64(number * 16 + 8), s, 3)
+
+    return kernel, argument_types(5, 4, 1)
+
+
+# ---- many rows with the same weights -----------------------------------------------------------------------
+
+
+def many_cut(length: int, dtype: str, aligned: bool) -> Cut | None:
+    """For `by_element`: how rows are cut, each at the same places; None: they are too long."""
+    width = WIDTH[dtype] if aligned and length % WIDTH[dtype] == 0 else 1
+    span = max(8 * 4 // max(4, ITEMSIZE[dtype]), width)
+    if 32 * span < length <= 64 * span or length > 512 * span:
+        span *= 2
+    team = rows.team_for(length, span)
+    return Cut("row", team, span, width) if team <= 512 else None
+
+
+def _many_examples() -> Iterator[Key]:
+    for dtype in ITEMSIZE:
+        wide = "float64" if dtype == "float64" else "float32"
+        cuts = [many_cut(n, dtype, aligned) for n, aligned in ((64, True), (4096, True), (768, False))]
+        first, second, third = (tuple(cut) for cut in cuts if cut is not None)
+        yield from ((dtype, dtype, True, True, cut) for cut in (first, second))
+        yield dtype, wide, False, True, third
+
+
+@template(_many_examples, **rows.OPTIONS)
+def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tuple[Any, ...]) -> Built:
+    """dx, and for each block of rows its sums of dy xhat and dy: an array (2, blocks, groups, length).
+
+    Row n of group g is row n GROUP_COUNT + g of the arrays.
+    """
+    how, real = Cut(*cut), computing(dtype)
+    span, team, together = how.span, how.team, how.together
+    loads = in_turn([rows.moved(how, dtype, DY, 0, 0.0), rows.moved(how, dtype, X, 1, 0.0)])
+    stores = rows.moved(how, dtype, DX, 0, None)
+    weights = rows.moved(how, other, WEIGHT, 0, 0.0) if weighted else rows.nothing
+    add, apply, find = (
+        _sums(how, real, weighted),
+        _gradient(how, real, weighted),
+        coefficients(real, has_mean),
+    )
+    statistics, joined = read_statistics(has_mean, False), rows.join(how, rows.add_each, 2, types.float64)
+    deliver = _deliver(how, real, dtype)
+
+    def kernel(a: Any, i: Any, p: Any) -> None:
+        v, w = cuda.local.array((2, span), real), cuda.local.array((1, span), real)
+        d, s, r = (
+            cuda.local.array((2, span), real),
+            cuda.local.array(S_STATE, types.float64),
+            cuda.local.array(2, types.float64),
+        )
+        zero, length, groups = types.int64(0), i[LENGTH], i[GROUP_COUNT]
+        member, own = types.int64(cuda.threadIdx.x) % team, types.int64(cuda.threadIdx.x) // team
+        group = types.int64(cuda.blockIdx.y)
+        weights((a, i, p, (group, member, group * length, length, zero, zero)), w, s)
+        for e in range(span):
+            d[0, e] = d[1, e] = real(0)
+        for turn in range(i[TURNS]):
+            n = (types.int64(cuda.blockIdx.x) * i[TURNS] + turn) * together + own
+            row, count = n * groups + group, length if n < i[SAMPLES] else zero
+            c = (a, i, p, (row, member, row * length, count, zero, zero))
+            loads(c, v, s)
+            statistics(c, v, s)
+            r[0] = r[1] = 0.0
+            add(v, w, s, r)
+            joined(r)
+            s[S_SUM], s[S_PRODUCT] = r[0], r[1]
+            find(c, s)
+            center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
+            shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
+            for e in range(span):
+                d[0, e] = fma(v[0, e], fma(v[1, e] - center, rstd, shift), d[0, e])
+                d[1, e] += v[0, e]
+            apply(v, w, s)
+            stores(c, v, s)
+        deliver(a, i, p, d)
+
+    return kernel, argument_types(ADDRESS_COUNT, OWN_WORDS + 2, 1)
+
+
+@made_once
+def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
+    """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
+    wide = "float64" if dtype == "float64" else "float32"
+    span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
+    size, single, shape = ITEMSIZE[wide], store(wide, 1), (together, team * span)
+    own = [rows.moved(cut, wide, SUMS, k, None) for k in range(2)]
+    own_product, own_sum = own
+
+    @device
+    def place(i: Any, which: int) -> Any:
+        block = types.int64(which) * cuda.gridDim.x + cuda.blockIdx.x
+        return (block * i[GROUP_COUNT] + cuda.blockIdx.y) * i[LENGTH]
+
+    @device
+    def alone(a: Any, i: Any, p: Any, d: Any) -> None:
+        zero, member = types.int64(0), types.int64(cuda.threadIdx.x)
+        own_product((a, i, p, (zero, member, place(i, 0), i[LENGTH], zero, zero)), d, d)
+        own_sum((a, i, p, (zero, member, place(i, 1), i[LENGTH], zero, zero)), d, d)
+
+    @device
+    def combined(a: Any, i: Any, p: Any, d: Any) -> None:
+        shared, total = cuda.shared.array(shape, real), cuda.local.array(1, real)
+        zero, thread = types.int64(0), types.int64(cuda.threadIdx.x)
+        c = (a, i, p, (zero, thread % team, zero, zero, zero, zero))
+        for which in range(2):
+            cuda.syncthreads()
+            for e in range(span):
+                shared[thread // team, index_of(c, e)] = d[which, e]
+            cuda.syncthreads()
+            for k in range(thread, i[LENGTH], THREADS):
+                total[0] = real(0)
+                for each in range(together):
+                    total[0] += shared[each, k]
+                single(a[SUMS] + types.uint64((place(i, which) + k) * size), total, 0)
+
+    return alone if together == 1 else combined

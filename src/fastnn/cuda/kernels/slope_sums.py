@@ -1,0 +1,172 @@
+"""PReLU's gradients: dx, and in the same pass each channel's sum, in float64 and in an order of its own.
+
+A block goes over rows `row` elements apart, and of each over columns: a part of one channel, or, where a
+channel is a column, of all channels. Blocks leave their sums side by side; a second kernel adds them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+from numba import cuda, types
+
+from fastnn.cuda import _launch
+from fastnn.cuda._arrays import DeviceArray, empty, stream
+from fastnn.cuda._compile import Built, template
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, load, store
+from fastnn.cuda.kernels.piecewise import leaky_relu_backward
+from fastnn.cuda.kernels.slope import THREADS, gradient_of_slope
+
+#: Blocks that fill a GPU several times.
+_BLOCKS = 2048
+
+
+@device
+def _add_up(shared: Any, thread: int, last: int) -> None:
+    """Elements 0 to last - 1 become the sums of those whose number is theirs modulo last."""
+    cuda.syncthreads()
+    distance = THREADS // 2
+    while distance >= last:
+        if thread < distance:
+            shared[thread] += shared[thread + distance]
+        cuda.syncthreads()
+        distance //= 2
+
+
+@template(lambda: itertools.product(ITEMSIZE, (False, True), (False, True)))
+def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
+    """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
+
+    sums: the partial sums of a channel lie together.
+    """
+    real, width, size = computing(dtype), WIDTH[dtype] if whole else 1, ITEMSIZE[dtype]
+    get, get_one, put, put_sum = load(dtype, width), load(dtype, 1), store(dtype, width), store("float64", 1)
+    shape = (4, width)
+
+    @device
+    def visit(a: Any, at: int, weight: int, total: Any) -> None:
+        v, place = cuda.local.array(shape, real), types.uint64(at * size)
+        get(a[1] + place, v, width)
+        get(a[2] + place, v, 2 * width)
+        if columns:
+            get(a[3] + types.uint64(weight * size), v, 3 * width)
+        for k in range(width):
+            if not columns:
+                get_one(a[3] + types.uint64(weight * size), v, 3 * width + k)
+            total[k] += types.float64(gradient_of_slope(v[1, k], v[2, k]))
+            v[0, k] = leaky_relu_backward(v[1, k], v[2, k], v[3, k], v[3, k])
+        put(a[0] + place, v, 0)
+
+    def kernel(a: Any, sums: int, outer: int, inner: int, n: int, row: int) -> None:
+        across, channel = types.int64(cuda.blockDim.x), types.int64(cuda.blockIdx.x)
+        total, shared = cuda.local.array(width, types.float64), cuda.shared.array(THREADS, types.float64)
+        for k in range(width):
+            total[k] = 0
+        i = (cuda.blockIdx.y * across + cuda.threadIdx.x) * width
+        column = i
+        while i < n:
+            o = types.int64(cuda.blockIdx.z) * cuda.blockDim.y + cuda.threadIdx.y
+            while o < outer:
+                visit(a, channel * inner + o * row + i, i if columns else channel, total)
+                o += cuda.gridDim.z * cuda.blockDim.y
+            i += cuda.gridDim.y * across * width
+        thread = cuda.threadIdx.y * across + cuda.threadIdx.x
+        if columns:
+            for k in range(width):
+                shared[thread] = total[k]
+                _add_up(shared, thread, across)
+                total[k] = shared[cuda.threadIdx.x]
+                cuda.syncthreads()
+                if cuda.threadIdx.y == 0 and column < n:
+                    part = (column + k) * cuda.gridDim.z + cuda.blockIdx.z
+                    put_sum(sums + types.uint64(part * 8), total, k)
+        else:
+            for k in range(1, width):
+                total[0] += total[k]
+            shared[thread] = total[0]
+            _add_up(shared, thread, 1)
+            total[0] = shared[0]
+            if thread == 0:
+                part = (channel * cuda.gridDim.z + cuda.blockIdx.z) * cuda.gridDim.y + cuda.blockIdx.y
+                put_sum(sums + types.uint64(part * 8), total, 0)
+
+    word = types.int64
+    return kernel, (types.UniTuple(types.uint64, 4), types.uint64, word, word, word, word)
+
+
+@template(lambda: [(dtype,) for dtype in ITEMSIZE])
+def total(dtype: str) -> Built:
+    """A kernel (out, sums, parts): a block adds the partial sums of one channel."""
+    get, put, real = load("float64", 1), store(dtype, 1), computing(dtype)
+    one, size = 1, ITEMSIZE[dtype]
+
+    def kernel(out: int, sums: int, parts: int) -> None:
+        mine, shared = cuda.local.array(one, types.float64), cuda.shared.array(THREADS, types.float64)
+        added, result = types.float64(0), cuda.local.array(one, real)
+        channel, part = types.int64(cuda.blockIdx.x), types.int64(cuda.threadIdx.x)
+        while part < parts:
+            get(sums + types.uint64((channel * parts + part) * 8), mine, 0)
+            added += mine[0]
+            part += THREADS
+        shared[cuda.threadIdx.x] = added
+        _add_up(shared, cuda.threadIdx.x, 1)
+        if cuda.threadIdx.x == 0:
+            result[0] = real(shared[0])
+            put(out + types.uint64(channel * size), result, 0)
+
+    return kernel, (types.uint64, types.uint64, types.int64)
+
+
+class _Cut(NamedTuple):
+    """How the work is cut; it depends on the shape alone."""
+
+    grid: tuple[int, int, int]
+    block: tuple[int, int]
+    parts: int  # of a channel
+
+
+def _cut(outer: int, channels: int, n: int, columns: bool, width: int) -> _Cut:
+    vectors = -(-n // width)
+    across = min(THREADS, 1 << (vectors - 1).bit_length())
+    down = THREADS // across
+    tiles, rows, beside = -(-vectors // across), -(-outer // down), 1 if columns else channels
+    if not columns:
+        slices = min(rows, max(1, _BLOCKS // beside))
+        tiles = min(tiles, max(1, _BLOCKS // (beside * slices)))
+        return _Cut((beside, tiles, slices), (across, down), tiles * slices)
+    slices = min(rows, max(1, _BLOCKS // tiles))
+    return _Cut((1, tiles, slices), (across, down), slices)
+
+
+def run(
+    arrays: tuple[DeviceArray, DeviceArray, DeviceArray, DeviceArray],
+    dweight: DeviceArray,
+    outer: int,
+    inner: int,
+) -> None:
+    """Launch both kernels for (dx, dy, x, weight), of (outer, channels, inner) with one weight a channel."""
+    dx, channels = arrays[0], dweight.size
+    if channels == 0:
+        return
+    columns = inner == 1 and channels > 1
+    n, row = channels if columns else inner, channels * inner
+    width = WIDTH[dx.dtype]
+    whole = n % width == 0 and all(array.address % 16 == 0 for array in arrays)
+    cut = _cut(outer, channels, n, columns, width if whole else 1)
+    sums = empty(dx, (channels, cut.parts), "float64")
+    addresses, on = [array.address for array in arrays], (dx.device, stream(dx))
+    shape = outer, inner, n, row
+    if dx.size:
+        _launch.run(
+            dx_and_sums,
+            (dx.dtype, columns, whole),
+            *on,
+            cut.grid,
+            cut.block,
+            *addresses,
+            sums.address,
+            *shape,
+        )
+    parts = cut.parts if dx.size else 0
+    _launch.run(total, (dx.dtype,), *on, channels, THREADS, dweight.address, sums.address, parts)

@@ -1,0 +1,219 @@
+"""A graph that is captured once and replayed makes the steps that a program without it makes, to the last bit.
+
+Without a GPU, the launches of the block are kept and made again: what a graph does, with the arguments that they
+had. On a GPU CuPy captures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastnn
+import fastnn.functional as F
+from fastnn import nn, optim
+from fastnn.cuda import Graph
+from fastnn.random import Generator, Key
+
+Array = NDArray[Any]
+
+
+class _KeptLaunches:
+    """What CuPy's streams and graphs do, by keeping launches."""
+
+    def __init__(self, launch: Any) -> None:
+        self.launch, self.kept, self.captures = launch, [], False
+
+    def __call__(self, *launch: Any) -> None:
+        if self.captures:
+            self.kept.append(launch)
+        else:
+            self.launch(*launch)
+
+    def begin(self, stream: Any, mode: Any = None) -> None:
+        self.captures, self.kept = True, []
+
+    def end(self, stream: Any) -> Any:
+        self.captures, kept = False, self.kept
+        launch = self.launch
+
+        class Kept:
+            def launch(self, stream: Any) -> None:
+                for each in kept:
+                    launch(*each)
+
+        return Kept()
+
+
+@pytest.fixture
+def gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """CuPy, and a stand-in that captures."""
+    if cupy.__name__ == "cupy":
+        return cupy
+    from fastnn.cuda import _launch
+
+    @contextlib.contextmanager
+    def using_allocator(allocator: Any) -> Iterator[None]:
+        """A pool gives no memory back, which the graph's kernels use."""
+        memory = cupy.Memory
+        cupy.Memory = lambda size: allocator(memory(size))
+        yield
+        cupy.Memory = memory
+
+    keeper = _KeptLaunches(_launch.launch)
+    monkeypatch.setattr(_launch, "launch", keeper)
+    monkeypatch.setattr(cupy.Stream, "begin_capture", lambda *args: keeper.begin(*args), raising=False)
+    monkeypatch.setattr(cupy.Stream, "end_capture", lambda stream: keeper.end(stream), raising=False)
+    monkeypatch.setattr(cupy.Stream, "record", lambda stream: None, raising=False)
+    monkeypatch.setattr(cupy.Stream, "wait_event", lambda stream, event: None, raising=False)
+    monkeypatch.setattr(cupy.cuda, "using_allocator", using_allocator, raising=False)
+    monkeypatch.setattr(cupy.cuda, "MemoryPool", _Pool, raising=False)
+    return cupy
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def malloc(self, memory: Any) -> Any:
+        self.kept.append(memory)
+        return memory
+
+
+def draws(shape: tuple[int, ...], seed: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+class Model:
+    """Two dropouts, of elements and of channels, and an optimizer that takes their results for gradients."""
+
+    def __init__(self, array: Any, name: str, options: dict[str, Any]) -> None:
+        self.x = array(draws((6, 5, 4, 3), 0))
+        self.generator = Generator(9)
+        self.parameters = [nn.Parameter(array(draws((6, 5, 4, 3), i))) for i in (1, 2)]
+        self.optimizer = getattr(optim, name)(self.parameters, **{"lr": 0.1, **options})
+
+    def step(self) -> Any:
+        keys = self.generator.key(), self.generator.key(), Key(3, 4)
+        y = F.dropout2d(F.dropout(self.x, key=keys[0]), key=keys[1])
+        for parameter, key in zip(self.parameters, keys[1:], strict=True):
+            parameter.grad = F.dropout_backward(y, key=key)
+        self.optimizer.step()
+        return y
+
+    def weights(self) -> list[Array]:
+        return [p.data if isinstance(p.data, np.ndarray) else p.data.get() for p in self.parameters]
+
+
+# radam's first steps are another rule; the trust ratios are made on the GPU; all numbers of nadam change.
+CASES = [
+    ("SGD", {"momentum": 0.9, "dampening": 0.1}),
+    ("Adam", {"amsgrad": True, "decoupled_weight_decay": True, "weight_decay": 0.1}),
+    ("RAdam", {"betas": (0.5, 0.9)}),
+    ("NAdam", {}),
+    ("LAMB", {"weight_decay": 0.1}),
+    ("LARS", {"max_norm": 1.5, "l1": 0.01}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_a_replayed_graph_makes_the_same_steps(gpu: Any, name: str, options: dict[str, Any]) -> None:
+    eager, replayed = Model(np.array, name, options), Model(gpu.array, name, options)
+    for model in (eager, replayed):
+        model.step()
+    graph = Graph()
+    with graph.capture():
+        y = replayed.step()
+    expected = eager.step()
+    for turn in range(8):
+        np.testing.assert_array_equal(y.get(), expected)
+        np.testing.assert_allclose(replayed.weights(), eager.weights(), rtol=5e-7)
+        assert replayed.generator.get_state() == eager.generator.get_state()
+        for model in (eager, replayed):
+            model.optimizer.param_groups[0]["lr"] = 0.1 / (turn + 1)
+        if turn == 3:  # between replays all goes its own way
+            for model in (eager, replayed):
+                model.generator.key()
+                model.step()
+        if turn == 5:
+            for model in (eager, replayed):
+                model.generator.manual_seed(77)
+        expected = eager.step()
+        graph.replay()
+    states = [model.optimizer.state_dict()["state"] for model in (eager, replayed)]
+    assert [state["step"] for state in states[1].values()] == [11, 11]
+    assert [state["step"] for state in states[0].values()] == [11, 11]
+
+
+def test_a_key_that_the_user_keeps_is_kept(gpu: Any) -> None:
+    x = gpu.array(draws((1000,), 0))
+    key = Generator(5).key()
+    graph = Graph()
+    with graph.capture():
+        y = F.dropout(x, key=key)
+    for _ in range(2):
+        np.testing.assert_array_equal(y.get(), F.dropout(x.get(), key=key))
+        graph.replay()
+
+
+def test_chains_draw_anew(gpu: Any) -> None:
+    """In memory's order, and with the channels last."""
+    for shape in ((4, 5, 6, 8), (4, 6, 8, 5)):
+        x = draws(shape, 0)
+        model = nn.Sequential(nn.BatchNorm2d(5), nn.ReLU(), nn.Dropout(0.4))
+        last = shape[1] != 5
+        eager_x = x.transpose(0, 3, 1, 2) if last else x
+        device_x = gpu.array(x).transpose(0, 3, 1, 2) if last else gpu.array(x)
+        fastnn.manual_seed(1)
+        expected = [np.array(model(eager_x)) for _ in range(4)]
+        on_device = nn.Sequential(nn.BatchNorm2d(5), nn.ReLU(), nn.Dropout(0.4)).to("cuda")
+        fastnn.manual_seed(1)
+        on_device(device_x)
+        graph = Graph()
+        with graph.capture():
+            y = on_device(device_x)
+        for each in expected[1:]:
+            np.testing.assert_allclose(y.get(), each, rtol=1e-6, atol=1e-6)
+            graph.replay()
+
+
+def test_averages(gpu: Any) -> None:
+    averages = []
+    for array in (np.array, gpu.array):
+        parameter = nn.Parameter(array(draws((9,), 1)))
+        average = optim.ExponentialMovingAverage([parameter], warm_up=True)
+        graph = Graph()
+        for step in range(4):
+            parameter.data *= 1.5
+            if array is np.array or step == 0:
+                average.update()
+            elif step == 1:
+                with graph.capture():
+                    average.update()
+            else:
+                graph.replay()
+        averages.append(average.state_dict())
+    assert averages[0]["updates"] == averages[1]["updates"] == 4
+    np.testing.assert_allclose(averages[1]["averages"][0], averages[0]["averages"][0], rtol=2e-7)
+
+
+def test_errors(gpu: Any) -> None:
+    model = Model(gpu.array, "RMSprop", {})
+    graph = Graph()
+    with pytest.raises(RuntimeError, match="the graph is empty: capture a step first"):
+        graph.replay()
+    with pytest.raises(RuntimeError, match="make it before the graph is captured"), graph.capture():
+        model.step()
+    model.step()
+    with graph.capture(), pytest.raises(RuntimeError, match="being captured already"), Graph().capture():
+        pass
+    with graph.capture():
+        model.step()
+    model.optimizer.param_groups[0]["momentum"] = 0.5
+    with pytest.raises(RuntimeError, match="the graph was captured with .*'rmsprop'.*: capture it again"):
+        graph.replay()
