@@ -204,7 +204,7 @@ class Running(NamedTuple):
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
 
     def check_training(self, head: BatchNorm, shape: tuple[int, ...], values: int) -> None:
-        """In training: whether there are enough values in a channel, and a counter if the average needs one."""
+        """In training: whether a channel has enough values, and a counter is given if the average needs one."""
         if not head.training:
             return
         if values == 1:
@@ -401,6 +401,7 @@ def check_gradient(dy: tuple[int, ...], input: tuple[int, ...]) -> None:
 def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
     """The gradients of a forward call, from dL/dy and what that call saved."""
     check_saved(saved)
+    assert saved.input is not None
     if is_on_gpu(saved.input) or is_on_gpu(dy):
         gradients: Gradients = twin_of(backward)(dy, saved, out=out)
         return gradients

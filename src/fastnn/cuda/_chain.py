@@ -69,7 +69,7 @@ def _known(given: tuple[Stage, ...]) -> _Stages:
     return _Stages(tuple(kinds), tuple(numbers), threshold, ("add",) in kinds)
 
 
-# ---- layouts ------------------------------------------------------------------------------------------------
+# ---- layouts -----------------------------------------------------------------------------------------------
 
 
 def _has_channels_last(array: DeviceArray) -> bool:
@@ -103,8 +103,10 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
     return copy
 
 
-def _target(form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None) -> DeviceArray:
-    """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from all others."""
+def _target(
+    form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
+) -> DeviceArray:
+    """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from others."""
     if out is not None and _holds(form, out):
         own = out.address == read.address or not _arrays.may_overlap(out, read)
         if own and not any(other is not None and _arrays.may_overlap(out, other) for other in apart):
@@ -121,7 +123,7 @@ def _delivered(target: DeviceArray, given: DeviceArray | None, out: Any) -> Any:
     return out
 
 
-# ---- what is given ------------------------------------------------------------------------------------------
+# ---- what is given -----------------------------------------------------------------------------------------
 
 
 def _vector(name: str, value: Any, input: DeviceArray) -> DeviceArray | None:
@@ -165,8 +167,9 @@ def _running(running: Running, head: BatchNorm, x: DeviceArray) -> _OnDevice:
     return _OnDevice((found[0], found[1]), mean, var, batches)
 
 
-def _dtype(array: DeviceArray | None) -> str:
-    return "" if array is None else array.dtype
+def _dtype(array: DeviceArray | None, absent: str = "float32") -> str:
+    """The dtype; of what is not there, whose address is 0, one that most have: a kernel less."""
+    return absent if array is None else array.dtype
 
 
 def _address(array: DeviceArray | None) -> int:
@@ -227,7 +230,7 @@ def _on_one_device(named: Sequence[tuple[str, DeviceArray | None]]) -> None:
     _arrays.same_device([(name, array) for name, array in named if array is not None])
 
 
-# ---- forward ------------------------------------------------------------------------------------------------
+# ---- forward -----------------------------------------------------------------------------------------------
 
 
 class _Statistics(NamedTuple):
@@ -245,7 +248,7 @@ def _moments(problem: _Problem, head: BatchNorm, running: _OnDevice) -> _Statist
     kind, momentum = moments.piece_dtype(x.dtype), head.momentum
     pieces = problem.empty((count * cut.pieces * 4,), kind)
     found = _Statistics(*[problem.empty((count,), "float64") for _ in range(3)])
-    counter = _dtype(running.batches)
+    counter = _dtype(running.batches, "int64")
     key = x.dtype, cut.width, cut.single, counter
     addresses = x.address, pieces.address, _address(running.batches)
     problem.launch(moments.moments, key, cut.grid, channels.THREADS, *addresses, *cut.numbers)
@@ -292,7 +295,9 @@ def forward(
         addend = _arrays.ready("residual", residual)
         check_residual(addend.shape, x.shape)
     scale, shift = _vector("weight", weight, x), _vector("bias", bias, x)
-    averages = _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
+    averages = (
+        _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
+    )
     dtype = _common((("input", x), ("residual", addend)))
     given = None if out is None else _arrays.check_out(out, x.shape, dtype)
     several = ("input", x), ("residual", addend), ("weight", scale), ("bias", shift), ("out", given)
@@ -311,8 +316,8 @@ def forward(
     y = _delivered(target, given, out)
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-    saved = _arrays.owners(*found, scale, shift, addend)
-    return y, Saved(head, stages, None if overlaps else x.owner, *saved, key)
+    kept: Any = _arrays.owners(*found, scale, shift, addend)
+    return y, Saved(head, stages, None if overlaps else x.owner, *kept, key)
 
 
 def _run_forward(
@@ -341,8 +346,10 @@ def _run_forward(
             found = _moments(problem, head, running)
         else:
             count = x.shape[1]
-            found = _Statistics(problem.empty((count,), "float64"), None, problem.empty((count,), "float64"))
-    numbers = scaling.Head(kind, _dtype(weight), _dtype(bias), *(("", "") if kind != "running" else (_dtype(running.mean), _dtype(running.var))))
+            mean, rstd = (problem.empty((count,), "float64") for _ in range(2))
+            found = _Statistics(mean, None, rstd)
+    averages = (_dtype(running.mean), _dtype(running.var)) if kind == "running" else ()
+    numbers = scaling.Head(kind, _dtype(weight), _dtype(bias), *averages)
     cut = problem.cut(*arrays)
     problem.launch(
         scaling.forward,
@@ -359,7 +366,7 @@ def _run_forward(
     return found
 
 
-# ---- backward -----------------------------------------------------------------------------------------------
+# ---- backward ----------------------------------------------------------------------------------------------
 
 
 def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:
@@ -436,7 +443,7 @@ def _run_backward(
     cut, training = problem.cut(*arrays), each.head.kind == "batch"
     sums = training or each.weight is not None or each.bias is not None
     count, kind = x.shape[1], moments.piece_dtype(x.dtype)
-    pieces = problem.empty((count * cut.pieces * 2,), kind) if sums else None
+    pieces = problem.empty((count * cut.pieces * 4,), kind) if sums else None
     slopes = problem.empty((count * 2,), kind) if training else None
 
     def go(does: str) -> None:

@@ -1,9 +1,11 @@
-"""How kernels that work channel by channel go over memory: what a block takes, and what each of its threads visits.
+"""How kernels that work channel by channel go over memory: what a block takes, and what each thread
+visits.
 
-Memory is rows of `stride` elements, `channels` times `inner`: an image a row, or, with the channels last, a pixel
-(inner is 1). A block takes a tile, `span` elements wide, of some rows: part of one channel (single), or several whole
-channels. Its threads stand in `lines` of `across` and go through the tile in steps; a thread that goes over several
-channels always meets the same ones. The cut depends on the shape alone, and so do all sums. It must not know what is computed.
+Memory is rows of `stride` elements, `channels` times `inner`: an image a row, or, with the channels last, a
+pixel (inner is 1). A block takes a tile, `span` elements wide, of some rows: part of one channel (single), or
+several whole channels. Its threads stand in `lines` of `across` and go through the tile in steps; a thread
+that goes over several channels always meets the same ones. The cut depends on the shape alone, and so do all
+sums. It must not know what is computed.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from fastnn.cuda.kernels import draws, philox
 THREADS = 256
 #: Channels of a tile at most: a thread prepares the numbers of one.
 SLOTS = THREADS
-#: Blocks that fill a GPU several times, blocks of a tile, and visits of a thread that make a block worth while.
+#: Blocks that fill a GPU several times, blocks of a tile, and visits of a thread that make a block worth
+#: while.
 BLOCKS, BLOCKS_OF_TILE, VISITS = 2048, 512, 4
 
 
@@ -96,7 +99,7 @@ def cut(dtype: str, outer: int, channels: int, inner: int, columns: bool, aligne
 
 
 def _span(dtype: str, channels: int, inner: int, width: int) -> int:
-    """The elements of a tile of several channels: whole vectors, about 128 bytes or more, at most SLOTS channels."""
+    """The elements of a tile of several channels: whole vectors, 128 bytes if it can be, at most SLOTS channels."""
     least = width // math.gcd(inner, width)
     several = least * max(1, 8 * WIDTH[dtype] // (inner * least))
     return inner * min(several, channels, SLOTS)
@@ -112,7 +115,8 @@ def _across(rows: int, vectors: int) -> int:
     return max((1 << k for k in range(3, 9)), key=lambda across: (busy(across), across))
 
 
-# ---- in kernels ---------------------------------------------------------------------------------------------
+# ---- in kernels
+# ---------------------------------------------------------------------------------------------
 
 
 class Place(NamedTuple):
@@ -166,7 +170,8 @@ def place(width: int, single: bool, backwards: bool) -> Any:
     return find
 
 
-#: What a walk keeps: the element, the visits left in this row, the element's number for dropout, the row in its image.
+#: What a walk keeps: the element, the visits left in this row, the element's number for dropout, the row in
+#: its image.
 _OFFSET, _LEFT, _INDEX, _ROW = range(4)
 
 
@@ -200,7 +205,9 @@ def _advance_in_memory(w: Any, at: Any, g: Any, step: int, carry: int) -> None:
 def _begin_in_columns(w: Any, at: Any, g: Any) -> None:
     """Here a thread has one visit in a row, which is a pixel: element (image, channel, place)."""
     _begin(w, at, g)
-    image = at.row // g[IMAGE]
+    image = types.int64(types.float64(at.row) / types.float64(g[IMAGE]))
+    if image * g[IMAGE] > at.row:  # where the quotient was rounded up
+        image -= 1
     w[_ROW] = at.row - image * g[IMAGE]
     w[_INDEX] = (image * g[CHANNELS] + at.start + at.column) * g[IMAGE] + w[_ROW]
 
@@ -228,14 +235,15 @@ class Loop(NamedTuple):
     dtype: str
     width: int
     operands: tuple[tuple[bool, bool], ...]  # whether each is read, and written
-    draws: str  # "" without dropout; elements are numbered as in "memory", or with the channels last, in "columns"
+    draws: str  # "" without dropout; elements are numbered as in "memory", or with the channels last, in
+    "columns"
 
 
 def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
     """(addresses, at, g, state, words, p): a thread at a Place makes all of its visits.
 
-    body(span) is a device function (state, v, keep, p) that works on `span` elements of each operand, in place; bit k
-    of keep tells whether dropout keeps element k, and state is what the body needs besides.
+    body(span) is a device function (state, v, keep, p) that works on `span` elements of each operand, in
+    place; bit k of keep tells whether dropout keeps element k, and state is what the body needs besides.
     """
     begin, advance = _STEPS[loop.draws]
     several, one = _visits(loop, unroll, body(unroll * loop.width)), _visits(loop, 1, body(loop.width))
@@ -308,7 +316,7 @@ def _keep(loop: Loop, count: int) -> Any:
         return -1
 
     @device
-    def drawn(where: Any, g: Any, words: Any) -> int:
+    def drawn(where: Any, g: Any, words: Any) -> Any:
         bits, (seed, offset) = types.int64(0), draws.key(words)
         for u in range(count):
             for k in range(each):
@@ -319,7 +327,8 @@ def _keep(loop: Loop, count: int) -> Any:
     return drawn if loop.draws else everything
 
 
-# ---- sums over a block --------------------------------------------------------------------------------------
+# ---- sums over a block
+# --------------------------------------------------------------------------------------
 
 
 @device
@@ -333,7 +342,8 @@ def warp_sum(x: float) -> float:
 def sums(dtype: str, width: int, single: bool, put: Any) -> Any:
     """(v, g, channels, to): sums over a block of the two rows of v, (2, width), for each channel of its tile.
 
-    One thread of each channel gets both: put(to, channel, first, second), where channel counts from the tile's first.
+    One thread of each channel gets both: put(to, channel, first, second), where channel counts from the
+    tile's first.
     """
     return _sums_of_one(dtype, width, put) if single else _sums_of_several(dtype, width, put)
 

@@ -1,8 +1,9 @@
 """The backward passes of a chain that works channel by channel.
 
-The gradient g for z = (x - center) scale + shift comes back through the stages, whose inputs are computed again. With
-the moments of the batch, d = x - center and n elements in a channel, dx = scale g + slope d + level, where slope and
-level depend on the sums of g and of g d over the channel: one pass for the sums, one for dx. Otherwise dx = scale g.
+The gradient g for z = (x - center) scale + shift comes back through the stages, whose inputs are computed
+again. With the moments of the batch, d = x - center and n elements in a channel, dx = scale g + slope d +
+level, where slope and level depend on the sums of g and of g d over the channel: one pass for the sums, one
+for dx. Otherwise dx = scale g.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
 from fastnn.cuda.kernels import chain, channels, numbers, scaling
 from fastnn.cuda.kernels.channels import GEOMETRY, SLOTS
 from fastnn.cuda.kernels.draws import KEY_WORDS
@@ -28,7 +29,7 @@ SUMS, FROM_SUMS, PLAIN, BOTH = "sums", "from sums", "plain", "both"
 
 
 def operands(stages: chain.Stages, addend: bool, does: str) -> tuple[tuple[bool, bool], ...]:
-    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: whether a stage needs what is added."""
+    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: whether a stage needs ADDEND."""
     writes = does != SUMS
     added = ((addend, False), (False, writes)) if ("add",) in stages else ()
     return ((False, writes), (True, False), (True, False), *added)
@@ -107,17 +108,17 @@ def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, r
 
 
 def _put(dtype: str) -> Any:
-    """(to, channel, sum of g, sum of g d): a piece of a channel to memory."""
-    put = numbers.put(piece_dtype(dtype))
+    """(to, channel, sum of g, sum of g d): a piece of a channel to memory, four numbers for one access."""
+    write, real = numbers.quad(piece_dtype(dtype), store), computing(dtype)
 
     @device
-    def write(to: Any, channel: int, first: float, second: float) -> None:
+    def put(to: Any, channel: int, first: float, second: float) -> None:
         address, at, pieces = to
-        place = 2 * ((at.first + channel) * pieces + at.piece)
-        put(address, place, first)
-        put(address, place + 1, second)
+        found = cuda.local.array(4, real)
+        found[0], found[1], found[2], found[3] = first, second, real(0), real(0)
+        write(address, (at.first + channel) * pieces + at.piece, found)
 
-    return write
+    return put
 
 
 @device
@@ -141,7 +142,7 @@ def _slopes(dtype: str, does: str) -> Any:
     return fill if does == FROM_SUMS else nothing
 
 
-_BATCH = Head("batch", "float32", "float32")
+_BATCH = Head("batch")
 _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
@@ -166,10 +167,11 @@ def backward(
     draws: str,
     does: str,
 ) -> Built:
-    """(arrays; per channel; pieces; slopes; g; words; p): dx, what is added's gradient, and sums for each channel.
+    """(arrays; per channel; pieces; slopes; g; words; p): dx, what is added's gradient, and sums for each
+    channel.
 
-    arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and level of
-    each channel, read.
+    arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and
+    level of each channel, read.
     """
     head, lanes, real = Head(*head), 1 if single else width, computing(dtype)
     rows = 5 if does == FROM_SUMS else 3
@@ -180,7 +182,7 @@ def backward(
     reduce = channels.sums(dtype, width, single, _put(dtype)) if adds else _no_sums
     find = channels.place(width, single, does == FROM_SUMS)
     loop = channels.Loop(dtype, width, used, draws)
-    walk = channels.walk(loop, 2 if width <= 4 else 1, _body(head, width, lanes, stages, does, real))
+    walk = channels.walk(loop, 1, _body(head, width, lanes, stages, does, real))
 
     def kernel(a: Any, each: Any, pieces: Any, from_sums: Any, g: Any, words: Any, p: Any) -> None:
         table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
@@ -211,15 +213,19 @@ def backward(
 
 def _each_finish() -> Iterator[Key]:
     yield from (("float32", Head("batch", kind, kind)) for kind in ITEMSIZE)
-    yield from (("float64", _BATCH), ("float32", Head("scale", "float32", "")), ("float32", Head("evaluated")))
+    yield from (("float64", _BATCH), ("float32", Head("scale")), ("float32", Head("evaluated")))
 
 
-@template(_each_finish)
+@template(_each_finish, narrow="a few numbers of each channel")
 def finish(dtype: str, head: Head) -> Built:
-    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what all pieces give for each channel."""
+    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what the pieces give for each channel."""
     head = Head(*head)
-    find, real, get = scaling.statistics(head), computing(dtype), numbers.get(piece_dtype(dtype))
-    put_weight, put_bias, put = numbers.put(head.weight), numbers.put(head.bias), numbers.put(piece_dtype(dtype))
+    find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(piece_dtype(dtype), load)
+    put_weight, put_bias, put = (
+        numbers.put(head.weight),
+        numbers.put(head.bias),
+        numbers.put(piece_dtype(dtype)),
+    )
     weight, training = numbers.get(head.weight, 1.0), head.kind == "batch"
 
     def kernel(
@@ -227,10 +233,10 @@ def finish(dtype: str, head: Head) -> Built:
     ) -> None:
         channel = types.int64(cuda.blockIdx.x) * WARPS + (cuda.threadIdx.x >> 5)
         if channel < total:
-            g, gd = 0.0, 0.0
+            g, gd, found = 0.0, 0.0, cuda.local.array(4, real)
             for i in range(types.int64(cuda.threadIdx.x & 31), count, 32):
-                g += get(pieces, 2 * (channel * count + i))
-                gd += get(pieces, 2 * (channel * count + i) + 1)
+                read(pieces, channel * count + i, found)
+                g, gd = g + types.float64(found[0]), gd + types.float64(found[1])
             g, gd = channels.warp_sum(g), channels.warp_sum(gd)
             if cuda.threadIdx.x & 31 == 0:
                 mean, rest, rstd = find(each, channel, 0.0)

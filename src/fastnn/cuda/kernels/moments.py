@@ -1,8 +1,9 @@
 """Mean and variance of each channel: what blocks find of their pieces, and the whole.
 
-A thread subtracts a number that it meets, its pivot, so that a large mean costs no digits: its sums are of the
-deviations, which are as small as the channel allows. A block takes one of its threads' means as the next pivot and
-adds. The whole is in float64, from the pieces in their order. It must not know what is done with the moments.
+A thread subtracts a number that it meets, its pivot, so that a large mean costs no digits, and takes a few
+elements after the other into the mean of these deviations and their sum of squares (Chan, Golub and LeVeque,
+1979). A block finds the mean of its threads' means, and then the squares about it. The whole is in float64,
+from the pieces in their order. It must not know what is done with the moments.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ from fastnn.cuda._ptx import (
     whole_number,
 )
 from fastnn.cuda.kernels import channels, numbers
-from fastnn.cuda.kernels.channels import ACROSS, GEOMETRY, INNER, SLOTS, STRIDE
+from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS, STRIDE
 
-_PIVOT, _SUM, _SQUARES = 0, 1, 2
+#: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of
+#: squares about it; and, in the first place of the last row, how often it was there.
+_PIVOT, _OFF, _SQUARES, _TIMES = range(4)
 
-#: Four numbers of a piece of a channel: its elements, the mean as a sum of two, the sum of squared deviations from it.
+#: Four numbers of a piece of a channel: its elements, the mean as a sum of two, the sum of squared deviations
+#: from it.
 _COUNT, _MEAN, _REST, _M2 = range(4)
 
 #: Warps of a block that merges, each a channel.
@@ -47,58 +51,77 @@ def piece_dtype(dtype: str) -> str:
 
 
 def _gather(width: int) -> Any:
-    """A body of a walk: sums of deviations from the pivots, and of their squares."""
+    """A body of a walk: elements are taken in, those of several visits together."""
 
     def body(span: int) -> Any:
-        @device
-        def add(state: Any, v: Any, keep: int, p: Any) -> None:
-            for k in range(span):
-                lane = k % width
-                d = v[0, k] - state[_PIVOT, lane]
-                state[_SUM, lane] += d
-                state[_SQUARES, lane] = fma(d, d, state[_SQUARES, lane])
+        count = span // width
 
-        return add
+        @device
+        def take(state: Any, v: Any, keep: int, p: Any) -> None:
+            times = state[_TIMES, 0] + like(v[0, 0], count)
+            share = like(v[0, 0], count) / times
+            weight = share * state[_TIMES, 0]
+            state[_TIMES, 0] = times
+            for lane in range(width):
+                total = v[0, lane] - state[_PIVOT, lane]
+                for u in range(1, count):
+                    total += v[0, u * width + lane] - state[_PIVOT, lane]
+                mean = total * like(total, 1 / count)
+                squares = like(total, 0)
+                for u in range(count):
+                    d = (v[0, u * width + lane] - state[_PIVOT, lane]) - mean
+                    squares = fma(d, d, squares)
+                far = mean - state[_OFF, lane]
+                state[_OFF, lane] = fma(far, share, state[_OFF, lane])
+                state[_SQUARES, lane] += fma(far * weight, far, squares)
+
+        return take
 
     return body
 
 
-def _publish(width: int, single: bool) -> Any:
-    """(state, base, at, g): for each channel of the tile, the mean that its first thread has."""
+def _slots(width: int, single: bool) -> Any:
+    """(at, g, k): the channel of the tile that element k of this thread's accesses is of."""
 
     @device
-    def one(state: Any, base: Any, at: Any, g: Any) -> None:
-        if cuda.threadIdx.x == 0:
-            base[0] = state[_PIVOT, 0] + state[_SUM, 0] / like(state[0, 0], at.visits)
+    def one(at: Any, g: Any, k: int) -> Any:
+        return types.uint32(0)
 
     @device
-    def several(state: Any, base: Any, at: Any, g: Any) -> None:
-        if at.line == 0 and at.visits > 0:
-            inner, share = types.int32(g[INNER]), like(state[0, 0], 1) / like(state[0, 0], at.visits)
-            for k in range(width):
-                column = types.int32(at.column) + k
-                slot = types.int32(quotient(column, inner))
-                if slot * inner == column:
-                    base[slot] = state[_PIVOT, k] + state[_SUM, k] * share
+    def several(at: Any, g: Any, k: int) -> Any:
+        return min(quotient(at.column + k, g[INNER]), types.uint32(SLOTS - 1))
 
     return one if single else several
 
 
-def _rebase(width: int, single: bool) -> Any:
-    """(state, base, at, g, v): what the thread found, as sums of deviations from the block's pivot and of squares."""
+def _publish(width: int, single: bool) -> Any:
+    """(state, base, at, g): for each channel of the tile, the mean that its first thread has."""
+    slot_of = _slots(width, single)
+
+    @device
+    def publish(state: Any, base: Any, at: Any, g: Any) -> None:
+        if at.line == 0 and at.visits > 0:
+            for k in range(width):
+                slot = slot_of(at, g, k)
+                first = cuda.threadIdx.x == 0 and k == 0 if single else slot * g[INNER] == at.column + k
+                if first:
+                    base[slot] = state[_PIVOT, k] + state[_OFF, k]
+
+    return publish
+
+
+def _from_base(width: int, single: bool) -> Any:
+    """(state, base, at, g, v): the thread's sum of deviations from the base, and of their squares."""
+    slot_of = _slots(width, single)
 
     @device
     def move(state: Any, base: Any, at: Any, g: Any, v: Any) -> None:
-        inner, n = types.int32(g[INNER]), like(state[0, 0], at.visits)
-        share = like(n, 1) / n
         for k in range(width):
-            v[0, k], v[1, k] = like(n, 0), like(n, 0)
+            v[0, k] = v[1, k] = like(state[0, 0], 0)
             if at.visits > 0:
-                slot = types.uint32(0) if single else quotient(at.column + k, inner)
-                mean = state[_SUM, k] * share
-                far = (state[_PIVOT, k] - base[slot]) + mean
-                v[0, k] = n * far
-                v[1, k] = fma(n * far, far, fma(-state[_SUM, k], mean, state[_SQUARES, k]))
+                far = (state[_PIVOT, k] - base[slot_of(at, g, k)]) + state[_OFF, k]
+                v[0, k] = state[_TIMES, 0] * far
+                v[1, k] = fma(v[0, k], far, state[_SQUARES, k])
 
     return move
 
@@ -116,14 +139,15 @@ def _count_up(dtype: str) -> Any:
 
 
 @device
-def _count_nothing(address: int) -> None:
-    """Where batches are not counted."""
+def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
+    """The mean of the block is the next base."""
+    base, mean, at = to
+    mean[channel] = base[channel] + total / like(total, at.count)
 
 
 def _put(dtype: str) -> Any:
-    """(to, channel, sum, squares): a piece of a channel to memory."""
-    real = computing(dtype)
-    write = numbers.quad(piece_dtype(dtype), store)
+    """(to, channel, sum from the base, squares about it): a piece of a channel to memory."""
+    real, write = computing(dtype), numbers.quad(piece_dtype(dtype), store)
 
     @device
     def put(to: Any, channel: int, total: float, squares: float) -> None:
@@ -140,46 +164,52 @@ def _put(dtype: str) -> Any:
 def _each_layout() -> Iterator[Key]:
     layouts = ((True, True), (True, False), (False, False))
     for dtype, (vectors, single) in product(ITEMSIZE, layouts):
-        yield dtype, WIDTH[dtype] if vectors else 1, single, "int64" if single else ""
+        yield dtype, WIDTH[dtype] if vectors else 1, single, "int64"
 
 
 @template(_each_layout)
 def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
-    """(input, pieces, counter, g): four numbers of every piece of every channel; the counter goes up by one."""
-    find, walk = channels.place(width, single, False), channels.walk(
-        channels.Loop(dtype, width, ((True, False),), ""), 4, _gather(width)
-    )
-    first, size, real = load(dtype, width), ITEMSIZE[dtype], computing(dtype)
-    publish, rebase = _publish(width, single), _rebase(width, single)
-    add = channels.sums(dtype, width, single, _put(dtype))
-    count = _count_up(counter) if counter else _count_nothing
-    sums, both = (3, width), (2, width)
+    """(input, pieces, counter, g): four numbers of every piece of every channel; a counter goes up by one.
+
+    A block adds twice: first for a base near its mean, then from there, so that nothing is lost.
+    """
+    loop, find = channels.Loop(dtype, width, ((True, False),), ""), channels.place(width, single, False)
+    walk = channels.walk(loop, 4 if width <= 4 else 2, _gather(width))
+    first, count = load(dtype, width), _count_up(counter)
+    size, real, state_shape, both = ITEMSIZE[dtype], computing(dtype), (4, width), (2, width)
+    publish, move = _publish(width, single), _from_base(width, single)
+    move_base, put = (channels.sums(dtype, width, single, put) for put in (_move_base, _put(dtype)))
 
     def kernel(x: Any, pieces: Any, batches: Any, g: Any) -> None:
-        base = cuda.shared.array(SLOTS, real)
-        state, v = cuda.local.array(sums, real), cuda.local.array(both, real)
+        base, mean = cuda.shared.array(SLOTS, real), cuda.shared.array(SLOTS, real)
+        state, v = cuda.local.array(state_shape, real), cuda.local.array(both, real)
         at = find(g)
         for k in range(width):
-            state[_PIVOT, k] = state[_SUM, k] = state[_SQUARES, k] = real(0)
+            state[_PIVOT, k] = state[_OFF, k] = state[_SQUARES, k] = state[_TIMES, k] = real(0)
         if at.visits > 0:
             start = at.row * g[STRIDE] + at.start + at.column
             first(x + types.uint64(start * size), state, 0)
         walk((x,), at, g, state, (), ())
         publish(state, base, at, g)
         cuda.syncthreads()
-        rebase(state, base, at, g, v)
-        add(v, g, at.channels, (pieces, base, at, types.int64(cuda.gridDim.y) * cuda.gridDim.z))
-        if at.piece == 0 and at.first == 0 and cuda.threadIdx.x == 0:
+        move(state, base, at, g, v)
+        move_base(v, g, at.channels, (base, mean, at))
+        cuda.syncthreads()
+        move(state, mean, at, g, v)
+        put(v, g, at.channels, (pieces, mean, at, types.int64(cuda.gridDim.y) * cuda.gridDim.z))
+        if batches != 0 and at.piece == 0 and at.first == 0 and cuda.threadIdx.x == 0:
             count(batches)
 
     return kernel, (types.uint64, types.uint64, types.uint64, GEOMETRY)
 
 
-# ---- the whole ----------------------------------------------------------------------------------------------
+# ---- the whole
+# ----------------------------------------------------------------------------------------------
 
 
 def merge(dtype: str) -> Any:
-    """(pieces, channel, count): a warp merges a channel's pieces; (n, mean, rest, variance), the same in all its threads.
+    """(pieces, channel, count): a warp merges a channel's pieces; (n, mean, rest, variance), the same in all
+    its threads.
 
     The mean is the sum of two numbers, the second too small to change the first.
     """
@@ -211,7 +241,7 @@ def merge(dtype: str) -> Any:
 
 
 def _update(dtype: str) -> tuple[Any, Any]:
-    """Device functions (x): whether this dtype has it; and (address, channel, new, momentum): takes a new one in."""
+    """Device functions: (x) whether this dtype has it; (address, channel, new, momentum) takes a new one in."""
     read, write, most = numbers.get(dtype), numbers.put(dtype), numbers.TOO_LARGE[dtype]
 
     @device
@@ -226,23 +256,13 @@ def _update(dtype: str) -> tuple[Any, Any]:
 
 
 def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
-    """(running, channel, mean, variance, momentum, skip): takes the moments of a batch into the running ones."""
-    if not mean_dtype:
-
-        @device
-        def nothing(
-            running: Any, channel: int, mean: float, variance: float, momentum: float, skip: int
-        ) -> None:
-            pass
-
-        return nothing
+    """(running, channel, mean, variance, momentum, skip): running moments, if any, take a batch's in."""
     (mean_fits, take_mean), (var_fits, take_var) = _update(mean_dtype), _update(var_dtype)
-    batches = whole_number(counter) if counter else _no_number
-    cumulative = bool(counter)
+    batches, cumulative = whole_number(counter or "int64"), bool(counter)
 
     @device
     def keep(running: Any, channel: int, mean: float, variance: float, momentum: float, skip: int) -> None:
-        if skip == 0 or (mean_fits(mean) and var_fits(variance)):
+        if running[0] != 0 and (skip == 0 or (mean_fits(mean) and var_fits(variance))):
             if cumulative:
                 momentum = 1 / types.float64(batches(running[2]))
             take_mean(running[0], channel, mean, momentum)
@@ -251,24 +271,20 @@ def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
     return keep
 
 
-@device
-def _no_number(address: int) -> int:
-    """Where batches are not counted."""
-    return 1
-
-
 def _each_running() -> Iterator[Key]:
     yield from (("float32", kind, kind, "") for kind in ITEMSIZE)
-    yield from (("float64", "float32", "float32", "int64"), ("float32", "", "", ""))
+    yield "float64", "float32", "float32", "int64"
 
 
-@template(_each_running)
+@template(_each_running, narrow="a few numbers of each channel")
 def finish(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Built:
-    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their pieces.
+    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their
+    pieces.
 
-    statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the counter, which
-    with a dtype makes the average a cumulative one. numbers: eps, momentum, and what the variance is multiplied by for
-    the running one. With skip, a channel that is not finite is not taken in.
+    statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the
+    counter, which with a dtype makes the average a cumulative one; 0 for those that are not there. numbers:
+    eps, momentum, and what the variance is multiplied by for the running one. With skip, a channel that is
+    not finite is not taken in.
     """
     whole, keep, put = merge(dtype), _keep_running(mean_dtype, var_dtype, counter), numbers.put("float64")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, store
+from fastnn.cuda._ptx import ITEMSIZE, computing, device, load, made_once, store
 
 #: From this size on, a float64 becomes infinite when it is rounded to the dtype.
 TOO_LARGE = {
@@ -19,51 +18,40 @@ TOO_LARGE = {
 }
 
 
-@functools.cache
+@made_once
 def get(dtype: str, otherwise: float = 0.0) -> Any:
-    """get(address, index): an element as a float64; `otherwise` for the dtype "", of what is not there."""
-    if not dtype:
-
-        @device
-        def absent(address: int, index: int) -> float:
-            return otherwise
-
-        return absent
+    """get(address, index): an element as a float64; `otherwise` where the address is 0: it is not there."""
     access, real, size = load(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
-    def element(address: int, index: int) -> float:
+    def element(address: int, index: int) -> Any:
         v = cuda.local.array(1, real)
-        access(address + types.uint64(index * size), v, 0)
+        v[0] = otherwise
+        if address != 0:
+            access(address + types.uint64(index * size), v, 0)
         return types.float64(v[0])
 
     return element
 
 
-@functools.cache
+@made_once
 def put(dtype: str) -> Any:
-    """put(address, index, value): a float64 rounded to an element; nothing for the dtype ""."""
-    if not dtype:
-
-        @device
-        def nothing(address: int, index: int, value: float) -> None:
-            pass
-
-        return nothing
+    """put(address, index, value): a float64 rounded to an element; nothing where the address is 0."""
     access, real, size = store(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
     def element(address: int, index: int, value: float) -> None:
         v = cuda.local.array(1, real)
         v[0] = real(value)
-        access(address + types.uint64(index * size), v, 0)
+        if address != 0:
+            access(address + types.uint64(index * size), v, 0)
 
     return element
 
 
-@functools.cache
+@made_once
 def quad(dtype: str, kind: Any) -> Any:
-    """(address, index, v): loads, or stores, four numbers of a float32 or float64 array together, with load or store."""
+    """(address, index, v): loads, or stores (kind), four numbers of a float32 or float64 array together."""
     width, size = 16 // ITEMSIZE[dtype], ITEMSIZE[dtype]
     access = kind(dtype, width)
 

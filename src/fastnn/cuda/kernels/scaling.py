@@ -1,7 +1,7 @@
 """What is done with each channel before the stages of a chain: its numbers, and the kernel of a forward pass.
 
-z = (x - center) scale + shift, and then the stages. A block prepares these numbers for the channels of its tile, one a
-thread, in float64; where they come from is the head of the chain.
+z = (x - center) scale + shift, and then the stages. A block prepares these numbers for the channels of its
+tile, one a thread, in float64; where they come from is the head of the chain.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ CENTER, SCALE, SHIFT = 0, 1, 2
 
 
 class Head(NamedTuple):
-    """Where a channel's numbers come from, and the dtypes of weight, bias and running statistics ("": not there).
+    """Where a channel's numbers come from, and the dtypes of weight, bias and running statistics.
 
-    kind: "none", "scale" (weight and bias alone), "batch" (the moments of a batch), "running" (running statistics), or
-    "evaluated" (what an evaluation saved of these).
+    kind: "none", "scale" (weight and bias alone), "batch" (the moments of a batch), "running" (running
+    statistics), or "evaluated" (what an evaluation saved of these).
     """
 
     kind: str = "none"
-    weight: str = ""
-    bias: str = ""
-    mean: str = ""
-    var: str = ""
+    weight: str = "float32"
+    bias: str = "float32"
+    mean: str = "float32"
+    var: str = "float32"
 
 
-#: The addresses that `numbers_of` takes, in this order: mean, rest, rstd of the batch or for what evaluation saves;
-#: the running mean and variance, weight and bias.
+#: The addresses that `numbers_of` takes, in this order: mean, rest, rstd of the batch or for what evaluation
+#: saves; the running mean and variance, weight and bias. 0 for what is not there.
 ADDRESSES = 7
 _MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, WEIGHT, _BIAS = range(ADDRESSES)
 
@@ -68,7 +68,7 @@ def statistics(head: Head) -> Any:
 
 
 def prepare(head: Head, dtype: str) -> Any:
-    """(addresses, channel, slot, eps, table): a channel's center, scale and shift into a column of the table."""
+    """(addresses, channel, slot, eps, table): center, scale and shift of a channel into a column of the table."""
     real, find = computing(dtype), statistics(head)
     weight, bias = numbers.get(head.weight, 1.0), numbers.get(head.bias, 0.0)
 
@@ -101,7 +101,7 @@ def remember(head: Head) -> Any:
 
 
 def spread(rows: int, width: int, single: bool) -> Any:
-    """(table, at, g, c): the columns of a table for the channels of a thread's elements; one column where all are of one."""
+    """(table, at, g, c): a table's columns for the channels of a thread's elements; one where all are of one."""
     lanes = 1 if single else width
 
     @device
@@ -130,13 +130,8 @@ def scaled(head: Head, lanes: int, span: int, row: int) -> Any:
     return nothing if head.kind == "none" else scale
 
 
-_BATCH = Head("batch", "float32", "float32")
-_EACH_HEAD = (
-    Head(),
-    Head("scale", "float32", ""),
-    _BATCH,
-    Head("running", "float32", "float32", "float32", "float32"),
-)
+_BATCH = Head("batch")
+_EACH_HEAD = (Head("scale"), _BATCH, Head("running"))
 _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
@@ -150,7 +145,8 @@ def _each_layout() -> Iterator[Key]:
 
 @template(_each_layout)
 def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str) -> Built:
-    """(y, x and residual; per channel; g; words; eps; p): the stages' results for z, the last blocks first in memory.
+    """(y, x and residual; per channel; g; words; eps; p): the stages' results for z, the last blocks first in
+    memory.
 
     The last tiles that another kernel went over before are the ones that a cache still has.
     """
@@ -170,7 +166,7 @@ def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stag
         return compute
 
     find = channels.place(width, single, True)
-    walk = channels.walk(channels.Loop(dtype, width, operands, draws), 2, body)
+    walk = channels.walk(channels.Loop(dtype, width, operands, draws), 4 - count, body)
 
     def kernel(a: Any, each: Any, g: Any, words: Any, eps: float, p: Any) -> None:
         table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
