@@ -33,6 +33,9 @@ FIRST_BLOCK, COUNT, ADDRESSES = 0, 1, 2
 _TILE = 2048  # a whole number of vectors for every thread
 _MOST = 1 << 16
 
+#: Registers of a thread that holds 16 bytes or more of five operands.
+WIDE = 80
+
 Dtypes = tuple[str, ...]
 
 
@@ -161,7 +164,7 @@ def _each_update() -> Iterator[tuple[str, Dtypes]]:
     yield from (("adam", (dtype, dtype, "float32", "float32")) for dtype in ("float16", "bfloat16"))
 
 
-@template(_each_update)
+@template(_each_update, registers=WIDE)
 def update(name: str, dtypes: Dtypes) -> Built:
     """One step of a rule for all tensors.
 
@@ -268,7 +271,7 @@ def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
     yield SQUARES, "lamb_direction", ("float32",) * 4
 
 
-@template(_each_measure)
+@template(_each_measure, registers=WIDE, narrow="of a norm, a block writes two numbers")
 def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
     """Sums of each block: of its part of the first array, and of the direction that a rule gives, if any."""
     direction, columns, real = RULES[name] if name else None, len(dtypes), _real(dtypes)
@@ -318,7 +321,7 @@ def _measured(kind: str, direction: Rule | None) -> Any:
     return first if direction is None else both
 
 
-@template(lambda: [()])
+@template(lambda: [()], narrow="it reads what a few blocks wrote")
 def trust() -> Built:
     """For each tensor, of `columns` arrays, the factor a w / (d + b w) of its norms; 1 where one of them is 0."""
     of_block = _of_block(SQUARES)
@@ -349,7 +352,9 @@ def trust() -> Built:
     return kernel, (address, word, word, address, address, address, types.UniTuple(types.float64, NUMBERS))
 
 
-@template(lambda: [(kind,) for kind in (SQUARES, SIZES, LARGEST, POWERS)])
+@template(
+    lambda: [(kind,) for kind in (SQUARES, SIZES, LARGEST, POWERS)], narrow="it reads what a few blocks wrote"
+)
 def total(kind: str) -> Built:
     """The norm of all that blocks measured, and the factor that limits it: two float64 numbers."""
     merge, of_block = _merged(kind), _of_block(kind)
@@ -374,7 +379,7 @@ def total(kind: str) -> Built:
     return kernel, (types.int64, address, address, types.float64, types.float64)
 
 
-@template(lambda: [("float32",), ("float64",), ("bfloat16",)])
+@template(lambda: [("float32",), ("float64",), ("bfloat16",)], narrow="rows of any length begin anywhere")
 def limit_rows(dtype: str) -> Built:
     """A block for each row: one whose norm is above a limit is scaled down to it."""
     real, size, of_block = computing(dtype), ITEMSIZE[dtype], _of_block(SQUARES)
