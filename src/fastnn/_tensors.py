@@ -31,7 +31,7 @@ def computing_dtype(array: Array) -> type[np.floating[Any]]:
 
 
 def kind_of(array: Array) -> Kind:
-    """What the arrays of a list have in common: whether they are computed in float64; on a GPU, which one too."""
+    """What a list's arrays have in common: whether they are computed in float64; on a GPU, which one too."""
     if type(array) is np.ndarray:
         return array.dtype.char == "d"
     if _dlpack.is_on_gpu(array):
@@ -202,7 +202,7 @@ _REDUCTIONS = {1.0: _kernels.SIZES, 2.0: _kernels.SQUARES, math.inf: _kernels.LA
 
 
 def clip_norm(lists: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> float:
-    """Scale the first arrays of all lists so that their norm together is at most max_norm; return that norm."""
+    """Scale the first arrays of all lists so that their common norm is at most max_norm; return it."""
     if not all(isinstance(each, TensorList) for each in lists):
         return _twin(clip_norm)(lists, max_norm, norm_type, error_if_nonfinite)  # type: ignore[no-any-return]
     norm = _total_norm(lists, norm_type)

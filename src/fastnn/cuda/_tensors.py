@@ -94,12 +94,11 @@ def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
         Recording.current.kept.append(table)
         return table
     key = like.device, _arrays.stream(like), *words
-    table = _tables.get(key)
-    if table is None:
+    if key not in _tables:
         while len(_tables) >= _MOST_TABLES:
             del _tables[next(iter(_tables))]
-        table = _tables[key] = _written(words, like)
-    return table
+        _tables[key] = _written(words, like)
+    return _tables[key]
 
 
 def _written(words: list[int], like: DeviceArray) -> DeviceArray:

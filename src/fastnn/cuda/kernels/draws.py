@@ -1,6 +1,7 @@
-"""Which elements of an array dropout keeps: from an element's place in memory to its draw, and the draw's bit.
+"""Which elements of an array dropout keeps: from an element's place in memory to its draw, and its bit.
 
-What a kernel takes for it are words, in the order of SEED ... MAP. It must not know what is done with the bits.
+What a kernel takes for it are words, in the order of SEED ... MAP. It must not know what is done with the
+bits.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _one_each(now: Any, words: Any, i: int) -> int:
 
 @functools.cache
 def _each(width: int, chunks: int, stride: int) -> Any:
-    """(now, words, start): the bits of `chunks` chunks, `stride` elements apart, each of `width` from start on.
+    """(now, words, start): the bits of `chunks` chunks of `width` from start on, `stride` elements apart.
 
     start is a multiple of width, and lanes hold chunks side by side. Where a Philox block has the draws of
     several lanes, each of them makes the block of another chunk, and they tell each other.
@@ -97,7 +98,7 @@ def _each(width: int, chunks: int, stride: int) -> Any:
 EACH = Draws(KEY_WORDS, _one_each, _each)
 
 
-# ---- an element's draw is that of another place -------------------------------------------------------------
+# ---- an element's draw is that of another place ------------------------------------------------------------
 
 
 class Axis(NamedTuple):
@@ -148,7 +149,7 @@ def map_words(axes: Sequence[Axis]) -> list[int]:
 
 
 def _divisor(d: int) -> list[int]:
-    """d, and what divides by it: i // d is the upper half of 2 i times a multiplier, shifted, for i < 2^63."""
+    """d, and what divides by it: i // d is the upper half of 2 i multiplier, shifted, for i < 2^63."""
     shift = (d - 1).bit_length()
     return [d, 2 ** (63 + shift) // d + 1, shift]
 

@@ -57,7 +57,7 @@ MASK_BYTES = {True: 4, False: 16}
 
 @template(lambda: [(False,), (True,)], narrow="it reads nothing; a thread makes a word of bits")
 def mask(packed: bool) -> Built:
-    """The mask of elements from number `first`, a multiple of 8, on, as bytes or bits; whole threads of them."""
+    """The mask of elements from number `first`, a multiple of 8, on: bytes or bits, as threads make them."""
     size = MASK_BYTES[packed]
     make, store = _bits if packed else _booleans, store_integers(size // 4)
     blocks, words_made = (size if packed else size // 8), size // 4
