@@ -69,12 +69,12 @@ def computing_copy(data: Array) -> Array:
 
 def copy_of(data: Array) -> Array:
     """A copy."""
-    return _twin(copy_of)(data) if _dlpack.is_on_gpu(data) else data.copy()  # type: ignore[no-any-return]
+    return _twin(copy_of)(data) if _dlpack.is_on_gpu(data) else data.copy()
 
 
 def to_host(data: Array) -> Array:
     """A NumPy copy."""
-    return _twin(to_host)(data) if _dlpack.is_on_gpu(data) else np.array(data)  # type: ignore[no-any-return]
+    return _twin(to_host)(data) if _dlpack.is_on_gpu(data) else np.array(data)
 
 
 def placed_like(values: Array, data: Array) -> Array:
@@ -118,15 +118,7 @@ class TensorList:
             self.targets.append(arrays[0])
             return
         given = [(f"{where}[{index}].{kind}", array) for kind, array in zip(kinds, arrays, strict=False)]
-        own = [pair for kind, pair in zip(kinds, given, strict=True) if kind]
-        for name, array in own:
-            if not isinstance(array, np.ndarray):
-                on_gpu = _dlpack.is_on_gpu(array)
-                got = "in the memory of a GPU" if on_gpu else type(array).__name__
-                raise TypeError(f"{name} is {got}; it takes {'arrays of the CPU' if on_gpu else _TAKES}")
-        check_alike(own)
-        if kinds[0] and not arrays[0].flags.writeable:
-            raise ValueError(f"{own[0][0]} is read-only; it is updated in place")
+        _check_given([pair for kind, pair in zip(kinds, given, strict=True) if kind], bool(kinds[0]))
         plain = [
             np.array(array, computing_dtype(array), order="C") if kind else array
             for kind, array in zip(kinds, arrays, strict=False)
@@ -177,6 +169,17 @@ class TensorList:
         with np.errstate(over="ignore"):
             for target, copy in self._copied:
                 np.copyto(target, copy, casting="same_kind")
+
+
+def _check_given(given: list[tuple[str, Array]], writes: bool) -> None:
+    for name, array in given:
+        if not isinstance(array, np.ndarray):
+            on_gpu = _dlpack.is_on_gpu(array)
+            got = "in the memory of a GPU" if on_gpu else type(array).__name__
+            raise TypeError(f"{name} is {got}; it takes {'arrays of the CPU' if on_gpu else _TAKES}")
+    check_alike(given)
+    if writes and not given[0][1].flags.writeable:
+        raise ValueError(f"{given[0][0]} is read-only; it is updated in place")
 
 
 def check_alike(given: list[tuple[str, Any]]) -> None:

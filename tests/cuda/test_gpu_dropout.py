@@ -105,7 +105,8 @@ def test_misaligned_and_in_place(cupy: Any) -> None:
 def test_out_of_another_layout(cupy: Any) -> None:
     x = draws((64, 40))
     out = cupy.empty((40, 64), np.float32).T
-    assert F.dropout(cupy.array(x), key=KEY, out=out) is out
+    result: Any = F.dropout(cupy.array(x), key=KEY, out=out)
+    assert result is out
     np.testing.assert_array_equal(out.get(), F.dropout(x, key=KEY))
 
 

@@ -155,7 +155,7 @@ def _divisor(d: int) -> list[int]:
 
 
 @device
-def _quotient(i: int, multiplier: int, shift: int) -> int:
+def _quotient(i: int, multiplier: int, shift: int) -> Any:
     return types.int64(high_64(types.uint64(i) << types.uint64(1), types.uint64(multiplier))) >> shift
 
 

@@ -29,13 +29,13 @@ class Rule(NamedTuple):
 
 
 @device
-def lerp(start: float, end: float, weight: float) -> float:
+def lerp(start: float, end: float, weight: float) -> Any:
     """One form of a moving average. The two differ in what an infinity leaves behind."""
     return fma(weight, end - start, start)
 
 
 @device
-def decayed(keep: float, old: float, weight: float, new: float) -> float:
+def decayed(keep: float, old: float, weight: float, new: float) -> Any:
     """The other form."""
     return fma(keep, old, product(weight, new))
 
@@ -102,14 +102,14 @@ def adagrad(x: Any, k: int, c: Any) -> None:
 
 
 @device
-def rmsprop_direction(x: Any, k: int, c: Any) -> float:
+def rmsprop_direction(x: Any, k: int, c: Any) -> Any:
     """g / (sqrt(s) + c3), with s <- c1 s + c2 g^2."""
     x[2, k] = decayed(c[1], x[2, k], c[2], product(x[1, k], x[1, k]))
     return x[1, k] / (math.sqrt(x[2, k]) + c[3])
 
 
 @device
-def rmsprop_centered_direction(x: Any, k: int, c: Any) -> float:
+def rmsprop_centered_direction(x: Any, k: int, c: Any) -> Any:
     """Rounding may leave a variance below 0; a NaN stays one."""
     x[2, k] = decayed(c[1], x[2, k], c[2], product(x[1, k], x[1, k]))
     x[3, k] = lerp(x[3, k], x[1, k], c[2])
@@ -217,7 +217,7 @@ def lars(x: Any, k: int, c: Any) -> None:
 
 
 @device
-def lamb_ratio(x: Any, k: int, c: Any) -> float:
+def lamb_ratio(x: Any, k: int, c: Any) -> Any:
     """c7 p + m c6 / (sqrt(v) c4 + c5)."""
     return fma(c[7], x[0, k], product(x[2, k], c[6]) / fma(math.sqrt(x[3, k]), c[4], c[5]))
 
@@ -261,7 +261,7 @@ def _table() -> dict[str, Rule]:
         "lars_direction": Rule(lars_direction, 3, 3, 0),
         "lamb_direction": Rule(lamb_direction, 5, 15, 12),
     }
-    states = {
+    states: dict[int, tuple[Any, ...]] = {
         0: (sgd, average),
         1: (sgd_momentum, sgd_nesterov, adagrad, rmsprop, lion, lars),
         2: (rmsprop_momentum, rmsprop_centered, adadelta, adam, adamax, nadam, radam),
