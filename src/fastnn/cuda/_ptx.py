@@ -322,23 +322,26 @@ def word_at(context: Any, address: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@functools.cache
-def store_integers(bits: int, count: int) -> Any:
-    """store(address, buffer): `count` integers of a local array, by one access that must be aligned to its size.
+@intrinsic  # type: ignore[untyped-decorator]
+def two_words_at(context: Any, address: Any) -> Any:
+    """The two 64-bit integers at an address, a multiple of 16."""
 
-    Integers of fewer than 32 bits go one at a time.
-    """
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        words = _load_words(builder, args[0], _BITS[64], 2)
+        return target.make_tuple(builder, signature.return_type, words)
+
+    return types.UniTuple(types.int64, 2)(types.uint64), generate
+
+
+@functools.cache
+def store_integers(count: int) -> Any:
+    """store(address, buffer): `count` integers of a local array, by one aligned access."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store_elements(context: Any, address: Any, buffer: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
             places = _places(target, builder, buffer, args[1], _BITS[64](0), count)
-            values = [builder.load(place) for place in places]
-            _store_words(
-                builder,
-                args[0],
-                [v if v.type == _BITS[bits] else builder.trunc(v, _BITS[bits]) for v in values],
-            )
+            _store_words(builder, args[0], [builder.load(place) for place in places])
             return target.get_dummy_value()
 
         return types.void(types.uint64, buffer), generate
