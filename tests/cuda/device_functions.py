@@ -19,7 +19,9 @@ class OnDevice:
         def call(*args: Any, **kwargs: Any) -> Any:
             given = [*args, *kwargs.values()]
             moved = [self._there(value) for value in given]
-            result = getattr(F, name)(*moved[: len(args)], **dict(zip(kwargs, moved[len(args) :], strict=True)))
+            result = getattr(F, name)(
+                *moved[: len(args)], **dict(zip(kwargs, moved[len(args) :], strict=True))
+            )
             for value, device in zip(given, moved, strict=True):
                 if isinstance(value, np.ndarray) and value.flags.writeable:
                     value[...] = device.get()
@@ -39,4 +41,6 @@ class OnDevice:
 def there(cupy: Any, array: np.ndarray[Any, Any]) -> Any:
     """A copy on the GPU with its axes in the same order in memory."""
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    return cupy.asarray(array.transpose(order).copy()).transpose([order.index(axis) for axis in range(array.ndim)])
+    return cupy.asarray(array.transpose(order).copy()).transpose(
+        [order.index(axis) for axis in range(array.ndim)]
+    )

@@ -68,7 +68,9 @@ def test_cuts_cover_every_element_once() -> None:
         assert cut.rows * cut.stride == outer * count * inner
         assert cut.across * cut.lines <= channels.THREADS
         assert cut.span % cut.inner == 0
-        assert cut.single or (parts == 1 and vectors <= cut.across and cut.span // cut.inner <= channels.SLOTS)
+        assert cut.single or (
+            parts == 1 and vectors <= cut.across and cut.span // cut.inner <= channels.SLOTS
+        )
         assert cut.width == 1 or (cut.stride % cut.width == 0 and cut.span % cut.width == 0)
 
 
@@ -149,7 +151,9 @@ def test_the_cumulative_average(kind: type, device: OnDevice) -> None:
     assert run(given, False, device)[0].num_batches_tracked == 2
 
 
-@pytest.mark.parametrize("given", [{"weight": False}, {"bias": False}, {"weight": False, "bias": False}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{"weight": False}, {"bias": False}, {"weight": False, "bias": False}], ids=str
+)
 def test_without_weight_or_bias(given: dict[str, bool], device: OnDevice) -> None:
     for training in (True, False):
         check(problem((6, 5), F32, **given), training, module=device)
@@ -246,8 +250,16 @@ def _messages(cupy: Any) -> list[tuple[dict[str, Any], type[Exception], str]]:
     x, vector = np.ones((4, 3), F32), np.ones(3, F32)
     return [
         ({"input": np.ones(3, F32)}, ValueError, "input must have shape (N, C) or (N, C, ...), got (3,)"),
-        ({"input": x, "weight": np.ones(2, F32)}, ValueError, "weight must have shape (3,), one for each channel"),
-        ({"input": x, "bias": np.ones((3, 1), F32)}, ValueError, "bias must have shape (3,), one for each channel"),
+        (
+            {"input": x, "weight": np.ones(2, F32)},
+            ValueError,
+            "weight must have shape (3,), one for each channel",
+        ),
+        (
+            {"input": x, "bias": np.ones((3, 1), F32)},
+            ValueError,
+            "bias must have shape (3,), one for each channel",
+        ),
         ({"input": x, "running_mean": vector}, ValueError, "must both be given, or neither; got one"),
         ({"input": x, "training": False}, ValueError, "running_var must be given in evaluation, got None"),
         (
@@ -284,7 +296,9 @@ def test_errors_are_the_cpu_s(cupy: Any, device: OnDevice) -> None:
             with pytest.raises(error, match=re.escape(message)):
                 module.batch_norm(**{"training": True, **given})
     x = cupy.ones((4, 3), "float32")
-    with pytest.raises(TypeError, match="weight must be in the GPU's memory, as another argument is, got ndarray"):
+    with pytest.raises(
+        TypeError, match="weight must be in the GPU's memory, as another argument is, got ndarray"
+    ):
         F.batch_norm(x, weight=np.ones(3, F32), training=True)
     with pytest.raises(TypeError, match="input must be in the GPU's memory"):
         F.batch_norm(np.ones((4, 3), F32), weight=x[0], training=True)

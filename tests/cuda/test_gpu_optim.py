@@ -73,4 +73,6 @@ def test_half_parameters_have_float32_states(cupy: Any, name: str, dtype: Any) -
     parameter.grad = cupy.array(np.ones(3, dtype))
     optimizer = optim.Adam([parameter])
     optimizer.step()
-    assert {str(value.dtype) for value in optimizer.state[parameter].values() if hasattr(value, "dtype")} == {"float32"}
+    assert {str(value.dtype) for value in optimizer.state[parameter].values() if hasattr(value, "dtype")} == {
+        "float32"
+    }

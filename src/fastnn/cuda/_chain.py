@@ -103,7 +103,9 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
     return copy
 
 
-def _target(form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None) -> DeviceArray:
+def _target(
+    form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
+) -> DeviceArray:
     """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from all others."""
     if out is not None and _holds(form, out):
         own = out.address == read.address or not _arrays.may_overlap(out, read)
@@ -292,7 +294,9 @@ def forward(
         addend = _arrays.ready("residual", residual)
         check_residual(addend.shape, x.shape)
     scale, shift = _vector("weight", weight, x), _vector("bias", bias, x)
-    averages = _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
+    averages = (
+        _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
+    )
     dtype = _common((("input", x), ("residual", addend)))
     given = None if out is None else _arrays.check_out(out, x.shape, dtype)
     several = ("input", x), ("residual", addend), ("weight", scale), ("bias", shift), ("out", given)
@@ -342,7 +346,12 @@ def _run_forward(
         else:
             count = x.shape[1]
             found = _Statistics(problem.empty((count,), "float64"), None, problem.empty((count,), "float64"))
-    numbers = scaling.Head(kind, _dtype(weight), _dtype(bias), *(("", "") if kind != "running" else (_dtype(running.mean), _dtype(running.var))))
+    numbers = scaling.Head(
+        kind,
+        _dtype(weight),
+        _dtype(bias),
+        *(("", "") if kind != "running" else (_dtype(running.mean), _dtype(running.var))),
+    )
     cut = problem.cut(*arrays)
     problem.launch(
         scaling.forward,

@@ -23,9 +23,7 @@ def described(
 ) -> BatchNorm:
     """What batch_norm is asked for, with its numbers checked."""
     weight_of_new = None if momentum is None else real_number("momentum", momentum)
-    return _stage(
-        real_number("eps", eps), weight_of_new, bool(training), biased_running_var, skip_nonfinite
-    )
+    return _stage(real_number("eps", eps), weight_of_new, bool(training), biased_running_var, skip_nonfinite)
 
 
 @accepted

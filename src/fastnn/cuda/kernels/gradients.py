@@ -211,7 +211,11 @@ def backward(
 
 def _each_finish() -> Iterator[Key]:
     yield from (("float32", Head("batch", kind, kind)) for kind in ITEMSIZE)
-    yield from (("float64", _BATCH), ("float32", Head("scale", "float32", "")), ("float32", Head("evaluated")))
+    yield from (
+        ("float64", _BATCH),
+        ("float32", Head("scale", "float32", "")),
+        ("float32", Head("evaluated")),
+    )
 
 
 @template(_each_finish)
@@ -219,7 +223,11 @@ def finish(dtype: str, head: Head) -> Built:
     """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what all pieces give for each channel."""
     head = Head(*head)
     find, real, get = scaling.statistics(head), computing(dtype), numbers.get(piece_dtype(dtype))
-    put_weight, put_bias, put = numbers.put(head.weight), numbers.put(head.bias), numbers.put(piece_dtype(dtype))
+    put_weight, put_bias, put = (
+        numbers.put(head.weight),
+        numbers.put(head.bias),
+        numbers.put(piece_dtype(dtype)),
+    )
     weight, training = numbers.get(head.weight, 1.0), head.kind == "batch"
 
     def kernel(

@@ -146,8 +146,9 @@ def _each_layout() -> Iterator[Key]:
 @template(_each_layout)
 def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
     """(input, pieces, counter, g): four numbers of every piece of every channel; the counter goes up by one."""
-    find, walk = channels.place(width, single, False), channels.walk(
-        channels.Loop(dtype, width, ((True, False),), ""), 4, _gather(width)
+    find, walk = (
+        channels.place(width, single, False),
+        channels.walk(channels.Loop(dtype, width, ((True, False),), ""), 4, _gather(width)),
     )
     first, size, real = load(dtype, width), ITEMSIZE[dtype], computing(dtype)
     publish, rebase = _publish(width, single), _rebase(width, single)
