@@ -316,8 +316,9 @@ def forward(
     y = _delivered(target, given, out)
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-    kept: Any = _arrays.owners(*found, scale, shift, addend)
-    return y, Saved(head, stages, None if overlaps else x.owner, *kept, key)
+    mean, rest, rstd, weight, bias, addend = _arrays.owners(*found, scale, shift, addend)
+    kept = None if overlaps else x.owner
+    return y, Saved(head, stages, kept, mean, rest, rstd, weight, bias, addend, key)
 
 
 def _run_forward(

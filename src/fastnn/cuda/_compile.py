@@ -41,9 +41,9 @@ class Template:
     """A family of kernels: `build(*key)` returns the Python function for a key, and its argument types.
 
     A key is made of strings, numbers and tuples of them, whose repr tells them apart. `examples` are the keys
-    that the tests compile: every branch of `build` should be in one. The machine code is held to `registers` a
-    thread, and to 16-byte accesses unless `narrow` says why there are none; both may be functions of the key.
-    `options` go to numba's compiler.
+    that the tests compile: every branch of `build` should be in one. The machine code is held to `registers`
+    a thread, and to 16-byte accesses unless `narrow` says why there are none; both may be functions of the
+    key. `options` go to numba's compiler.
     """
 
     all: ClassVar[list[Template]] = []

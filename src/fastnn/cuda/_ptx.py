@@ -212,7 +212,7 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def quotient(context: Any, a: Any, b: Any) -> Any:
-    """a // b of whole numbers from 0 to 2^32 - 1, by a 32-bit division; a 64-bit one takes five times as long."""
+    """a // b of whole numbers from 0 to 2^32 - 1: a 64-bit division takes five times as long."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         a, b = (builder.trunc(arg, _BITS[32]) for arg in args)
