@@ -313,16 +313,6 @@ def _packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def word_at(context: Any, address: Any) -> Any:
-    """The 64-bit integer at an address."""
-
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return builder.load(_pointer(builder, args[0], _BITS[64]))
-
-    return types.int64(types.uint64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def two_words_at(context: Any, address: Any) -> Any:
     """The two 64-bit integers at an address, a multiple of 16."""
 
@@ -419,6 +409,10 @@ def whole_number(dtype: str) -> Any:
         return types.int64(types.uint64), generate
 
     return read
+
+
+#: The 64-bit integer at an address.
+word_at = whole_number("int64")
 
 
 @functools.cache
