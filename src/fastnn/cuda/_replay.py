@@ -23,7 +23,7 @@ from fastnn.random import Generator, Key
 _WORDS = 16  # that one launch writes
 
 
-@template(lambda: [(_WORDS,), (256,)])
+@template(lambda: [(_WORDS,), (256,)], narrow="its words come as arguments, a few for each launch")
 def write_words(count: int) -> Built:
     """Writes the first n of `count` 64-bit words to an address."""
     store = store_integers(64, 1)

@@ -55,7 +55,7 @@ def dropout(dtype: str, line: bool, mapped: bool) -> Built:
 MASK_BYTES = {True: 4, False: 16}
 
 
-@template(lambda: [(False,), (True,)])
+@template(lambda: [(False,), (True,)], narrow="it writes bytes alone, of which a thread makes few")
 def mask(packed: bool) -> Built:
     """The mask of elements from number `first`, a multiple of 8, on, as bytes or bits; whole threads of them."""
     size = MASK_BYTES[packed]
