@@ -204,7 +204,7 @@ class Running(NamedTuple):
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
 
     def check_training(self, head: BatchNorm, shape: tuple[int, ...], values: int) -> None:
-        """In training: whether a channel has enough values, and there is a counter if the average needs it."""
+        """In training: whether a channel has enough values, and the average the counter that it needs."""
         if not head.training:
             return
         if values == 1:

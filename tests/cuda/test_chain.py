@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_functions import there
 
 import fastnn
+from device_functions import there
 from fastnn import nn, stages
 from operations import BFLOAT16
 from test_batch_norm import channels_last
@@ -143,7 +143,7 @@ def test_errors_are_the_cpu_s(cupy: Any) -> None:
             chain.forward(x, bias=x[0, :2], residual=x)
         with pytest.raises(ValueError, match="residual must be given"):
             chain.forward(x, bias=x[0])
-        with pytest.raises(TypeError, match="key must be a fastnn.Key"):
+        with pytest.raises(TypeError, match=r"key must be a fastnn\.Key"):
             fuse(DROP).forward(x, key=3)
         with pytest.raises(TypeError, match="saved must be what forward returned beside y, got NoneType"):
             chain.backward(x, None)

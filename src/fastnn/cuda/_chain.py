@@ -106,7 +106,7 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
 def _target(
     form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
 ) -> DeviceArray:
-    """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and apart from others."""
+    """Where the kernel may write: `out` if it is laid out so, and is `read` or apart from all."""
     if out is not None and _holds(form, out):
         own = out.address == read.address or not _arrays.may_overlap(out, read)
         if own and not any(other is not None and _arrays.may_overlap(out, other) for other in apart):

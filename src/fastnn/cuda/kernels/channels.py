@@ -1,5 +1,4 @@
-"""How kernels that work channel by channel go over memory: what a block takes, and what each thread
-visits.
+"""How kernels that work channel by channel go over memory: what a block takes, what a thread visits.
 
 Memory is rows of `stride` elements, `channels` times `inner`: an image a row, or, with the channels last, a
 pixel (inner is 1). A block takes a tile, `span` elements wide, of some rows: part of one channel (single), or
@@ -99,7 +98,7 @@ def cut(dtype: str, outer: int, channels: int, inner: int, columns: bool, aligne
 
 
 def _span(dtype: str, channels: int, inner: int, width: int) -> int:
-    """The elements of a tile of several channels: whole vectors, 128 bytes if it can be, at most SLOTS channels."""
+    """A tile of several channels: whole vectors, 128 bytes if possible, at most SLOTS channels."""
     least = width // math.gcd(inner, width)
     several = least * max(1, 8 * WIDTH[dtype] // (inner * least))
     return inner * min(several, channels, SLOTS)
