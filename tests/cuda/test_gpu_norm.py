@@ -108,8 +108,9 @@ def test_nan_and_infinity_stay_in_their_row(cupy: Any, bad: float) -> None:
 def test_in_place(cupy: Any, case: Case) -> None:
     dy, x, parameters = (cupy.asarray(a) if not isinstance(a, dict) else a for a in case.arrays(F32))
     parameters = {name: cupy.asarray(value) for name, value in parameters.items()}
+    y: Any
     y, saved = case.forward(F, x, parameters)
-    dx = case.backward(F, dy, saved)[0]
+    dx: Any = case.backward(F, dy, saved)[0]
     over = x.copy()
     result, spoiled = case.forward(F, over, parameters, out=over)
     assert result is over
@@ -129,9 +130,10 @@ def test_other_layouts_and_misaligned_arrays(cupy: Any) -> None:
     moved = cupy.empty(x.size + 1, F32)[1:].reshape(x.shape)
     moved[...] = cupy.asarray(x)
     for layout in (turned, moved):
-        got = PLAIN.run(F, cupy.asarray(dy), layout, there)
+        got: list[Any] = PLAIN.run(F, cupy.asarray(dy), layout, there)
         check([array.get() for array in got], PLAIN.exact(dy, x, parameters), F32)
     out = cupy.empty(x.T.shape, F32).T
+    y: Any
     y, _ = PLAIN.forward(F, turned, there, out=out)
     assert y is out
     np.testing.assert_array_equal(y.get(), expected[0])
