@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_functions import there
 
 import fastnn
+from device_functions import there
 from fastnn import nn, stages
 from operations import BFLOAT16
 from test_batch_norm import channels_last

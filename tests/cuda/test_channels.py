@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_functions import OnDevice, there
 
 import fastnn.functional
+from device_functions import OnDevice, there
 from fastnn.cuda.kernels import channels
 from operations import BFLOAT16, HALF
 from test_batch_norm import Problem, channels_last, check, problem, run

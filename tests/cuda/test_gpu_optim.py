@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import ml_dtypes
@@ -73,4 +72,6 @@ def test_half_parameters_have_float32_states(cupy: Any, name: str, dtype: Any) -
     parameter.grad = cupy.array(np.ones(3, dtype))
     optimizer = optim.Adam([parameter])
     optimizer.step()
-    assert {str(value.dtype) for value in optimizer.state[parameter].values() if hasattr(value, "dtype")} == {"float32"}
+    assert {str(value.dtype) for value in optimizer.state[parameter].values() if hasattr(value, "dtype")} == {
+        "float32"
+    }

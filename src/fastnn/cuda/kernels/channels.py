@@ -306,7 +306,10 @@ def _move(operand: int, dtype: str, width: int, count: int, kind: Callable[[str,
 
 
 def _keep(loop: Loop, count: int) -> Any:
-    """(where, g, words): the keep bits of `count` visits; words are those of draws.EACH."""
+    """(where, g, words): the keep bits of `count` visits; words are those of draws.EACH.
+
+    The key is found anew each time: kept over the loop, what Philox makes of it would take 20 registers.
+    """
     width = loop.width
     columns = loop.draws == "columns"
     keep, each = philox.keep(1 if columns else width), width if columns else 1
@@ -316,7 +319,7 @@ def _keep(loop: Loop, count: int) -> Any:
         return -1
 
     @device
-    def drawn(where: Any, g: Any, words: Any) -> Any:
+    def kept(where: Any, g: Any, words: Any) -> Any:
         bits, (seed, offset) = types.int64(0), draws.key(words)
         for u in range(count):
             for k in range(each):
@@ -324,7 +327,7 @@ def _keep(loop: Loop, count: int) -> Any:
                 bits |= types.int64(some) << (u * width + k)
         return bits
 
-    return drawn if loop.draws else everything
+    return kept if loop.draws else everything
 
 
 # ---- sums over a block

@@ -76,7 +76,10 @@ def _walk(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, bod
     x has `rows` rows, of which the operands are the first ones.
     """
     width, used = chunk(operands), [j for j, o in enumerate(operands) if o.read or o.written]
-    load_whole, store_whole = moves(tuple(operands), width, width, load), moves(tuple(operands), width, width, store)
+    load_whole, store_whole = (
+        moves(tuple(operands), width, width, load),
+        moves(tuple(operands), width, width, store),
+    )
     load_one, store_one = moves(tuple(operands), 1, 1, load), moves(tuple(operands), 1, 1, store)
     addresses_used = in_turn([_address(j) for j in used])
 
