@@ -10,6 +10,11 @@ import fastnn
 from fastnn import _kernels
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what tests/cuda asks for; options are read before that folder is."""
+    parser.addoption("--all-cases", action="store_true", help="run every case of tests/cuda on the emulator")
+
+
 @pytest.fixture(params=_kernels.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test on every instruction set that this machine has."""

@@ -676,8 +676,8 @@ def test_torch_gives_the_same(shape: Shape, training: bool, dtype: np.dtype[Any]
         theirs = [y.detach(), x.grad, weight is not None and weight.grad, bias is not None and bias.grad]  # type: ignore[union-attr]
         for one, other in zip(got[:6], [*theirs, mean, var], strict=True):
             if one is not None:
-                # Theirs are sums of n terms, each off by what the mean is, some eps: means reach 10 std. On one thread
-                # they are up to 23 n eps from the float64 oracle, which ours meet in the tests above.
+                # Theirs are sums of n terms, each off by what the mean is, some eps: means reach 10 std.
+                # On one thread they are 23 n eps from the float64 oracle, which ours meet in other tests.
                 atol = 40 * np.finfo(dtype).eps * (given.x.size // shape[1])
                 np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=atol)
 

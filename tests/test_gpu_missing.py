@@ -152,7 +152,7 @@ def test_arrays_without_the_packages(monkeypatch: pytest.MonkeyPatch, missing: s
 
     monkeypatch.setattr(importlib, "import_module", absent)
     _twins.twin_of.cache_clear()
-    _dlpack._twin_of.cache_clear()
+    _dlpack.twin_of.cache_clear()
     array: Any = OnGpu()
     expected = rf"{missing} is not installed: pip install 'fastnn\[cuda\]'"
     with pytest.raises(ImportError, match=expected):

@@ -45,7 +45,9 @@ def test_wheel(packages: Path) -> None:
     (wheel,) = packages.glob("*.whl")
     _, _, python, abi, _ = wheel.stem.split("-")
     assert (python, abi) == ("cp311", "abi3")
-    assert wheel.stat().st_size <= 1.5e6
+    assert (
+        wheel.stat().st_size <= 1.6e6
+    )  # kernels for three instruction sets 1.1e6, Python 0.3e6, the GPU's 0.15e6
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()

@@ -54,10 +54,10 @@ def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> Non
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_reference_has_the_same_signature_without_out(name: str) -> None:
+def test_the_reference_has_the_same_signature_without_where_results_go(name: str) -> None:
     ours = inspect.signature(getattr(F, name)).parameters
     theirs = inspect.signature(getattr(reference, name)).parameters
-    assert list(theirs) == [parameter for parameter in ours if parameter != "out"]
+    assert list(theirs) == [parameter for parameter in ours if parameter not in ("out", "like")]
     for parameter in theirs:
         assert ours[parameter].default == theirs[parameter].default, parameter
         assert ours[parameter].kind == theirs[parameter].kind, parameter

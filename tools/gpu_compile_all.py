@@ -70,15 +70,15 @@ def cut(kernels: list[Kernel], workers: int) -> list[list[Kernel]]:
     return [kernels[i : i + size] for i in range(0, len(kernels), size)]
 
 
-def wrong(template: Template, has: Facts) -> list[str]:
+def wrong(template: Template, key: Key, has: Facts) -> list[str]:
     """What a kernel must not be."""
     found = [f"local memory: {line}" for line in has.local]
     found += [f"64-bit division: {line}" for line in has.divisions]
     if has.stack:
         found.append(f"{has.stack} bytes of stack")
-    if has.registers > template.registers:
-        found.append(f"{has.registers} registers, more than {template.registers}")
-    if not template.narrow:
+    if has.registers > template.most_registers(key):
+        found.append(f"{has.registers} registers, more than {template.most_registers(key)}")
+    if not template.why_narrow(key):
         found += [f"no 16-byte {kind}" for kind, sizes in has.accesses().items() if 16 not in sizes]
         found += [f"narrow beside wide accesses: {line}" for line in has.mixed]
     return found
@@ -88,7 +88,7 @@ def line(kernel: Kernel, has: Facts) -> str:
     """A kernel as text."""
     name, key, (major, minor) = kernel
     widest = " ".join(f"{kind} {max(sizes, default=0)}" for kind, sizes in has.accesses().items())
-    problems = "; ".join(wrong(templates()[name], has))
+    problems = "; ".join(wrong(templates()[name], key, has))
     return f"{major}.{minor} {name} {key}: registers {has.registers} {widest} {problems}".rstrip()
 
 
@@ -97,7 +97,7 @@ def main() -> int:
     failed = False
     for capability in CAPABILITIES:
         for kernel, has in compiled_all(every_kernel(capability)).items():
-            failed |= bool(wrong(templates()[kernel[0]], has))
+            failed |= bool(wrong(templates()[kernel[0]], kernel[1], has))
             print(line(kernel, has), flush=True)
     return int(failed)
 

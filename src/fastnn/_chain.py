@@ -204,7 +204,11 @@ class Running(NamedTuple):
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
 
     def check_training(self, head: BatchNorm, shape: tuple[int, ...], values: int) -> None:
+<<<<<<< HEAD
         """In training: whether a channel has enough values, and a counter if the average needs one."""
+=======
+        """In training: whether a channel has enough values, and the average the counter that it needs."""
+>>>>>>> main
         if not head.training:
             return
         if values == 1:
@@ -326,8 +330,8 @@ def forward(
         if quick is not None:
             return quick[0], Saved(head, stages, input, quick[1], None, quick[2], weight, bias, None, key)  # type: ignore[arg-type]
     if is_on_gpu(input):
-        given: Any = {"weight": weight, "bias": bias, "running": running, "key": key, "residual": residual}
-        done: tuple[Array, Saved] = twin_of(forward)(head, stages, input, **given, out=out)
+        options: Any = {"weight": weight, "bias": bias, "running": running, "key": key, "residual": residual}
+        done: tuple[Array, Saved] = twin_of(forward)(head, stages, input, **options, out=out)
         return done
     x = _arrays.ready("input", input)
     check_shape(head, x.shape)

@@ -31,7 +31,7 @@ def computing_dtype(array: Array) -> type[np.floating[Any]]:
 
 
 def kind_of(array: Array) -> Kind:
-    """What the arrays of a list have in common: whether they are computed in float64; on a GPU, which one too."""
+    """What a list's arrays have in common: whether they are computed in float64; on a GPU, which one too."""
     if type(array) is np.ndarray:
         return array.dtype.char == "d"
     if _dlpack.is_on_gpu(array):
@@ -69,12 +69,12 @@ def computing_copy(data: Array) -> Array:
 
 def copy_of(data: Array) -> Array:
     """A copy."""
-    return _twin(copy_of)(data) if _dlpack.is_on_gpu(data) else data.copy()  # type: ignore[no-any-return]
+    return _twin(copy_of)(data) if _dlpack.is_on_gpu(data) else data.copy()
 
 
 def to_host(data: Array) -> Array:
     """A NumPy copy."""
-    return _twin(to_host)(data) if _dlpack.is_on_gpu(data) else np.array(data)  # type: ignore[no-any-return]
+    return _twin(to_host)(data) if _dlpack.is_on_gpu(data) else np.array(data)
 
 
 def placed_like(values: Array, data: Array) -> Array:
@@ -118,15 +118,7 @@ class TensorList:
             self.targets.append(arrays[0])
             return
         given = [(f"{where}[{index}].{kind}", array) for kind, array in zip(kinds, arrays, strict=False)]
-        own = [pair for kind, pair in zip(kinds, given, strict=True) if kind]
-        for name, array in own:
-            if not isinstance(array, np.ndarray):
-                on_gpu = _dlpack.is_on_gpu(array)
-                got = "in the memory of a GPU" if on_gpu else type(array).__name__
-                raise TypeError(f"{name} is {got}; it takes {'arrays of the CPU' if on_gpu else _TAKES}")
-        check_alike(own)
-        if kinds[0] and not arrays[0].flags.writeable:
-            raise ValueError(f"{own[0][0]} is read-only; it is updated in place")
+        _check_given([pair for kind, pair in zip(kinds, given, strict=True) if kind], bool(kinds[0]))
         plain = [
             np.array(array, computing_dtype(array), order="C") if kind else array
             for kind, array in zip(kinds, arrays, strict=False)
@@ -179,6 +171,17 @@ class TensorList:
                 np.copyto(target, copy, casting="same_kind")
 
 
+def _check_given(given: list[tuple[str, Array]], writes: bool) -> None:
+    for name, array in given:
+        if not isinstance(array, np.ndarray):
+            on_gpu = _dlpack.is_on_gpu(array)
+            got = "in the memory of a GPU" if on_gpu else type(array).__name__
+            raise TypeError(f"{name} is {got}; it takes {'arrays of the CPU' if on_gpu else _TAKES}")
+    check_alike(given)
+    if writes and not given[0][1].flags.writeable:
+        raise ValueError(f"{given[0][0]} is read-only; it is updated in place")
+
+
 def check_alike(given: list[tuple[str, Any]]) -> None:
     """Raise where the arrays that a user gave cannot be updated together; of any library."""
     first_name, first = given[0]
@@ -202,7 +205,7 @@ _REDUCTIONS = {1.0: _kernels.SIZES, 2.0: _kernels.SQUARES, math.inf: _kernels.LA
 
 
 def clip_norm(lists: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> float:
-    """Scale the first arrays of all lists so that their norm together is at most max_norm; return that norm."""
+    """Scale the first arrays of all lists so that their common norm is at most max_norm; return it."""
     if not all(isinstance(each, TensorList) for each in lists):
         return _twin(clip_norm)(lists, max_norm, norm_type, error_if_nonfinite)  # type: ignore[no-any-return]
     norm = _total_norm(lists, norm_type)

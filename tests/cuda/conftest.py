@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+#: Cases of a test function that run without --all-cases: evenly spaced among all that it has.
+_CASES = 6
 
 _MISSING = [
     name for name in ("numba_cuda", "cuda.core", "ml_dtypes") if importlib.util.find_spec(name) is None
@@ -32,9 +36,32 @@ def _on_gpu(config: pytest.Config) -> bool:
     return re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr")) is not None
 
 
+def _keep_some(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects all but _CASES cases of each test function of this folder that was not asked for by name."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    named = any("::" in argument for argument in config.args)
+    left_out = {
+        item
+        for several in cases.values()
+        for index, item in enumerate(several)
+        if not named and index * _CASES // len(several) == (index - 1) * _CASES // len(several)
+    }
+    if left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With -m gpu, selects what can run there; without, skips what can run nowhere else."""
+    """With -m gpu, selects what can run there; without, skips what can run nowhere else.
+
+    The emulator takes a hundred times as long as a GPU: there each test function runs a few of its cases.
+    """
+    if not _on_gpu(config) and not config.getoption("--all-cases"):
+        _keep_some(config, items)
     for item in items:
         if _on_gpu(config) and "cupy" in getattr(item, "fixturenames", ()):
             item.add_marker("gpu")

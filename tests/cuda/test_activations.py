@@ -94,7 +94,7 @@ def test_float32_kernels_compute_in_float32(name: str) -> None:
         assert set(wide) <= {"ld.param.f64", "cvt.rn.f32.f64"}
 
 
-# ---- arrays of any form: of one light function each way, as all share the kernel ----------------------------
+# ---- arrays of any form: of one light function each way, as all share the kernel ---------------------------
 
 FORWARD, BACKWARD = Call("tanh", False, {}), Call("gelu", True, {})
 FORMS = pytest.mark.parametrize("call", [FORWARD, BACKWARD], ids=str)

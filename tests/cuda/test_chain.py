@@ -143,7 +143,7 @@ def test_errors_are_the_cpu_s(cupy: Any) -> None:
             chain.forward(x, bias=x[0, :2], residual=x)
         with pytest.raises(ValueError, match="residual must be given"):
             chain.forward(x, bias=x[0])
-        with pytest.raises(TypeError, match="key must be a fastnn.Key"):
+        with pytest.raises(TypeError, match=r"key must be a fastnn\.Key"):
             fuse(DROP).forward(x, key=3)
         with pytest.raises(TypeError, match="saved must be what forward returned beside y, got NoneType"):
             chain.backward(x, None)

@@ -114,9 +114,9 @@ def test_prelu_sums_are_the_same_each_time(cupy: Any) -> None:
 def test_a_weight_that_does_not_fit(cupy: Any) -> None:
     x = cupy.ones((4, 3))
     for weight in (cupy.ones(2), cupy.ones((1, 3)), cupy.ones(0)):
-        for call in (lambda w: F.prelu(x, w), lambda w: F.prelu_backward(x, x, w)):
+        for function, arrays in ((F.prelu, (x,)), (F.prelu_backward, (x, x))):
             with pytest.raises(ValueError, match=r"^weight must have shape \(1,\) or \(3,\), .*, got \("):
-                call(weight)
+                function(*arrays, weight)
     with pytest.raises(TypeError, match=r"^weight must be in the GPU's memory"):
         F.prelu(x, np.ones(3))
 

@@ -96,7 +96,8 @@ def test_misaligned_and_in_place(cupy: Any) -> None:
     x = draws((4101,))
     expected = F.dropout(x[1:], key=KEY)
     d = cupy.array(x)
-    assert F.dropout(d[1:], key=KEY, out=d[1:]).data.ptr == d.data.ptr + 4
+    y: Any = F.dropout(d[1:], key=KEY, out=d[1:])
+    assert y.data.ptr == d.data.ptr + 4
     np.testing.assert_array_equal(d.get()[1:], expected)
     assert d.get()[0] == x[0]
 
@@ -104,7 +105,8 @@ def test_misaligned_and_in_place(cupy: Any) -> None:
 def test_out_of_another_layout(cupy: Any) -> None:
     x = draws((64, 40))
     out = cupy.empty((40, 64), np.float32).T
-    assert F.dropout(cupy.array(x), key=KEY, out=out) is out
+    result: Any = F.dropout(cupy.array(x), key=KEY, out=out)
+    assert result is out
     np.testing.assert_array_equal(out.get(), F.dropout(x, key=KEY))
 
 
@@ -118,7 +120,8 @@ def test_keys_of_the_default_generator(cupy: Any) -> None:
     expected = [F.dropout(x) for _ in range(2)]
     fastnn.manual_seed(5)
     for each in expected:
-        np.testing.assert_array_equal(F.dropout(cupy.array(x)).get(), each)
+        y: Any = F.dropout(cupy.array(x))
+        np.testing.assert_array_equal(y.get(), each)
 
 
 def test_errors(cupy: Any) -> None:
@@ -141,7 +144,7 @@ def test_errors(cupy: Any) -> None:
 def test_masks(cupy: Any, shape: tuple[int, ...], packed: bool) -> None:
     expected = F.dropout_mask(shape, 0.3, key=KEY, packed=packed)
     like = cupy.empty(1, np.float16)
-    mask = F.dropout_mask(shape, 0.3, key=KEY, packed=packed, like=like)
+    mask: Any = F.dropout_mask(shape, 0.3, key=KEY, packed=packed, like=like)
     assert isinstance(mask, cupy.ndarray)
     assert (mask.shape, mask.dtype) == (expected.shape, expected.dtype)
     bits = mask.get()

@@ -8,15 +8,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import fastnn.functional as F
+import fastnn.functional
 from fastnn import reference
 from test_norm import Case, check
 from ulp import widen
 
+FINFO: Any = ml_dtypes.finfo
+F: Any = fastnn.functional  # takes device arrays, of which its annotations say nothing
 F32, F64, F16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16)
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
 
-# Of every way in which rows are cut: parts of a warp, a warp, a block, rows read twice; with vectors or without.
+# Of every way to cut rows: parts of a warp, a warp, a block, rows read twice; with vectors or without.
 FLOAT32 = [
     Case("layer_norm", (7, 5), {"normalized_shape": 5}),
     Case("layer_norm", (37, 64), {"normalized_shape": 64}),
@@ -54,7 +56,7 @@ def test_results_and_gradients(cupy: Any, case: Case, dtype: np.dtype[Any]) -> N
     if dtype in (F32, F64):
         check(got, exact, dtype, case.condition(x))
         return
-    eps = float(ml_dtypes.finfo(dtype).eps)
+    eps = float(FINFO(dtype).eps)
     for ours, theirs in zip(got, exact, strict=True):
         if theirs is not None:
             assert ours.dtype == dtype
@@ -176,8 +178,8 @@ def test_running_statistics(cupy: Any) -> None:
             cupy.asarray(x), our_mean, our_var, cupy.asarray(weight), cupy.asarray(bias), use_input_stats, 0.3
         )
         gradients = F.instance_norm_backward(cupy.asarray(dy), saved)
-        wide = (widen(value) for value in (weight, bias))
-        exact, kept = reference.instance_norm(widen(x), their_mean, their_var, *wide, use_input_stats, 0.3)
+        wide = widen(x), their_mean, their_var, widen(weight), widen(bias)
+        exact, kept = reference.instance_norm(*wide, use_input_stats, 0.3)
         theirs = reference.instance_norm_backward(widen(dy), kept)
         check([a.get() for a in (y, *gradients)], [exact, *theirs], F32)
     np.testing.assert_allclose(our_mean.get(), their_mean.astype(F64), rtol=1e-6)
@@ -223,4 +225,4 @@ def test_errors_are_the_cpu_s(cupy: Any, call: Any) -> None:
 
 def test_saved_must_be_saved(cupy: Any) -> None:
     with pytest.raises(TypeError, match=r"^saved must be the NormSaved .*, got int"):
-        F.rms_norm_backward(cupy.asarray(X), 3)  # type: ignore[arg-type]
+        F.rms_norm_backward(cupy.asarray(X), 3)

@@ -8,13 +8,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import fastnn.functional as F
+import fastnn.functional
 from test_softmax import check, check_backward, logits
 
+F: Any = fastnn.functional  # takes device arrays, of which its annotations say nothing
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 HALF: list[Any] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 
-# Rows in a part of a warp, a warp, a block, read twice; with vectors, at odd places; columns held and read twice.
+# Rows in a part of a warp, a block, read twice; with vectors, at odd places; columns held and read twice.
 SHAPES = [((5, 10), 1), ((7, 64), 1), ((2, 5001), 1), ((1, 16500), 1), ((3, 7, 5), 1), ((1, 300, 3), -2)]
 CASES = [
     *(("softmax", shape, dim, F32) for shape, dim in SHAPES),

@@ -41,7 +41,9 @@ class Template:
     """A family of kernels: `build(*key)` returns the Python function for a key, and its argument types.
 
     A key is made of strings, numbers and tuples of them, whose repr tells them apart. `examples` are the keys
-    that the tests compile: every branch of `build` should be in one. `options` go to numba's compiler.
+    that the tests compile: every branch of `build` should be in one. The machine code is held to `registers`
+    a thread, and to 16-byte accesses unless `narrow` says why there are none; both may be functions of the
+    key. `options` go to numba's compiler.
     """
 
     all: ClassVar[list[Template]] = []
@@ -51,14 +53,22 @@ class Template:
         build: Callable[..., Built],
         examples: Callable[[], Iterable[Key]],
         *,
-        registers: int = REGISTERS,
-        narrow: str = "",
+        registers: int | Callable[..., int] = REGISTERS,
+        narrow: str | Callable[..., str] = "",
         **options: Any,
     ) -> None:
         self.name = f"{build.__module__.rpartition('.')[2]}.{build.__name__}"
         self.build, self.examples, self.options = build, examples, options
         self.registers, self.narrow = registers, narrow
         Template.all.append(self)
+
+    def most_registers(self, key: Key) -> int:
+        """What the kernel for a key is held to."""
+        return self.registers(*key) if callable(self.registers) else self.registers
+
+    def why_narrow(self, key: Key) -> str:
+        """Why it has no 16-byte loads or no such stores; nothing where it must have both."""
+        return self.narrow(*key) if callable(self.narrow) else self.narrow
 
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
         """The kernel for a compute capability, from the disk if it was compiled before."""

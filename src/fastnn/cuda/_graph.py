@@ -30,9 +30,10 @@ class Graph:
             graph.replay()
 
     The steps are the same as without a graph, to the last bit: dropout takes new keys from its generator,
-    optimizers count on, and take learning rate and other numbers from their groups. All else is as it was when
-    it was captured: the arrays, whose contents may change, the shapes, the numbers that functions were given,
-    the options that choose another rule (RuntimeError). After `load_state_dict` of an optimizer, capture again.
+    optimizers count on, and take learning rate and other numbers from their groups. All else is as it was
+    when it was captured: the arrays, whose contents may change, the shapes, the numbers that functions were
+    given, the options that choose another rule (RuntimeError). After `load_state_dict` of an optimizer,
+    capture again.
 
     What the block makes (`loss`) lies in memory that the graph keeps and the next replay overwrites.
     """

@@ -212,7 +212,7 @@ def product_64(context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def quotient(context: Any, a: Any, b: Any) -> Any:
-    """a // b of whole numbers from 0 to 2^32 - 1, by a 32-bit division; a 64-bit one takes five times as long."""
+    """a // b of whole numbers from 0 to 2^32 - 1: a 64-bit division takes five times as long."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         a, b = (builder.trunc(arg, _BITS[32]) for arg in args)
@@ -313,32 +313,25 @@ def _packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def word_at(context: Any, address: Any) -> Any:
-    """The 64-bit integer at an address."""
+def two_words_at(context: Any, address: Any) -> Any:
+    """The two 64-bit integers at an address, a multiple of 16."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return builder.load(_pointer(builder, args[0], _BITS[64]))
+        words = _load_words(builder, args[0], _BITS[64], 2)
+        return target.make_tuple(builder, signature.return_type, words)
 
-    return types.int64(types.uint64), generate
+    return types.UniTuple(types.int64, 2)(types.uint64), generate
 
 
 @functools.cache
-def store_integers(bits: int, count: int) -> Any:
-    """store(address, buffer): `count` integers of a local array, by one access that must be aligned to its size.
-
-    Integers of fewer than 32 bits go one at a time.
-    """
+def store_integers(count: int) -> Any:
+    """store(address, buffer): `count` integers of a local array, by one aligned access."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store_elements(context: Any, address: Any, buffer: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
             places = _places(target, builder, buffer, args[1], _BITS[64](0), count)
-            values = [builder.load(place) for place in places]
-            _store_words(
-                builder,
-                args[0],
-                [v if v.type == _BITS[bits] else builder.trunc(v, _BITS[bits]) for v in values],
-            )
+            _store_words(builder, args[0], [builder.load(place) for place in places])
             return target.get_dummy_value()
 
         return types.void(types.uint64, buffer), generate
@@ -416,6 +409,10 @@ def whole_number(dtype: str) -> Any:
         return types.int64(types.uint64), generate
 
     return read
+
+
+#: The 64-bit integer at an address.
+word_at = whole_number("int64")
 
 
 @functools.cache

@@ -23,10 +23,10 @@ from fastnn.random import Generator, Key
 _WORDS = 16  # that one launch writes
 
 
-@template(lambda: [(_WORDS,), (256,)])
+@template(lambda: [(_WORDS,), (256,)], narrow="one thread writes words that are anywhere")
 def write_words(count: int) -> Built:
     """Writes the first n of `count` 64-bit words to an address."""
-    store = store_integers(64, 1)
+    store = store_integers(1)
 
     def kernel(address: int, n: int, words: Any) -> None:
         word = cuda.local.array(1, types.int64)
@@ -143,7 +143,7 @@ class Recording:
         slot = self._slots[self._place]
         if slot.kind != kind:
             raise RuntimeError(
-                f"the graph was captured with {slot.kind}, and now there is {kind}: capture again"
+                f"the graph was captured with {slot.kind}, and now there is {kind}: capture it again"
             )
         slot.words = words
         self._place += 1

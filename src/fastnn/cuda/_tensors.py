@@ -5,6 +5,7 @@ It knows memory, and no rule.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from fastnn.cuda import _arrays, _launch, _replay
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._replay import Recording
 from fastnn.cuda.kernels import lists
-from fastnn.cuda.kernels.rules import OWN_NUMBERS, RULES
+from fastnn.cuda.kernels.rules import OWN_NUMBERS
 from fastnn.cuda.kernels.tiles import THREADS
 
 Arrays = tuple[DeviceArray, ...]
@@ -93,12 +94,11 @@ def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
         Recording.current.kept.append(table)
         return table
     key = like.device, _arrays.stream(like), *words
-    table = _tables.get(key)
-    if table is None:
+    if key not in _tables:
         while len(_tables) >= _MOST_TABLES:
             del _tables[next(iter(_tables))]
-        table = _tables[key] = _written(words, like)
-    return table
+        _tables[key] = _written(words, like)
+    return _tables[key]
 
 
 def _written(words: list[int], like: DeviceArray) -> DeviceArray:
@@ -173,7 +173,7 @@ class TensorList:
     def update(self, name: str, penalties: Penalties, numbers: tuple[float, ...]) -> None:
         """One step of a rule."""
         name, all_numbers = _same_kernel(name, numbers, penalties)
-        for table in self.tables(RULES[name].operands):
+        for table in self.tables:
             live = _live((name, table.dtypes), all_numbers, table.like)
             if not _only_numbers():
                 table.launch(lists.update, (name, table.dtypes), live, 0, 0, *all_numbers)
@@ -183,7 +183,7 @@ class TensorList:
     ) -> None:
         """One step of a rule whose size is, for each tensor, times coefficient |p| / (|d| + decay |p|)."""
         name, all_numbers = _same_kernel(name, numbers, penalties, (coefficient, decay))
-        for table in self.tables(0):
+        for table in self.tables:
             live = _live((name, table.dtypes), all_numbers, table.like)
             if _only_numbers():
                 continue
@@ -213,12 +213,11 @@ class TensorList:
             for target, copy in self._copied:
                 target.library.assign(target.owner, copy.owner)
 
-    def tables(self, operands: int) -> list[_Table]:
-        """The tensors, those of the same dtypes together."""
+    @functools.cached_property
+    def tables(self) -> list[_Table]:
+        """The tensors, those of the same dtypes together. None is added any more."""
         groups: dict[tuple[str, ...], list[Arrays]] = {}
         for arrays in self._tensors:
-            if len(arrays) < operands:
-                raise ValueError(f"a tensor of {len(arrays)} arrays; the rule takes {operands}")
             if arrays[0].size > 0:
                 groups.setdefault(tuple(array.dtype for array in arrays), []).append(arrays)
         return [_Table(tensors) for tensors in groups.values()]
@@ -255,7 +254,7 @@ def clip_norm(
     tensor_lists: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool
 ) -> Any:
     """Scale all tensors so that their norm together is at most max_norm; return it, an array without axes."""
-    tables = [table for each in tensor_lists for table in each.tables(1)]
+    tables = [table for each in tensor_lists for table in each.tables]
     like = tensor_lists[0].targets[0]
     found = _norm(tables, like, max_norm, norm_type)
     if error_if_nonfinite and not math.isfinite(float(found.owner[0])):

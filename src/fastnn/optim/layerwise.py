@@ -17,7 +17,7 @@ class _Layerwise(Optimizer):
     _decays_itself = True
 
     def _trust(self, group: Group) -> tuple[float, float]:
-        """Return a and b of the trust ratio, a |p| / (|d| + b |p|) with the direction d; 1 where a norm is 0."""
+        """Return a and b of the trust ratio a |p| / (|d| + b |p|), d the direction; 1 where one is 0."""
         raise NotImplementedError
 
     def _move(self, group: Group, counters: Counters, tensors: TensorList) -> None:

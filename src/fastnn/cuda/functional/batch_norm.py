@@ -24,11 +24,11 @@ def batch_norm(
     skip_nonfinite: bool = True,
     out: Any = None,
 ) -> tuple[Any, Saved]:
-    """As fastnn.functional.batch_norm; running statistics and counter are on the GPU, updated there without waiting.
+    """As fastnn.functional.batch_norm; running statistics and counter are updated on the GPU without waiting.
 
-    The counter's value is not looked at, as that would wait for the GPU; sums of float32 overflow where deviations from
-    the mean exceed 1e19. In training the input is read twice and y written once. The second time it is read in reverse
-    order, as a cache still has its end.
+    The counter's value is not looked at, as that would wait for the GPU; sums of float32 overflow where
+    deviations from the mean exceed 1e19. In training the input is read twice and y written once. The second
+    time it is read in reverse order, as a cache still has its end.
     """
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
     running = Running(running_mean, running_var, num_batches_tracked)

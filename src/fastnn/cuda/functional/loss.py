@@ -66,6 +66,7 @@ def _class_weight(weight: Any, classes: int, target: DeviceArray) -> DeviceArray
 def _of_samples(
     template: Any,
     form: tuple[Any, ...],
+    operands: int,
     arrays: Elementwise,
     labels: DeviceArray | None,
     weight: DeviceArray | None,
@@ -73,11 +74,11 @@ def _of_samples(
     numbers: tuple[float, float, float, float],
     divisor: DeviceArray | None,
 ) -> DeviceArray:
-    """Each sample's loss in float64; the gradient is written."""
+    """Each sample's loss in float64; the gradient is written. operands: of its classes, in registers."""
     dx, (x, *probabilities) = arrays.target, arrays.inputs
     each = _arrays.empty(x, (x.shape[0], *x.shape[2:]), "float64")
     shape = sizes(x.shape, 1)
-    cut = rows.cut_of(shape, (dx, *arrays.inputs), len(arrays.inputs))
+    cut = rows.cut_of(shape, (dx, *arrays.inputs), operands)
     others = labels, probabilities[0] if probabilities else None, weight, divisor
     addresses = dx.address, x.address, each.address, *(0 if a is None else a.address for a in others)
     if x.size:
@@ -124,8 +125,9 @@ def _any_cross_entropy(
         divisor = totals.count_labels(labels, class_weight, arrays.target.dtype, classes, ignored)
     form = losses.Form(labels is not None, class_weight is not None, smoothing > 0, divisor is not None)
     numbers = 1 - smoothing, smoothing / classes, 0.0, scale
+    key, operands = (tuple(form),), 1 + form.soft
     each = _of_samples(
-        losses.cross_entropy, (tuple(form),), arrays, labels, class_weight, ignored, numbers, divisor
+        losses.cross_entropy, key, operands, arrays, labels, class_weight, ignored, numbers, divisor
     )
     return _delivered(arrays, each, reduction, divisor)
 
@@ -141,7 +143,7 @@ def _any_hinge_loss(input: Any, target: Any, margin: float, reduction: str, out:
     _arrays.same_device([("input", x), ("target", t)])
     labels = _arrays.apart(labels, arrays.target)
     scale = 1 / labels.size if reduction == "mean" and labels.size else 1.0
-    each = _of_samples(losses.hinge, (), arrays, labels, None, 0, (1.0, 0.0, margin, scale), None)
+    each = _of_samples(losses.hinge, (), 1, arrays, labels, None, 0, (1.0, 0.0, margin, scale), None)
     return _delivered(arrays, each, reduction)
 
 

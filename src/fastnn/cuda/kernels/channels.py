@@ -1,5 +1,4 @@
-"""How kernels that work channel by channel go over memory: what a block takes, and what each thread
-visits.
+"""How kernels that work channel by channel go over memory: what a block takes, what a thread visits.
 
 Memory is rows of `stride` elements, `channels` times `inner`: an image a row, or, with the channels last, a
 pixel (inner is 1). A block takes a tile, `span` elements wide, of some rows: part of one channel (single), or
@@ -99,7 +98,7 @@ def cut(dtype: str, outer: int, channels: int, inner: int, columns: bool, aligne
 
 
 def _span(dtype: str, channels: int, inner: int, width: int) -> int:
-    """The elements of a tile of several channels: whole vectors, 128 bytes if it can be, at most SLOTS channels."""
+    """A tile of several channels: whole vectors, 128 bytes if possible, at most SLOTS channels."""
     least = width // math.gcd(inner, width)
     several = least * max(1, 8 * WIDTH[dtype] // (inner * least))
     return inner * min(several, channels, SLOTS)
@@ -247,7 +246,7 @@ def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
     """
     begin, advance = _STEPS[loop.draws]
     several, one = _visits(loop, unroll, body(unroll * loop.width)), _visits(loop, 1, body(loop.width))
-    width, visits = loop.width, (2, unroll)
+    width, visits, now = loop.width, (2, unroll), draws.now if loop.draws else draws.no_key
 
     @device
     def go(a: Any, at: Any, g: Any, state: Any, words: Any, p: Any) -> None:
@@ -255,34 +254,34 @@ def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
         step = g[ACROSS] * width
         carry = g[LINES] * g[STRIDE] - at.steps * step
         begin(w, at, g)
-        left = at.visits
+        left, key = at.visits, now(words)
         while left >= unroll:
             for u in range(unroll):
                 where[0, u], where[1, u] = w[_OFFSET], w[_INDEX]
                 advance(w, at, g, step, carry)
-            several(a, where, g, state, words, p)
+            several(a, where, g, state, key, p)
             left -= unroll
         while left > 0:
             where[0, 0], where[1, 0] = w[_OFFSET], w[_INDEX]
             advance(w, at, g, step, carry)
-            one(a, where, g, state, words, p)
+            one(a, where, g, state, key, p)
             left -= 1
 
     return go
 
 
 def _visits(loop: Loop, count: int, body: Any) -> Any:
-    """(addresses, where, g, state, words, p): `count` visits."""
+    """(addresses, where, g, state, key, p): `count` visits."""
     shape, real = (len(loop.operands), count * loop.width), computing(loop.dtype)
     read = _moves(loop, count, 0, load)
     written = _moves(loop, count, 1, store)
     keep = _keep(loop, count)
 
     @device
-    def visit(a: Any, where: Any, g: Any, state: Any, words: Any, p: Any) -> None:
+    def visit(a: Any, where: Any, g: Any, state: Any, key: Any, p: Any) -> None:
         v = cuda.local.array(shape, real)
         read(a, v, where)
-        body(state, v, keep(where, g, words), p)
+        body(state, v, keep(where, g, key), p)
         written(a, v, where)
 
     return visit
@@ -306,24 +305,33 @@ def _move(operand: int, dtype: str, width: int, count: int, kind: Callable[[str,
 
 
 def _keep(loop: Loop, count: int) -> Any:
+<<<<<<< HEAD
     """(where, g, words): the keep bits of `count` visits; words are those of draws.EACH.
 
     The key is found anew each time: kept over the loop, what Philox makes of it would take 20 registers.
     """
+=======
+    """(where, g, key): the keep bits of `count` visits; key is what draws.now made of a kernel's words."""
+>>>>>>> main
     width = loop.width
     columns = loop.draws == "columns"
     keep, each = philox.keep(1 if columns else width), width if columns else 1
 
     @device
-    def everything(where: Any, g: Any, words: Any) -> int:
+    def everything(where: Any, g: Any, key: Any) -> int:
         return -1
 
     @device
+<<<<<<< HEAD
     def kept(where: Any, g: Any, words: Any) -> Any:
         bits, (seed, offset) = types.int64(0), draws.key(words)
+=======
+    def drawn(where: Any, g: Any, key: Any) -> Any:
+        bits = types.int64(0)
+>>>>>>> main
         for u in range(count):
             for k in range(each):
-                some = keep(seed, offset, where[1, u] + k * g[IMAGE], words[draws.THRESHOLD])
+                some = keep(key[0], key[1], where[1, u] + k * g[IMAGE], key[2])
                 bits |= types.int64(some) << (u * width + k)
         return bits
 

@@ -1,6 +1,7 @@
-"""Which elements of an array dropout keeps: from an element's place in memory to its draw, and the draw's bit.
+"""Which elements of an array dropout keeps: from an element's place in memory to its draw, and its bit.
 
-What a kernel takes for it are words, in the order of SEED ... MAP. It must not know what is done with the bits.
+What a kernel takes for it are words, in the order of SEED ... MAP. It must not know what is done with the
+bits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._ptx import device, high_64, word_at
+from fastnn.cuda._ptx import device, high_64, two_words_at
 from fastnn.cuda._replay import growth
 from fastnn.cuda.kernels import philox
 from fastnn.random import Key
@@ -28,18 +29,25 @@ class Draws(NamedTuple):
     """A way from places to bits."""
 
     words: int  # that a kernel takes
-    one: Any  # (words, i): whether element i is kept, in bit 0
+    one: Any  # (now, words, i): whether element i is kept, in bit 0
     several: Callable[[int, int, int], Any]  # several(width, chunks, stride)
 
 
 @device
-def key(words: Any) -> Any:
-    """(seed, offset), which a recorded kernel must not have as constants: what they have grown by is added."""
+def now(words: Any) -> Any:
+    """(seed, offset, threshold): in a recorded kernel, whose words stay, with what the key has grown by."""
     seed, offset = words[SEED], words[OFFSET]
     live = types.uint64(words[LIVE])
     if live != 0:
-        seed, offset = seed + word_at(live), offset + word_at(live + types.uint64(8))
-    return seed, offset
+        more = two_words_at(live)
+        seed, offset = seed + more[0], offset + more[1]
+    return seed, offset, words[THRESHOLD]
+
+
+@device
+def no_key(words: Any) -> int:
+    """For `now`, where nothing is drawn."""
+    return 0
 
 
 def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
@@ -51,14 +59,13 @@ def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
 
 
 @device
-def _one_each(words: Any, i: int) -> int:
-    seed, offset = key(words)
-    return philox.kept(seed, offset, i, words[THRESHOLD])
+def _one_each(now: Any, words: Any, i: int) -> int:
+    return philox.kept(now[0], now[1], i, now[2])
 
 
 @functools.cache
 def _each(width: int, chunks: int, stride: int) -> Any:
-    """(words, start): the bits of `chunks` chunks, `stride` elements apart, each of `width` from start on.
+    """(now, words, start): the bits of `chunks` chunks of `width` from start on, `stride` elements apart.
 
     start is a multiple of width, and lanes hold chunks side by side. Where a Philox block has the draws of
     several lanes, each of them makes the block of another chunk, and they tell each other.
@@ -66,19 +73,19 @@ def _each(width: int, chunks: int, stride: int) -> Any:
     lanes, mask = 8 // width, (1 << width) - 1
 
     @device
-    def bits_of_own(words: Any, start: int) -> int:
-        seed, offset = key(words)
+    def bits_of_own(now: Any, words: Any, start: int) -> int:
+        seed, offset, threshold = now
         bits = 0
         for c in range(chunks):
-            bits |= philox.keep_bits(seed, offset, (start + c * stride) >> 3, words[THRESHOLD]) << (c * width)
+            bits |= philox.keep_bits(seed, offset, (start + c * stride) >> 3, threshold) << (c * width)
         return bits
 
     @device
-    def bits_of_all(words: Any, start: int) -> int:
-        seed, offset = key(words)
+    def bits_of_all(now: Any, words: Any, start: int) -> int:
+        seed, offset, threshold = now
         lane = cuda.laneid
         mine = (start + lane % chunks * stride) >> 3
-        made = types.int32(philox.keep_bits(seed, offset, mine, words[THRESHOLD]))
+        made = types.int32(philox.keep_bits(seed, offset, mine, threshold))
         bits = 0
         for c in range(chunks):
             there = cuda.shfl_sync(-1, made, lane // lanes * lanes + c)
@@ -91,7 +98,7 @@ def _each(width: int, chunks: int, stride: int) -> Any:
 EACH = Draws(KEY_WORDS, _one_each, _each)
 
 
-# ---- an element's draw is that of another place -------------------------------------------------------------
+# ---- an element's draw is that of another place ------------------------------------------------------------
 
 
 class Axis(NamedTuple):
@@ -142,13 +149,13 @@ def map_words(axes: Sequence[Axis]) -> list[int]:
 
 
 def _divisor(d: int) -> list[int]:
-    """d, and what divides by it: i // d is the upper half of 2 i times a multiplier, shifted, for i < 2^63."""
+    """d, and what divides by it: i // d is the upper half of 2 i multiplier, shifted, for i < 2^63."""
     shift = (d - 1).bit_length()
     return [d, 2 ** (63 + shift) // d + 1, shift]
 
 
 @device
-def _quotient(i: int, multiplier: int, shift: int) -> int:
+def _quotient(i: int, multiplier: int, shift: int) -> Any:
     return types.int64(high_64(types.uint64(i) << types.uint64(1), types.uint64(multiplier))) >> shift
 
 
@@ -157,8 +164,8 @@ def _mapped(width: int, chunks: int, stride: int) -> Any:
     """As `_each`. A block is made again only where the next element's draw is in another."""
 
     @device
-    def bits(words: Any, start: int) -> int:
-        seed, offset = key(words)
+    def bits(now: Any, words: Any, start: int) -> int:
+        seed, offset, threshold = now
         rest, outer, length, step, inner = (
             words[MAP],
             words[MAP + 3],
@@ -174,7 +181,7 @@ def _mapped(width: int, chunks: int, stride: int) -> Any:
             draw = o * outer + m * step + (i - o * rest - m * length) * inner
             if draw >> 3 != block:
                 block = draw >> 3
-                made = philox.keep_bits(seed, offset, block, words[THRESHOLD])
+                made = philox.keep_bits(seed, offset, block, threshold)
             bits |= ((made >> (draw & 7)) & 1) << k
         return bits
 

@@ -12,6 +12,7 @@ from fastnn.cuda.kernels.math import (
     SATURATED,
     at_least,
     at_most,
+    divide,
     exp_negative,
     exp_shifted,
     least_exp,
@@ -85,7 +86,7 @@ def celu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
 def sigmoid(x: Real, p0: Real, p1: Real) -> Real:
     """1 / (1 + e^-x), with e = exp(-|x|), which cannot overflow."""
     e, one = math.exp(-abs(x)), like(x, 1)
-    return (one if x >= 0 else e) / (one + e)
+    return divide(one if x >= 0 else e, one + e)
 
 
 @device
@@ -149,7 +150,7 @@ def _small_shrink(a: Real) -> Real:
 @device
 def _tanh_complement(a: Real) -> Real:
     """1 - tanh(a) for a >= 0: 2 / (1 + e^2a)."""
-    return like(a, 2) / (like(a, 1) + math.exp(at_most(SATURATED, a + a)))
+    return divide(like(a, 2), like(a, 1) + math.exp(at_most(SATURATED, a + a)))
 
 
 @device
@@ -184,7 +185,7 @@ def softplus_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     t, one = -abs(x), like(x, 1)
     z = t * p0
     e = exp_negative(z, product_low(t, p0, z) if z > least_exp(x) else like(x, 0))
-    return dy if p0 * x > p1 else dy * ((one if x >= 0 else e) / (one + e))
+    return dy if p0 * x > p1 else dy * divide(one if x >= 0 else e, one + e)
 
 
 @device
@@ -208,7 +209,7 @@ def mish(x: Real, p0: Real, p1: Real) -> Real:
     t, two, unshift = at_least(least_x_exp(x), x), like(x, 2), by_type(x, 2.0**-40, 2.0**-80)
     shifted = exp_shifted(at_most(_MISH_SATURATED, t), like(x, 0), by_type(x, 40, 80))
     n = fma(shifted, shifted * unshift, shifted + shifted)
-    y = t * (n / fma(n, unshift, two)) * unshift
+    y = t * divide(n, fma(n, unshift, two)) * unshift
     return y if x <= _MISH_SATURATED else x
 
 
@@ -227,5 +228,5 @@ def mish_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     d = fma(e, e_2, two)
     d_low = fma(e, e_2_low, fma(e, e_2, two - d))
     k = fma(e, fma(e, four + e, fma(four, t, 6)), four * (like(x, 1) + t))
-    gradient = k / d * (shifted / d)
+    gradient = divide(k, d) * divide(shifted, d)
     return dy * (fma(-gradient, two * d_low * estimate(d), gradient) * unshift)

@@ -7,7 +7,7 @@ subnormal; the result is scaled last. As csrc/activations.h does.
 from __future__ import annotations
 
 from fastnn.cuda._ptx import Real, by_type, device, fma, like
-from fastnn.cuda.kernels.math import SATURATED, at_least, at_most, exponential, least_x_exp
+from fastnn.cuda.kernels.math import SATURATED, at_least, at_most, divide, exponential, least_x_exp
 
 
 @device
@@ -34,7 +34,7 @@ def gate(z: Real, low: Real) -> tuple[Real, Real]:
 @device
 def gated(x: Real, total: Real) -> Real:
     """x sigmoid(z), from the gate's second number."""
-    return x / total * unit(x)
+    return divide(x, total) * unit(x)
 
 
 @device
@@ -44,7 +44,7 @@ def gated_gradient(x_dz: Real, x_dz_low: Real, exponential: Real, total: Real) -
     1 - s is exp(-z) s where s is near 1.
     """
     one = like(x_dz, 1)
-    r = one / total
+    r = divide(one, total)
     rest, rest_low = exponential * r, like(x_dz, 0)
     if x_dz < 0:
         rest = fma(-r, unit(r), one)

@@ -7,7 +7,16 @@ from typing import Any
 from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, Real, device, estimate, fma, like
 from fastnn.cuda.kernels.gate import bounded, gate, gated, gated_gradient, unit
-from fastnn.cuda.kernels.math import SATURATED, at_least, at_most, exp_negative, largest, least_x_exp, sum_low
+from fastnn.cuda.kernels.math import (
+    SATURATED,
+    at_least,
+    at_most,
+    divide,
+    exp_negative,
+    largest,
+    least_x_exp,
+    sum_low,
+)
 from fastnn.cuda.kernels.strips import strips
 
 
@@ -19,7 +28,9 @@ def glu(a: Real, b: Real) -> Real:
     digits of b's tail.
     """
     _, total = gate(bounded(b), like(b, 0))
-    return a * unit(a) / total if abs(a) > largest(a) * unit(a) else a / total * unit(a)
+    large = abs(a) > largest(a) * unit(a)
+    q = divide(a * unit(a) if large else a, total)
+    return q if large else q * unit(a)
 
 
 @device
@@ -31,8 +42,8 @@ def glu_backward(dy: Real, a: Real, b: Real) -> tuple[Real, Real]:
     one = like(b, 1)
     e = exp_negative(-abs(b), like(b, 0))
     total = one + e
-    rest, slope = sum_low(one, e, total) * estimate(total), e / total / total
-    return dy * ((e if b < 0 else one) / total), dy * a * fma(-slope, rest + rest, slope)
+    rest, slope = sum_low(one, e, total) * estimate(total), divide(divide(e, total), total)
+    return dy * divide(e if b < 0 else one, total), dy * a * fma(-slope, rest + rest, slope)
 
 
 @device
@@ -40,7 +51,7 @@ def swiglu(a: Real, b: Real) -> Real:
     """silu(a) b, with what the division lost in silu carried into the product."""
     t = at_least(least_x_exp(a), at_most(SATURATED, a))
     _, total = gate(t, like(a, 0))
-    q = t / total
+    q = divide(t, total)
     low = fma(-q, total, t) * estimate(total)
     return a * b if a > SATURATED else fma(q * unit(q), b, low * unit(q) * b)
 
@@ -77,7 +88,7 @@ def halves(dtype: str, name: str) -> Built:
     return strips(dtype, "wrr", body)
 
 
-@template(_keys)
+@template(_keys, registers=80)
 def halves_backward(dtype: str, name: str) -> Built:
     """da and db from dy, a and b."""
     function = _BACKWARD[name]

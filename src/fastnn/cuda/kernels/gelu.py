@@ -8,7 +8,7 @@ from fastnn.cuda._ptx import Real, approximate, by_type, device, fma, like, poly
 from fastnn.cuda.kernels import coefficients
 from fastnn.cuda.kernels.coefficients import Coefficients
 from fastnn.cuda.kernels.gate import gate, gated, gated_gradient
-from fastnn.cuda.kernels.math import at_least, at_most, exponential, product_low
+from fastnn.cuda.kernels.math import at_least, at_most, divide, exponential, product_low
 
 #: What exp(-a^2 / 2) is scaled by, in powers of 2; what it is multiplied by takes that back.
 _SHIFT = 80
@@ -45,7 +45,7 @@ def _is_central(a: Real) -> Any:
 def _tail_argument(a: Real) -> Real:
     """u."""
     k = by_type(a, 2, 3)
-    return (a - k) / (a + k)
+    return divide(a - k, a + k)
 
 
 @device

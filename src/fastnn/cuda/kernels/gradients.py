@@ -29,7 +29,7 @@ SUMS, FROM_SUMS, PLAIN, BOTH = "sums", "from sums", "plain", "both"
 
 
 def operands(stages: chain.Stages, addend: bool, does: str) -> tuple[tuple[bool, bool], ...]:
-    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: whether a stage needs ADDEND."""
+    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: a stage needs ADDEND."""
     writes = does != SUMS
     added = ((addend, False), (False, writes)) if ("add",) in stages else ()
     return ((False, writes), (True, False), (True, False), *added)
@@ -167,8 +167,7 @@ def backward(
     draws: str,
     does: str,
 ) -> Built:
-    """(arrays; per channel; pieces; slopes; g; words; p): dx, what is added's gradient, and sums for each
-    channel.
+    """(arrays; per channel; pieces; slopes; g; words; p): dx, and sums for each channel.
 
     arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and
     level of each channel, read.
@@ -218,7 +217,7 @@ def _each_finish() -> Iterator[Key]:
 
 @template(_each_finish, narrow="a few numbers of each channel")
 def finish(dtype: str, head: Head) -> Built:
-    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): what the pieces give for each channel."""
+    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): sums for each channel."""
     head = Head(*head)
     find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(piece_dtype(dtype), load)
     put_weight, put_bias, put = (

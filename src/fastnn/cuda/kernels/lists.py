@@ -33,6 +33,9 @@ FIRST_BLOCK, COUNT, ADDRESSES = 0, 1, 2
 _TILE = 2048  # a whole number of vectors for every thread
 _MOST = 1 << 16
 
+#: Registers of a thread that holds 16 bytes or more of five operands.
+WIDE = 80
+
 Dtypes = tuple[str, ...]
 
 
@@ -56,7 +59,7 @@ def _row(columns: int) -> Any:
     size = 8 * (ADDRESSES + columns)
 
     @device
-    def find(table: int, tensors: int, block: int) -> int:
+    def find(table: int, tensors: int, block: int) -> Any:
         low, high = types.int64(0), tensors  # the first `low` rows begin at or before the block
         while low < high:
             middle = (low + high) >> 1
@@ -116,7 +119,7 @@ def _address(j: int) -> Any:
 
 
 @device
-def _double_at(address: int) -> float:
+def _double_at(address: int) -> Any:
     return from_bits(word_at(address))
 
 
@@ -164,7 +167,7 @@ def _each_update() -> Iterator[tuple[str, Dtypes]]:
     yield from (("adam", (dtype, dtype, "float32", "float32")) for dtype in ("float16", "bfloat16"))
 
 
-@template(_each_update)
+@template(_each_update, registers=WIDE)
 def update(name: str, dtypes: Dtypes) -> Built:
     """One step of a rule for all tensors.
 
@@ -203,6 +206,8 @@ def _real(dtypes: Dtypes) -> Any:
 
 #: Ways to add up sizes.
 SQUARES, SIZES, LARGEST, POWERS = "squares", "sizes", "largest", "powers"
+#: Where the exponent is, behind the two sums.
+EXPONENT = 2
 
 
 @device
@@ -221,12 +226,12 @@ def _term(kind: str) -> Any:
     """(x, exponent): what an element adds, in float64, whose range the squares of float32 do not leave."""
 
     @device
-    def square(x: float, exponent: float) -> float:
+    def square(x: float, exponent: float) -> Any:
         wide = types.float64(x)
         return wide * wide
 
     @device
-    def size(x: float, exponent: float) -> float:
+    def size(x: float, exponent: float) -> Any:
         return abs(types.float64(x))
 
     @device
@@ -246,7 +251,7 @@ def _of_block(kind: str) -> Any:
     merge = _merged(kind)
 
     @device
-    def of_block(shared: Any, value: float) -> float:
+    def of_block(shared: Any, value: float) -> Any:
         lane, step = cuda.threadIdx.x, THREADS // 2
         cuda.syncthreads()
         shared[lane] = value
@@ -271,7 +276,7 @@ def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
     yield SQUARES, "lamb_direction", ("float32",) * 4
 
 
-@template(_each_measure)
+@template(_each_measure, registers=WIDE, narrow="of a norm, a block writes two numbers")
 def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
     """Sums of each block: of its part of the first array, and of the direction that a rule gives, if any."""
     direction, columns, real = RULES[name] if name else None, len(dtypes), _real(dtypes)
@@ -284,9 +289,9 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
         row = row_of(table, tensors, block)
         first = (block - word_at(row)) * size
         end = min(first + size, word_at(row + types.uint64(8 * COUNT)))
-        c, sums = cuda.local.array(NUMBERS, real), cuda.local.array(2, types.float64)
+        c, sums = cuda.local.array(NUMBERS, real), cuda.local.array(3, types.float64)
         _numbers(c, numbers, live)
-        sums[0], sums[1] = 0.0, 0.0
+        sums[0], sums[1], sums[EXPONENT] = 0.0, 0.0, numbers[0]
         walk(row, first, end, c, sums)
         sums[0] = of_block(shared, sums[0])
         sums[1] = of_block(shared, sums[1])
@@ -299,31 +304,31 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
 
 
 @device
-def _nothing(x: Any, k: int, c: Any) -> None:
+def _nothing(x: Any, k: int, c: Any, sums: Any = None) -> None:
     """No direction."""
 
 
 def _measured(kind: str, direction: Rule | None) -> Any:
     """(x, k, c, sums): the rule, whose direction is the last row; both sums grow."""
     term, merge, last = _term(kind), _merged(kind), 0 if direction is None else direction.operands - 1
-    run = None if direction is None else _penalised(direction)
+    run = _nothing if direction is None else _penalised(direction)
 
     @device
     def first(x: Any, k: int, c: Any, sums: Any) -> None:
-        sums[0] = merge(sums[0], term(x[0, k], types.float64(c[0])))
+        sums[0] = merge(sums[0], term(x[0, k], sums[EXPONENT]))
 
     @device
     def both(x: Any, k: int, c: Any, sums: Any) -> None:
         first(x, k, c, sums)
         run(x, k, c, sums)
-        sums[1] = merge(sums[1], term(x[last, k], types.float64(c[0])))
+        sums[1] = merge(sums[1], term(x[last, k], sums[EXPONENT]))
 
     return first if direction is None else both
 
 
-@template(lambda: [()])
+@template(lambda: [()], narrow="it reads what a few blocks wrote")
 def trust() -> Built:
-    """For each tensor, of `columns` arrays, the factor a w / (d + b w) of its norms; 1 where one of them is 0."""
+    """For each tensor, of `columns` arrays, the factor a w / (d + b w) of its norms; 1 where one is 0."""
     of_block = _of_block(SQUARES)
 
     def kernel(
@@ -352,7 +357,9 @@ def trust() -> Built:
     return kernel, (address, word, word, address, address, address, types.UniTuple(types.float64, NUMBERS))
 
 
-@template(lambda: [(kind,) for kind in (SQUARES, SIZES, LARGEST, POWERS)])
+@template(
+    lambda: [(kind,) for kind in (SQUARES, SIZES, LARGEST, POWERS)], narrow="it reads what a few blocks wrote"
+)
 def total(kind: str) -> Built:
     """The norm of all that blocks measured, and the factor that limits it: two float64 numbers."""
     merge, of_block = _merged(kind), _of_block(kind)
@@ -377,7 +384,7 @@ def total(kind: str) -> Built:
     return kernel, (types.int64, address, address, types.float64, types.float64)
 
 
-@template(lambda: [("float32",), ("float64",), ("bfloat16",)])
+@template(lambda: [("float32",), ("float64",), ("bfloat16",)], narrow="rows of any length begin anywhere")
 def limit_rows(dtype: str) -> Built:
     """A block for each row: one whose norm is above a limit is scaled down to it."""
     real, size, of_block = computing(dtype), ITEMSIZE[dtype], _of_block(SQUARES)

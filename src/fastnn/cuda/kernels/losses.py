@@ -36,6 +36,7 @@ from fastnn.cuda.kernels.softmax import (
     INVERSE,
     MAXIMUM,
     SUM,
+    TYPICAL,
     difference_exp,
     example_cuts,
     examples,
@@ -67,7 +68,7 @@ class Form(NamedTuple):
 
     @property
     def soft(self) -> bool:
-        """Whether classes beside the label have a part in the target."""
+        """Whether classes beside the label are in the target, which then takes registers of its own."""
         return self.smooth or not self.hard
 
 
@@ -286,10 +287,11 @@ def _entropy_gradient(cut: Cut, dtype: str, form: Form) -> Any:
 def _entropy_examples() -> Iterator[Key]:
     for dtype, cut in examples(1):
         yield dtype, tuple(Form(True, False, False, True)), tuple(cut)
-    for dtype in ITEMSIZE:
-        cuts = example_cuts(dtype, 2)
-        yield dtype, tuple(Form(True, True, True, True)), tuple(rows.row_cut(1024, dtype, 1, frozenset({0})))
-        yield dtype, tuple(Form(False, True, True, False)), tuple(cuts[3])
+    for dtype in TYPICAL:
+        _, cut, _, long, *_ = example_cuts(dtype, 2)
+        yield dtype, tuple(Form(True, True, True, True)), tuple(cut)
+        yield dtype, tuple(Form(False, True, True, False)), tuple(cut)
+        yield dtype, tuple(Form(False, True, True, False)), tuple(long)
 
 
 @template(_entropy_examples, **rows.OPTIONS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from fastnn.cuda._ptx import Real, approximate, by_type, device, fma, like, polynomial, power_of_2
+from fastnn.cuda._ptx import Real, approximate, by_type, device, estimate, fma, like, polynomial, power_of_2
 from fastnn.cuda.kernels import coefficients
 
 _LOG2_E = 1.44269504088896340736
@@ -55,6 +55,22 @@ def product_low(a: Real, b: Real, product: Real) -> Real:
 def sum_low(big: Real, small: Real, total: Real) -> Real:
     """What rounding lost in total = big + small, |big| >= |small| (Dekker)."""
     return (big - total) + small
+
+
+@device
+def divide(a: Real, b: Real) -> Real:
+    """a / b to about half a unit in the last place, where b and a / b are neither huge nor subnormal.
+
+    An estimate is made better by Newton's steps: without a division's slow way, and the registers of that.
+    """
+    if approximate(a):
+        return a / b
+    r, one = estimate(b), like(b, 1)
+    r = fma(r, fma(-b, r, one), r)
+    if by_type(b, 0, 1) > 0:
+        r = fma(r, fma(-b, r, one), r)
+    q = a * r
+    return fma(fma(-b, q, a), r, q)
 
 
 @device

@@ -12,6 +12,9 @@ from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, computing, like, load, store, store_number, whole_number
 
 _THREADS, _WARP, _ALL = 256, 32, 0xFFFFFFFF
+_NARROW = (
+    "a lane takes an element: winners' bits are gathered by votes, and the pieces of one may be neighbours"
+)
 _MOST = 65535  # blocks in the grid's second dimension
 
 
@@ -30,7 +33,7 @@ def grid(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
     return (-(-rows // down), min(_MOST, -(-n // across))), (across, down)
 
 
-@template(_keys)
+@template(_keys, narrow=_NARROW)
 def maxout(dtype: str) -> Built:
     """y, and the bit planes of the winners, from x. The first of equals wins, and NaN wins over all."""
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
@@ -74,7 +77,7 @@ def maxout(dtype: str) -> Built:
     return kernel, _TYPES
 
 
-@template(_keys)
+@template(_keys, narrow=_NARROW)
 def maxout_backward(dtype: str) -> Built:
     """dx from dy and the winners: dy for the piece that won, 0 for the others."""
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)

@@ -207,10 +207,10 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
 
 
 def merge(dtype: str) -> Any:
-    """(pieces, channel, count): a warp merges a channel's pieces; (n, mean, rest, variance), the same in all
-    its threads.
+    """(pieces, channel, count): (n, mean, rest, variance) of a channel's pieces, which a warp merges.
 
-    The mean is the sum of two numbers, the second too small to change the first.
+    All its threads have the result. The mean is the sum of two numbers, of which the second is too small to
+    change the first.
     """
     read, real = numbers.quad(piece_dtype(dtype), load), computing(dtype)
 
@@ -240,7 +240,7 @@ def merge(dtype: str) -> Any:
 
 
 def _update(dtype: str) -> tuple[Any, Any]:
-    """Device functions: (x) whether this dtype has it; (address, channel, new, momentum) takes a new one in."""
+    """Device functions: (x), if this dtype has it; (address, channel, new, momentum), which takes one in."""
     read, write, most = numbers.get(dtype), numbers.put(dtype), numbers.TOO_LARGE[dtype]
 
     @device
@@ -277,8 +277,7 @@ def _each_running() -> Iterator[Key]:
 
 @template(_each_running, narrow="a few numbers of each channel")
 def finish(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Built:
-    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels, from their
-    pieces.
+    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels.
 
     statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the
     counter, which with a dtype makes the average a cumulative one; 0 for those that are not there. numbers:

@@ -46,7 +46,7 @@ from fastnn.cuda.kernels.rows import (
     argument_types,
     divide,
 )
-from fastnn.cuda.kernels.softmax import example_cuts, examples
+from fastnn.cuda.kernels.softmax import TYPICAL, example_cuts, examples
 
 #: Addresses beside those of norms.py: dx, dy, what of dweight and dbias is summed, and slopes and shifts of
 #: groups.
@@ -153,7 +153,7 @@ def _row_examples() -> Iterator[Key]:
     for dtype, cut in examples(2):
         if cut.kind == "row":
             yield dtype, dtype, "row", True, True, False, "all", tuple(cut)
-    for dtype in ITEMSIZE:
+    for dtype in TYPICAL:
         _, cut, _, long, *_ = example_cuts(dtype, 2)
         yield dtype, dtype, "element", True, True, False, "all", tuple(long)
         yield dtype, dtype, "element", False, True, True, "all", tuple(cut)
@@ -276,7 +276,7 @@ def many_cut(length: int, dtype: str, aligned: bool) -> Cut | None:
 
 
 def _many_examples() -> Iterator[Key]:
-    for dtype in ITEMSIZE:
+    for dtype in TYPICAL:
         wide = "float64" if dtype == "float64" else "float32"
         cuts = [many_cut(n, dtype, aligned) for n, aligned in ((64, True), (4096, True), (768, False))]
         first, second, third = (tuple(cut) for cut in cuts if cut is not None)

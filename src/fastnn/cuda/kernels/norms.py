@@ -31,7 +31,7 @@ from fastnn.cuda.kernels.rows import (
     Written,
     divide,
 )
-from fastnn.cuda.kernels.softmax import example_cuts, examples
+from fastnn.cuda.kernels.softmax import TYPICAL, example_cuts, examples
 
 #: Addresses: the result (y or dx), x, then
 Y, X, MEAN, RSTD, WEIGHT, BIAS, VARIANCE = 0, 1, 2, 3, 4, 5, 6
@@ -279,7 +279,7 @@ def _examples() -> Iterator[Key]:
     for dtype, cut in examples(1):
         if cut.kind == "row":
             yield dtype, dtype, "own", ("element", True, True, not cut.ragged), tuple(cut)
-    for dtype in ITEMSIZE:
+    for dtype in TYPICAL:
         wide = "float64" if dtype == "float64" else "float32"
         how = tuple(example_cuts(dtype, 1)[1])
         yield dtype, wide, "rms", ("element", True, False, True), how

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastnn.cuda._ptx import Real, by_type, device, fma, like
-from fastnn.cuda.kernels.math import at_least, at_most, largest, least_normal
+from fastnn.cuda.kernels.math import at_least, at_most, divide, largest, least_normal
 
 
 @device
@@ -95,7 +95,7 @@ def hardswish_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """0, dy (x + 3/2) / 3, dy for x up to -3, between, from 3 on."""
     if x <= -3:
         return like(dy, 0)
-    return dy if x >= 3 else dy * ((x + like(x, 1.5)) / like(x, 3))
+    return dy if x >= 3 else dy * divide(x + like(x, 1.5), like(x, 3))
 
 
 @device
@@ -138,7 +138,7 @@ def softshrink_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
 def softsign(x: Real, p0: Real, p1: Real) -> Real:
     """x / (1 + |x|); from 2^60 on it is 1, without infinity / infinity."""
     t = at_most(2.0**60, at_least(-(2.0**60), x))
-    return t / (like(t, 1) + abs(t))
+    return divide(t, like(t, 1) + abs(t))
 
 
 @device

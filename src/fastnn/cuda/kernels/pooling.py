@@ -29,6 +29,7 @@ from fastnn.cuda._ptx import (
     store,
     store_number,
     whole_number,
+    word_at,
 )
 
 Numbers = tuple[int, int, int, int, int, int]
@@ -40,7 +41,6 @@ _NARROW = "neighbours in memory are other threads': windows begin at any address
 
 _axis = types.UniTuple(types.int64, 6)
 _word, _address = types.int64, types.uint64
-_number = whole_number("int64")
 
 
 # ---- where windows and regions are -------------------------------------------------------------------------
@@ -88,8 +88,8 @@ def _windows_over(axis: Any, plane: int, at: int) -> tuple[int, int]:
 @device
 def _region(axis: Any, plane: int, i: int) -> tuple[int, int, int]:
     at = types.uint64(8 * (plane * axis[4] + i))
-    begin = _number(types.uint64(axis[2]) + at)
-    return begin, _number(types.uint64(axis[3]) + at) - begin, 1
+    begin = word_at(types.uint64(axis[2]) + at)
+    return begin, word_at(types.uint64(axis[3]) + at) - begin, 1
 
 
 @device
@@ -108,7 +108,7 @@ def _count_up_to(numbers: int, count: int, at: int) -> int:
     low, high = 0, count
     while low < high:
         middle = (low + high) >> 1
-        if _number(types.uint64(numbers + 8 * middle)) <= at:
+        if word_at(types.uint64(numbers + 8 * middle)) <= at:
             low = middle + 1
         else:
             high = middle

@@ -55,11 +55,11 @@ def dropout(dtype: str, line: bool, mapped: bool) -> Built:
 MASK_BYTES = {True: 4, False: 16}
 
 
-@template(lambda: [(False,), (True,)])
+@template(lambda: [(False,), (True,)], narrow="it reads nothing; a thread makes a word of bits")
 def mask(packed: bool) -> Built:
-    """The mask of elements from number `first`, a multiple of 8, on, as bytes or bits; whole threads of them."""
+    """The mask of elements from number `first`, a multiple of 8, on: bytes or bits, as threads make them."""
     size = MASK_BYTES[packed]
-    make, store = _bits if packed else _booleans, store_integers(32, size // 4)
+    make, store = _bits if packed else _booleans, store_integers(size // 4)
     blocks, words_made = (size if packed else size // 8), size // 4
 
     def kernel(address: int, threads: int, first: int, words: Any) -> None:
@@ -75,19 +75,19 @@ def mask(packed: bool) -> Built:
 @device
 def _bits(made: Any, words: Any, block: int) -> None:
     """A word of four blocks' bits."""
-    seed, offset = draws.key(words)
+    seed, offset, threshold = draws.now(words)
     bits = 0
     for b in range(4):
-        bits |= philox.keep_bits(seed, offset, block + b, words[draws.THRESHOLD]) << (8 * b)
+        bits |= philox.keep_bits(seed, offset, block + b, threshold) << (8 * b)
     made[0] = types.uint32(bits)
 
 
 @device
 def _booleans(made: Any, words: Any, block: int) -> None:
     """Four words of two blocks' bits, each in a byte."""
-    seed, offset = draws.key(words)
+    seed, offset, threshold = draws.now(words)
     for b in range(2):
-        bits = philox.keep_bits(seed, offset, block + b, words[draws.THRESHOLD])
+        bits = philox.keep_bits(seed, offset, block + b, threshold)
         for half in range(2):
             word = 0
             for k in range(4):

@@ -68,7 +68,7 @@ def statistics(head: Head) -> Any:
 
 
 def prepare(head: Head, dtype: str) -> Any:
-    """(addresses, channel, slot, eps, table): center, scale and shift of a channel into a column of the table."""
+    """(addresses, channel, slot, eps, table): a channel's center, scale, shift into a column of the table."""
     real, find = computing(dtype), statistics(head)
     weight, bias = numbers.get(head.weight, 1.0), numbers.get(head.bias, 0.0)
 
@@ -101,7 +101,7 @@ def remember(head: Head) -> Any:
 
 
 def spread(rows: int, width: int, single: bool) -> Any:
-    """(table, at, g, c): a table's columns for the channels of a thread's elements; one where all are of one."""
+    """(table, at, g, c): a table's columns for the channels of a thread's elements; one if all are of one."""
     lanes = 1 if single else width
 
     @device
@@ -145,8 +145,7 @@ def _each_layout() -> Iterator[Key]:
 
 @template(_each_layout, registers=80)
 def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str) -> Built:
-    """(y, x and residual; per channel; g; words; eps; p): the stages' results for z, the last blocks first in
-    memory.
+    """(y, x and residual; per channel; g; words; eps; p): the stages' results, last blocks first.
 
     The last tiles that another kernel went over before are the ones that a cache still has.
     """

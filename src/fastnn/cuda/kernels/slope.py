@@ -18,7 +18,7 @@ THREADS = 256
 DRAWS = 8
 
 
-@template(lambda: itertools.product(ITEMSIZE, (False, True)))
+@template(lambda: itertools.product(ITEMSIZE, (False, True)), narrow="a strip may have one weight")
 def prelu(dtype: str, spread: bool) -> Built:
     """y from x and the weights, along a strip or one for all of it."""
 

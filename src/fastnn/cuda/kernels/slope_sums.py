@@ -34,7 +34,11 @@ def _add_up(shared: Any, thread: int, last: int) -> None:
         distance //= 2
 
 
-@template(lambda: itertools.product(ITEMSIZE, (False, True), (False, True)))
+@template(
+    lambda: itertools.product(ITEMSIZE, (False, True), (False, True)),
+    registers=80,
+    narrow="a channel has one weight; rows that are not whole vectors",
+)
 def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
     """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
 
@@ -95,7 +99,7 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
     return kernel, (types.UniTuple(types.uint64, 4), types.uint64, word, word, word, word)
 
 
-@template(lambda: [(dtype,) for dtype in ITEMSIZE])
+@template(lambda: [(dtype,) for dtype in ITEMSIZE], narrow="few numbers")
 def total(dtype: str) -> Built:
     """A kernel (out, sums, parts): a block adds the partial sums of one channel."""
     get, put, real = load("float64", 1), store(dtype, 1), computing(dtype)

@@ -151,6 +151,10 @@ def _emit(cut: Cut, dtype: str, log: bool, exponentials: bool) -> Any:
     return log_softmax if log else softmax
 
 
+#: Dtypes of most examples: of float16 only loads and stores are others.
+TYPICAL = ("float32", "float64", "bfloat16")
+
+
 def example_cuts(dtype: str, operands: int) -> list[Cut]:
     """A cut of every kind: a part of a warp, a block, at odd places; read twice; columns."""
     plain, odd = frozenset({0}), frozenset({0, ITEMSIZE[dtype]})
@@ -160,10 +164,11 @@ def example_cuts(dtype: str, operands: int) -> list[Cut]:
 
 
 def examples(operands: int) -> Iterator[tuple[str, Cut]]:
-    """All cuts for float32, some of them for the others."""
-    for dtype in ITEMSIZE:
-        cuts = example_cuts(dtype, operands)
-        yield from ((dtype, cut) for cut in (cuts if dtype == "float32" else cuts[1:4:2]))
+    """All cuts for float32, a row held and one read twice for others."""
+    yield from (("float32", cut) for cut in example_cuts("float32", operands))
+    for dtype in TYPICAL[1:]:
+        yield from ((dtype, cut) for cut in example_cuts(dtype, operands)[1:4:2])
+    yield "float16", example_cuts("float16", operands)[1]
 
 
 def _examples() -> Iterator[Key]:

@@ -85,7 +85,7 @@ def _misaligned(dtype: str, operands: str) -> Any:
 
 
 def _moves(dtype: str, operands: str, width: int) -> tuple[Any, Any]:
-    """((addresses, strides), v, (o, m, i)): one loads all operands that are read, the other stores the rest."""
+    """((addresses, strides), v, (o, m, i)): loads what is read, and stores what is written."""
     reads = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind != "w"]
     writes = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind == "w"]
     return in_turn(reads), in_turn(writes)

@@ -16,7 +16,7 @@ from fastnn.cuda import _launch
 from fastnn.cuda._arrays import Alike, DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
-from fastnn.cuda.kernels.draws import Draws
+from fastnn.cuda.kernels.draws import Draws, no_key, now
 
 THREADS = 256
 #: Chunks of a thread, a block's width apart, so that two loads are in flight.
@@ -61,26 +61,26 @@ def tiled(
     load_whole, store_whole = moves(given, width, whole, load), moves(given, width, whole, store)
     load_one, store_one = moves(given, one, one, load), moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
-    keep_whole, keep_one = _keep_all, _keep_all
+    key, keep_whole, keep_one = no_key, _keep_all, _keep_all
     if draws is not None:
-        keep_whole, keep_one = draws.several(width, CHUNKS, THREADS * width), draws.one
+        key, keep_whole, keep_one = now, draws.several(width, CHUNKS, THREADS * width), draws.one
 
     def kernel(a: Any, n: int, words: Any, p: Any) -> None:
         lane, tile = types.int64(cuda.threadIdx.x), types.int64(cuda.blockIdx.x) * (THREADS * whole)
-        together = types.uint64(0)
+        drawn, together = key(words), types.uint64(0)
         for j in range(count):
             together |= a[j]
         if together & 15 == 0 and tile + THREADS * whole <= n:
             v = cuda.local.array((count, whole), real)
             start = tile + lane * width
             load_whole(a, v, start)
-            run_whole(v, keep_whole(words, start), p)
+            run_whole(v, keep_whole(drawn, words, start), p)
             store_whole(a, v, start)
         else:
             w = cuda.local.array((count, one), real)
             for i in range(tile + lane, min(tile + THREADS * whole, n), THREADS):
                 load_one(a, w, i)
-                run_one(w, keep_one(words, i), p)
+                run_one(w, keep_one(drawn, words, i), p)
                 store_one(a, w, i)
 
     words = types.UniTuple(types.int64, draws.words if draws is not None else 0)
@@ -116,7 +116,7 @@ def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, 
 
 
 @device
-def _keep_all(words: Any, start: int) -> int:
+def _keep_all(key: int, words: Any, start: int) -> int:
     """Where nothing is drawn."""
     return -1
 
