@@ -204,11 +204,7 @@ class Running(NamedTuple):
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
 
     def check_training(self, head: BatchNorm, shape: tuple[int, ...], values: int) -> None:
-<<<<<<< HEAD
-        """In training: whether a channel has enough values, and a counter if the average needs one."""
-=======
         """In training: whether a channel has enough values, and the average the counter that it needs."""
->>>>>>> main
         if not head.training:
             return
         if values == 1:
@@ -366,8 +362,8 @@ def forward(
     kept = None if out is not None and np.may_share_memory(out, x) else x
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-    own = (_as_given("weight", weight, scale), _as_given("bias", bias, shift))
-    return y, Saved(head, stages, kept, mean, rest, rstd, *own, addend, key)
+    given = (_as_given("weight", weight, scale), _as_given("bias", bias, shift))
+    return y, Saved(head, stages, kept, mean, rest, rstd, *given, addend, key)
 
 
 def _is_free(out: Array, layout: Layout, x: Array, addend: Array | None) -> bool:

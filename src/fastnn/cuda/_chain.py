@@ -106,11 +106,7 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
 def _target(
     form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
 ) -> DeviceArray:
-<<<<<<< HEAD
-    """Where the kernel may write: `out` if it is laid out so, is `read` or apart from it, and from the others."""
-=======
     """Where the kernel may write: `out` if it is laid out so, and is `read` or apart from all."""
->>>>>>> main
     if out is not None and _holds(form, out):
         own = out.address == read.address or not _arrays.may_overlap(out, read)
         if own and not any(other is not None and _arrays.may_overlap(out, other) for other in apart):
@@ -320,14 +316,9 @@ def forward(
     y = _delivered(target, given, out)
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-<<<<<<< HEAD
-    kept = _arrays.owners(None if overlaps else x, *found, scale, shift, addend)
-    return y, Saved(head, stages, *kept, key)
-=======
     mean, rest, rstd, weight, bias, addend = _arrays.owners(*found, scale, shift, addend)
     kept = None if overlaps else x.owner
     return y, Saved(head, stages, kept, mean, rest, rstd, weight, bias, addend, key)
->>>>>>> main
 
 
 def _run_forward(

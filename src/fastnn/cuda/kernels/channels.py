@@ -305,14 +305,7 @@ def _move(operand: int, dtype: str, width: int, count: int, kind: Callable[[str,
 
 
 def _keep(loop: Loop, count: int) -> Any:
-<<<<<<< HEAD
-    """(where, g, words): the keep bits of `count` visits; words are those of draws.EACH.
-
-    The key is found anew each time: kept over the loop, what Philox makes of it would take 20 registers.
-    """
-=======
     """(where, g, key): the keep bits of `count` visits; key is what draws.now made of a kernel's words."""
->>>>>>> main
     width = loop.width
     columns = loop.draws == "columns"
     keep, each = philox.keep(1 if columns else width), width if columns else 1
@@ -322,20 +315,15 @@ def _keep(loop: Loop, count: int) -> Any:
         return -1
 
     @device
-<<<<<<< HEAD
-    def kept(where: Any, g: Any, words: Any) -> Any:
-        bits, (seed, offset) = types.int64(0), draws.key(words)
-=======
     def drawn(where: Any, g: Any, key: Any) -> Any:
         bits = types.int64(0)
->>>>>>> main
         for u in range(count):
             for k in range(each):
                 some = keep(key[0], key[1], where[1, u] + k * g[IMAGE], key[2])
                 bits |= types.int64(some) << (u * width + k)
         return bits
 
-    return kept if loop.draws else everything
+    return drawn if loop.draws else everything
 
 
 # ---- sums over a block
