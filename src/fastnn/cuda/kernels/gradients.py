@@ -147,8 +147,8 @@ _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activ
 
 
 def _each_pass() -> Iterator[Key]:
-    for dtype, (vectors, single) in product(ITEMSIZE, ((True, True), (True, False), (False, False))):
-        width = WIDTH[dtype] if vectors else 1
+    for dtype, single in product(ITEMSIZE, (True, False)):
+        width = WIDTH[dtype]
         for does in (SUMS, FROM_SUMS):
             yield dtype, width, single, _BATCH, _STAGES, True, "memory", does
     yield from (("float32", 4, True, _BATCH, (), False, "", does) for does in (SUMS, FROM_SUMS))
@@ -156,7 +156,7 @@ def _each_pass() -> Iterator[Key]:
     yield "float32", 4, False, Head(), _STAGES, False, "columns", PLAIN
 
 
-@template(_each_pass)
+@template(_each_pass, registers=96)
 def backward(
     dtype: str,
     width: int,

@@ -162,12 +162,11 @@ def _put(dtype: str) -> Any:
 
 
 def _each_layout() -> Iterator[Key]:
-    layouts = ((True, True), (True, False), (False, False))
-    for dtype, (vectors, single) in product(ITEMSIZE, layouts):
-        yield dtype, WIDTH[dtype] if vectors else 1, single, "int64"
+    for dtype, single in product(ITEMSIZE, (True, False)):
+        yield dtype, WIDTH[dtype], single, "int64"
 
 
-@template(_each_layout)
+@template(_each_layout, launch_bounds=(channels.THREADS, 3), registers=80)
 def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
     """(input, pieces, counter, g): four numbers of every piece of every channel; a counter goes up by one.
 

@@ -136,14 +136,14 @@ _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activ
 
 
 def _each_layout() -> Iterator[Key]:
-    for dtype, (vectors, single) in product(ITEMSIZE, ((True, True), (True, False), (False, False))):
-        width = WIDTH[dtype] if vectors else 1
+    for dtype, single in product(ITEMSIZE, (True, False)):
+        width = WIDTH[dtype]
         yield dtype, width, single, _BATCH, _STAGES, "memory"
     yield from (("float32", 4, True, head, (), "") for head in _EACH_HEAD)
     yield "float32", 4, False, Head(), _STAGES, "columns"
 
 
-@template(_each_layout)
+@template(_each_layout, registers=80)
 def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str) -> Built:
     """(y, x and residual; per channel; g; words; eps; p): the stages' results, last blocks first.
 
