@@ -20,9 +20,7 @@ ENTROPY = losses.Form(True, False, False, True)
 
 def kernel(name: str, length: int) -> tuple[Any, Any]:
     """A template, and its key for rows of this length."""
-    dtype = (
-        "bfloat16" if length % 2 else "float32"
-    )  # odd rows begin at odd places, which are loaded one by one
+    dtype = "bfloat16" if length % 2 else "float32"  # odd rows begin at odd places
     one, two = (tuple(rows.row_cut(length, dtype, operands, ALIGNED)) for operands in (1, 2))
     at_once = length % 2 == 0
     return {
