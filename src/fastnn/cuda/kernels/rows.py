@@ -223,33 +223,53 @@ def moved(
     base(c): the sample's first element in that array. whole: vectors that lie in the sample are accessed at
     once.
     """
-    width, span, size, ragged = cut.width, cut.span, ITEMSIZE[dtype], cut.ragged or not whole
-    kind, real, loads = (store if outside is None else load), computing(dtype), outside is not None
+    # No loop over vectors: with a branch in it, the compiler for capability 10 keeps it, and v in memory.
+    vectors = range(0, cut.span, cut.width)
+    return in_turn([_vector(cut, dtype, address, row, outside, base, whole, e) for e in vectors])
+
+
+@made_once
+def _vector(
+    cut: Cut, dtype: str, address: int, row: int, outside: float | None, base: Any, whole: bool, e: int
+) -> Any:
+    """The same for the thread's elements from e on, as many as one access has."""
+    width, size, place_in_v = cut.width, ITEMSIZE[dtype], row * cut.span + e
+    ragged, apart, loads = cut.ragged or not whole, cut.kind == "column", outside is not None
+    kind, real, filler = (load if loads else store), computing(dtype), outside or 0.0
     step = min(width, WIDTH[dtype]) if whole else 1
-    at_once, single = kind(dtype, step), kind(dtype, 1)
-    index_of, apart = index(cut), cut.kind == "column"
-    filler = outside or 0.0
+    at_once, index_of = kind(dtype, step), index(cut)
+    singly = in_turn([_element(dtype, row, e + k, k, place_in_v + k, outside) for k in range(width)])
 
     @device
     def move(c: Any, v: Any, s: Any) -> None:
-        start, count = base(c), c[AT][COUNT]
-        for q in range(span // width):
-            e = q * width
-            first = index_of(c, e)
-            offset = start + (first * c[WORDS][INNER] if apart else first)
-            place = c[ADDRESSES][address] + types.uint64(offset * size)
-            if whole and first < count and (not ragged or (first >= 0 and first + width <= count)):
-                for piece in range(width // step):
-                    at_once(place + types.uint64(piece * step * size), v, row * span + e + piece * step)
-            elif ragged:
-                for k in range(width):
-                    if 0 <= first + k < count:
-                        single(place + types.uint64(k * size), v, row * span + e + k)
-                    elif loads:
-                        v[row, e + k] = real(filler)
-            elif loads:
-                for k in range(width):
-                    v[row, e + k] = real(filler)
+        first, count = index_of(c, e), c[AT][COUNT]
+        offset = base(c) + (first * c[WORDS][INNER] if apart else first)
+        place = c[ADDRESSES][address] + types.uint64(offset * size)
+        if whole and first < count and (not ragged or (first >= 0 and first + width <= count)):
+            for piece in range(0, width, step):
+                at_once(place + types.uint64(piece * size), v, place_in_v + piece)
+        elif ragged:
+            singly((place, first, count), v, s)
+        elif loads:
+            for k in range(width):
+                v[row, e + k] = real(filler)
+
+    return move
+
+
+@made_once
+def _element(dtype: str, row: int, e: int, k: int, place_in_v: int, outside: float | None) -> Any:
+    """((address and index of the vector's first element, count), v, s): its element k."""
+    size, real, loads, filler = ITEMSIZE[dtype], computing(dtype), outside is not None, outside or 0.0
+    single = (load if loads else store)(dtype, 1)
+
+    @device
+    def move(vector: Any, v: Any, s: Any) -> None:
+        place, first, count = vector
+        if 0 <= first + k < count:
+            single(place + types.uint64(k * size), v, place_in_v)
+        elif loads:
+            v[row, e] = real(filler)
 
     return move
 
