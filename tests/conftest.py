@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,14 @@ from fastnn import _kernels
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what tests/cuda asks for; options are read before that folder is."""
     parser.addoption("--all-cases", action="store_true", help="run every case of tests/cuda on the emulator")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves tests/cuda out unless it is asked for, by its path or `-m gpu`: on the emulator it takes minutes."""
+    folder = Path(__file__).parent / "cuda"
+    paths = [Path(argument.partition("::")[0]).absolute() for argument in config.args]
+    asked = "gpu" in config.getoption("markexpr") or any(folder in (path, *path.parents) for path in paths)
+    return True if collection_path == folder and not asked else None
 
 
 @pytest.fixture(params=_kernels.available_isas())

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-#: Cases of a test function that run without --all-cases: evenly spaced among all that it has.
-_CASES = 6
+#: Cases of a test function that run without --all-cases. Each one's kernels are compiled, which takes seconds.
+_CASES = 1
 
 _MISSING = [
     name for name in ("numba_cuda", "cuda.core", "ml_dtypes") if importlib.util.find_spec(name) is None
@@ -58,7 +58,7 @@ def _keep_some(config: pytest.Config, items: list[pytest.Item]) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With -m gpu, selects what can run there; without, skips what can run nowhere else.
 
-    The emulator takes a hundred times as long as a GPU: there each test function runs a few of its cases.
+    To compile a kernel and emulate it takes seconds: without a GPU each test function runs few of its cases.
     """
     if not _on_gpu(config) and not config.getoption("--all-cases"):
         _keep_some(config, items)

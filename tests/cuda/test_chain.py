@@ -36,7 +36,8 @@ def on_gpu(cupy: Any, chain: Sequence[Any], given: Arrays) -> Results:
         pairs = zip(result.strides, moved.x.strides, moved.x.shape, strict=True)
         assert all(one == other or n == 1 for one, other, n in pairs) or not moved.x.size
     results = (y, *gradients, moved.running_mean, moved.running_var)
-    return Results(*[None if a is None else a.get() for a in results])
+    host: list[Any] = [None if a is None else a.get() for a in results]
+    return Results(*host)
 
 
 def assert_near(got: Results, expected: Results, near: float = 2e-5) -> None:
@@ -127,7 +128,7 @@ def test_in_place_and_the_residual_kept(cupy: Any) -> None:
 
 def test_sequential_reaches_it(cupy: Any) -> None:
     x = arrays((6, 5), F32).x
-    model = nn.Sequential(nn.ReLU(), nn.LeakyReLU())
+    model: Any = nn.Sequential(nn.ReLU(), nn.LeakyReLU())
     np.testing.assert_array_equal(model(cupy.asarray(x)).get(), model(x))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_other_dtypes(dtype: np.dtype[Any], device: OnDevice) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 8, 3, 5), (40, 16, 5, 9), (7, 300, 2, 2)], ids=str)
 def test_channels_last(shape: tuple[int, ...], cupy: Any, device: OnDevice) -> None:
-    given = problem(shape, F32).laid_out(channels_last)
+    given: Any = problem(shape, F32).laid_out(channels_last)
     for training in (True, False):
         check(given, training, module=device)
     x = there(cupy, given.x)
@@ -81,7 +82,7 @@ def test_cuts_cover_every_element_once() -> None:
 @pytest.mark.parametrize("mean", [1e6, -1e6, 3e3])
 @pytest.mark.parametrize("shape", [(50, 3), (4, 3, 5, 7), (2, 2, 5000)], ids=str)
 def test_a_mean_far_from_0_costs_nothing(mean: float, shape: tuple[int, ...], device: OnDevice) -> None:
-    given = problem(shape, F32)
+    given: Any = problem(shape, F32)
     x = (np.random.default_rng(0).normal(size=shape) + mean).astype(F32)
     check(given._replace(x=x), training=True, mean=mean, module=device)
     running = given.running_mean + F32.type(mean)
@@ -91,7 +92,7 @@ def test_a_mean_far_from_0_costs_nothing(mean: float, shape: tuple[int, ...], de
 @pytest.mark.parametrize("at", [0, 1, 4095, 9999])
 def test_one_element_far_from_all_others(at: int, device: OnDevice) -> None:
     """Even where a thread meets it first."""
-    given = problem((5, 1, 2000), F32)
+    given: Any = problem((5, 1, 2000), F32)
     x = (np.random.default_rng(0).normal(size=10_000) + 1e3).astype(F32)
     x[at] = -1e6
     check(given._replace(x=x.reshape(5, 1, 2000)), training=True, module=device)
@@ -120,6 +121,8 @@ def test_what_is_not_finite_stays_in_its_channel(value: float, device: OnDevice)
             assert given.running_mean is not None
             if skip:
                 assert got.running_mean[2] == given.running_mean[2]
+                assert got.running_var is not None
+                assert given.running_var is not None
                 assert got.running_var[2] == given.running_var[2]
             else:
                 assert not np.isfinite(got.running_mean[2])
@@ -129,7 +132,7 @@ def test_what_is_not_finite_stays_in_its_channel(value: float, device: OnDevice)
 
 
 def test_running_statistics_of_every_kind(device: OnDevice) -> None:
-    given = problem((40, 3), F32)
+    given: Any = problem((40, 3), F32)
     for momentum in (0.0, 0.3, 1.0):
         check(given, True, momentum=momentum, module=device)
     check(given, True, biased_running_var=True, module=device)
@@ -143,7 +146,9 @@ def test_running_statistics_of_every_kind(device: OnDevice) -> None:
 
 @pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
 def test_the_cumulative_average(kind: type, device: OnDevice) -> None:
-    given = problem((40, 3), F32)._replace(num_batches_tracked=np.array(2, kind))
+    given: Any = problem((40, 3), F32)._replace(num_batches_tracked=np.array(2, kind))
+    got: Any
+    expected: Any
     got, expected = (run(given, True, module, momentum=None)[0] for module in (device, F))
     assert got.num_batches_tracked == 3
     np.testing.assert_allclose(got.running_mean, expected.running_mean, rtol=1e-6)
@@ -164,7 +169,7 @@ def test_parameters_of_another_dtype(device: OnDevice) -> None:
 
 
 def test_running_statistics_with_gaps(cupy: Any) -> None:
-    given = problem((40, 3), F32)
+    given: Any = problem((40, 3), F32)
     mean, var = cupy.zeros((3, 2), "float32"), cupy.ones((3, 2), "float32")
     F.batch_norm(there(cupy, given.x), mean[:, 1], var[:, 0], training=True)
     expected = np.zeros(3, F32), np.ones(3, F32)
@@ -184,9 +189,9 @@ def _misaligned(cupy: Any, array: Any) -> Any:
 
 
 def test_misaligned_strided_and_reversed(cupy: Any) -> None:
-    given = problem((6, 8, 4, 10), F32)
+    given: Any = problem((6, 8, 4, 10), F32)
     expected, _ = run(given, True)
-    forms = (
+    forms: tuple[Callable[[Any], Any], ...] = (
         lambda a: _misaligned(cupy, a),
         lambda a: there(cupy, np.repeat(a, 2, axis=3))[..., ::2],
         lambda a: there(cupy, a[:, ::-1])[:, ::-1],
@@ -202,7 +207,7 @@ def test_misaligned_strided_and_reversed(cupy: Any) -> None:
 
 @pytest.mark.parametrize("lay_out", [np.copy, channels_last], ids=["usual", "channels_last"])
 def test_in_place_and_into_another_layout(lay_out: Any, cupy: Any) -> None:
-    given = problem((3, 4, 6, 8), F32).laid_out(lay_out)
+    given: Any = problem((3, 4, 6, 8), F32).laid_out(lay_out)
     x, dy = there(cupy, given.x), there(cupy, given.dy)
     y, saved = F.batch_norm(x, training=True)
     dx, _, _ = F.batch_norm_backward(dy, saved)
@@ -219,7 +224,7 @@ def test_in_place_and_into_another_layout(lay_out: Any, cupy: Any) -> None:
 
 
 def test_partial_overlap(cupy: Any) -> None:
-    given = problem((3, 4, 50), F32)
+    given: Any = problem((3, 4, 50), F32)
     expected, _ = F.batch_norm(there(cupy, given.x), training=True)
     memory = cupy.empty(608, "float32")
     x, out = memory[:600].reshape(3, 4, 50), memory[8:].reshape(3, 4, 50)
@@ -230,7 +235,7 @@ def test_partial_overlap(cupy: Any) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0, 5), (2, 3, 0)], ids=str)
 def test_empty(shape: tuple[int, ...], device: OnDevice) -> None:
-    given = problem(shape, F32)
+    given: Any = problem(shape, F32)
     for training in (True, False):
         got, expected = run(given, training, device)[0], run(given, training)[0]
         for one, other in zip(got, expected, strict=True):
@@ -238,7 +243,7 @@ def test_empty(shape: tuple[int, ...], device: OnDevice) -> None:
 
 
 def test_results_are_the_same_every_time(device: OnDevice) -> None:
-    given = problem((40, 6, 40), F32)
+    given: Any = problem((40, 6, 40), F32)
     assert run(given, True, device)[0].bits() == run(given, True, device)[0].bits()
 
 

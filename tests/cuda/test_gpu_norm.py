@@ -42,6 +42,11 @@ ALL = [*((case, F32) for case in FLOAT32), *OTHERS]
 PLAIN = FLOAT32[1]
 
 
+def host(array: Any) -> Any:
+    """A device array's values."""
+    return array.get()
+
+
 def run(cupy: Any, case: Case, dy: Any, x: Any, parameters: dict[str, Any]) -> list[Any]:
     """The result and all gradients, from the GPU."""
     there = {name: cupy.asarray(value) for name, value in parameters.items()}
@@ -113,12 +118,12 @@ def test_in_place(cupy: Any, case: Case) -> None:
     over = x.copy()
     result, spoiled = case.forward(F, over, parameters, out=over)
     assert result is over
-    np.testing.assert_array_equal(over.get(), y.get())
+    np.testing.assert_array_equal(host(over), host(y))
     with pytest.raises(ValueError, match=r"^saved must have forward's input, got none"):
         case.backward(F, dy, spoiled)
     over = dy.copy()
     assert case.backward(F, over, saved, out=over)[0] is over
-    np.testing.assert_array_equal(over.get(), dx.get())
+    np.testing.assert_array_equal(host(over), host(dx))
 
 
 def test_other_layouts_and_misaligned_arrays(cupy: Any) -> None:
@@ -130,11 +135,11 @@ def test_other_layouts_and_misaligned_arrays(cupy: Any) -> None:
     moved[...] = cupy.asarray(x)
     for layout in (turned, moved):
         got = PLAIN.run(F, cupy.asarray(dy), layout, there)
-        check([array.get() for array in got], PLAIN.exact(dy, x, parameters), F32)
+        check([host(array) for array in got], PLAIN.exact(dy, x, parameters), F32)
     out = cupy.empty(x.T.shape, F32).T
     y, _ = PLAIN.forward(F, turned, there, out=out)
     assert y is out
-    np.testing.assert_array_equal(y.get(), expected[0])
+    np.testing.assert_array_equal(host(y), expected[0])
 
 
 def test_weights_of_another_dtype(cupy: Any) -> None:
@@ -181,10 +186,10 @@ def test_running_statistics(cupy: Any) -> None:
         wide = widen(x), their_mean, their_var, widen(weight), widen(bias)
         exact, kept = reference.instance_norm(*wide, use_input_stats, 0.3)
         theirs = reference.instance_norm_backward(widen(dy), kept)
-        check([a.get() for a in (y, *gradients)], [exact, *theirs], F32)
-    np.testing.assert_allclose(our_mean.get(), their_mean.astype(F64), rtol=1e-6)
-    np.testing.assert_allclose(our_var.get(), their_var.astype(F64), rtol=1e-6)
-    assert (spaced.get()[1::2] == 0).all()
+        check([host(a) for a in (y, *gradients)], [exact, *theirs], F32)
+    np.testing.assert_allclose(host(our_mean), their_mean.astype(F64), rtol=1e-6)
+    np.testing.assert_allclose(host(our_var), their_var.astype(F64), rtol=1e-6)
+    assert (host(spaced)[1::2] == 0).all()
 
 
 # ---- errors ------------------------------------------------------------------------------------------------

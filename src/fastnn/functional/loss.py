@@ -51,9 +51,9 @@ def _ready_logits(input: ArrayLike) -> Array:
     return x
 
 
-def _check_label_form(shape: tuple[int, ...], dtype: object, logits: tuple[int, ...]) -> None:
+def _check_label_form(shape: tuple[int, ...], dtype: str, logits: tuple[int, ...]) -> None:
     """Labels of this shape and dtype fit logits of that shape."""
-    if "int" not in str(dtype):
+    if "int" not in dtype:
         raise TypeError(f"target must be integers, got an array of {dtype}")
     samples = logits[0], *logits[2:]
     if shape != samples:
@@ -62,7 +62,7 @@ def _check_label_form(shape: tuple[int, ...], dtype: object, logits: tuple[int, 
 
 def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> Array:
     """The labels in int64; one for each sample, each a class or ignore_index."""
-    _check_label_form(target.shape, target.dtype, x.shape)
+    _check_label_form(target.shape, target.dtype.name, x.shape)
     classes = x.shape[1]
     bad = (target < 0) | (target >= classes)
     if ignore_index is not None:
