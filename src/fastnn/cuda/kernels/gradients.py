@@ -24,6 +24,10 @@ from fastnn.cuda.kernels.scaling import ADDRESSES, CENTER, SCALE, Head
 
 _SLOPE, _LEVEL = 3, 4
 
+#: Of a thread at most: with half types and several channels, a thread has numbers of eight of them. 512 threads
+#: fit then, which still keep memory busy: each has two or three loads under way.
+REGISTERS = 128
+
 #: What a pass does: only the sums; dx from sums; dx that needs none, without the sums or with them.
 SUMS, FROM_SUMS, PLAIN, BOTH = "sums", "from sums", "plain", "both"
 
@@ -156,7 +160,7 @@ def _each_pass() -> Iterator[Key]:
     yield "float32", 4, False, Head(), _STAGES, False, "columns", PLAIN
 
 
-@template(_each_pass, registers=96)
+@template(_each_pass, registers=REGISTERS)
 def backward(
     dtype: str,
     width: int,

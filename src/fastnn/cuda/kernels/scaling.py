@@ -143,7 +143,7 @@ def _each_layout() -> Iterator[Key]:
     yield "float32", 4, False, Head(), _STAGES, "columns"
 
 
-@template(_each_layout, registers=80)
+@template(_each_layout, registers=96)
 def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str) -> Built:
     """(y, x and residual; per channel; g; words; eps; p): the stages' results, last blocks first.
 
