@@ -66,13 +66,13 @@ FAULTY = """
     .local .align 16 .b8 depot[256];
     ld.param.u64 %rd1, [at]; ld.param.u64 %rd2, [by];
     ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%rd1];
-    ld.global.f32 %f5, [%rd1+64];
+    ld.global.f32 %f5, [%rd1+64]; ld.global.f32 %f7, [%rd1+128];
     div.u64 %rd3, %rd1, %rd2;
     and.b64 %rd3, %rd3, 63;
     mov.u64 %rd4, depot; add.u64 %rd5, %rd4, %rd3;
     st.local.v4.f32 [%rd4], {%f1, %f2, %f3, %f4};
     ld.local.f32 %f6, [%rd5];
-    add.f32 %f6, %f6, %f5;
+    add.f32 %f6, %f6, %f5; add.f32 %f6, %f6, %f7;
     st.global.f32 [%rd2], %f6;
     ret;
 }
