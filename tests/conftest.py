@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves tests/cuda out unless it is asked for, by its path or `-m gpu`: on the emulator it takes minutes."""
+    """Leaves tests/cuda out unless it is asked for, by its path or `-m gpu`: it takes long."""
     folder = Path(__file__).parent / "cuda"
     paths = [Path(argument.partition("::")[0]).absolute() for argument in config.args]
     asked = "gpu" in config.getoption("markexpr") or any(folder in (path, *path.parents) for path in paths)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-#: Cases of a test function that run without --all-cases. Each one's kernels are compiled, which takes seconds.
+#: Cases of a test function that run without --all-cases. To compile its kernels takes seconds.
 _CASES = 1
 
 _MISSING = [

@@ -24,8 +24,8 @@ from fastnn.cuda.kernels.scaling import ADDRESSES, CENTER, SCALE, Head
 
 _SLOPE, _LEVEL = 3, 4
 
-#: Of a thread at most: with half types and several channels, a thread has numbers of eight of them. 512 threads
-#: fit then, which still keep memory busy: each has two or three loads under way.
+#: Of a thread at most: with half types and several channels, a thread has numbers of eight of them. 512
+#: threads fit then, which still keep memory busy: each has two or three loads under way.
 REGISTERS = 128
 
 #: What a pass does: only the sums; dx from sums; dx that needs none, without the sums or with them.
