@@ -65,8 +65,6 @@ def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: De
     fitting = {name: _arrays.apart(_arrays.astype(array, dtype), target) for name, array in named}
     return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
 
-    return _Parameters(*fitting, dtype)
-
 
 # ---- forward -----------------------------------------------------------------------------------------------
 

@@ -22,12 +22,7 @@ def _weight(weight: Any, arrays: Elementwise) -> DeviceArray:
     array, target = _arrays.ready("weight", weight), arrays.target
     check_weight(array.shape, target.shape)
     _arrays.same_device((("input", target), ("weight", array)))
-    array = _arrays.contiguous(_arrays.astype(array, target.dtype))
-    if not _arrays.may_overlap(array, target):
-        return array
-    copy = _arrays.empty_like(array)
-    copy.library.assign(copy.owner, array.owner)
-    return copy
+    return _arrays.apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
 
 
 def _promoted(named: _arrays.Named, out: Any) -> Elementwise:
