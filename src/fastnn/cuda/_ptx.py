@@ -82,9 +82,14 @@ def in_turn(functions: Sequence[Any]) -> Any:
     return both
 
 
+def computing_dtype(dtype: str) -> str:
+    """The dtype that arrays of this one are computed in."""
+    return "float64" if dtype == "float64" else "float32"
+
+
 def computing(dtype: str) -> Any:
-    """The Numba type that arrays of this dtype are computed in."""
-    return types.float64 if dtype == "float64" else types.float32
+    """The same as a type of Numba's."""
+    return getattr(types, computing_dtype(dtype))
 
 
 # ---- constants and bits ------------------------------------------------------------------------------------

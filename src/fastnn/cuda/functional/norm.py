@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fastnn._arrays import real_number
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._ptx import WIDTH, computing
+from fastnn.cuda._ptx import WIDTH, computing_dtype
 from fastnn.cuda.kernels import norm_gradients, norms, row_sums, rows, running
 from fastnn.functional.norm import (
     NormSaved,
@@ -58,9 +58,9 @@ def _parameter(name: str, value: Any, shape: tuple[int, ...]) -> DeviceArray | N
 def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: DeviceArray) -> _Parameters:
     named = [(name, array) for name, array in (("weight", weight), ("bias", bias)) if array is not None]
     _arrays.same_device([("input", target), *named])
-    kinds, wide = {array.dtype for _, array in named}, "float64" if target.dtype == "float64" else "float32"
+    kinds, wide = {array.dtype for _, array in named}, computing_dtype(target.dtype)
     dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
-    if computing(dtype) != computing(wide):
+    if computing_dtype(dtype) != wide:
         dtype = wide
     fitting = {name: _arrays.apart(_arrays.astype(array, dtype), target) for name, array in named}
     return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
@@ -295,7 +295,7 @@ def _by_element(call: _Call) -> _Sums:
     turns = -(-samples // (cut.together * _WANTED_BLOCKS))
     turns = max(turns, _LEAST_TURNS)
     blocks = -(-samples // (cut.together * turns))
-    wide = "float64" if call.x.dtype == "float64" else "float32"
+    wide = computing_dtype(call.x.dtype)
     sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
     words = samples, length, 1, rows.magic(1), groups, turns
@@ -316,7 +316,7 @@ def _long_rows(call: _Call) -> _Sums:
     columns = -(-length // (row_sums.LANES * width))
     each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
     blocks = -(-call.row_count // each)
-    wide = "float64" if call.x.dtype == "float64" else "float32"
+    wide = computing_dtype(call.x.dtype)
     sums = _arrays.empty(call.x, (2, blocks, length), wide)
     key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
     words = call.row_count, length, each

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray, Elementwise
+from fastnn.cuda._ptx import computing_dtype
 from fastnn.cuda.kernels import slope, slope_sums, strips
 from fastnn.cuda.kernels.strips import Strips
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
@@ -96,7 +97,7 @@ def rrelu_backward(
 
 def _line(low: float, high: float, dtype: str) -> list[float]:
     """A draw's slope as (step, step_low, start, start_low): two numbers in two parts each."""
-    real = np.float64 if dtype == "float64" else np.float32
+    real: Any = getattr(np, computing_dtype(dtype))
     step = (np.longdouble(high) - low) / 65536
     numbers = step, low + step / 2
     return [float(part) for number in numbers for part in (real(number), real(number - real(number)))]

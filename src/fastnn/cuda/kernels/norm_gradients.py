@@ -13,7 +13,18 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, in_turn, load, made_once, store
+from fastnn.cuda._ptx import (
+    ITEMSIZE,
+    WIDTH,
+    computing,
+    computing_dtype,
+    device,
+    fma,
+    in_turn,
+    load,
+    made_once,
+    store,
+)
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.norms import (
     ELEMENTS,
@@ -277,7 +288,7 @@ def many_cut(length: int, dtype: str, aligned: bool) -> Cut | None:
 
 def _many_examples() -> Iterator[Key]:
     for dtype in TYPICAL:
-        wide = "float64" if dtype == "float64" else "float32"
+        wide = computing_dtype(dtype)
         cuts = [many_cut(n, dtype, aligned) for n, aligned in ((64, True), (4096, True), (768, False))]
         first, second, third = (tuple(cut) for cut in cuts if cut is not None)
         yield from ((dtype, dtype, True, True, cut) for cut in (first, second))
@@ -342,7 +353,7 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
 @made_once
 def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
-    wide = "float64" if dtype == "float64" else "float32"
+    wide = computing_dtype(dtype)
     span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
     size, single, shape = ITEMSIZE[wide], store(wide, 1), (together, team * span)
     own = [rows.moved(cut, wide, SUMS, k, None) for k in range(2)]

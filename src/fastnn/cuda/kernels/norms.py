@@ -13,7 +13,7 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, computing, computing_dtype, device, fma, load, made_once, store
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
@@ -280,7 +280,7 @@ def _examples() -> Iterator[Key]:
         if cut.kind == "row":
             yield dtype, dtype, "own", ("element", True, True, not cut.ragged), tuple(cut)
     for dtype in TYPICAL:
-        wide = "float64" if dtype == "float64" else "float32"
+        wide = computing_dtype(dtype)
         how = tuple(example_cuts(dtype, 1)[1])
         yield dtype, wide, "rms", ("element", True, False, True), how
         yield dtype, dtype, "own", ("element", False, False, True), how

@@ -7,7 +7,7 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, fma, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, computing_dtype, fma, load, store
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.norm_gradients import ADDRESS_COUNT, DY, SUMS
 from fastnn.cuda.kernels.norms import MEAN, RSTD, S_MEAN, S_RSTD, X
@@ -26,7 +26,7 @@ def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
     Words: rows, length, rows of a block.
     """
     real, size = computing(dtype), ITEMSIZE[dtype]
-    wide = "float64" if dtype == "float64" else "float32"
+    wide = computing_dtype(dtype)
     wide_size = ITEMSIZE[wide]
     access, single = load(dtype, width), store(wide, 1)
 
