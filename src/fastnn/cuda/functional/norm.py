@@ -14,6 +14,7 @@ from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._ptx import WIDTH, computing_dtype
 from fastnn.cuda.kernels import norm_gradients, norms, row_sums, rows, running
+from fastnn.cuda.kernels.division import magic
 from fastnn.functional.norm import (
     NormSaved,
     _check_given_together,
@@ -71,7 +72,7 @@ def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: De
 
 def _row_words(blocks: tuple[int, int, int]) -> tuple[int, ...]:
     groups, channels, inner = blocks
-    return groups, rows.magic(groups), channels, inner, rows.magic(inner)
+    return groups, magic(groups), channels, magic(inner)
 
 
 def _kind(blocks: tuple[int, int, int]) -> str:
@@ -298,7 +299,7 @@ def _by_element(call: _Call) -> _Sums:
     wide = computing_dtype(call.x.dtype)
     sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
-    words = samples, length, 1, rows.magic(1), groups, turns
+    words = samples, length, 1, magic(1), groups, turns
     call.launch(
         norm_gradients.by_element, key, (blocks, groups), cut.block, *call.addresses(sums), *words, call.own
     )
@@ -310,7 +311,7 @@ def _long_rows(call: _Call) -> _Sums:
     groups, length, _ = call.blocks
     if groups > 1:
         raise NotImplementedError(f"group_norm_backward takes groups of up to 8192 values, got {length}")
-    _rows(call, "element", call.row_count, length, (1, rows.magic(1), length, 1, rows.magic(1)), None)
+    _rows(call, "element", call.row_count, length, (1, magic(1), length, magic(1)), None)
     aligned = all(array.address % 16 == 0 for array in (call.x, call.dy))
     width = WIDTH[call.x.dtype] if aligned and length % WIDTH[call.x.dtype] == 0 else 1
     columns = -(-length // (row_sums.LANES * width))
@@ -356,7 +357,7 @@ def _by_channel(call: _Call) -> _Sums:
     all_rows, all_channels = call.row_count * channels, groups * channels
     samples = call.row_count // groups
     sums = _arrays.empty(call.x, (2, samples, all_channels), "float64")
-    words = all_channels, rows.magic(all_channels), 1, channels, rows.magic(channels)
+    words = all_channels, magic(all_channels), 1, magic(channels)
     if channels == 1:
         _rows(call, "row", all_rows, inner, words, sums)
         return _Sums(sums, samples)
@@ -366,7 +367,7 @@ def _by_channel(call: _Call) -> _Sums:
     weight = 0 if call.parameters.weight is None else call.parameters.weight.address
     assert call.mean is not None
     addresses = weight, sums.address, call.mean.address, call.rstd.address, coefficients.address
-    numbers = call.row_count, groups, rows.magic(groups), channels
+    numbers = call.row_count, groups, magic(groups), channels
     grid = -(-call.row_count // rows.THREADS)
     call.launch(norm_gradients.group_coefficients, key, grid, rows.THREADS, *addresses, *numbers, call.own)
     _rows(call, "row", all_rows, inner, words, sums, "map", coefficients)

@@ -26,8 +26,8 @@ from fastnn.cuda._ptx import (
     store,
 )
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.division import divide
 from fastnn.cuda.kernels.norms import (
-    ELEMENTS,
     ELEMENTS_MAGIC,
     S_MEAN,
     S_RSTD,
@@ -55,7 +55,6 @@ from fastnn.cuda.kernels.rows import (
     Work,
     Written,
     argument_types,
-    divide,
 )
 from fastnn.cuda.kernels.softmax import TYPICAL, example_cuts, examples
 
@@ -154,7 +153,7 @@ def _write_sums(c: Any, s: Any) -> None:
 
 @device
 def _read_coefficients(c: Any, s: Any) -> None:
-    group = divide(c[AT][SAMPLE], c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+    group = divide(c[AT][SAMPLE], c[WORDS][ELEMENTS_MAGIC])
     if c[AT][COUNT] > 0:
         _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16), s, S_SLOPE)
         _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16 + 8), s, S_SHIFT)
@@ -255,7 +254,7 @@ def group_coefficients(other: str, weighted: bool) -> Built:
         total, product = 0.0, 0.0
         for k in range(channels):
             if weighted:
-                group = number - divide(number, groups, i[2]) * groups
+                group = number - divide(number, i[2]) * groups
                 single(a[0] + types.uint64((group * channels + k) * size), w, 0)
             place = a[1] + types.uint64((number * channels + k) * 8)
             _load64(place, s, 0)

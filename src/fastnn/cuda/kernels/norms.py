@@ -15,6 +15,7 @@ from numba import cuda, types
 from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, computing, computing_dtype, device, fma, load, made_once, store
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.division import divide
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
     AT,
@@ -29,16 +30,16 @@ from fastnn.cuda.kernels.rows import (
     Round,
     Work,
     Written,
-    divide,
 )
 from fastnn.cuda.kernels.softmax import TYPICAL, example_cuts, examples
 
 #: Addresses: the result (y or dx), x, then
 Y, X, MEAN, RSTD, WEIGHT, BIAS, VARIANCE = 0, 1, 2, 3, 4, 5, 6
-#: Words: how many groups of rows have parameters of their own, how many a row has, and the elements of
-#: each; in backward by rows, the rows that have one mean.
-GROUPS, GROUPS_MAGIC, CHANNELS, ELEMENTS, ELEMENTS_MAGIC = range(OWN_WORDS, OWN_WORDS + 5)
-WORD_COUNT = 5
+#: Words: how many groups of rows have parameters of their own, the magic to divide by that; how many
+#: parameters a row has; the magic to divide by the elements of each, or in backward by rows, by the rows that
+#: have one mean.
+GROUPS, GROUPS_MAGIC, CHANNELS, ELEMENTS_MAGIC = range(OWN_WORDS, OWN_WORDS + 4)
+WORD_COUNT = 4
 #: Numbers: eps, and 1 / the elements of a row.
 EPS, PART = 0, 1
 #: What s holds: mean and 1 / deviation of the row, and its variance.
@@ -58,7 +59,7 @@ _store64, _load64 = store("float64", 1), load("float64", 1)
 def group_base(c: Any) -> Any:
     """Where the parameters of the row's group begin."""
     row = c[AT][SAMPLE]
-    group = row - divide(row, c[WORDS][GROUPS], c[WORDS][GROUPS_MAGIC]) * c[WORDS][GROUPS]
+    group = row - divide(row, c[WORDS][GROUPS_MAGIC]) * c[WORDS][GROUPS]
     return group * c[WORDS][CHANNELS]
 
 
@@ -78,7 +79,7 @@ def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> 
             channel = base
             if not by_row:
                 i = index_of(c, e) if has(c, e) else types.int64(0)
-                channel += divide(i, c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+                channel += divide(i, c[WORDS][ELEMENTS_MAGIC])
             single(c[ADDRESSES][address] + types.uint64(channel * size), w, e)
             for k in range(1, step):
                 w[0, e + k] = w[0, e]
@@ -220,7 +221,7 @@ def read_statistics(has_mean: bool, shared: bool) -> Any:
     def read(c: Any, v: Any, s: Any) -> None:
         row = c[AT][SAMPLE]
         if shared:
-            row = divide(row, c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+            row = divide(row, c[WORDS][ELEMENTS_MAGIC])
         s[S_MEAN] = 0.0
         if c[AT][COUNT] > 0:
             if has_mean:

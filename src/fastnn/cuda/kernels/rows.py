@@ -17,7 +17,8 @@ from numba import cuda, types
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, high_64, in_turn, load, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
+from fastnn.cuda.kernels.division import divide, magic
 
 #: What c holds: addresses, whole numbers, floats, and where the thread is.
 ADDRESSES, WORDS, NUMBERS, AT = 0, 1, 2, 3
@@ -109,22 +110,6 @@ class Work(NamedTuple):
     emit: Any
 
 
-# ---- numbers -----------------------------------------------------------------------------------------------
-
-
-def magic(divisor: int) -> int:
-    """What `divide` takes, as the int64 of a launch."""
-    factor = (2**64 - 1) // max(divisor, 1)
-    return factor - 2**64 if factor >= 2**63 else factor
-
-
-@device
-def divide(number: int, divisor: int, factor: int) -> Any:
-    """number // divisor for numbers >= 0, by a product: the estimate is at most one too small."""
-    quotient = types.int64(high_64(types.uint64(number), types.uint64(factor)))
-    return quotient + 1 if number - quotient * divisor >= divisor else quotient
-
-
 @device
 def nothing(c: Any, v: Any, s: Any) -> None:
     """For work without a beginning or an end."""
@@ -156,7 +141,7 @@ def _place(cut: Cut, size: int) -> Any:
     @device
     def column(a: Any, i: Any) -> Any:
         sample = types.int64(cuda.blockIdx.x) * together + cuda.threadIdx.x
-        base = sample + divide(sample, i[INNER], i[MAGIC]) * ((i[LENGTH] - 1) * i[INNER])
+        base = sample + divide(sample, i[MAGIC]) * ((i[LENGTH] - 1) * i[INNER])
         count = i[LENGTH] if sample < i[SAMPLES] else types.int64(0)
         return sample, types.int64(cuda.threadIdx.y), base, count, types.int64(0), types.int64(0)
 
