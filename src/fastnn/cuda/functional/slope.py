@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray, Elementwise
 from fastnn.cuda._ptx import computing_dtype
-from fastnn.cuda.kernels import slope, slope_sums, strips
+from fastnn.cuda.kernels import draws, slope, slope_sums, strips
 from fastnn.cuda.kernels.strips import Strips
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.functional.slope import blocks, bounds, check_weight, forward_key
@@ -108,7 +108,8 @@ def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
     if n == 0:
         return
     dy, x = arrays.inputs[0], arrays.inputs[-1]
-    grid, words = -(-n // (slope.THREADS * slope.DRAWS)), map(_launch.signed, key)
+    grid = -(-n // (slope.THREADS * slope.DRAWS))
+    words = map(_launch.signed, draws.key_words(key, 0, out))
     on = out.device, _arrays.stream(out)
     addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
     kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)
