@@ -6,7 +6,6 @@ bits.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._ptx import device, two_words_at
+from fastnn.cuda._ptx import device, made_once, two_words_at
 from fastnn.cuda._replay import growth
 from fastnn.cuda.kernels import philox
 from fastnn.cuda.kernels.division import divide, magic
@@ -64,7 +63,7 @@ def _one_each(now: Any, words: Any, i: int) -> int:
     return philox.kept(now[0], now[1], i, now[2])
 
 
-@functools.cache
+@made_once
 def _each(width: int, chunks: int, stride: int) -> Any:
     """(now, words, start): the bits of `chunks` chunks of `width` from start on, `stride` elements apart.
 
@@ -152,7 +151,7 @@ def map_words(axes: Sequence[Axis]) -> list[int]:
     return [rest, magic(rest), inner_length, magic(inner_length), outer, middle, inner]
 
 
-@functools.cache
+@made_once
 def _mapped(width: int, chunks: int, stride: int) -> Any:
     """As `_each`. A block is made again only where the next element's draw is in another."""
 

@@ -6,7 +6,6 @@ number of elements, its arrays' addresses. A block works on a chunk of one tenso
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from fastnn.cuda._ptx import (
     in_turn,
     like,
     load,
+    made_once,
     product,
     store,
     word_at,
@@ -53,7 +53,7 @@ def table_words(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[l
     return words, blocks
 
 
-@functools.cache
+@made_once
 def _row(columns: int) -> Any:
     """(table, tensors, block): the address of the row whose tensor a block works on."""
     size = 8 * (ADDRESSES + columns)
@@ -72,7 +72,6 @@ def _row(columns: int) -> Any:
     return find
 
 
-@functools.cache
 def _walk(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, body: Any) -> Any:
     """(row, first, end, c, sums): body(x, k, c, sums) for a tensor's elements from first to end.
 
@@ -221,7 +220,7 @@ def _largest(a: float, b: float) -> float:
     return a if a > b or a != a else b
 
 
-@functools.cache
+@made_once
 def _term(kind: str) -> Any:
     """(x, exponent): what an element adds, in float64, whose range the squares of float32 do not leave."""
 
@@ -245,7 +244,7 @@ def _merged(kind: str) -> Any:
     return _largest if kind == LARGEST else _sum
 
 
-@functools.cache
+@made_once
 def _of_block(kind: str) -> Any:
     """(shared, value): what the values of all threads add up to, in a fixed order."""
     merge = _merged(kind)
