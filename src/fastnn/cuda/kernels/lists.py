@@ -17,15 +17,14 @@ from fastnn.cuda._ptx import (
     ITEMSIZE,
     computing,
     device,
-    from_bits,
     in_turn,
-    like,
     load,
     made_once,
     product,
     store,
     word_at,
 )
+from fastnn.cuda.kernels.numbers import double_at, put_double, read, write
 from fastnn.cuda.kernels.rules import COEFFICIENT, KEEP, NUMBERS, RULES, TRUST_DECAY, Rule, penalise
 from fastnn.cuda.kernels.tiles import THREADS, Operand, chunk, moves
 
@@ -118,18 +117,13 @@ def _address(j: int) -> Any:
 
 
 @device
-def _double_at(address: int) -> Any:
-    return from_bits(word_at(address))
-
-
-@device
 def _numbers(c: Any, numbers: Any, live: int) -> None:
     """The numbers in the computing type: the arguments, or what lies at an address."""
     for k in range(NUMBERS):
         c[k] = numbers[k]
     if live != 0:
         for k in range(NUMBERS):
-            c[k] = _double_at(live + types.uint64(8 * k))
+            c[k] = double_at(live, k)
 
 
 # ---- updates -----------------------------------------------------------------------------------------------
@@ -187,7 +181,7 @@ def update(name: str, dtypes: Dtypes) -> Built:
         _numbers(exact, numbers, live)
         if factors != 0:
             tensor = (row - table) // types.uint64(8 * (ADDRESSES + columns))
-            exact[0] *= _double_at(factors + tensor * types.uint64(apart))
+            exact[0] *= double_at(factors + tensor * types.uint64(apart), 0)
         for k in range(NUMBERS):
             c[k] = exact[k]
         if not (idle_at_one and exact[0] == 1):
@@ -265,9 +259,6 @@ def _of_block(kind: str) -> Any:
     return of_block
 
 
-_keep_double = store("float64", 1)
-
-
 def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
     yield from ((kind, "", (dtype,)) for kind in (SQUARES, LARGEST) for dtype in ("float32", "bfloat16"))
     yield from ((kind, "", ("float32",)) for kind in (SIZES, POWERS))
@@ -295,8 +286,8 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
         sums[0] = of_block(shared, sums[0])
         sums[1] = of_block(shared, sums[1])
         if cuda.threadIdx.x == 0:
-            _keep_double(partial + types.uint64(16 * block), sums, 0)
-            _keep_double(partial + types.uint64(16 * block + 8), sums, 1)
+            put_double(partial, 2 * block, sums[0])
+            put_double(partial, 2 * block + 1, sums[1])
 
     word, address = types.int64, types.uint64
     return kernel, (address, word, word, address, address, types.UniTuple(types.float64, NUMBERS))
@@ -340,17 +331,16 @@ def trust() -> Built:
             last = word_at(table + types.uint64((tensor + 1) * size))
         weight, direction = 0.0, 0.0
         for p in range(first + cuda.threadIdx.x, last, THREADS):
-            weight += _double_at(partial + types.uint64(16 * p))
-            direction += _double_at(partial + types.uint64(16 * p + 8))
+            weight += double_at(partial, 2 * p)
+            direction += double_at(partial, 2 * p + 1)
         weight, direction = math.sqrt(of_block(shared, weight)), math.sqrt(of_block(shared, direction))
         c = cuda.local.array(NUMBERS, types.float64)
         _numbers(c, numbers, live)
         if cuda.threadIdx.x == 0:
+            factor = 1.0
             if weight != 0 and direction != 0:
-                c[0] = c[COEFFICIENT] * weight / (direction + c[TRUST_DECAY] * weight)
-            else:
-                c[0] = 1.0
-            _keep_double(factors + types.uint64(8 * tensor), c, 0)
+                factor = c[COEFFICIENT] * weight / (direction + c[TRUST_DECAY] * weight)
+            put_double(factors, tensor, factor)
 
     word, address = types.int64, types.uint64
     return kernel, (address, word, word, address, address, address, types.UniTuple(types.float64, NUMBERS))
@@ -364,20 +354,18 @@ def total(kind: str) -> Built:
     merge, of_block = _merged(kind), _of_block(kind)
 
     def kernel(blocks: int, partial: int, results: int, most: float, exponent: float) -> None:
-        shared, out = cuda.shared.array(THREADS, types.float64), cuda.local.array(2, types.float64)
-        norm = 0.0
+        shared, norm = cuda.shared.array(THREADS, types.float64), 0.0
         for p in range(types.int64(cuda.threadIdx.x), blocks, THREADS):
-            norm = merge(norm, _double_at(partial + types.uint64(16 * p)))
+            norm = merge(norm, double_at(partial, 2 * p))
         norm = of_block(shared, norm)
         if kind == SQUARES:
             norm = math.sqrt(norm)
         if kind == POWERS:
             norm = math.pow(norm, 1 / exponent)
         factor = most / (norm + 1e-6)
-        out[0], out[1] = norm, 1.0 if factor >= 1 else factor
         if cuda.threadIdx.x == 0:
-            _keep_double(results, out, 0)
-            _keep_double(results + types.uint64(8), out, 1)
+            put_double(results, 0, norm)
+            put_double(results, 1, 1.0 if factor >= 1 else factor)
 
     address = types.uint64
     return kernel, (types.int64, address, address, types.float64, types.float64)
@@ -387,22 +375,19 @@ def total(kind: str) -> Built:
 def limit_rows(dtype: str) -> Built:
     """A block for each row: one whose norm is above a limit is scaled down to it."""
     real, size, of_block = computing(dtype), ITEMSIZE[dtype], _of_block(SQUARES)
-    load_one, store_one, term = load(dtype, 1), store(dtype, 1), _term(SQUARES)
+    number, put, term = read(dtype), write(dtype), _term(SQUARES)
 
     def kernel(address: int, length: int, live: int, limit: float) -> None:
-        shared, x = cuda.shared.array(THREADS, types.float64), cuda.local.array(1, real)
+        shared = cuda.shared.array(THREADS, types.float64)
         row = address + types.uint64(cuda.blockIdx.x * length * size)
-        most = _double_at(live) if live != 0 else limit
+        most = double_at(live, 0) if live != 0 else limit
         squares = 0.0
         for i in range(types.int64(cuda.threadIdx.x), length, THREADS):
-            load_one(row + types.uint64(i * size), x, 0)
-            squares += term(x[0], 0.0)
+            squares += term(number(row, i), 0.0)
         norm = math.sqrt(of_block(shared, squares))
         if norm > most:
-            factor = like(x[0], most / norm)
+            factor = real(most / norm)
             for i in range(types.int64(cuda.threadIdx.x), length, THREADS):
-                load_one(row + types.uint64(i * size), x, 0)
-                x[0] = x[0] * factor
-                store_one(row + types.uint64(i * size), x, 0)
+                put(row, i, real(number(row, i)) * factor)
 
     return kernel, (types.uint64, types.int64, types.uint64, types.float64)

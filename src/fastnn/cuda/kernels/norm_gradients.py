@@ -21,9 +21,7 @@ from fastnn.cuda._ptx import (
     device,
     fma,
     in_turn,
-    load,
     made_once,
-    store,
 )
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.division import divide
@@ -37,6 +35,7 @@ from fastnn.cuda.kernels.norms import (
     parameters,
     read_statistics,
 )
+from fastnn.cuda.kernels.numbers import double_at, put_double, read, write
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
     AT,
@@ -68,8 +67,6 @@ OWN = 0
 S_SUM, S_PRODUCT, S_SLOPE, S_SHIFT, S_STATE = 3, 4, 5, 6, 7
 #: Of the kernel that goes over many rows: groups of rows that have weights of their own, and a team's rows.
 GROUP_COUNT, TURNS = OWN_WORDS, OWN_WORDS + 1
-
-_store64, _load64 = store("float64", 1), load("float64", 1)
 
 
 @made_once
@@ -145,18 +142,18 @@ def _gradient(cut: Cut, real: Any, weighted: bool) -> Any:
 @device
 def _write_sums(c: Any, s: Any) -> None:
     """The row's sums of dy and of dy xhat, its share of dbias and dweight."""
-    place = c[ADDRESSES][SUMS] + types.uint64(c[AT][SAMPLE] * 8)
+    sums, row = c[ADDRESSES][SUMS], c[AT][SAMPLE]
     if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
-        _store64(place, s, S_PRODUCT)
-        _store64(place + types.uint64(c[WORDS][SAMPLES] * 8), s, S_SUM)
+        put_double(sums, row, s[S_PRODUCT])
+        put_double(sums, c[WORDS][SAMPLES] + row, s[S_SUM])
 
 
 @device
 def _read_coefficients(c: Any, s: Any) -> None:
     group = divide(c[AT][SAMPLE], c[WORDS][ELEMENTS_MAGIC])
     if c[AT][COUNT] > 0:
-        _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16), s, S_SLOPE)
-        _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16 + 8), s, S_SHIFT)
+        s[S_SLOPE] = double_at(c[ADDRESSES][COEFFICIENTS], 2 * group)
+        s[S_SHIFT] = double_at(c[ADDRESSES][COEFFICIENTS], 2 * group + 1)
 
 
 def _row_examples() -> Iterator[Key]:
@@ -242,32 +239,24 @@ def group_coefficients(other: str, weighted: bool) -> Built:
     Addresses: weight, sums, mean, rstd, coefficients. Words: how many there are in all samples, groups of a
     sample, magic(groups), channels of a group. Number: OWN. other: the weight's dtype.
     """
-    real, single, size = computing(other), load(other, 1), ITEMSIZE[other]
+    weight, find = read(other), coefficients(computing(other), True)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         number = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
         count, groups, channels = i[0], i[1], i[3]
         if number >= count:
             return
-        w, s = cuda.local.array(1, real), cuda.local.array(4, types.float64)
-        w[0] = real(1)
-        total, product = 0.0, 0.0
+        s = cuda.local.array(S_STATE, types.float64)
+        s[S_SUM] = s[S_PRODUCT] = 0.0
+        group = number - divide(number, i[2]) * groups
         for k in range(channels):
-            if weighted:
-                group = number - divide(number, i[2]) * groups
-                single(a[0] + types.uint64((group * channels + k) * size), w, 0)
-            place = a[1] + types.uint64((number * channels + k) * 8)
-            _load64(place, s, 0)
-            _load64(place + types.uint64(count * channels * 8), s, 1)
-            product += types.float64(w[0]) * s[0]
-            total += types.float64(w[0]) * s[1]
-        _load64(a[2] + types.uint64(number * 8), s, 0)
-        _load64(a[3] + types.uint64(number * 8), s, 1)
-        mean, rstd = s[0], s[1]
-        s[2] = p[OWN] * rstd * rstd * product
-        s[3] = p[OWN] * rstd * total - s[2] * (mean - types.float64(real(mean)))
-        _store64(a[4] + types.uint64(number * 16), s, 2)
-        _store64(a[4] + types.uint64(number * 16 + 8), s, 3)
+            w, row = weight(a[0], group * channels + k) if weighted else 1.0, number * channels + k
+            s[S_PRODUCT] += w * double_at(a[1], row)
+            s[S_SUM] += w * double_at(a[1], count * channels + row)
+        s[S_MEAN], s[S_RSTD] = double_at(a[2], number), double_at(a[3], number)
+        find((a, i, p), s)
+        put_double(a[4], 2 * number, s[S_SLOPE])
+        put_double(a[4], 2 * number + 1, s[S_SHIFT])
 
     return kernel, argument_types(5, 4, 1)
 
@@ -354,7 +343,7 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
     wide = computing_dtype(dtype)
     span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
-    size, single, shape = ITEMSIZE[wide], store(wide, 1), (together, team * span)
+    put, shape = write(wide), (together, team * span)
     own = [rows.moved(cut, wide, SUMS, k, None) for k in range(2)]
     own_product, own_sum = own
 
@@ -371,7 +360,7 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
 
     @device
     def combined(a: Any, i: Any, p: Any, d: Any) -> None:
-        shared, total = cuda.shared.array(shape, real), cuda.local.array(1, real)
+        shared = cuda.shared.array(shape, real)
         zero, thread = types.int64(0), types.int64(cuda.threadIdx.x)
         c = (a, i, p, (zero, thread % team, zero, zero, zero, zero))
         for which in range(2):
@@ -380,9 +369,9 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
                 shared[thread // team, index_of(c, e)] = d[which, e]
             cuda.syncthreads()
             for k in range(thread, i[LENGTH], THREADS):
-                total[0] = real(0)
+                total = real(0)
                 for each in range(together):
-                    total[0] += shared[each, k]
-                single(a[SUMS] + types.uint64((place(i, which) + k) * size), total, 0)
+                    total += shared[each, k]
+                put(a[SUMS], place(i, which) + k, total)
 
     return alone if together == 1 else combined

@@ -13,9 +13,10 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, computing_dtype, device, fma, load, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, computing, computing_dtype, device, fma, load, made_once
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.division import divide
+from fastnn.cuda.kernels.numbers import double_at, put_double
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
     AT,
@@ -48,8 +49,6 @@ S_MEAN, S_RSTD, S_VARIANCE, S_STATE = 0, 1, 2, 3
 #: Of the parameters: "element" (one for each of a row), "channel", or "row"; with a weight; with a bias;
 #: whether 16 bytes of them are read at once.
 Shape = tuple[str, bool, bool, bool]
-
-_store64, _load64 = store("float64", 1), load("float64", 1)
 
 
 # ---- parameters --------------------------------------------------------------------------------------------
@@ -225,8 +224,8 @@ def read_statistics(has_mean: bool, shared: bool) -> Any:
         s[S_MEAN] = 0.0
         if c[AT][COUNT] > 0:
             if has_mean:
-                _load64(c[ADDRESSES][MEAN] + types.uint64(row * 8), s, S_MEAN)
-            _load64(c[ADDRESSES][RSTD] + types.uint64(row * 8), s, S_RSTD)
+                s[S_MEAN] = double_at(c[ADDRESSES][MEAN], row)
+            s[S_RSTD] = double_at(c[ADDRESSES][RSTD], row)
         else:
             s[S_RSTD] = 0.0
 
@@ -240,10 +239,10 @@ def _write_statistics(kind: str) -> Any:
         a, row = c[ADDRESSES], c[AT][SAMPLE]
         if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
             if kind == "own":
-                _store64(a[MEAN] + types.uint64(row * 8), s, S_MEAN)
-            _store64(a[RSTD] + types.uint64(row * 8), s, S_RSTD)
+                put_double(a[MEAN], row, s[S_MEAN])
+            put_double(a[RSTD], row, s[S_RSTD])
             if a[VARIANCE] != 0:
-                _store64(a[VARIANCE] + types.uint64(row * 8), s, S_VARIANCE)
+                put_double(a[VARIANCE], row, s[S_VARIANCE])
 
     return rows.nothing if kind == "given" else write
 

@@ -362,9 +362,9 @@ def _stores(cut: Cut, work: Work) -> Any:
     return in_turn([moved(cut, w.dtype, w.address, w.row, None) for w in work.written])
 
 
-def reduced(cut: Cut, each: Round) -> Any:
-    """(c, v, s): the round, with all elements of the sample in v."""
-    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
+def _reduced(cut: Cut, each: Round, gather: Any) -> Any:
+    """(c, v, s): the round; gather(c, v, s, r) goes over all elements of the sample."""
+    kind, count, start, finish = each.kind, len(each.start), each.start, each.finish
     joined = join(cut, each.merge, count, kind)
 
     @device
@@ -380,15 +380,16 @@ def reduced(cut: Cut, each: Round) -> Any:
 
 
 def _held(cut: Cut, work: Work, real: Any) -> Any:
-    steps = [work.begin, _loads(cut, work), *(reduced(cut, each) for each in work.rounds), work.emit]
-    return _kernel(cut, work, real, in_turn([*steps, _stores(cut, work)]))
+    rounds = [_reduced(cut, each, each.gather) for each in work.rounds]
+    steps = [work.begin, _loads(cut, work), *rounds, work.emit, _stores(cut, work)]
+    return _kernel(cut, work, real, in_turn(steps))
 
 
 def _streamed(cut: Cut, work: Work, real: Any) -> Any:
     steps = [work.begin]
     if work.rounds:
         (each,) = work.rounds
-        steps.append(_gathered(cut, each, _loads(cut, work)))
+        steps.append(_reduced(cut, each, _of_parts(cut, each.gather, _loads(cut, work))))
     if work.written:
         steps.append(_backwards(cut, in_turn([_loads(cut, work), work.emit, _stores(cut, work)])))
     return _kernel(cut, work, real, in_turn(steps))
@@ -412,24 +413,18 @@ def _from(c: Any, start: int) -> Any:
     return a, i, p, (sample, member, base, count, head, start)
 
 
-def _gathered(cut: Cut, each: Round, loads: Any) -> Any:
-    """(c, v, s): the round, while the sample goes through the registers."""
-    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
-    joined, tile = join(cut, each.merge, count, kind), cut.team * cut.span
+def _of_parts(cut: Cut, gather: Any, loads: Any) -> Any:
+    """(c, v, s, r): gathers, while the sample goes through the registers."""
+    tile = cut.team * cut.span
 
     @device
-    def collect(c: Any, v: Any, s: Any) -> None:
-        r = cuda.local.array(count, kind)
-        for k in range(count):
-            r[k] = kind(start[k])
+    def gather_parts(c: Any, v: Any, s: Any, r: Any) -> None:
         for first in range(0, c[AT][COUNT] + c[AT][HEAD], tile):
             now = _from(c, first)
             loads(now, v, s)
             gather(now, v, s, r)
-        joined(r)
-        finish(c, s, r)
 
-    return collect
+    return gather_parts
 
 
 def _backwards(cut: Cut, write: Any) -> Any:

@@ -1,7 +1,7 @@
 """PReLU's gradients: dx, and in the same pass each channel's sum, in float64 and in an order of its own.
 
 A block goes over rows `row` elements apart, and of each over columns: a part of one channel, or, where a
-channel is a column, of all channels. Blocks leave their sums side by side; a second kernel adds them.
+channel is a column, of all channels. Blocks leave their sums side by side; another kernel adds them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, empty, stream
 from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, load, store
+from fastnn.cuda.kernels.numbers import put_double
 from fastnn.cuda.kernels.piecewise import leaky_relu_backward
 from fastnn.cuda.kernels.slope import THREADS, gradient_of_slope
+from fastnn.cuda.kernels.totals import add_up_rows
 
 #: Blocks that fill a GPU several times.
 _BLOCKS = 2048
@@ -45,7 +47,7 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
     sums: the partial sums of a channel lie together.
     """
     real, width, size = computing(dtype), WIDTH[dtype] if whole else 1, ITEMSIZE[dtype]
-    get, get_one, put, put_sum = load(dtype, width), load(dtype, 1), store(dtype, width), store("float64", 1)
+    get, get_one, put = load(dtype, width), load(dtype, 1), store(dtype, width)
     shape = (4, width)
 
     @device
@@ -84,7 +86,7 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
                 cuda.syncthreads()
                 if cuda.threadIdx.y == 0 and column < n:
                     part = (column + k) * cuda.gridDim.z + cuda.blockIdx.z
-                    put_sum(sums + types.uint64(part * 8), total, k)
+                    put_double(sums, part, total[k])
         else:
             for k in range(1, width):
                 total[0] += total[k]
@@ -93,33 +95,10 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
             total[0] = shared[0]
             if thread == 0:
                 part = (channel * cuda.gridDim.z + cuda.blockIdx.z) * cuda.gridDim.y + cuda.blockIdx.y
-                put_sum(sums + types.uint64(part * 8), total, 0)
+                put_double(sums, part, total[0])
 
     word = types.int64
     return kernel, (types.UniTuple(types.uint64, 4), types.uint64, word, word, word, word)
-
-
-@template(lambda: [(dtype,) for dtype in ITEMSIZE], narrow="few numbers")
-def total(dtype: str) -> Built:
-    """A kernel (out, sums, parts): a block adds the partial sums of one channel."""
-    get, put, real = load("float64", 1), store(dtype, 1), computing(dtype)
-    one, size = 1, ITEMSIZE[dtype]
-
-    def kernel(out: int, sums: int, parts: int) -> None:
-        mine, shared = cuda.local.array(one, types.float64), cuda.shared.array(THREADS, types.float64)
-        added, result = types.float64(0), cuda.local.array(one, real)
-        channel, part = types.int64(cuda.blockIdx.x), types.int64(cuda.threadIdx.x)
-        while part < parts:
-            get(sums + types.uint64((channel * parts + part) * 8), mine, 0)
-            added += mine[0]
-            part += THREADS
-        shared[cuda.threadIdx.x] = added
-        _add_up(shared, cuda.threadIdx.x, 1)
-        if cuda.threadIdx.x == 0:
-            result[0] = real(shared[0])
-            put(out + types.uint64(channel * size), result, 0)
-
-    return kernel, (types.uint64, types.uint64, types.int64)
 
 
 class _Cut(NamedTuple):
@@ -162,15 +141,6 @@ def run(
     addresses, on = [array.address for array in arrays], (dx.device, stream(dx))
     shape = outer, inner, n, row
     if dx.size:
-        _launch.run(
-            dx_and_sums,
-            (dx.dtype, columns, whole),
-            *on,
-            cut.grid,
-            cut.block,
-            *addresses,
-            sums.address,
-            *shape,
-        )
-    parts = cut.parts if dx.size else 0
-    _launch.run(total, (dx.dtype,), *on, channels, THREADS, dweight.address, sums.address, parts)
+        key = dx.dtype, columns, whole
+        _launch.run(dx_and_sums, key, *on, cut.grid, cut.block, *addresses, sums.address, *shape)
+    add_up_rows(sums, cut.parts if dx.size else 0, dweight)
