@@ -286,7 +286,7 @@ class _Sums(NamedTuple):
 
 
 def _by_element(call: _Call) -> _Sums:
-    """Each element of a row has a weight: layer and RMS norm."""
+    """Each element of a row has a weight: layer and RMS norm, and group norm of one value a channel."""
     groups, length, _ = call.blocks
     samples = call.row_count // groups
     arrays = call.dx, call.x, call.dy, *([call.parameters.weight] if call.parameters.weight else [])
@@ -301,7 +301,7 @@ def _by_element(call: _Call) -> _Sums:
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
     words = samples, length, 1, magic(1), groups, turns
     call.launch(
-        norm_gradients.by_element, key, (blocks, groups), cut.block, *call.addresses(sums), *words, call.own
+        norm_gradients.by_element, key, (groups, blocks), cut.block, *call.addresses(sums), *words, call.own
     )
     return _Sums(sums, blocks)
 
@@ -309,19 +309,18 @@ def _by_element(call: _Call) -> _Sums:
 def _long_rows(call: _Call) -> _Sums:
     """Rows that no team holds together with their weights: dx, and then the sums, which read all again."""
     groups, length, _ = call.blocks
-    if groups > 1:
-        raise NotImplementedError(f"group_norm_backward takes groups of up to 8192 values, got {length}")
-    _rows(call, "element", call.row_count, length, (1, magic(1), length, magic(1)), None)
+    samples = call.row_count // groups
+    _rows(call, "element", call.row_count, length, _row_words(call.blocks), None)
     aligned = all(array.address % 16 == 0 for array in (call.x, call.dy))
     width = WIDTH[call.x.dtype] if aligned and length % WIDTH[call.x.dtype] == 0 else 1
     columns = -(-length // (row_sums.LANES * width))
     each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
-    blocks = -(-call.row_count // each)
+    blocks = -(-samples // each)
     wide = computing_dtype(call.x.dtype)
-    sums = _arrays.empty(call.x, (2, blocks, length), wide)
+    sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
     key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
-    words = call.row_count, length, each
-    call.launch(row_sums.column_sums, key, (columns, blocks), threads, *call.addresses(sums), *words)
+    words, grid = (samples, length, each, groups, columns, magic(columns)), (groups * columns, blocks)
+    call.launch(row_sums.column_sums, key, grid, threads, *call.addresses(sums), *words)
     return _Sums(sums, blocks)
 
 

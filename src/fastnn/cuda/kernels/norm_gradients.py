@@ -311,12 +311,12 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
         )
         zero, length, groups = types.int64(0), i[LENGTH], i[GROUP_COUNT]
         member, own = types.int64(cuda.threadIdx.x) % team, types.int64(cuda.threadIdx.x) // team
-        group = types.int64(cuda.blockIdx.y)
+        group = types.int64(cuda.blockIdx.x)
         weights((a, i, p, (group, member, group * length, length, zero, zero)), w, s)
         for e in range(span):
             d[0, e] = d[1, e] = real(0)
         for turn in range(i[TURNS]):
-            n = (types.int64(cuda.blockIdx.x) * i[TURNS] + turn) * together + own
+            n = (types.int64(cuda.blockIdx.y) * i[TURNS] + turn) * together + own
             row, count = n * groups + group, length if n < i[SAMPLES] else zero
             c = (a, i, p, (row, member, row * length, count, zero, zero))
             loads(c, v, s)
@@ -349,8 +349,8 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
 
     @device
     def place(i: Any, which: int) -> Any:
-        block = types.int64(which) * cuda.gridDim.x + cuda.blockIdx.x
-        return (block * i[GROUP_COUNT] + cuda.blockIdx.y) * i[LENGTH]
+        block = types.int64(which) * cuda.gridDim.y + cuda.blockIdx.y
+        return (block * i[GROUP_COUNT] + cuda.blockIdx.x) * i[LENGTH]
 
     @device
     def alone(a: Any, i: Any, p: Any, d: Any) -> None:

@@ -9,6 +9,7 @@ from numba import cuda, types
 from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, computing_dtype, fma, load
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.division import divide
 from fastnn.cuda.kernels.norm_gradients import ADDRESS_COUNT, DY, SUMS
 from fastnn.cuda.kernels.norms import MEAN, RSTD, X
 from fastnn.cuda.kernels.numbers import double_at, read, write
@@ -20,9 +21,10 @@ LANES, DEEP = 32, 16
 
 @template(lambda: ((dtype, width, True) for dtype in ITEMSIZE for width in (WIDTH[dtype], 1)), **rows.OPTIONS)
 def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
-    """Each block's sums of dy xhat and dy over its rows, as (2, blocks, length).
+    """Each block's sums of dy xhat and dy over its samples' rows of one group: (2, blocks, groups, length).
 
-    Words: rows, length, rows of a block.
+    Row n of group g is row n groups + g of the arrays. Words: samples, length, samples of a block, groups,
+    blocks beside each other that have a group's columns, and the magic to divide by these.
     """
     real, size = computing(dtype), ITEMSIZE[dtype]
     access, put = load(dtype, width), write(computing_dtype(dtype))
@@ -31,14 +33,14 @@ def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
         shared = cuda.shared.array((2, DEEP, LANES, width), real)
         v, d = cuda.local.array((2, width), real), cuda.local.array((2, width), real)
         x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        column, first = (
-            (types.int64(cuda.blockIdx.x) * LANES + x) * width,
-            types.int64(cuda.blockIdx.y) * i[2],
-        )
+        group = divide(cuda.blockIdx.x, i[5])
+        column = ((cuda.blockIdx.x - group * i[4]) * LANES + x) * width
+        first = types.int64(cuda.blockIdx.y) * i[2]
         for k in range(width):
             d[0, k] = d[1, k] = real(0)
         if column < i[1]:
-            for row in range(first + y, min(first + i[2], i[0]), DEEP):
+            for sample in range(first + y, min(first + i[2], i[0]), DEEP):
+                row = sample * i[3] + group
                 offset = types.uint64((row * i[1] + column) * size)
                 access(a[DY] + offset, v, 0)
                 access(a[X] + offset, v, width)
@@ -56,10 +58,10 @@ def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
                 total = real(0)
                 for each in range(DEEP):
                     total += shared[y, each, x, k]
-                part = types.int64(y) * cuda.gridDim.y + cuda.blockIdx.y
+                part = (types.int64(y) * cuda.gridDim.y + cuda.blockIdx.y) * i[3] + group
                 put(a[SUMS], part * i[1] + column + k, total)
 
-    return kernel, argument_types(ADDRESS_COUNT, 3, 0)
+    return kernel, argument_types(ADDRESS_COUNT, 6, 0)
 
 
 @template(lambda: (("float32", "bfloat16"), ("float64", "float32")), **rows.OPTIONS)
