@@ -39,7 +39,7 @@ def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
 
         return activate
     if stage[0] == "dropout":
-        return _drop(value, at, span)
+        return drop(value, value, at, span)
 
     @device
     def add(v: Any, keep: int, p: Any) -> None:
@@ -49,16 +49,16 @@ def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
     return add
 
 
-def _drop(row: int, at: int, span: int) -> Any:
-    """(v, keep, p): what is kept times the scale, the rest 0; dropout and its gradient."""
+def drop(source: int, target: int, at: int, span: int) -> Any:
+    """(v, keep, p): what is kept times p[at], the rest 0, from row to row; dropout and its gradient."""
 
     @device
-    def drop(v: Any, keep: int, p: Any) -> None:
+    def run(v: Any, keep: int, p: Any) -> None:
         for k in range(span):
-            x = v[row, k]
-            v[row, k] = x * like(x, p[at]) if (keep >> k) & 1 else like(x, 0)
+            x = v[source, k]
+            v[target, k] = x * like(x, p[at]) if (keep >> k) & 1 else like(x, 0)
 
-    return drop
+    return run
 
 
 def _copy(source: int, target: int, span: int) -> Any:
@@ -93,11 +93,11 @@ def _undo(stage: Stage, at: int, span: int) -> Any:
 
         return activate
     if stage[0] == "dropout":
-        drop = _drop(DX, at, span)
+        run = drop(DX, DX, at, span)
 
         @device
         def undrop(v: Any, keep: int, p: Any, x: Any, y: Any) -> None:
-            drop(v, keep, p)
+            run(v, keep, p)
 
         return undrop
 

@@ -53,20 +53,23 @@ def table_words(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[l
 
 
 @made_once
-def _row(columns: int) -> Any:
-    """(table, tensors, block): the address of the row whose tensor a block works on."""
-    size = 8 * (ADDRESSES + columns)
+def _part(columns: int) -> Any:
+    """(table, tensors, size): the row of the tensor that a block works on, its first element, its end."""
+    row_size = 8 * (ADDRESSES + columns)
 
     @device
-    def find(table: int, tensors: int, block: int) -> Any:
+    def find(table: int, tensors: int, size: int) -> tuple[int, int, int]:
+        block = types.int64(cuda.blockIdx.x)
         low, high = types.int64(0), tensors  # the first `low` rows begin at or before the block
         while low < high:
             middle = (low + high) >> 1
-            if word_at(table + types.uint64(middle * size)) <= block:
+            if word_at(table + types.uint64(middle * row_size)) <= block:
                 low = middle + 1
             else:
                 high = middle
-        return table + types.uint64((low - 1) * size)
+        row = table + types.uint64((low - 1) * row_size)
+        first = (block - word_at(row)) * size
+        return row, first, min(first + size, word_at(row + types.uint64(8 * COUNT)))
 
     return find
 
@@ -77,11 +80,8 @@ def _walk(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, bod
     x has `rows` rows, of which the operands are the first ones.
     """
     width, used = chunk(operands), [j for j, o in enumerate(operands) if o.read or o.written]
-    load_whole, store_whole = (
-        moves(tuple(operands), width, width, load),
-        moves(tuple(operands), width, width, store),
-    )
-    load_one, store_one = moves(tuple(operands), 1, 1, load), moves(tuple(operands), 1, 1, store)
+    load_whole, store_whole = (moves(operands, width, width, kind) for kind in (load, store))
+    load_one, store_one = (moves(operands, 1, 1, kind) for kind in (load, store))
     addresses_used = in_turn([_address(j) for j in used])
 
     @device
@@ -168,15 +168,12 @@ def update(name: str, dtypes: Dtypes) -> Built:
     """
     rule, columns, real = RULES[name], len(dtypes), _real(dtypes)
     walk = _walk(columns, operands_of(rule, dtypes), rule.operands, real, _penalised(rule))
-    row_of, idle_at_one = _row(columns), name == "scale"
+    part_of, idle_at_one = _part(columns), name == "scale"
 
     def kernel(
         table: int, tensors: int, size: int, live: int, factors: int, apart: int, numbers: Any
     ) -> None:
-        block = types.int64(cuda.blockIdx.x)
-        row = row_of(table, tensors, block)
-        first = (block - word_at(row)) * size
-        end = min(first + size, word_at(row + types.uint64(8 * COUNT)))
+        row, first, end = part_of(table, tensors, size)
         exact, c = cuda.local.array(NUMBERS, types.float64), cuda.local.array(NUMBERS, real)
         _numbers(exact, numbers, live)
         if factors != 0:
@@ -270,15 +267,13 @@ def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
 def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
     """Sums of each block: of its part of the first array, and of the direction that a rule gives, if any."""
     direction, columns, real = RULES[name] if name else None, len(dtypes), _real(dtypes)
-    rule = direction or Rule(_nothing, 1, 1, 0)
+    rule = direction or Rule(None, 1, 1, 0)
     walk = _walk(columns, operands_of(rule, dtypes), rule.operands, real, _measured(kind, direction))
-    row_of, of_block = _row(columns), _of_block(kind)
+    part_of, of_block = _part(columns), _of_block(kind)
 
     def kernel(table: int, tensors: int, size: int, live: int, partial: int, numbers: Any) -> None:
-        block, shared = types.int64(cuda.blockIdx.x), cuda.shared.array(THREADS, types.float64)
-        row = row_of(table, tensors, block)
-        first = (block - word_at(row)) * size
-        end = min(first + size, word_at(row + types.uint64(8 * COUNT)))
+        row, first, end = part_of(table, tensors, size)
+        shared = cuda.shared.array(THREADS, types.float64)
         c, sums = cuda.local.array(NUMBERS, real), cuda.local.array(3, types.float64)
         _numbers(c, numbers, live)
         sums[0], sums[1], sums[EXPONENT] = 0.0, 0.0, numbers[0]
@@ -286,26 +281,24 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
         sums[0] = of_block(shared, sums[0])
         sums[1] = of_block(shared, sums[1])
         if cuda.threadIdx.x == 0:
-            put_double(partial, 2 * block, sums[0])
-            put_double(partial, 2 * block + 1, sums[1])
+            put_double(partial, 2 * cuda.blockIdx.x, sums[0])
+            put_double(partial, 2 * cuda.blockIdx.x + 1, sums[1])
 
     word, address = types.int64, types.uint64
     return kernel, (address, word, word, address, address, types.UniTuple(types.float64, NUMBERS))
 
 
-@device
-def _nothing(x: Any, k: int, c: Any, sums: Any = None) -> None:
-    """No direction."""
-
-
 def _measured(kind: str, direction: Rule | None) -> Any:
     """(x, k, c, sums): the rule, whose direction is the last row; both sums grow."""
-    term, merge, last = _term(kind), _merged(kind), 0 if direction is None else direction.operands - 1
-    run = _nothing if direction is None else _penalised(direction)
+    term, merge = _term(kind), _merged(kind)
 
     @device
     def first(x: Any, k: int, c: Any, sums: Any) -> None:
         sums[0] = merge(sums[0], term(x[0, k], sums[EXPONENT]))
+
+    if direction is None:
+        return first
+    run, last = _penalised(direction), direction.operands - 1
 
     @device
     def both(x: Any, k: int, c: Any, sums: Any) -> None:
@@ -313,7 +306,7 @@ def _measured(kind: str, direction: Rule | None) -> Any:
         run(x, k, c, sums)
         sums[1] = merge(sums[1], term(x[last, k], sums[EXPONENT]))
 
-    return first if direction is None else both
+    return both
 
 
 @template(lambda: [()], narrow="it reads what a few blocks wrote")

@@ -15,6 +15,7 @@ from numba import cuda, types
 from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import computing, device, fma, made_once, word_at
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.math import quotient
 from fastnn.cuda.kernels.numbers import double_at, put_double, read
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
@@ -42,7 +43,6 @@ from fastnn.cuda.kernels.softmax import (
     example_cuts,
     examples,
     largest,
-    quotient,
     running,
 )
 
