@@ -22,12 +22,12 @@ def magic(divisor: int) -> int:
     the first power of 2 that is not below the divisor. So no quotient of a number below 2^56 is too large.
     """
     shift = (divisor - 1).bit_length()
-    least = 2 ** (62 + shift) // divisor + 1
-    return least + (shift - least) % 2**_SHIFT_BITS
+    least = (1 << (62 + shift)) // divisor + 1
+    return least + (shift - least) % (1 << _SHIFT_BITS)
 
 
 @device
 def divide(number: int, factor: int) -> Any:
     """number // divisor, for numbers from 0 to 2^56 - 1; factor: magic(divisor)."""
     upper = high_64(types.uint64(number) << types.uint64(2), types.uint64(factor))
-    return types.int64(upper) >> (factor & (2**_SHIFT_BITS - 1))
+    return types.int64(upper) >> (factor & ((1 << _SHIFT_BITS) - 1))
