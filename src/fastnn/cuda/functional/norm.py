@@ -336,16 +336,8 @@ def _rows(
 ) -> None:
     cut = call.cut(length)
     at_once = kind == "element" and not cut.ragged and call.parameters.aligned(length)
-    key = (
-        call.x.dtype,
-        call.parameters.dtype,
-        kind,
-        call.mean is not None,
-        call.weighted(),
-        at_once,
-        part,
-        tuple(cut),
-    )
+    form = norm_gradients.Form(kind, call.mean is not None, call.weighted(), at_once, part)
+    key = call.x.dtype, call.parameters.dtype, tuple(form), tuple(cut)
     addresses = call.addresses(sums, coefficients)
     rows.run(norm_gradients.by_row, key, cut, call.x, (count, length, 1), addresses, words, (call.own,))
 

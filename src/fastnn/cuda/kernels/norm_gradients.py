@@ -8,7 +8,7 @@ row's sums are its share of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import cuda, types
 
@@ -32,6 +32,7 @@ from fastnn.cuda.kernels.norms import (
     WEIGHT,
     WORD_COUNT,
     X,
+    normaliser,
     parameters,
     read_statistics,
 )
@@ -103,12 +104,11 @@ def coefficients(real: Any, has_mean: bool) -> Any:
 @made_once
 def _sums(cut: Cut, real: Any, weighted: bool) -> Any:
     """(v, w, s, r): adds the sums of g and g xhat; rows 0 and 1 of v are dy and x."""
-    span = cut.span
+    span, normalise = cut.span, normaliser(real)
 
     @device
     def gather(v: Any, w: Any, s: Any, r: Any) -> None:
-        center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-        shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
+        center, rstd, shift = normalise(s[S_MEAN], s[S_RSTD])
         total, product = real(0), real(0)
         for e in range(span):
             g = v[0, e] * w[0, e] if weighted else v[0, e]
@@ -118,6 +118,21 @@ def _sums(cut: Cut, real: Any, weighted: bool) -> Any:
         r[1] += product
 
     return gather
+
+
+@made_once
+def add_terms(count: int, real: Any) -> Any:
+    """(v, mean, 1 / deviation, d): adds dy xhat to row 0 of d and dy to row 1, of `count` elements each."""
+    normalise = normaliser(real)
+
+    @device
+    def add(v: Any, mean: float, rstd: float, d: Any) -> None:
+        center, slope, shift = normalise(mean, rstd)
+        for k in range(count):
+            d[0, k] = fma(v[0, k], fma(v[1, k] - center, slope, shift), d[0, k])
+            d[1, k] += v[0, k]
+
+    return add
 
 
 @made_once
@@ -156,39 +171,38 @@ def _read_coefficients(c: Any, s: Any) -> None:
         s[S_SHIFT] = double_at(c[ADDRESSES][COEFFICIENTS], 2 * group + 1)
 
 
+class Form(NamedTuple):
+    """What a row has, and what is made of it.
+
+    kind: "element", each one has a weight, or "row", it has one. at_once: weights are read by 16 bytes. part:
+    "sums", or "map", which takes slopes and shifts as given, are for rows whose means others share; else
+    "all".
+    """
+
+    kind: str
+    has_mean: bool
+    weighted: bool
+    at_once: bool = False
+    part: str = "all"
+
+
 def _row_examples() -> Iterator[Key]:
+    element, row = Form("element", True, True), Form("row", True, True)
     for dtype, cut in examples(2):
         if cut.kind == "row":
-            yield dtype, dtype, "row", True, True, False, "all", tuple(cut)
+            yield dtype, dtype, tuple(row), tuple(cut)
     for dtype in TYPICAL:
         _, cut, _, long, *_ = example_cuts(dtype, 2)
-        yield dtype, dtype, "element", True, True, False, "all", tuple(long)
-        yield dtype, dtype, "element", False, True, True, "all", tuple(cut)
-        yield dtype, dtype, "row", True, True, False, "sums", tuple(cut)
-        yield dtype, dtype, "row", True, True, False, "map", tuple(cut)
+        yield dtype, dtype, tuple(element), tuple(long)
+        yield dtype, dtype, tuple(element._replace(has_mean=False, at_once=True)), tuple(cut)
+        yield from ((dtype, dtype, tuple(row._replace(part=part)), tuple(cut)) for part in ("sums", "map"))
 
 
-@template(_row_examples, **rows.OPTIONS)
-def by_row(
-    dtype: str,
-    other: str,
-    kind: str,
-    has_mean: bool,
-    weighted: bool,
-    at_once: bool,
-    part: str,
-    cut: tuple[Any, ...],
-) -> Built:
-    """dx, row by row; kind "row": also each row's sums of dy xhat and dy, all rows' after each other.
-
-    part: "sums", or "map", which takes slopes and shifts as given, are for rows whose means others share;
-    else "all".
-    """
-    how, real = Cut(*cut), computing(dtype)
-    weights = parameters(how, other, WEIGHT, kind, at_once) if weighted else rows.nothing
-    by_element, span, find = kind == "element", how.span, coefficients(real, has_mean)
-    add = _sums(how, real, weighted and by_element)
-    apply = _gradient(how, real, weighted)
+def _row_round(cut: Cut, real: Any, form: Form, weights: Any) -> Round:
+    """The sums over a row, and slope and shift from them."""
+    by_element, span, find = form.kind == "element", cut.span, coefficients(real, form.has_mean)
+    add, whole = _sums(cut, real, form.weighted and by_element), form.part == "all"
+    scaled = form.weighted and not by_element and whole
 
     @device
     def gather(c: Any, v: Any, s: Any, r: Any) -> None:
@@ -201,33 +215,46 @@ def by_row(
     def finish(c: Any, s: Any, r: Any) -> None:
         s[S_SUM], s[S_PRODUCT] = r[0], r[1]
         if not by_element:
-            w = cuda.local.array((1, span), real)
             _write_sums(c, s)
-            if weighted and part == "all":
-                weights(c, w, s)
-                s[S_SUM] *= w[0, 0]
-                s[S_PRODUCT] *= w[0, 0]
-        if part == "all":
+        if scaled:
+            w = cuda.local.array((1, span), real)
+            weights(c, w, s)
+            s[S_SUM] *= w[0, 0]
+            s[S_PRODUCT] *= w[0, 0]
+        if whole:
             find(c, s)
+
+    return Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish)
+
+
+@template(_row_examples, **rows.OPTIONS)
+def by_row(dtype: str, other: str, form: tuple[Any, ...], cut: tuple[Any, ...]) -> Built:
+    """dx, row by row; kind "row": also each row's sums of dy xhat and dy, all rows' after each other.
+
+    other: the weight's dtype.
+    """
+    how, of, real = Cut(*cut), Form(*form), computing(dtype)
+    weights = parameters(how, other, WEIGHT, of.kind, of.at_once) if of.weighted else rows.nothing
+    apply, span, given = _gradient(how, real, of.weighted), how.span, of.part == "map"
 
     @device
     def emit(c: Any, v: Any, s: Any) -> None:
         w = cuda.local.array((1, span), real)
         weights(c, w, s)
-        if part == "map":
+        if given:
             _read_coefficients(c, s)
         apply(v, w, s)
 
     work = Work(
         reads=(Read(dtype, DY), Read(dtype, X)),
-        written=() if part == "sums" else (Written(dtype, DX),),
+        written=() if of.part == "sums" else (Written(dtype, DX),),
         addresses=ADDRESS_COUNT,
         words=WORD_COUNT,
         numbers=1,
         state=S_STATE,
-        begin=read_statistics(has_mean, part != "all"),
-        rounds=() if part == "map" else (Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish),),
-        emit=rows.nothing if part == "sums" else emit,
+        begin=read_statistics(of.has_mean, of.part != "all"),
+        rounds=() if given else (_row_round(how, real, of, weights),),
+        emit=rows.nothing if of.part == "sums" else emit,
     )
     return rows.kernel(how, work, real)
 
@@ -294,21 +321,15 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
     loads = in_turn([rows.moved(how, dtype, DY, 0, 0.0), rows.moved(how, dtype, X, 1, 0.0)])
     stores = rows.moved(how, dtype, DX, 0, None)
     weights = rows.moved(how, other, WEIGHT, 0, 0.0) if weighted else rows.nothing
-    add, apply, find = (
-        _sums(how, real, weighted),
-        _gradient(how, real, weighted),
-        coefficients(real, has_mean),
-    )
+    add, collect = _sums(how, real, weighted), add_terms(span, real)
+    apply, find = _gradient(how, real, weighted), coefficients(real, has_mean)
     statistics, joined = read_statistics(has_mean, False), rows.join(how, rows.add_each, 2, types.float64)
     deliver = _deliver(how, real, dtype)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         v, w = cuda.local.array((2, span), real), cuda.local.array((1, span), real)
-        d, s, r = (
-            cuda.local.array((2, span), real),
-            cuda.local.array(S_STATE, types.float64),
-            cuda.local.array(2, types.float64),
-        )
+        d, r = cuda.local.array((2, span), real), cuda.local.array(2, types.float64)
+        s = cuda.local.array(S_STATE, types.float64)
         zero, length, groups = types.int64(0), i[LENGTH], i[GROUP_COUNT]
         member, own = types.int64(cuda.threadIdx.x) % team, types.int64(cuda.threadIdx.x) // team
         group = types.int64(cuda.blockIdx.x)
@@ -326,11 +347,7 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
             joined(r)
             s[S_SUM], s[S_PRODUCT] = r[0], r[1]
             find(c, s)
-            center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-            shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
-            for e in range(span):
-                d[0, e] = fma(v[0, e], fma(v[1, e] - center, rstd, shift), d[0, e])
-                d[1, e] += v[0, e]
+            collect(v, s[S_MEAN], s[S_RSTD], d)
             apply(v, w, s)
             stores(c, v, s)
         deliver(a, i, p, d)

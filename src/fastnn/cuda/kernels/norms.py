@@ -247,6 +247,18 @@ def _write_statistics(kind: str) -> Any:
     return rows.nothing if kind == "given" else write
 
 
+@made_once
+def normaliser(real: Any) -> Any:
+    """(mean, 1 / deviation): of xhat = (x - center) slope + shift these three, in the computing type."""
+
+    @device
+    def find(mean: float, rstd: float) -> tuple[float, float, float]:
+        center = real(mean)
+        return center, real(rstd), real((types.float64(center) - mean) * rstd)
+
+    return find
+
+
 # ---- forward -----------------------------------------------------------------------------------------------
 
 
@@ -254,14 +266,14 @@ def _write_statistics(kind: str) -> Any:
 def _apply(cut: Cut, dtype: str, other: str, shape: Shape) -> Any:
     kind, weighted, biased, at_once = shape
     real, span = computing(dtype), cut.span
+    normalise = normaliser(real)
     weights = parameters(cut, other, WEIGHT, kind, at_once) if weighted else rows.nothing
     biases = parameters(cut, other, BIAS, kind, at_once) if biased else rows.nothing
 
     @device
     def apply(c: Any, v: Any, s: Any) -> None:
         w, b = cuda.local.array((1, span), real), cuda.local.array((1, span), real)
-        center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-        shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
+        center, rstd, shift = normalise(s[S_MEAN], s[S_RSTD])
         weights(c, w, s)
         biases(c, b, s)
         for e in range(span):

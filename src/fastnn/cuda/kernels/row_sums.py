@@ -7,10 +7,10 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, computing_dtype, fma, load
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, computing_dtype, load
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.division import divide
-from fastnn.cuda.kernels.norm_gradients import ADDRESS_COUNT, DY, SUMS
+from fastnn.cuda.kernels.norm_gradients import ADDRESS_COUNT, DY, SUMS, add_terms
 from fastnn.cuda.kernels.norms import MEAN, RSTD, X
 from fastnn.cuda.kernels.numbers import double_at, read, write
 from fastnn.cuda.kernels.rows import argument_types
@@ -27,7 +27,7 @@ def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
     blocks beside each other that have a group's columns, and the magic to divide by these.
     """
     real, size = computing(dtype), ITEMSIZE[dtype]
-    access, put = load(dtype, width), write(computing_dtype(dtype))
+    access, put, collect = load(dtype, width), write(computing_dtype(dtype)), add_terms(width, real)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         shared = cuda.shared.array((2, DEEP, LANES, width), real)
@@ -44,12 +44,8 @@ def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
                 offset = types.uint64((row * i[1] + column) * size)
                 access(a[DY] + offset, v, 0)
                 access(a[X] + offset, v, width)
-                mean, rstd64 = double_at(a[MEAN], row) if has_mean else 0.0, double_at(a[RSTD], row)
-                center, rstd = real(mean), real(rstd64)
-                shift = real((types.float64(center) - mean) * rstd64)
-                for k in range(width):
-                    d[0, k] = fma(v[0, k], fma(v[1, k] - center, rstd, shift), d[0, k])
-                    d[1, k] += v[0, k]
+                mean = double_at(a[MEAN], row) if has_mean else 0.0
+                collect(v, mean, double_at(a[RSTD], row), d)
         for k in range(width):
             shared[0, y, x, k], shared[1, y, x, k] = d[0, k], d[1, k]
         cuda.syncthreads()

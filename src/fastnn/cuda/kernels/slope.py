@@ -34,19 +34,8 @@ def prelu(dtype: str, spread: bool) -> Built:
     return strips(dtype, "wrs" if spread else "wrr", body)
 
 
-@template(lambda: itertools.product(ITEMSIZE, (False, True)))
-def rrelu(dtype: str, backward: bool) -> Built:
-    """y from x, or dx from dy and x: a kernel (out, dy, x, n, words, line); forward ignores dy.
-
-    words: those of draws.EACH. The slope of element i is line[0] d + line[2], with draw d; the other two
-    numbers of the line hold what rounding takes from these.
-    """
-    real, width = computing(dtype), WIDTH[dtype]
-    pieces, get, put, get_one, put_one = (
-        DRAWS // width,
-        *(kind(dtype, w) for w in (width, 1) for kind in (load, store)),
-    )
-    size, shape = ITEMSIZE[dtype], (3, DRAWS)
+def _slopes(backward: bool) -> Any:
+    """(v, draws, line): row 0 of v from rows 1 and 2, dy and x."""
 
     @device
     def run(v: Any, drawn: Any, line: Any) -> None:
@@ -54,9 +43,24 @@ def rrelu(dtype: str, backward: bool) -> Built:
             x = v[2, k]
             draw = like(x, (drawn[k // 2] >> (16 * (k % 2))) & 0xFFFF)
             slope = fma(draw, line[0], line[2]) + fma(draw, line[1], line[3])
-            v[0, k] = (
-                leaky_relu_backward(v[1, k], x, slope, slope) if backward else leaky_relu(x, slope, slope)
-            )
+            if backward:
+                v[0, k] = leaky_relu_backward(v[1, k], x, slope, slope)
+            else:
+                v[0, k] = leaky_relu(x, slope, slope)
+
+    return run
+
+
+@template(lambda: itertools.product(ITEMSIZE, (False, True)))
+def rrelu(dtype: str, backward: bool) -> Built:
+    """y from x, or dx from dy and x: a kernel (out, dy, x, n, words, line); forward ignores dy.
+
+    words: those of draws.EACH. The slope of element i is line[0] d + line[2], with draw d; the other two
+    numbers of the line hold what rounding takes from these.
+    """
+    real, width, size, run = computing(dtype), WIDTH[dtype], ITEMSIZE[dtype], _slopes(backward)
+    get, put, get_one, put_one = (kind(dtype, w) for w in (width, 1) for kind in (load, store))
+    pieces, shape = DRAWS // width, (3, DRAWS)
 
     def kernel(out: int, dy: int, x: int, n: int, words: Any, line: Any) -> None:
         block = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x

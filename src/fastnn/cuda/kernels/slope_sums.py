@@ -36,19 +36,10 @@ def _add_up(shared: Any, thread: int, last: int) -> None:
         distance //= 2
 
 
-@template(
-    lambda: itertools.product(ITEMSIZE, (False, True), (False, True)),
-    registers=80,
-    narrow="a channel has one weight; rows that are not whole vectors",
-)
-def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
-    """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
-
-    sums: the partial sums of a channel lie together.
-    """
-    real, width, size = computing(dtype), WIDTH[dtype] if whole else 1, ITEMSIZE[dtype]
+def _visit(dtype: str, columns: bool, width: int) -> Any:
+    """((dx, dy, x, weight), at, the weight's place, total): dx from element `at` on; what it adds to sums."""
+    real, size, shape = computing(dtype), ITEMSIZE[dtype], (4, width)
     get, get_one, put = load(dtype, width), load(dtype, 1), store(dtype, width)
-    shape = (4, width)
 
     @device
     def visit(a: Any, at: int, weight: int, total: Any) -> None:
@@ -64,38 +55,64 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
             v[0, k] = leaky_relu_backward(v[1, k], v[2, k], v[3, k], v[3, k])
         put(a[0] + place, v, 0)
 
+    return visit
+
+
+def _deliver(columns: bool, width: int) -> Any:
+    """(total, shared, sums, column, n): the block's sums, of all its threads', to memory."""
+
+    @device
+    def of_columns(total: Any, shared: Any, sums: int, column: int, n: int) -> None:
+        across = types.int64(cuda.blockDim.x)
+        for k in range(width):
+            shared[cuda.threadIdx.y * across + cuda.threadIdx.x] = total[k]
+            _add_up(shared, cuda.threadIdx.y * across + cuda.threadIdx.x, across)
+            total[k] = shared[cuda.threadIdx.x]
+            cuda.syncthreads()
+            if cuda.threadIdx.y == 0 and column < n:
+                put_double(sums, (column + k) * cuda.gridDim.z + cuda.blockIdx.z, total[k])
+
+    @device
+    def of_channel(total: Any, shared: Any, sums: int, column: int, n: int) -> None:
+        thread = cuda.threadIdx.y * types.int64(cuda.blockDim.x) + cuda.threadIdx.x
+        for k in range(1, width):
+            total[0] += total[k]
+        shared[thread] = total[0]
+        _add_up(shared, thread, 1)
+        if thread == 0:
+            slice_ = types.int64(cuda.blockIdx.x) * cuda.gridDim.z + cuda.blockIdx.z
+            put_double(sums, slice_ * cuda.gridDim.y + cuda.blockIdx.y, shared[0])
+
+    return of_columns if columns else of_channel
+
+
+@template(
+    lambda: itertools.product(ITEMSIZE, (False, True), (False, True)),
+    registers=80,
+    narrow="a channel has one weight; rows that are not whole vectors",
+)
+def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
+    """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
+
+    sums: the partial sums of a channel lie together.
+    """
+    width = WIDTH[dtype] if whole else 1
+    visit, deliver = _visit(dtype, columns, width), _deliver(columns, width)
+
     def kernel(a: Any, sums: int, outer: int, inner: int, n: int, row: int) -> None:
         across, channel = types.int64(cuda.blockDim.x), types.int64(cuda.blockIdx.x)
         total, shared = cuda.local.array(width, types.float64), cuda.shared.array(THREADS, types.float64)
         for k in range(width):
             total[k] = 0
-        i = (cuda.blockIdx.y * across + cuda.threadIdx.x) * width
-        column = i
+        column = (cuda.blockIdx.y * across + cuda.threadIdx.x) * width
+        i = column
         while i < n:
             o = types.int64(cuda.blockIdx.z) * cuda.blockDim.y + cuda.threadIdx.y
             while o < outer:
                 visit(a, channel * inner + o * row + i, i if columns else channel, total)
                 o += cuda.gridDim.z * cuda.blockDim.y
             i += cuda.gridDim.y * across * width
-        thread = cuda.threadIdx.y * across + cuda.threadIdx.x
-        if columns:
-            for k in range(width):
-                shared[thread] = total[k]
-                _add_up(shared, thread, across)
-                total[k] = shared[cuda.threadIdx.x]
-                cuda.syncthreads()
-                if cuda.threadIdx.y == 0 and column < n:
-                    part = (column + k) * cuda.gridDim.z + cuda.blockIdx.z
-                    put_double(sums, part, total[k])
-        else:
-            for k in range(1, width):
-                total[0] += total[k]
-            shared[thread] = total[0]
-            _add_up(shared, thread, 1)
-            total[0] = shared[0]
-            if thread == 0:
-                part = (channel * cuda.gridDim.z + cuda.blockIdx.z) * cuda.gridDim.y + cuda.blockIdx.y
-                put_double(sums, part, total[0])
+        deliver(total, shared, sums, column, n)
 
     word = types.int64
     return kernel, (types.UniTuple(types.uint64, 4), types.uint64, word, word, word, word)
