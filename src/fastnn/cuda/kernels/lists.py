@@ -54,7 +54,7 @@ def table_words(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[l
 
 @made_once
 def _part(columns: int) -> Any:
-    """(table, tensors, size): the row of the tensor that a block works on, its first element, its end."""
+    """(table, tensors, size): the row of the tensor that a block works on, its first element, how many."""
     row_size = 8 * (ADDRESSES + columns)
 
     @device
@@ -69,13 +69,13 @@ def _part(columns: int) -> Any:
                 high = middle
         row = table + types.uint64((low - 1) * row_size)
         first = (block - word_at(row)) * size
-        return row, first, min(first + size, word_at(row + types.uint64(8 * COUNT)))
+        return row, first, min(size, word_at(row + types.uint64(8 * COUNT)) - first)
 
     return find
 
 
 def _walk(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, body: Any) -> Any:
-    """(row, first, end, c, sums): body(x, k, c, sums) for a tensor's elements from first to end.
+    """(row, first, count, c, sums): body(x, k, c, sums) for `count` of a tensor's elements, from first on.
 
     x has `rows` rows, of which the operands are the first ones.
     """
@@ -85,24 +85,29 @@ def _walk(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, bod
     addresses_used = in_turn([_address(j) for j in used])
 
     @device
-    def walk(row: int, first: int, end: int, c: Any, sums: Any) -> None:
+    def walk(row: int, first: int, count: int, c: Any, sums: Any) -> None:
         a, together = cuda.local.array(columns, types.uint64), cuda.local.array(1, types.uint64)
         together[0] = 0
         addresses_used(row, a, together)
-        lane, rest = types.int64(cuda.threadIdx.x), first
+        end, i = types.int32(count), types.int32(cuda.threadIdx.x)
         if together[0] & 15 == 0:
             x = cuda.local.array((rows, width), real)
-            rest = end - ((end - first) & (width - 1))
-            for i in range(first + lane * width, rest, THREADS * width):
-                load_whole(a, x, i)
+            whole, i = types.int32(end & -width), types.int32(i * width)
+            while i < whole:  # a range would count in 64 bits
+                at = first, types.uint32(i)
+                load_whole(a, x, at)
                 for k in range(width):
                     body(x, k, c, sums)
-                store_whole(a, x, i)
+                store_whole(a, x, at)
+                i = types.int32(i + THREADS * width)
+            i = types.int32(whole + cuda.threadIdx.x)
         y = cuda.local.array((rows, 1), real)
-        for i in range(rest + lane, end, THREADS):
-            load_one(a, y, i)
+        while i < end:
+            at = first, types.uint32(i)
+            load_one(a, y, at)
             body(y, 0, c, sums)
-            store_one(a, y, i)
+            store_one(a, y, at)
+            i = types.int32(i + THREADS)
 
     return walk
 
@@ -173,7 +178,7 @@ def update(name: str, dtypes: Dtypes) -> Built:
     def kernel(
         table: int, tensors: int, size: int, live: int, factors: int, apart: int, numbers: Any
     ) -> None:
-        row, first, end = part_of(table, tensors, size)
+        row, first, count = part_of(table, tensors, size)
         exact, c = cuda.local.array(NUMBERS, types.float64), cuda.local.array(NUMBERS, real)
         _numbers(exact, numbers, live)
         if factors != 0:
@@ -182,7 +187,7 @@ def update(name: str, dtypes: Dtypes) -> Built:
         for k in range(NUMBERS):
             c[k] = exact[k]
         if not (idle_at_one and exact[0] == 1):
-            walk(row, first, end, c, exact)
+            walk(row, first, count, c, exact)
 
     word, address = types.int64, types.uint64
     return kernel, (address, word, word, address, address, word, types.UniTuple(types.float64, NUMBERS))
@@ -272,12 +277,12 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
     part_of, of_block = _part(columns), _of_block(kind)
 
     def kernel(table: int, tensors: int, size: int, live: int, partial: int, numbers: Any) -> None:
-        row, first, end = part_of(table, tensors, size)
+        row, first, count = part_of(table, tensors, size)
         shared = cuda.shared.array(THREADS, types.float64)
         c, sums = cuda.local.array(NUMBERS, real), cuda.local.array(3, types.float64)
         _numbers(c, numbers, live)
         sums[0], sums[1], sums[EXPONENT] = 0.0, 0.0, numbers[0]
-        walk(row, first, end, c, sums)
+        walk(row, first, count, c, sums)
         sums[0] = of_block(shared, sums[0])
         sums[1] = of_block(shared, sums[1])
         if cuda.threadIdx.x == 0:

@@ -2,7 +2,7 @@
 
 A thread holds `span` elements of every operand, in a local array v: v[j, k] is element k of operand j. They
 come by 16-byte accesses where all addresses are multiples of 16 and the block's tile is whole, else one by
-one. It must not know what a body computes.
+one. Where a tile begins is counted in 64 bits, the places in it in 32. It must not know what a body computes.
 """
 
 from __future__ import annotations
@@ -66,22 +66,25 @@ def tiled(
         key, keep_whole, keep_one = now, draws.several(width, CHUNKS, THREADS * width), draws.one
 
     def kernel(a: Any, n: int, words: Any, p: Any) -> None:
-        lane, tile = types.int64(cuda.threadIdx.x), types.int64(cuda.blockIdx.x) * (THREADS * whole)
+        lane, tile = types.uint32(cuda.threadIdx.x), types.int64(cuda.blockIdx.x) * (THREADS * whole)
         drawn, together = key(words), types.uint64(0)
         for j in range(count):
             together |= a[j]
         if together & 15 == 0 and tile + THREADS * whole <= n:
             v = cuda.local.array((count, whole), real)
-            start = tile + lane * width
-            load_whole(a, v, start)
-            run_whole(v, keep_whole(drawn, words, start), p)
-            store_whole(a, v, start)
+            at = tile, types.uint32(lane * width)
+            load_whole(a, v, at)
+            run_whole(v, keep_whole(drawn, words, tile + lane * width), p)
+            store_whole(a, v, at)
         else:
             w = cuda.local.array((count, one), real)
-            for i in range(tile + lane, min(tile + THREADS * whole, n), THREADS):
-                load_one(a, w, i)
-                run_one(w, keep_one(drawn, words, i), p)
-                store_one(a, w, i)
+            left, i = types.int32(min(n - tile, types.int64(THREADS * whole))), types.int32(lane)
+            while i < left:  # a range would count in 64 bits
+                at = tile, types.uint32(i)
+                load_one(a, w, at)
+                run_one(w, keep_one(drawn, words, tile + i), p)
+                store_one(a, w, at)
+                i = types.int32(i + THREADS)
 
     words = types.UniTuple(types.int64, draws.words if draws is not None else 0)
     addresses = types.UniTuple(types.uint64, count)
@@ -90,7 +93,10 @@ def tiled(
 
 @made_once
 def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
-    """(addresses, v, start): loads or stores all that is read, or written: span / width chunks of each."""
+    """(addresses, v, at): loads or stores all that is read, or written: span / width chunks of each.
+
+    at: where the tile begins, and the thread's first element in it.
+    """
     used = [
         (j, operand.dtype)
         for j, operand in enumerate(operands)
@@ -106,11 +112,13 @@ def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, 
     chunks, pieces = span // width, width // piece
 
     @device
-    def move(a: Any, v: Any, start: int) -> None:
+    def move(a: Any, v: Any, at: Any) -> None:
+        tile, start = at
+        first = a[operand] + types.uint64(tile * size) + types.uint32(start * size)
         for c in range(chunks):
             for k in range(pieces):
-                place = start + c * (THREADS * width) + k * piece
-                access(a[operand] + types.uint64(place * size), v, operand * span + c * width + k * piece)
+                further = types.uint64((c * (THREADS * width) + k * piece) * size)
+                access(first + further, v, operand * span + c * width + k * piece)
 
     return move
 
