@@ -54,9 +54,9 @@ def run(
 ) -> Statistics:
     """Runs a kernel on `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory.
 
-    `cooperative` runs all blocks at once, for kernels whose blocks wait for one another; the first one goes on
-    only when the others have ended or wait for it. `strict` refuses to read memory that nothing has written, `races`
-    looks for races in shared memory.
+    `cooperative` runs all blocks at once, for kernels whose blocks wait for one another; the first one goes
+    on only when the others have ended or wait for it. `strict` refuses to read memory that nothing has
+    written, `races` looks for races in shared memory.
 
     Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError
     for an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what

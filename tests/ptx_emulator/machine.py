@@ -187,7 +187,7 @@ class Machine:
         return True
 
     def place(self, pc: int, mask: Mask, held: bool = False) -> None:
-        """Lets the lanes go on at `pc` later; after all others' turns if `held`, or if their block is slow."""
+        """Lets the lanes go on at `pc` later; after all others' if `held`, or if their block is slow."""
         slow = mask if held else mask & self.slow
         for groups, lanes in ((self.held, slow), (self.ready, mask & ~slow)):
             if lanes.any():

@@ -27,9 +27,9 @@ def batch_norm(
     """As fastnn.functional.batch_norm; running statistics and counter are updated on the GPU without waiting.
 
     The counter's value is not looked at, as that would wait for the GPU; sums of float32 overflow where
-    deviations from the mean exceed 1e19. In training the input is read once and y written once, by one kernel,
-    while the input fits in the multiprocessors' shared memory (some 25 MB on an H100); else it is read twice,
-    the second time in reverse order, as a cache still has its end. The results are the same, to the last bit.
+    deviations from the mean exceed 1e19. In training one kernel reads the input once and writes y, while the
+    input fits in the multiprocessors' shared memory (some 25 MB on an H100); else it is read twice, the
+    second time in reverse order, as a cache still has its end. Results are the same, to the last bit.
     """
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
     running = Running(running_mean, running_var, num_batches_tracked)
