@@ -72,6 +72,7 @@ def gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(_launch, "launch", keeper)
     monkeypatch.setattr(cupy.Stream, "begin_capture", lambda *args: keeper.begin(*args), raising=False)
     monkeypatch.setattr(cupy.Stream, "end_capture", lambda stream: keeper.end(stream), raising=False)
+    monkeypatch.setattr(cupy.Stream, "is_capturing", lambda stream: keeper.captures)
     monkeypatch.setattr(cupy.Stream, "record", lambda stream: None, raising=False)
     monkeypatch.setattr(cupy.Stream, "wait_event", lambda stream, event: None, raising=False)
     monkeypatch.setattr(cupy.cuda, "using_allocator", using_allocator, raising=False)

@@ -32,7 +32,7 @@ from fastnn.cuda._ptx import (
 )
 from fastnn.cuda.kernels import block_sums, channels, numbers, walks
 from fastnn.cuda.kernels.block_sums import warp_sum
-from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS, STRIDE
+from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS
 
 #: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of
 #: squares about it; and, in the first place of the last row, how often it was there.
@@ -52,13 +52,16 @@ def piece_dtype(dtype: str) -> str:
 
 
 def _gather(width: int) -> Any:
-    """A body of a walk: elements are taken in, those of several visits together."""
+    """A body of a walk: elements are taken in, those of several visits together; the first are pivots."""
 
     def body(span: int) -> Any:
         count = span // width
 
         @device
         def take(state: Any, v: Any, keep: int, p: Any) -> None:
+            if state[_TIMES, 0] == 0:
+                for lane in range(width):
+                    state[_PIVOT, lane] = v[0, lane]
             times = state[_TIMES, 0] + like(v[0, 0], count)
             share = like(v[0, 0], count) / times
             weight = share * state[_TIMES, 0]
@@ -157,7 +160,7 @@ def piece(dtype: str, width: int, single: bool, access: str) -> Any:
     base near its mean, then from there, so that nothing is lost.
     """
     walk = walks.walk(walks.Loop(dtype, width, (access,), ""), 4 if width <= 4 else 2, _gather(width))
-    first, size, real = load(dtype, width), ITEMSIZE[dtype], computing(dtype)
+    real = computing(dtype)
     state_shape, both, room_shape = (4, width), (2, width), block_sums.room(width, single)
     publish, move = _publish(width, single), _from_base(width, single)
     move_base, put = (block_sums.sums(width, single, put) for put in (_move_base, _put(dtype)))
@@ -169,9 +172,6 @@ def piece(dtype: str, width: int, single: bool, access: str) -> Any:
         state, v = cuda.local.array(state_shape, real), cuda.local.array(both, real)
         for k in range(width):
             state[_PIVOT, k] = state[_OFF, k] = state[_SQUARES, k] = state[_TIMES, k] = real(0)
-        if at.visits > 0:
-            start = at.row * g[STRIDE] + at.start + at.column
-            first(a[0] + types.uint64(start * size), state, 0)
         walk(a, at, g, state, (), ())
         publish(state, base, at, g)
         cuda.syncthreads()
