@@ -66,6 +66,7 @@ def rrelu(dtype: str, backward: bool) -> Built:
         block = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
         start, v = block * DRAWS, cuda.local.array(shape, real)
         left, place = n - start, types.uint64(start * size)
+        seed, offset, _ = draws.now(words)
         whole = (out | dy | x) & 15 == 0 and left >= DRAWS
         if whole:
             for p in range(pieces):
@@ -78,7 +79,6 @@ def rrelu(dtype: str, backward: bool) -> Built:
                     get_one(x + place + k * size, v, 2 * DRAWS + k)
                     if backward:
                         get_one(dy + place + k * size, v, DRAWS + k)
-        seed, offset, _ = draws.now(words)
         run(v, philox(seed, offset, block), line)
         if whole:
             for p in range(pieces):
