@@ -17,7 +17,7 @@ from numba import cuda, types
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, quotient, store
 from fastnn.cuda.kernels.division import divide, magic
 
 #: What c holds: addresses, whole numbers, floats, and where the thread is.
@@ -25,8 +25,10 @@ ADDRESSES, WORDS, NUMBERS, AT = 0, 1, 2, 3
 #: The first words of every kernel: samples, elements of one, elements from one to the next, and magic(inner).
 SAMPLES, LENGTH, INNER, MAGIC, OWN_WORDS = 0, 1, 2, 3, 4
 #: Where a thread is: its sample, its place in the team, the sample's first element, its length (0: no
-#: sample), how many elements before it the first vector begins, and the index of the team's first element.
-SAMPLE, MEMBER, BASE, COUNT, HEAD, START = 0, 1, 2, 3, 4, 5
+#: sample), how many elements before it the first vector begins. And the part of the sample that the team is
+#: at: the index where its first vector begins, and, counted from there, where it has elements. A part has
+#: few: its places are int32, as those in the team; all else is int64.
+SAMPLE, MEMBER, BASE, COUNT, HEAD, START, FROM, TO = range(8)
 
 #: Threads of a block; those of a block that is one team: with more, a thread could not have 128 registers.
 THREADS, WIDEST = 128, 512
@@ -126,53 +128,76 @@ def add_each(r: Any, other: Any) -> None:
 
 
 @made_once
+def _part(cut: Cut) -> Any:
+    """(sample, member, base, count, head, first): AT for the part that begins at `first`, less the head."""
+    tile = cut.team * cut.span
+
+    @device
+    def part(sample: int, member: int, base: int, count: int, head: int, first: int) -> Any:
+        start, skipped = first - head, head if first == 0 else types.int64(0)
+        end = types.int32(max(min(count - start, types.int64(tile)), types.int64(0)))
+        return sample, member, base, count, head, start, types.int32(skipped), end
+
+    return part
+
+
+@made_once
 def _place(cut: Cut, size: int) -> Any:
-    """(addresses, words): the tuple AT of a thread; `size` is that of an element."""
-    team, together, tile = cut.team, cut.together, cut.team * cut.span
+    """(addresses, words): the tuple AT of a thread at the first part; `size` is that of an element."""
+    team, together, tile, part = cut.team, cut.together, cut.team * cut.span, _part(cut)
 
     @device
-    def row(a: Any, i: Any) -> Any:
-        thread = types.int64(cuda.threadIdx.x)
-        sample = types.int64(cuda.blockIdx.x) * together + thread // team
-        base = sample * i[LENGTH]
+    def row(i: Any) -> Any:
+        thread = types.uint32(cuda.threadIdx.x)
+        sample = types.int64(cuda.blockIdx.x) * together + quotient(thread, team)
         count = i[LENGTH] if sample < i[SAMPLES] else types.int64(0)
-        return sample, thread % team, base, count, types.int64(0), types.int64(0)
+        return sample, types.int32(thread & types.uint32(team - 1)), sample * i[LENGTH], count
 
     @device
-    def column(a: Any, i: Any) -> Any:
+    def column(i: Any) -> Any:
         sample = types.int64(cuda.blockIdx.x) * together + cuda.threadIdx.x
         base = sample + divide(sample, i[MAGIC]) * ((i[LENGTH] - 1) * i[INNER])
         count = i[LENGTH] if sample < i[SAMPLES] else types.int64(0)
-        return sample, types.int64(cuda.threadIdx.y), base, count, types.int64(0), types.int64(0)
+        return sample, types.int32(cuda.threadIdx.y), base, count
 
     @device
-    def piece(a: Any, i: Any) -> Any:
+    def piece(i: Any) -> Any:
         sample = types.int64(cuda.blockIdx.x)
         base = sample * tile
-        return sample, types.int64(cuda.threadIdx.x), base, i[LENGTH] - base, types.int64(0), types.int64(0)
+        return sample, types.int32(cuda.threadIdx.x), base, i[LENGTH] - base
 
-    place = {"row": row, "column": column, "piece": piece}[cut.kind]
-    if not cut.ragged or cut.kind == "piece":
-        return place
+    find = {"row": row, "column": column, "piece": piece}[cut.kind]
+    headed = cut.ragged and cut.kind != "piece"
 
     @device
-    def with_head(a: Any, i: Any) -> Any:
-        sample, member, base, count, _, start = place(a, i)
-        head = ((types.int64(a[0]) + base * size) & 15) // size
-        return sample, member, base, count, head, start
+    def place(a: Any, i: Any) -> Any:
+        sample, member, base, count = find(i)
+        head = ((types.int64(a[0]) + base * size) & 15) // size if headed else types.int64(0)
+        return part(sample, member, base, count, head, types.int64(0))
 
-    return with_head
+    return place
+
+
+@made_once
+def _in_part(cut: Cut) -> Any:
+    """(c, e): the place of the thread's element e in the part."""
+    team, width = cut.team, cut.width
+
+    @device
+    def place_of(c: Any, e: int) -> Any:
+        return types.int32((c[AT][MEMBER] + e // width * team) * width + e % width)
+
+    return place_of
 
 
 @made_once
 def index(cut: Cut) -> Any:
     """(c, e): the index of the thread's element e; outside 0 to COUNT - 1 where there is none."""
-    team, width = cut.team, cut.width
+    place_of = _in_part(cut)
 
     @device
     def index_of(c: Any, e: int) -> Any:
-        at = c[AT]
-        return at[START] - at[HEAD] + ((e // width) * team + at[MEMBER]) * width + e % width
+        return c[AT][START] + place_of(c, e)
 
     return index_of
 
@@ -180,12 +205,12 @@ def index(cut: Cut) -> Any:
 @made_once
 def has(cut: Cut) -> Any:
     """(c, e): whether the sample has the thread's element e."""
-    index_of, ragged = index(cut), cut.ragged
+    place_of, ragged = _in_part(cut), cut.ragged
 
     @device
     def has_it(c: Any, e: int) -> Any:
-        i = index_of(c, e)
-        return 0 <= i < c[AT][COUNT] if ragged else i < c[AT][COUNT]
+        place = place_of(c, e)
+        return c[AT][FROM] <= place < c[AT][TO] if ragged else place < c[AT][TO]
 
     return has_it
 
@@ -222,19 +247,22 @@ def _vector(
     ragged, apart, loads = cut.ragged or not whole, cut.kind == "column", outside is not None
     kind, real, filler = (load if loads else store), computing(dtype), outside or 0.0
     step = min(width, WIDTH[dtype]) if whole else 1
-    at_once, index_of = kind(dtype, step), index(cut)
+    at_once, place_of = kind(dtype, step), _in_part(cut)
     singly = in_turn([_element(dtype, row, e + k, k, place_in_v + k, outside) for k in range(width)])
 
     @device
     def move(c: Any, v: Any, s: Any) -> None:
-        first, count = index_of(c, e), c[AT][COUNT]
-        offset = base(c) + (first * c[WORDS][INNER] if apart else first)
-        place = c[ADDRESSES][address] + types.uint64(offset * size)
-        if whole and first < count and (not ragged or (first >= 0 and first + width <= count)):
+        first, start, at = place_of(c, e), c[AT][START], c[ADDRESSES][address]
+        begin, end = c[AT][FROM], c[AT][TO]
+        if apart:
+            at += types.uint64((base(c) + (start + first) * c[WORDS][INNER]) * size)
+        else:
+            at += types.uint64((base(c) + start) * size) + types.uint32(first * size)
+        if whole and first < end and (not ragged or (first >= begin and types.int32(first + width) <= end)):
             for piece in range(0, width, step):
-                at_once(place + types.uint64(piece * size), v, place_in_v + piece)
+                at_once(at + types.uint64(piece * size), v, place_in_v + piece)
         elif ragged:
-            singly((place, first, count), v, s)
+            singly((at, first, begin, end), v, s)
         elif loads:
             for k in range(width):
                 v[row, e + k] = real(filler)
@@ -244,15 +272,15 @@ def _vector(
 
 @made_once
 def _element(dtype: str, row: int, e: int, k: int, place_in_v: int, outside: float | None) -> Any:
-    """((address and index of the vector's first element, count), v, s): its element k."""
+    """((address and place of the vector's first element, FROM, TO), v, s): its element k."""
     size, real, loads, filler = ITEMSIZE[dtype], computing(dtype), outside is not None, outside or 0.0
     single = (load if loads else store)(dtype, 1)
 
     @device
     def move(vector: Any, v: Any, s: Any) -> None:
-        place, first, count = vector
-        if 0 <= first + k < count:
-            single(place + types.uint64(k * size), v, place_in_v)
+        at, first, begin, end = vector
+        if begin <= types.int32(first + k) < end:
+            single(at + types.uint64(k * size), v, place_in_v)
         elif loads:
             v[row, e] = real(filler)
 
@@ -406,21 +434,27 @@ def _kernel(cut: Cut, work: Work, real: Any, run: Any) -> Any:
     return on_samples
 
 
-@device
-def _from(c: Any, start: int) -> Any:
-    """c with the team at another place of the sample."""
-    a, i, p, (sample, member, base, count, head, _) = c
-    return a, i, p, (sample, member, base, count, head, start)
+@made_once
+def _moved_to(cut: Cut) -> Any:
+    """(c, first): c with the team at another part of the sample."""
+    part = _part(cut)
+
+    @device
+    def move(c: Any, first: int) -> Any:
+        a, i, p, at = c
+        return a, i, p, part(at[SAMPLE], at[MEMBER], at[BASE], at[COUNT], at[HEAD], first)
+
+    return move
 
 
 def _of_parts(cut: Cut, gather: Any, loads: Any) -> Any:
     """(c, v, s, r): gathers, while the sample goes through the registers."""
-    tile = cut.team * cut.span
+    tile, moved_to = cut.team * cut.span, _moved_to(cut)
 
     @device
     def gather_parts(c: Any, v: Any, s: Any, r: Any) -> None:
         for first in range(0, c[AT][COUNT] + c[AT][HEAD], tile):
-            now = _from(c, first)
+            now = moved_to(c, first)
             loads(now, v, s)
             gather(now, v, s, r)
 
@@ -429,13 +463,13 @@ def _of_parts(cut: Cut, gather: Any, loads: Any) -> Any:
 
 def _backwards(cut: Cut, write: Any) -> Any:
     """(c, v, s): what is done with each part of the sample, the last first: it may still be in a cache."""
-    tile = cut.team * cut.span
+    tile, moved_to = cut.team * cut.span, _moved_to(cut)
 
     @device
     def each_part(c: Any, v: Any, s: Any) -> None:
         parts = (c[AT][COUNT] + c[AT][HEAD] + tile - 1) // tile
         for done in range(parts):
-            write(_from(c, (parts - 1 - done) * tile), v, s)
+            write(moved_to(c, (parts - 1 - done) * tile), v, s)
 
     return each_part
 
