@@ -20,6 +20,22 @@ class _Config(NamedTuple):
     cooperative: bool
 
 
+def _prepared(
+    template: Any,
+    key: Any,
+    device: int,
+    stream: int,
+    grid: Any,
+    block: Any,
+    shared: int,
+    cooperative: bool,
+    fast: bool,
+) -> tuple[int, _Config, Any]:
+    from fastnn.cuda import _launch
+
+    return stream, _Config(grid, block, shared, cooperative), _launch._code(template, key, device, fast)
+
+
 def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Until the test's end `import cupy` gives the stand-in, and fastnn's kernels run on the emulator.
 
@@ -30,10 +46,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     device = _launch.Properties("emulator", (9, 0), multiprocessors=132, shared_memory=227 << 10, l2=50 << 20)
     monkeypatch.setitem(sys.modules, "cupy", host_cupy)
     monkeypatch.setattr(_launch, "properties", lambda number: device)
-    monkeypatch.setattr(_launch, "_loaded", _launch._code)
     monkeypatch.setattr(_launch, "_only_one", lambda: True)
-    monkeypatch.setattr(_launch, "_config", _Config)
-    monkeypatch.setattr(_launch, "_stream", lambda handle: handle)
+    monkeypatch.setattr(_launch, "_prepared", _prepared)
     monkeypatch.setattr(_launch, "launch", _launch_emulated)
     return host_cupy
 

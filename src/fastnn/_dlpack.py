@@ -51,7 +51,7 @@ def call(
     Arrays among its results become tensors if `like` is one, of its library. An array that was written to is
     the tensor that was given.
     """
-    if is_on_gpu(like) or any(is_on_gpu(value) for value in (*args, *kwargs.values())):
+    if any(is_on_gpu(value) for value in (like, *args, *kwargs.values())):
         twin = twin_of(function)
         return twin(*args, **kwargs) if kwargs else twin(*args)  # an empty mapping costs a microsecond
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
@@ -90,6 +90,12 @@ def twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
     from fastnn.cuda import _twins  # which only those with a GPU need
 
     return _twins.twin_of(function.__module__, function.__name__)
+
+
+@functools.cache
+def twin_for(function: Callable[..., Any], kind: Any) -> Callable[..., Any] | None:
+    """The twin, for a type whose arrays are all on a GPU; None for others, which `call` takes."""
+    return twin_of(function) if _type_on_gpu(kind) else None
 
 
 def _view(name: str, value: Any) -> Any:

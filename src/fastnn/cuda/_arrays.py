@@ -52,8 +52,8 @@ class Library(Protocol):
     def stream(self, device: int) -> int:
         """The handle of the current stream."""
 
-    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
-        """What `alike` returns, for inputs of which the first is of this library."""
+    def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
+        """What `alike` returns, for a first array of this library."""
 
 
 class DeviceArray(NamedTuple):
@@ -78,8 +78,8 @@ class DeviceArray(NamedTuple):
 
 
 #: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
-#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
-Alike = tuple[Any, tuple[int, ...], str, int, int, int]
+#: result, addresses of the inputs and of it, dtype, size, device, stream. A named tuple takes longer.
+Alike = tuple[Any, list[int], str, int, int, int]
 
 
 class _Cupy:
@@ -103,7 +103,8 @@ class _Cupy:
         return tuple(stride // value.itemsize for stride in value.strides)
 
     def empty(self, shape: Shape, dtype: str, device: int) -> Any:
-        return self._new(shape, _numpy_dtype(dtype), device)
+        with _cupy_on(device):
+            return sys.modules["cupy"].ndarray(shape, _numpy_dtype(dtype))
 
     def empty_like(self, value: Any, dtype: str) -> Any:
         with _cupy_on(value.device.id):
@@ -127,36 +128,29 @@ class _Cupy:
     def stream(self, device: int) -> int:
         return int(sys.modules["cupy"].cuda.get_current_stream(device).ptr)
 
-    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+    def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         cupy = sys.modules["cupy"]
-        kind, first = cupy.ndarray, inputs[0]
-        if type(first) is not kind:
+        kind = cupy.ndarray
+        if type(first) is not kind or not first._c_contiguous:
             return None
-        dtype, shape, device = first.dtype, first.shape, first.data.device_id
-        name, size, addresses = _numpy_name(dtype), first.size, []
-        for each in inputs if out is None else (*inputs, out):
-            if type(each) is not kind or each.dtype != dtype or not each._c_contiguous:
+        dtype, shape, size, memory = first.dtype, first.shape, first.size, first.data
+        device, addresses = memory.device_id, [memory.ptr]
+        for each in others if out is None else (*others, out):
+            if type(each) is not kind or each.dtype is not dtype or not each._c_contiguous:
                 return None
-            data = each.data
-            if data.device_id != device or (each is not first and each.shape != shape):
+            memory = each.data
+            if memory.device_id != device or each.shape != shape:
                 return None
-            addresses.append(data.ptr)
+            addresses.append(memory.ptr)
+        name = _numpy_name(dtype)
         if not size or name not in FLOATS:
             return None
         if out is None:
-            out = self._new(shape, dtype, device)
+            out = kind(shape, name) if _cupy_count() == 1 else self.empty(shape, name, device)
             addresses.append(out.data.ptr)
         elif not _apart(addresses, first.nbytes):
             return None
-        stream = cupy.cuda.get_current_stream(device).ptr
-        return out, (addresses.pop(), *addresses), name, size, device, stream
-
-    def _new(self, shape: Shape, dtype: Any, device: int) -> Any:
-        cupy = sys.modules["cupy"]
-        if _cupy_count() == 1:
-            return cupy.ndarray(shape, dtype)
-        with cupy.cuda.Device(device):
-            return cupy.ndarray(shape, dtype)
+        return out, addresses, name, size, device, cupy.cuda.get_current_stream(device).ptr
 
 
 class _Torch:
@@ -200,17 +194,16 @@ class _Torch:
     def stream(self, device: int) -> int:
         return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device))
 
-    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+    def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         torch = sys.modules["torch"]
-        first = inputs[0]
         dtype, shape, device, size = first.dtype, first.shape, first.get_device(), first.numel()
         name, addresses = _torch_name(dtype), []
-        if device < 0 or not size or name not in FLOATS:
+        if not size or name not in FLOATS:
             return None
-        for each in inputs if out is None else (*inputs, out):
+        for each in (first, *others) if out is None else (first, *others, out):
             if type(each) is not torch.Tensor or each.requires_grad or not each.is_contiguous():
                 return None
-            if each.dtype != dtype or each.shape != shape or each.get_device() != device:
+            if not each.is_cuda or each.dtype != dtype or each.shape != shape or each.get_device() != device:
                 return None
             addresses.append(each.data_ptr())
         if out is None:
@@ -218,7 +211,7 @@ class _Torch:
             addresses.append(out.data_ptr())
         elif not _apart(addresses, first.nbytes):
             return None
-        return out, (addresses.pop(), *addresses), name, size, device, self.stream(device)
+        return out, addresses, name, size, device, self.stream(device)
 
 
 _CUPY, _TORCH = _Cupy(), _Torch()
@@ -285,13 +278,20 @@ def library_of(kind: Any) -> Library:
     return _CUPY
 
 
-def alike(inputs: Sequence[Any], out: Any) -> Alike | None:
+def alike(first: Any, others: Sequence[Any], out: Any) -> Alike | None:
     """The quick way for most calls: the arrays, and a new result unless `out` is given, as kernels take them.
 
     None where they are not all alike, or empty, or where `out` overlaps one of them in part.
     """
-    kind: Any = type(inputs[0])
-    return library_of(kind).alike(inputs, out) if is_on_gpu(inputs[0]) else None
+    kind: Any = type(first)
+    library = _quick(kind)
+    return None if library is None else library.alike(first, others, out)
+
+
+@functools.cache
+def _quick(kind: Any) -> Library | None:
+    """The library of a type whose arrays may be on a GPU; None for others."""
+    return library_of(kind) if hasattr(kind, "__cuda_array_interface__") else None
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------

@@ -336,10 +336,9 @@ def _run_forward(
         return found
     arrays = (target, x) if addend is None else (target, x, addend)
     if head is None and problem.is_elementwise:
-        key = x.dtype, chain.kinds
-        operands = elementwise.forward_operands(*key)
-        words = problem.words if problem.draws else ()
-        tiles.run(elementwise.chain_forward, key, operands, arrays, chain.numbers, words)
+        key, words = (x.dtype, chain.kinds), problem.words if problem.draws else ()
+        tile = tiles.tile(elementwise.forward_operands(*key))
+        tiles.run(elementwise.chain_forward, key, tile, arrays, chain.numbers, words)
         return found
     kind = _kind_of(head)
     if isinstance(head, BatchNorm):
@@ -480,7 +479,6 @@ def _run_elementwise_backward(
     arrays = [target, g, x]
     if daddend is not None:
         arrays += [x if addend is None else addend, daddend]
-    key = x.dtype, chain.kinds
-    operands = elementwise.backward_operands(*key)
-    words = problem.words if problem.draws else ()
-    tiles.run(elementwise.chain_backward, key, operands, arrays, chain.numbers, words)
+    key, words = (x.dtype, chain.kinds), problem.words if problem.draws else ()
+    tile = tiles.tile(elementwise.backward_operands(*key))
+    tiles.run(elementwise.chain_backward, key, tile, arrays, chain.numbers, words)

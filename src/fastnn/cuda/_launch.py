@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
@@ -77,11 +77,6 @@ def _loaded(template: Template, key: Key, device: int, fast: bool) -> Any:
 
 
 @functools.cache
-def _stream(handle: int) -> Any:
-    return Stream.from_handle(handle)
-
-
-@functools.cache
 def _only_one() -> bool:
     """Whether there is one GPU, which is then always the current one."""
     return len(Device.get_all_devices()) == 1
@@ -99,8 +94,20 @@ def _on(device: int) -> Iterator[None]:
 
 
 @functools.lru_cache(4096)
-def _config(grid: Grid, block: Grid, shared: int, cooperative: bool) -> Any:
-    return LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
+def _prepared(
+    template: Template,
+    key: Key,
+    device: int,
+    stream: int,
+    grid: Grid,
+    block: Grid,
+    shared: int,
+    cooperative: bool,
+    fast: bool,
+) -> tuple[Any, Any, Any]:
+    """What `launch` takes before the kernel's arguments."""
+    config = LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
+    return Stream.from_handle(stream), config, _loaded(template, key, device, fast)
 
 
 def signed(word: int) -> int:
@@ -125,9 +132,24 @@ def run(
     shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
     wait for each other.
     """
-    config = _config(grid, block, shared, cooperative)
+    start(template, key, device, stream, grid, block, arguments, shared, cooperative)
+
+
+def start(
+    template: Template,
+    key: Key,
+    device: int,
+    stream: int,
+    grid: Grid,
+    block: Grid,
+    arguments: Sequence[Any],
+    shared: int = 0,
+    cooperative: bool = False,
+) -> None:
+    """As `run`, without its unpacking of arguments, for those to whom that counts."""
+    fast = fast_math.enabled
     if _only_one():
-        launch(_stream(stream), config, _loaded(template, key, device, fast_math.enabled), *arguments)
+        launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)
         return
     with _on(device):
-        launch(_stream(stream), config, _loaded(template, key, device, fast_math.enabled), *arguments)
+        launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)
