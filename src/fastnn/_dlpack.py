@@ -105,18 +105,24 @@ def _view(name: str, value: Any) -> Any:
     if _exported(name, value, value.__dlpack_device__)[0] not in _CPU:
         where = getattr(value, "device", "another device")
         raise TypeError(f"{name} must be in the CPU's memory, got a tensor on {where}: use .cpu()")
+    check_no_gradient(name, value)
     if getattr(value, "requires_grad", False):
+        value = value.detach()
+    if _is_bfloat16(value):
+        value = value.view(_library(value).int16)
+        return _exported(name, value, lambda: np.from_dlpack(value)).view(_numpy_bfloat16(name))
+    return _exported(name, value, lambda: np.from_dlpack(value))
+
+
+def check_no_gradient(name: str, tensor: Any) -> None:
+    """ValueError for a tensor that autograd is to follow."""
+    if getattr(tensor, "requires_grad", False):
         torch = sys.modules.get("torch")
         if torch is None or torch.is_grad_enabled():
             raise ValueError(
                 f"{name} must be a tensor without requires_grad, as fastnn leaves no trace for autograd;"
                 " use .detach(), or torch.no_grad()"
             )
-        value = value.detach()
-    if _is_bfloat16(value):
-        value = value.view(_library(value).int16)
-        return _exported(name, value, lambda: np.from_dlpack(value)).view(_numpy_bfloat16(name))
-    return _exported(name, value, lambda: np.from_dlpack(value))
 
 
 def _exported(name: str, tensor: Any, export: Callable[[], Any]) -> Any:

@@ -10,10 +10,10 @@ import contextlib
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
-from fastnn._dlpack import is_on_gpu
+from fastnn._dlpack import check_no_gradient, is_on_gpu
 from fastnn._extras import require
 
 Shape = tuple[int, ...]
@@ -157,12 +157,7 @@ class _Torch:
     """torch's CUDA tensors."""
 
     def describe(self, name: str, value: Any) -> DeviceArray:
-        torch = sys.modules["torch"]
-        if value.requires_grad and torch.is_grad_enabled():
-            raise ValueError(
-                f"{name} must be a tensor without requires_grad, as fastnn leaves no trace for autograd;"
-                " use .detach(), or torch.no_grad()"
-            )
+        check_no_gradient(name, value)
         dtype, device = _torch_name(value.dtype), value.device.index
         return DeviceArray(
             value.data_ptr(), tuple(value.shape), dtype, value.is_contiguous(), device, self, value.detach()
@@ -322,14 +317,7 @@ def ready(name: str, value: Any) -> DeviceArray:
     array = describe(name, value)
     if array.dtype in FLOATS:
         return array
-    promoted = {
-        "bool": "float16",
-        "int8": "float16",
-        "uint8": "float16",
-        "int16": "float32",
-        "uint16": "float32",
-    }
-    kind = promoted.get(array.dtype, "float64" if array.dtype.startswith(("int", "uint")) else None)
+    kind = _PROMOTED.get(array.dtype)
     if kind is None:
         raise TypeError(
             f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got"
@@ -353,18 +341,19 @@ def contiguous(array: DeviceArray) -> DeviceArray:
 
 
 def common_dtype(named: Named) -> str:
-    """The dtype that arrays promote to."""
-    kinds = {array.dtype for _, array in named}
+    """The dtype that arrays promote to; None is left out."""
+    given = [(name, array) for name, array in named if array is not None]
+    kinds = {array.dtype for _, array in given}
     if len(kinds) > 1 and "bfloat16" in kinds and "float16" in kinds:
-        got = " and ".join(f"{name} of {array.dtype}" for name, array in named)
+        got = " and ".join(f"{name} of {array.dtype}" for name, array in given)
         raise TypeError(f"the arrays must have dtypes with a common one, got {got}")
     order = ("bfloat16", "float16", "float32", "float64")
     return str(max(kinds, key=order.index))
 
 
 def same_device(named: Named) -> None:
-    """ValueError for arrays of several GPUs."""
-    (first_name, first), *others = named
+    """ValueError for arrays of several GPUs; None is left out."""
+    (first_name, first), *others = [(name, array) for name, array in named if array is not None]
     for name, array in others:
         if array.device != first.device:
             raise ValueError(
@@ -422,6 +411,14 @@ def may_overlap(a: DeviceArray, b: DeviceArray) -> bool:
     return a_first < b_end and b_first < a_end
 
 
+def is_harmless(
+    out: DeviceArray, in_place: Iterable[DeviceArray | None], apart: Iterable[DeviceArray | None] = ()
+) -> bool:
+    """Whether a kernel that reads all these arrays may write to `out`, which may be one of `in_place`."""
+    others = [array for array in in_place if array is not None and array.address != out.address]
+    return not any(array is not None and may_overlap(out, array) for array in (*others, *apart))
+
+
 def apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
     """The array, as a copy where writing to the target would change it."""
     if not may_overlap(array, target):
@@ -455,7 +452,7 @@ def elementwise(named: Named, out: Any, in_c_order: bool = False) -> Elementwise
             raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
     dtype = first.dtype if len(arrays) == 1 else common_dtype(arrays)
     given = None if out is None else check_out(out, first.shape, dtype)
-    same_device([*arrays, *([] if given is None else [("out", given)])])
+    same_device([*arrays, ("out", given)])
     inputs = [astype(array, dtype) for _, array in arrays]
     layouts = {None if array.contiguous else array.strides() for array in inputs}
     if in_c_order or len(layouts) > 1 or not is_dense(inputs[0]):
@@ -463,14 +460,14 @@ def elementwise(named: Named, out: Any, in_c_order: bool = False) -> Elementwise
     if given is None:
         return Elementwise(tuple(inputs), empty_like(inputs[0]), None)
     if _fits(given, inputs):
-        return Elementwise(tuple(inputs), given, None)._replace(target=given._replace(owner=out))
+        return Elementwise(tuple(inputs), given._replace(owner=out), None)
     return Elementwise(tuple(inputs), empty_like(inputs[0]), out)
 
 
 def _fits(out: DeviceArray, inputs: Sequence[DeviceArray]) -> bool:
     """Whether a kernel may write there: laid out as the inputs are, and each input the same or apart."""
     same = all((out.contiguous and x.contiguous) or out.strides() == x.strides() for x in inputs)
-    return same and all(out.address == x.address or not may_overlap(out, x) for x in inputs)
+    return same and is_harmless(out, inputs)
 
 
 def stream(like: DeviceArray) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
 
+from fastnn._switch import Switch
 from fastnn.cuda._compile import Capability, Code, Key, Template, nearest
 
 Grid = int | tuple[int, int] | tuple[int, int, int]
@@ -27,25 +28,14 @@ class Properties(NamedTuple):
     l2: int  # bytes
 
 
-class fast_math:  # noqa: N801
+class fast_math(Switch):  # noqa: N801
     """With fast_math(True) kernels use approximate instructions (exp2, tanh, division).
 
     At first it is off. It counts for all threads; as a context manager it sets back what was. docs/gpu.md has
     the errors of both.
     """
 
-    enabled: bool = False
-
-    def __init__(self, enabled: bool) -> None:
-        self._before = fast_math.enabled
-        fast_math.enabled = bool(enabled)
-
-    def __enter__(self) -> None:
-        """Nothing more to do."""
-
-    def __exit__(self, *error: object) -> None:
-        """Set back what was before."""
-        fast_math.enabled = self._before
+    enabled: ClassVar[bool] = False
 
 
 @functools.cache

@@ -24,8 +24,7 @@ def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
             f"b must have as many rows as a has columns, {left.shape[1]}, got shape {right.shape}"
         )
     first = None if bias is None else _arrays.describe("bias", bias)
-    named = (("a", left), ("b", right), ("bias", first))
-    _arrays.same_device([(name, array) for name, array in named if array is not None])
+    _arrays.same_device((("a", left), ("b", right), ("bias", first)))
     target = output(out, (left.shape[0], right.shape[1]), left.dtype, (left, right))
     if add and target.place is not target.given:
         first = target.given
