@@ -1,4 +1,4 @@
-"""Puts the emulator and the stand-in for CuPy in the place of a GPU, for one test."""
+"""Puts the emulator and the stand-ins for CuPy and cuBLAS in the place of a GPU, for one test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import host_cublas
 import host_cupy
 import ptx_emulator
 
@@ -41,10 +42,12 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     Returns the stand-in.
     """
-    from fastnn.cuda import _launch
+    from fastnn.cuda import _blas, _launch
 
     device = _launch.Properties("emulator", (9, 0), multiprocessors=132, shared_memory=227 << 10, l2=50 << 20)
     monkeypatch.setitem(sys.modules, "cupy", host_cupy)
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", host_cublas)
+    monkeypatch.setattr(_blas, "_WORKSPACE", 4096)  # the emulator fills what it gives
     monkeypatch.setattr(_launch, "properties", lambda number: device)
     monkeypatch.setattr(_launch, "_only_one", lambda: True)
     monkeypatch.setattr(_launch, "_prepared", _prepared)
