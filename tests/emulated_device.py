@@ -51,6 +51,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(_launch, "properties", lambda number: device)
     monkeypatch.setattr(_launch, "_only_one", lambda: True)
     monkeypatch.setattr(_launch, "_prepared", _prepared)
+    monkeypatch.setattr(_launch, "at_once", _few_at_once)
     monkeypatch.setattr(_launch, "launch", _launch_emulated)
     return host_cupy
 
@@ -65,6 +66,11 @@ def _launch_emulated(stream: int, config: _Config, code: Any, *arguments: Any) -
         arguments,
         cooperative=config.cooperative,
     )
+
+
+def _few_at_once(template: object, key: object, device: int, fast: bool, threads: int, shared: int) -> int:
+    """Few, so that small arrays need several turns of a block."""
+    return 5 if shared <= 200 << 10 else 0
 
 
 def _extent(sizes: int | tuple[int, ...]) -> Extent:

@@ -449,6 +449,9 @@ class Stream:
     def __exit__(self, *error: object) -> None:
         _current[0] = self._before
 
+    def is_capturing(self) -> bool:
+        return False
+
     def use(self) -> Stream:
         _current[0] = self
         return self

@@ -91,6 +91,7 @@ def gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(place, name, capture.refused(getattr(place, name)))
     monkeypatch.setattr(cupy.Stream, "begin_capture", lambda stream: capture.begin(stream), raising=False)
     monkeypatch.setattr(cupy.Stream, "end_capture", lambda stream: capture.end(stream), raising=False)
+    monkeypatch.setattr(cupy.Stream, "is_capturing", lambda stream: stream is capture.stream)
     monkeypatch.setattr(cupy.Stream, "record", lambda stream: None, raising=False)
     monkeypatch.setattr(cupy.Stream, "wait_event", lambda stream, event: None, raising=False)
     return cupy

@@ -54,8 +54,9 @@ def run(
 ) -> Statistics:
     """Runs a kernel on `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory.
 
-    `cooperative` runs all blocks at once, for kernels whose blocks wait for one another. `strict` refuses to
-    read memory that nothing has written, `races` looks for races in shared memory.
+    `cooperative` runs all blocks at once, for kernels whose blocks wait for one another; the first one goes
+    on only when the others have ended or wait for it. `strict` refuses to read memory that nothing has
+    written, `races` looks for races in shared memory.
 
     Raises TypeError or ValueError if the arguments do not fit the kernel's parameters, NotImplementedError
     for an instruction that the emulator does not know, DeviceMemoryError, RaceError or RuntimeError for what
@@ -64,7 +65,7 @@ def run(
     program = load(ptx, entry)
     if min(grid) < 1 or min(block) < 1 or int(np.prod(block)) > 1024:
         raise ValueError(f"a grid of {grid} blocks of {block} threads")
-    launch = Launch(grid, block, shared, pack(program, arguments), strict, races)
+    launch = Launch(grid, block, shared, pack(program, arguments), strict, races, cooperative)
     layout = program.layout(shared)
     blocks = int(np.prod(grid))
     at_once = blocks if cooperative else max(1, _LANES // int(np.prod(block)))

@@ -62,6 +62,7 @@ class Launch:
     parameters: NDArray[np.uint8]
     strict: bool
     races: bool
+    cooperative: bool
 
 
 class Machine:
@@ -82,8 +83,9 @@ class Machine:
         self.bytes_read = self.bytes_written = 0
 
         self.alive: Mask = np.tile(np.arange(self.size) < self.threads, blocks)
-        self.ready: dict[int, Mask] = {0: self.alive.copy()}
-        self.held: dict[int, Mask] = {}
+        self.slow: Mask = (np.arange(self.lanes) < self.size) & launch.cooperative & (blocks > 1)
+        self.ready: dict[int, Mask] = {0: self.alive & ~self.slow}
+        self.held: dict[int, Mask] = {0: self.alive & self.slow} if self.slow.any() else {}
         self.waiting: Mask = np.zeros(self.lanes, bool)
         self.waiting_at = np.zeros(self.lanes, np.int64)
         self.barriers: dict[int, Callable[[Machine], int]] = {}
@@ -185,9 +187,11 @@ class Machine:
         return True
 
     def place(self, pc: int, mask: Mask, held: bool = False) -> None:
-        """Lets the lanes go on at `pc` later; after all others' turns if `held`."""
-        groups = self.held if held else self.ready
-        groups[pc] = groups[pc] | mask if pc in groups else mask
+        """Lets the lanes go on at `pc` later; after all others' if `held`, or if their block is slow."""
+        slow = mask if held else mask & self.slow
+        for groups, lanes in ((self.held, slow), (self.ready, mask & ~slow)):
+            if lanes.any():
+                groups[pc] = groups[pc] | lanes if pc in groups else lanes
 
     def progress(self) -> None:
         """Notes that something has happened for which spinning lanes may wait."""

@@ -52,6 +52,9 @@ class Library(Protocol):
     def stream(self, device: int) -> int:
         """The handle of the current stream."""
 
+    def captures(self, device: int) -> bool:
+        """Whether what is launched on the current stream is captured for a graph."""
+
     def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         """What `alike` returns, for a first array of this library."""
 
@@ -128,6 +131,9 @@ class _Cupy:
     def stream(self, device: int) -> int:
         return int(sys.modules["cupy"].cuda.get_current_stream(device).ptr)
 
+    def captures(self, device: int) -> bool:
+        return bool(sys.modules["cupy"].cuda.get_current_stream(device).is_capturing())
+
     def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         cupy = sys.modules["cupy"]
         kind = cupy.ndarray
@@ -184,10 +190,15 @@ class _Torch:
         return value.broadcast_to(shape)
 
     def assign(self, target: Any, value: Any) -> None:
-        target.copy_(value)
+        target[...] = value
 
     def stream(self, device: int) -> int:
         return int(sys.modules["torch"]._C._cuda_getCurrentRawStream(device))
+
+    def captures(self, device: int) -> bool:
+        torch = sys.modules["torch"]
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_current_stream_capturing())
 
     def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         torch = sys.modules["torch"]

@@ -27,9 +27,10 @@ from fastnn._chain import (
     check_vector,
     layout,
 )
-from fastnn.cuda import _arrays, _launch
+from fastnn.cuda import _arrays, _launch, _resident
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda.kernels import channels, draws, elementwise, gradients, moments, scaling, tiles
+from fastnn.cuda._launch import fast_math
+from fastnn.cuda.kernels import channels, draws, elementwise, gradients, moments, resident, scaling, tiles
 from fastnn.random import Key, keep_scale, keep_threshold
 from fastnn.stages import BatchNorm, Head, Stage
 
@@ -211,6 +212,12 @@ class _Problem(NamedTuple):
         """Launch a kernel on the input's device and stream."""
         _launch.run(template, key, self.x.device, _arrays.stream(self.x), grid, block, *arguments)
 
+    def launch_at_once(self, template: Any, key: Any, plan: _resident.Plan, *arguments: Any) -> None:
+        """Launch a kernel whose blocks wait for each other."""
+        like, shared = self.x, plan.turns * plan.slab
+        place, sizes = (like.device, _arrays.stream(like)), (plan.blocks, channels.THREADS)
+        _launch.run(template, key, *place, *sizes, *arguments, shared=shared, cooperative=True)
+
     def empty(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
         """A new array beside the input."""
         return _arrays.empty(self.x, shape, dtype)
@@ -231,32 +238,87 @@ class _Statistics(NamedTuple):
     rstd: DeviceArray | None = None
 
 
-def _moments(problem: _Problem, head: BatchNorm, running: _OnDevice) -> _Statistics:
+class _Batch(NamedTuple):
+    """What kernels take for the moments of a batch, and for the running ones."""
+
+    head: BatchNorm
+    running: _OnDevice
+    found: _Statistics
+    pieces: DeviceArray
+    averages: tuple[str, str]  # dtypes of the running ones
+    counter: str  # dtype of the number of batches
+
+    @property
+    def cumulative(self) -> bool:
+        """Whether running moments are averages over all batches."""
+        return self.head.momentum is None
+
+    def numbers(self, values: int) -> tuple[float, ...]:
+        """eps, momentum, factor and skip, for `values` elements of a channel."""
+        head = self.head
+        factor = 1.0 if head.biased_running_var else values / (values - 1)
+        return head.eps, head.momentum or 0.0, factor, int(head.skip_nonfinite)
+
+
+def _batch(problem: _Problem, head: BatchNorm, running: _OnDevice, cut: channels.Cut) -> _Batch:
+    count = problem.x.shape[1]
+    return _Batch(
+        head,
+        running,
+        _Statistics(*[problem.empty((count,), "float64") for _ in range(3)]),
+        problem.empty((count * cut.pieces * 4,), moments.piece_dtype(problem.x.dtype)),
+        (_dtype(running.mean), _dtype(running.var)),
+        _dtype(running.batches, "int64"),
+    )
+
+
+def _moments(problem: _Problem, batch: _Batch, cut: channels.Cut) -> None:
     """The statistics of the batch, which the running ones take in: two kernels."""
-    x, count = problem.x, problem.x.shape[1]
-    cut = problem.cut(x)
-    kind, momentum = moments.piece_dtype(x.dtype), head.momentum
-    pieces = problem.empty((count * cut.pieces * 4,), kind)
-    found = _Statistics(*[problem.empty((count,), "float64") for _ in range(3)])
-    counter = _dtype(running.batches, "int64")
-    key = x.dtype, cut.width, cut.single, counter
-    addresses = x.address, pieces.address, _address(running.batches)
+    x, count, running = problem.x, problem.x.shape[1], batch.running
+    key = x.dtype, cut.width, cut.single, batch.counter
+    addresses = x.address, batch.pieces.address, _address(running.batches)
     problem.launch(moments.moments, key, cut.grid, channels.THREADS, *addresses, *cut.numbers)
-    values = x.size // count
-    factor = 1.0 if head.biased_running_var else values / (values - 1)
-    averages = _dtype(running.mean), _dtype(running.var), counter if momentum is None else ""
     problem.launch(
         moments.finish,
-        (kind, *averages),
+        (batch.pieces.dtype, *batch.averages, batch.counter if batch.cumulative else ""),
         problem.of_channels(count),
         32 * moments.WARPS,
-        *(pieces.address, cut.pieces, count),
-        *map(_address, found),
+        *(batch.pieces.address, cut.pieces, count),
+        *map(_address, batch.found),
         *(_address(running.mean), _address(running.var), _address(running.batches)),
-        *(head.eps, 0.0 if momentum is None else momentum, factor, int(head.skip_nonfinite)),
+        *batch.numbers(x.size // count),
     )
-    running.deliver()
-    return found
+
+
+def _at_once(
+    problem: _Problem,
+    batch: _Batch,
+    arrays: Sequence[DeviceArray],
+    parameters: tuple[DeviceArray | None, DeviceArray | None],
+    cut: channels.Cut,
+) -> bool:
+    """All of a training step's forward by one kernel, if what it keeps fits on the chip."""
+    x, chain, running = problem.x, problem.stages, batch.running
+    weight, bias = parameters
+    head = scaling.Head("batch", _dtype(weight), _dtype(bias), *batch.averages)
+    key = x.dtype, cut.width, cut.single, head, chain.kinds, problem.draws, batch.counter, batch.cumulative
+    plan = _resident.plan(resident.forward, key, x.device, fast_math.enabled, cut, 1)
+    if plan is None:
+        return False
+    problem.launch_at_once(
+        resident.forward,
+        key,
+        plan,
+        *(array.address for array in arrays),
+        *map(_address, (*batch.found, running.mean, running.var, *parameters)),
+        *(_resident.counter(x).address, _address(running.batches), batch.pieces.address),
+        *cut.numbers,
+        *plan.numbers(cut),
+        *problem.words,
+        *batch.numbers(x.size // x.shape[1]),
+        *chain.numbers,
+    )
+    return True
 
 
 def _kind_of(head: Head | None) -> str:
@@ -330,24 +392,35 @@ def _run_forward(
         tile = tiles.tile(elementwise.forward_operands(*key))
         tiles.run(elementwise.chain_forward, key, tile, arrays, chain.numbers, words)
         return found
+    cut, parameters = problem.cut(*arrays), (weight, bias)
+    if isinstance(head, BatchNorm) and head.training:
+        batch = _batch(problem, head, running, problem.cut(x))
+        found = batch.found
+        done = _at_once(problem, batch, arrays, parameters, cut)
+        if not done:
+            _moments(problem, batch, problem.cut(x))
+        running.deliver()
+        if done:
+            return found
+    elif isinstance(head, BatchNorm):
+        mean, rstd = (problem.empty((x.shape[1],), "float64") for _ in range(2))
+        found = _Statistics(mean, None, rstd)
     kind = _kind_of(head)
-    if isinstance(head, BatchNorm):
-        if head.training:
-            found = _moments(problem, head, running)
-        else:
-            count = x.shape[1]
-            mean, rstd = (problem.empty((count,), "float64") for _ in range(2))
-            found = _Statistics(mean, None, rstd)
     averages = (_dtype(running.mean), _dtype(running.var)) if kind == "running" else ()
-    numbers = scaling.Head(kind, _dtype(weight), _dtype(bias), *averages)
-    cut = problem.cut(*arrays)
     problem.launch(
         scaling.forward,
-        (x.dtype, cut.width, cut.single, numbers, chain.kinds, problem.draws),
+        (
+            x.dtype,
+            cut.width,
+            cut.single,
+            scaling.Head(kind, _dtype(weight), _dtype(bias), *averages),
+            chain.kinds,
+            problem.draws,
+        ),
         cut.grid,
         channels.THREADS,
         *(array.address for array in arrays),
-        *map(_address, (*found, running.mean, running.var, weight, bias)),
+        *map(_address, (*found, running.mean, running.var, *parameters)),
         *cut.numbers,
         *problem.words,
         head.eps if isinstance(head, BatchNorm) else 0.0,
@@ -436,6 +509,15 @@ def _run_backward(
     pieces = problem.empty((count * cut.pieces * 4,), kind) if sums else None
     slopes = problem.empty((count * 2,), kind) if training else None
 
+    once = (
+        training
+        and pieces is not None
+        and slopes is not None
+        and _backward_at_once(problem, each, arrays, addend is not None, cut, pieces, slopes)
+    )
+    if once:
+        return each.dweight, each.dbias
+
     def go(does: str) -> None:
         key = x.dtype, cut.width, cut.single, each.head, chain.kinds, addend is not None, problem.draws, does
         given = (*(array.address for array in arrays), *each.addresses, _address(pieces), _address(slopes))
@@ -456,6 +538,38 @@ def _run_backward(
     if training:
         go(gradients.FROM_SUMS)
     return each.dweight, each.dbias
+
+
+def _backward_at_once(
+    problem: _Problem,
+    each: _Channels,
+    arrays: Sequence[DeviceArray],
+    addend: bool,
+    cut: channels.Cut,
+    pieces: DeviceArray,
+    slopes: DeviceArray,
+) -> bool:
+    """All of a training step's backward by one kernel, if what it keeps fits on the chip."""
+    x, chain = problem.x, problem.stages
+    key = x.dtype, cut.width, cut.single, each.head, chain.kinds, addend, problem.draws
+    plan = _resident.plan(resident.backward, key, x.device, fast_math.enabled, cut, 3 if addend else 2)
+    if plan is None:
+        return False
+    problem.launch_at_once(
+        resident.backward,
+        key,
+        plan,
+        *(array.address for array in arrays),
+        *each.addresses,
+        *(_resident.counter(x).address, pieces.address),
+        *map(_address, (each.dweight, each.dbias, slopes)),
+        x.size / x.shape[1],
+        *cut.numbers,
+        *plan.numbers(cut),
+        *problem.words,
+        *chain.numbers,
+    )
+    return True
 
 
 def _run_elementwise_backward(

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from cuda.bindings import driver
 from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
 
 from fastnn._switch import Switch
@@ -64,6 +65,20 @@ def _loaded(template: Template, key: Key, device: int, fast: bool) -> Any:
     exact = nearest(capability) == capability
     module = ObjectCode.from_cubin(code.cubin) if exact else ObjectCode.from_ptx(code.ptx.encode())
     return module.get_kernel(code.entry)
+
+
+@functools.cache
+def at_once(template: Template, key: Key, device: int, fast: bool, threads: int, shared: int) -> int:
+    """The blocks that a cooperative launch can have, each with `shared` bytes of dynamic shared memory."""
+    kernel, has = _loaded(template, key, device, fast), properties(device)
+    most = has.shared_memory - kernel.attributes.shared_size_bytes
+    if shared > most:
+        return 0
+    size = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    (error,) = driver.cuKernelSetAttribute(size, most, kernel.handle, device)
+    if error:
+        raise RuntimeError(f"the driver gives a kernel no {most} bytes of shared memory: {error.name}")
+    return has.multiprocessors * int(kernel.occupancy.max_active_blocks_per_multiprocessor(threads, shared))
 
 
 @functools.cache

@@ -9,7 +9,6 @@ from fastnn.cuda import _arrays
 from fastnn.cuda._arrays import FLOATS, DeviceArray
 from fastnn.cuda._blas import matrix_of, multiply
 from fastnn.cuda._cupy import fill, output, put
-from fastnn.cuda._replay import Recording
 
 
 def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
@@ -43,7 +42,7 @@ def column_sums(a: Any, out: Any = None, add: bool = False) -> Any:
 
 def ones(like: DeviceArray, count: int) -> DeviceArray:
     """A row of ones, (1, count), kept; a graph fills one of its own, which it keeps."""
-    make = _ones if Recording.current is None else _ones.__wrapped__
+    make = _ones.__wrapped__ if like.library.captures(like.device) else _ones
     return cast("DeviceArray", make(cast("Any", like.library), count, like.dtype, like.device))
 
 

@@ -249,9 +249,12 @@ def product(context: Any, a: Any, b: Any) -> Any:
 # ---- memory ------------------------------------------------------------------------------------------------
 
 
-def _pointer(builder: Any, address: Any, pointee: Any) -> Any:
-    """A pointer to global memory, address space 1, without which loads would be generic."""
-    return builder.inttoptr(address, ir.PointerType(pointee, addrspace=1))
+#: Address spaces: without one, accesses would be generic.
+_GLOBAL, _SHARED = 1, 3
+
+
+def _pointer(builder: Any, address: Any, pointee: Any, space: int = _GLOBAL) -> Any:
+    return builder.inttoptr(address, ir.PointerType(pointee, addrspace=space))
 
 
 def _places(target: Any, builder: Any, kind: Any, buffer: Any, at: Any, count: int) -> list[Any]:
@@ -260,23 +263,23 @@ def _places(target: Any, builder: Any, kind: Any, buffer: Any, at: Any, count: i
     return [builder.gep(data, [builder.add(at, at.type(k))]) for k in range(count)]
 
 
-def _load_words(builder: Any, address: Any, kind: Any, count: int) -> list[Any]:
+def _load_words(builder: Any, address: Any, kind: Any, count: int, space: int = _GLOBAL) -> list[Any]:
     """`count` words by one access, which must be aligned to its size."""
     if count == 1:
-        return [builder.load(_pointer(builder, address, kind))]
-    pointer = _pointer(builder, address, ir.VectorType(kind, count))
+        return [builder.load(_pointer(builder, address, kind, space))]
+    pointer = _pointer(builder, address, ir.VectorType(kind, count), space)
     vector = builder.load(pointer, align=16)
     return [builder.extract_element(vector, _BITS[32](k)) for k in range(count)]
 
 
-def _store_words(builder: Any, address: Any, words: list[Any]) -> None:
+def _store_words(builder: Any, address: Any, words: list[Any], space: int = _GLOBAL) -> None:
     if len(words) == 1:
-        builder.store(words[0], _pointer(builder, address, words[0].type))
+        builder.store(words[0], _pointer(builder, address, words[0].type, space))
         return
     vector: Any = ir.Constant(ir.VectorType(words[0].type, len(words)), ir.Undefined)
     for k, word in enumerate(words):
         vector = builder.insert_element(vector, word, _BITS[32](k))
-    builder.store(vector, _pointer(builder, address, vector.type), align=16)
+    builder.store(vector, _pointer(builder, address, vector.type, space), align=16)
 
 
 def _widened(builder: Any, dtype: str, half: Any) -> Any:
@@ -339,35 +342,88 @@ def store_integers(count: int) -> Any:
     return store_elements
 
 
-@functools.cache
-def load(dtype: str, width: int) -> Any:
-    """load(address, buffer, at): `width` elements of `dtype` into a local array, from its element `at` on.
+def _words_of(builder: Any, address: Any, dtype: str, width: int, space: int = _GLOBAL) -> list[Any]:
+    """What one access to `width` elements brings: a word for each, or for two of a half type."""
+    if ITEMSIZE[dtype] > 2:
+        return _load_words(builder, address, _FLOATS[8 * ITEMSIZE[dtype]], width, space)
+    kind, count = (_BITS[16], 1) if width == 1 else (_BITS[32], width // 2)
+    return _load_words(builder, address, kind, count, space)
 
-    The array is of the computing type. One access; the address must be a multiple of its size. width: 1, or
-    WIDTH[dtype].
-    """
+
+def _elements_of(builder: Any, dtype: str, words: list[Any]) -> list[Any]:
+    """The elements in words, in the computing type."""
+    if ITEMSIZE[dtype] > 2:
+        return words
+    halves = words
+    if len(words) > 1:
+        shifts = [builder.lshr(word, _BITS[32](shift)) for word in words for shift in (0, 16)]
+        halves = [builder.trunc(bits, _BITS[16]) for bits in shifts]
+    return [_widened(builder, dtype, half) for half in halves]
+
+
+def _put_into(
+    target: Any, builder: Any, dtype: str, words: list[Any], kind: Any, buffer: Any, at: Any
+) -> None:
+    """The elements in words into a local array, from its element `at` on."""
+    values = _elements_of(builder, dtype, words)
+    places = _places(target, builder, kind, buffer, at, len(values))
+    for place, value in zip(places, values, strict=True):
+        builder.store(value, place)
+
+
+def _loading(space: int) -> Callable[[str, int], Any]:
+    @functools.cache
+    def load(dtype: str, width: int) -> Any:
+        @intrinsic  # type: ignore[untyped-decorator]
+        def load_elements(context: Any, address: Any, buffer: Any, at: Any) -> Any:
+            def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+                words = _words_of(builder, args[0], dtype, width, space)
+                _put_into(target, builder, dtype, words, buffer, *args[1:])
+                return target.get_dummy_value()
+
+            return types.void(types.uint64, buffer, types.int64), generate
+
+        return load_elements
+
+    return load
+
+
+#: load(dtype, width)(address, buffer, at): `width` elements of `dtype` into a local array, from its element
+#: `at` on. The array is of the computing type. One access; the address must be a multiple of its size.
+#: width: 1, or WIDTH[dtype].
+load = _loading(_GLOBAL)
+
+#: As `load`, from shared memory.
+load_shared = _loading(_SHARED)
+
+
+@functools.cache
+def load_and_keep(dtype: str, width: int) -> Any:
+    """load_and_keep(address, place, buffer, at): as `load`, and a copy to a place in shared memory."""
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def load_elements(context: Any, address: Any, buffer: Any, at: Any) -> Any:
+    def load_elements(context: Any, address: Any, place: Any, buffer: Any, at: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            places = _places(target, builder, buffer, args[1], args[2], width)
-            if ITEMSIZE[dtype] > 2:
-                values = _load_words(builder, args[0], _FLOATS[8 * ITEMSIZE[dtype]], width)
-            elif width == 1:
-                values = [
-                    _widened(builder, dtype, half) for half in _load_words(builder, args[0], _BITS[16], 1)
-                ]
-            else:
-                words = _load_words(builder, args[0], _BITS[32], width // 2)
-                shifts = [builder.lshr(word, _BITS[32](shift)) for word in words for shift in (0, 16)]
-                values = [_widened(builder, dtype, builder.trunc(bits, _BITS[16])) for bits in shifts]
-            for place, value in zip(places, values, strict=True):
-                builder.store(value, place)
+            words = _words_of(builder, args[0], dtype, width)
+            _store_words(builder, args[1], words, _SHARED)
+            _put_into(target, builder, dtype, words, buffer, *args[2:])
             return target.get_dummy_value()
 
-        return types.void(types.uint64, buffer, types.int64), generate
+        return types.void(types.uint64, types.uint64, buffer, types.int64), generate
 
     return load_elements
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def dynamic_shared(context: Any) -> Any:
+    """The address of the shared memory whose size is given at launch."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        found = ir.GlobalVariable(builder.module, ir.ArrayType(_BITS[8], 0), "dynamic_shared", _SHARED)
+        found.linkage, found.align = "external", 16
+        return builder.ptrtoint(found, _BITS[64])
+
+    return types.uint64(), generate
 
 
 @functools.cache
@@ -430,3 +486,27 @@ def store_number(dtype: str) -> Any:
         return types.void(types.uint64, types.int64), generate
 
     return write
+
+
+def _in_order(text: str, constraints: str) -> Any:
+    """The code of an instruction on a 32-bit word in global memory, which orders what stands around it."""
+
+    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        kind = ir.FunctionType(_BITS[32], [arg.type for arg in args])
+        order = ir.InlineAsm(kind, text, f"{constraints},~{{memory}}", side_effect=True)
+        return builder.call(order, args)
+
+    return generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_in_order(context: Any, address: Any, number: Any) -> Any:
+    """Adds to a word; gives what it was. Blocks that see the sum see what was written before, too."""
+    code = _in_order("atom.add.acq_rel.gpu.global.u32 $0, [$1], $2;", "=r,l,r")
+    return types.uint32(types.uint64, types.uint32), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def seen_in_order(context: Any, address: Any) -> Any:
+    """A word, read before what is read after."""
+    return types.uint32(types.uint64), _in_order("ld.acquire.gpu.global.u32 $0, [$1];", "=r,l")

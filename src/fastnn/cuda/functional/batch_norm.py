@@ -27,8 +27,9 @@ def batch_norm(
     """As fastnn.functional.batch_norm; running statistics and counter are updated on the GPU without waiting.
 
     The counter's value is not looked at, as that would wait for the GPU; sums of float32 overflow where
-    deviations from the mean exceed 1e19. In training the input is read twice and y written once. The second
-    time it is read in reverse order, as a cache still has its end.
+    deviations from the mean exceed 1e19. In training one kernel reads the input once and writes y, while the
+    input fits in the multiprocessors' shared memory (some 25 MB on an H100); else it is read twice, the
+    second time in reverse order, as a cache still has its end. Results are the same, to the last bit.
     """
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
     running = Running(running_mean, running_var, num_batches_tracked)
@@ -36,6 +37,10 @@ def batch_norm(
 
 
 def batch_norm_backward(dy: Any, saved: Saved, *, out: Any = None) -> tuple[Any, Any, Any]:
-    """As fastnn.functional.batch_norm_backward."""
+    """As fastnn.functional.batch_norm_backward.
+
+    After training, dy and the input are read once and dx is written, while both fit in shared memory; else
+    they are read twice.
+    """
     gradients = _chain.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias

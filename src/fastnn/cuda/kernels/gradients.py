@@ -16,7 +16,8 @@ from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
-from fastnn.cuda.kernels import chain, channels, numbers, scaling
+from fastnn.cuda.kernels import block_sums, chain, channels, numbers, scaling, walks
+from fastnn.cuda.kernels.block_sums import warp_sum
 from fastnn.cuda.kernels.channels import GEOMETRY, SLOTS
 from fastnn.cuda.kernels.draws import KEY_WORDS
 from fastnn.cuda.kernels.moments import WARPS, piece_dtype
@@ -32,11 +33,11 @@ REGISTERS = 128
 SUMS, FROM_SUMS, PLAIN, BOTH = "sums", "from sums", "plain", "both"
 
 
-def operands(stages: chain.Stages, addend: bool, does: str) -> tuple[tuple[bool, bool], ...]:
-    """Whether DX, DY, INPUT, ADDEND and DADDEND are read, and written; addend: a stage needs ADDEND."""
-    writes = does != SUMS
-    added = ((addend, False), (False, writes)) if ("add",) in stages else ()
-    return ((False, writes), (True, False), (True, False), *added)
+def operands(stages: chain.Stages, addend: bool, does: str, access: str) -> tuple[str, ...]:
+    """How DX, DY, INPUT, ADDEND and DADDEND are accessed. access: what is read; addend: that is, too."""
+    written = walks.UNUSED if does == SUMS else walks.WRITE
+    added = (access if addend else walks.UNUSED, written) if ("add",) in stages else ()
+    return written, access, access, *added
 
 
 def _deviations(lanes: int, span: int) -> Any:
@@ -117,16 +118,16 @@ def _put(dtype: str) -> Any:
 
     @device
     def put(to: Any, channel: int, first: float, second: float) -> None:
-        address, at, pieces = to
+        address, at = to
         found = cuda.local.array(4, real)
         found[0], found[1], found[2], found[3] = first, second, real(0), real(0)
-        write(address, (at.first + channel) * pieces + at.piece, found)
+        write(address, (at.first + channel) * at.pieces + at.piece, found)
 
     return put
 
 
 @device
-def _no_sums(sums: Any, g: Any, channels: int, to: Any) -> None:
+def _no_sums(sums: Any, g: Any, channels: int, room: Any, to: Any) -> None:
     """Where nothing is added."""
 
 
@@ -160,6 +161,49 @@ def _each_pass() -> Iterator[Key]:
     yield "float32", 4, False, Head(), _STAGES, False, "columns", PLAIN
 
 
+def pass_over(
+    dtype: str,
+    width: int,
+    single: bool,
+    head: Head,
+    stages: chain.Stages,
+    addend: bool,
+    draws: str,
+    does: str,
+    access: str,
+) -> Any:
+    """(addresses, at, per channel, pieces, slopes, g, words, p): dx, and sums, for one piece.
+
+    addresses: of the operands, and, if they are kept or recalled, of the thread's slab.
+    """
+    lanes, real = 1 if single else width, computing(dtype)
+    rows = 5 if does == FROM_SUMS else 3
+    table_shape, own_shape, sums_shape = (rows, 1 if single else SLOTS), (rows, lanes), (2, width)
+    fill, slopes = scaling.prepare(head, dtype), _slopes(dtype, does)
+    take, adds = scaling.spread(rows, width, single), does in (SUMS, BOTH)
+    reduce = block_sums.sums(width, single, _put(dtype)) if adds else _no_sums
+    room_shape = block_sums.room(width, single) if adds else (1, 1)
+    loop = walks.Loop(dtype, width, operands(stages, addend, does, access), draws)
+    walk = walks.walk(loop, 1, _body(head, width, lanes, stages, does, real))
+
+    @device
+    def go(a: Any, at: Any, each: Any, pieces: int, from_sums: int, g: Any, words: Any, p: Any) -> None:
+        table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
+        sums, room = cuda.local.array(sums_shape, real), cuda.shared.array(room_shape, real)
+        slot = types.int64(cuda.threadIdx.x)
+        if slot < at.channels:
+            fill(each, at.first + slot, slot, 0.0, table)
+            slopes(from_sums, at.first + slot, slot, table)
+        cuda.syncthreads()
+        take(table, at, g, c)
+        for k in range(width):
+            sums[0, k] = sums[1, k] = like(c[0, 0], 0)
+        walk(a, at, g, (c, sums), words, p)
+        reduce(sums, g, at.channels, room, (pieces, at))
+
+    return go
+
+
 @template(_each_pass, registers=REGISTERS)
 def backward(
     dtype: str,
@@ -176,35 +220,16 @@ def backward(
     arrays: those of `operands`. pieces: two sums of each piece of each channel, written; slopes: slope and
     level of each channel, read.
     """
-    head, lanes, real = Head(*head), 1 if single else width, computing(dtype)
-    rows = 5 if does == FROM_SUMS else 3
-    table_shape, own_shape, sums_shape = (rows, 1 if single else SLOTS), (rows, lanes), (2, width)
-    fill, slopes = scaling.prepare(head, dtype), _slopes(dtype, does)
-    take, used = scaling.spread(rows, width, single), operands(stages, addend, does)
-    adds = does in (SUMS, BOTH)
-    reduce = channels.sums(dtype, width, single, _put(dtype)) if adds else _no_sums
-    find = channels.place(width, single, does == FROM_SUMS)
-    loop = channels.Loop(dtype, width, used, draws)
-    walk = channels.walk(loop, 1, _body(head, width, lanes, stages, does, real))
+    place = channels.place(width, single)
+    own = channels.last_first if does == FROM_SUMS else channels.own_piece
+    run = pass_over(dtype, width, single, Head(*head), stages, addend, draws, does, walks.READ)
 
-    def kernel(a: Any, each: Any, pieces: Any, from_sums: Any, g: Any, words: Any, p: Any) -> None:
-        table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
-        sums = cuda.local.array(sums_shape, real)
-        at = find(g)
-        slot = types.int64(cuda.threadIdx.x)
-        if slot < at.channels:
-            fill(each, at.first + slot, slot, 0.0, table)
-            slopes(from_sums, at.first + slot, slot, table)
-        cuda.syncthreads()
-        take(table, at, g, c)
-        for k in range(width):
-            sums[0, k] = sums[1, k] = like(c[0, 0], 0)
-        walk(a, at, g, (c, sums), words, p)
-        reduce(sums, g, at.channels, (pieces, at, types.int64(cuda.gridDim.y) * cuda.gridDim.z))
+    def kernel(a: Any, each: Any, pieces: Any, slopes: Any, g: Any, words: Any, p: Any) -> None:
+        run(a, place(g, own()), each, pieces, slopes, g, words, p)
 
     address = types.uint64
     return kernel, (
-        types.UniTuple(address, len(used)),
+        types.UniTuple(address, 5 if ("add",) in stages else 3),
         types.UniTuple(address, ADDRESSES),
         address,
         address,
@@ -219,10 +244,11 @@ def _each_finish() -> Iterator[Key]:
     yield from (("float64", _BATCH), ("float32", Head("scale")), ("float32", Head("evaluated")))
 
 
-@template(_each_finish, narrow="a few numbers of each channel")
-def finish(dtype: str, head: Head) -> Built:
-    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): sums for each channel."""
-    head = Head(*head)
+def whole(dtype: str, head: Head) -> Any:
+    """(pieces, count, channel, n, per channel, (dweight, dbias, slopes)): a channel's sums, by a warp.
+
+    count: pieces of a channel. n: elements of one.
+    """
     find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(piece_dtype(dtype), load)
     put_weight, put_bias, put = (
         numbers.put(head.weight),
@@ -231,28 +257,38 @@ def finish(dtype: str, head: Head) -> Built:
     )
     weight, training = numbers.get(head.weight, 1.0), head.kind == "batch"
 
-    def kernel(
-        pieces: Any, count: int, total: int, n: float, each: Any, dweight: Any, dbias: Any, slopes: Any
-    ) -> None:
+    @device
+    def merge(pieces: int, count: int, channel: int, n: float, each: Any, to: Any) -> None:
+        g, gd, found = 0.0, 0.0, cuda.local.array(4, real)
+        for i in range(types.int64(cuda.threadIdx.x & 31), count, 32):
+            read(pieces, channel * count + i, found)
+            g, gd = g + types.float64(found[0]), gd + types.float64(found[1])
+        g, gd = warp_sum(g), warp_sum(gd)
+        if cuda.threadIdx.x & 31 == 0:
+            mean, rest, rstd = find(each, channel, 0.0)
+            off = (mean - types.float64(real(mean))) + rest
+            product = rstd * (gd - off * g)
+            put_weight(to[0], channel, product)
+            put_bias(to[1], channel, g)
+            if training:
+                scale = rstd * weight(each[scaling.WEIGHT], channel)
+                slope = -scale * rstd * product / n
+                put(to[2], 2 * channel, slope)
+                put(to[2], 2 * channel + 1, -scale * g / n - slope * off)
+
+    return merge
+
+
+@template(_each_finish, narrow="a few numbers of each channel")
+def finish(dtype: str, head: Head) -> Built:
+    """(pieces, count, channels, n; per channel; dweight, dbias, slopes): sums for each channel."""
+    merge = whole(dtype, Head(*head))
+
+    def kernel(pieces: Any, count: int, total: int, n: float, each: Any, to: Any) -> None:
         channel = types.int64(cuda.blockIdx.x) * WARPS + (cuda.threadIdx.x >> 5)
         if channel < total:
-            g, gd, found = 0.0, 0.0, cuda.local.array(4, real)
-            for i in range(types.int64(cuda.threadIdx.x & 31), count, 32):
-                read(pieces, channel * count + i, found)
-                g, gd = g + types.float64(found[0]), gd + types.float64(found[1])
-            g, gd = channels.warp_sum(g), channels.warp_sum(gd)
-            if cuda.threadIdx.x & 31 == 0:
-                mean, rest, rstd = find(each, channel, 0.0)
-                off = (mean - types.float64(real(mean))) + rest
-                product = rstd * (gd - off * g)
-                put_weight(dweight, channel, product)
-                put_bias(dbias, channel, g)
-                if training:
-                    scale = rstd * weight(each[scaling.WEIGHT], channel)
-                    slope = -scale * rstd * product / n
-                    put(slopes, 2 * channel, slope)
-                    put(slopes, 2 * channel + 1, -scale * g / n - slope * off)
+            merge(pieces, count, channel, n, each, to)
 
     address, word = types.uint64, types.int64
-    each = types.UniTuple(address, ADDRESSES)
-    return kernel, (address, word, word, types.float64, each, address, address, address)
+    each, to = types.UniTuple(address, ADDRESSES), types.UniTuple(address, 3)
+    return kernel, (address, word, word, types.float64, each, to)

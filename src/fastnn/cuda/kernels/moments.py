@@ -30,8 +30,9 @@ from fastnn.cuda._ptx import (
     store_number,
     whole_number,
 )
-from fastnn.cuda.kernels import channels, numbers
-from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS, STRIDE
+from fastnn.cuda.kernels import block_sums, channels, numbers, walks
+from fastnn.cuda.kernels.block_sums import warp_sum
+from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS
 
 #: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of
 #: squares about it; and, in the first place of the last row, how often it was there.
@@ -51,13 +52,16 @@ def piece_dtype(dtype: str) -> str:
 
 
 def _gather(width: int) -> Any:
-    """A body of a walk: elements are taken in, those of several visits together."""
+    """A body of a walk: elements are taken in, those of several visits together; the first are pivots."""
 
     def body(span: int) -> Any:
         count = span // width
 
         @device
         def take(state: Any, v: Any, keep: int, p: Any) -> None:
+            if state[_TIMES, 0] == 0:
+                for lane in range(width):
+                    state[_PIVOT, lane] = v[0, lane]
             times = state[_TIMES, 0] + like(v[0, 0], count)
             share = like(v[0, 0], count) / times
             weight = share * state[_TIMES, 0]
@@ -126,18 +130,6 @@ def _from_base(width: int, single: bool) -> Any:
     return move
 
 
-@made_once
-def _count_up(dtype: str) -> Any:
-    """(address): adds 1 to the number there."""
-    read, write = whole_number(dtype), store_number(dtype)
-
-    @device
-    def count(address: int) -> None:
-        write(address, read(address) + 1)
-
-    return count
-
-
 @device
 def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
     """The mean of the block is the next base."""
@@ -146,19 +138,63 @@ def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
 
 
 def _put(dtype: str) -> Any:
-    """(to, channel, sum from the base, squares about it): a piece of a channel to memory."""
+    """(to, channel, sum from the base, squares about it): what a piece of a channel has, to memory."""
     real, write = computing(dtype), numbers.quad(piece_dtype(dtype), store)
 
     @device
     def put(to: Any, channel: int, total: float, squares: float) -> None:
-        address, base, at, pieces = to
+        address, base, at = to
         found, n = cuda.local.array(4, real), like(total, at.count)
         rest = total / n
         found[_COUNT], found[_MEAN] = n, base[channel]
         found[_REST], found[_M2] = rest, fma(-total, rest, squares)
-        write(address, (at.first + channel) * pieces + at.piece, found)
+        write(address, (at.first + channel) * at.pieces + at.piece, found)
 
     return put
+
+
+def piece(dtype: str, width: int, single: bool, access: str) -> Any:
+    """(addresses, at, g, pieces): four numbers of each channel of a tile, from one piece, to memory.
+
+    addresses: the input's, and, if it is kept, that of the thread's slab. A block adds twice: first for a
+    base near its mean, then from there, so that nothing is lost.
+    """
+    walk = walks.walk(walks.Loop(dtype, width, (access,), ""), 4 if width <= 4 else 2, _gather(width))
+    real = computing(dtype)
+    state_shape, both, room_shape = (4, width), (2, width), block_sums.room(width, single)
+    publish, move = _publish(width, single), _from_base(width, single)
+    move_base, put = (block_sums.sums(width, single, put) for put in (_move_base, _put(dtype)))
+
+    @device
+    def find(a: Any, at: Any, g: Any, pieces: int) -> None:
+        base, mean = cuda.shared.array(SLOTS, real), cuda.shared.array(SLOTS, real)
+        room = cuda.shared.array(room_shape, real)
+        state, v = cuda.local.array(state_shape, real), cuda.local.array(both, real)
+        for k in range(width):
+            state[_PIVOT, k] = state[_OFF, k] = state[_SQUARES, k] = state[_TIMES, k] = real(0)
+        walk(a, at, g, state, (), ())
+        publish(state, base, at, g)
+        cuda.syncthreads()
+        move(state, base, at, g, v)
+        move_base(v, g, at.channels, room, (base, mean, at))
+        cuda.syncthreads()
+        move(state, mean, at, g, v)
+        put(v, g, at.channels, room, (pieces, mean, at))
+
+    return find
+
+
+@made_once
+def count_up(dtype: str) -> Any:
+    """(address, at): one thread of all adds 1 to the number there; nothing where the address is 0."""
+    read, write = whole_number(dtype), store_number(dtype)
+
+    @device
+    def count(address: int, at: Any) -> None:
+        if address != 0 and at.piece == 0 and at.first == 0 and cuda.threadIdx.x == 0:
+            write(address, read(address) + 1)
+
+    return count
 
 
 def _each_layout() -> Iterator[Key]:
@@ -168,42 +204,19 @@ def _each_layout() -> Iterator[Key]:
 
 @template(_each_layout, launch_bounds=(channels.THREADS, 3), registers=80)
 def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
-    """(input, pieces, counter, g): four numbers of every piece of every channel; a counter goes up by one.
-
-    A block adds twice: first for a base near its mean, then from there, so that nothing is lost.
-    """
-    loop, find = channels.Loop(dtype, width, ((True, False),), ""), channels.place(width, single, False)
-    walk = channels.walk(loop, 4 if width <= 4 else 2, _gather(width))
-    first, count = load(dtype, width), _count_up(counter)
-    size, real, state_shape, both = ITEMSIZE[dtype], computing(dtype), (4, width), (2, width)
-    publish, move = _publish(width, single), _from_base(width, single)
-    move_base, put = (channels.sums(dtype, width, single, put) for put in (_move_base, _put(dtype)))
+    """(input, pieces, counter, g): four numbers of every piece of every channel; a counter goes up by one."""
+    place, find = channels.place(width, single), piece(dtype, width, single, walks.READ)
+    own, count = channels.own_piece, count_up(counter)
 
     def kernel(x: Any, pieces: Any, batches: Any, g: Any) -> None:
-        base, mean = cuda.shared.array(SLOTS, real), cuda.shared.array(SLOTS, real)
-        state, v = cuda.local.array(state_shape, real), cuda.local.array(both, real)
-        at = find(g)
-        for k in range(width):
-            state[_PIVOT, k] = state[_OFF, k] = state[_SQUARES, k] = state[_TIMES, k] = real(0)
-        if at.visits > 0:
-            start = at.row * g[STRIDE] + at.start + at.column
-            first(x + types.uint64(start * size), state, 0)
-        walk((x,), at, g, state, (), ())
-        publish(state, base, at, g)
-        cuda.syncthreads()
-        move(state, base, at, g, v)
-        move_base(v, g, at.channels, (base, mean, at))
-        cuda.syncthreads()
-        move(state, mean, at, g, v)
-        put(v, g, at.channels, (pieces, mean, at, types.int64(cuda.gridDim.y) * cuda.gridDim.z))
-        if batches != 0 and at.piece == 0 and at.first == 0 and cuda.threadIdx.x == 0:
-            count(batches)
+        at = place(g, own())
+        find((x,), at, g, pieces)
+        count(batches, at)
 
     return kernel, (types.uint64, types.uint64, types.uint64, GEOMETRY)
 
 
-# ---- the whole
-# ----------------------------------------------------------------------------------------------
+# ---- the whole ---------------------------------------------------------------------------------------------
 
 
 def merge(dtype: str) -> Any:
@@ -224,13 +237,13 @@ def merge(dtype: str) -> Any:
             read(pieces, channel * count + i, v)
             n += types.float64(v[_COUNT])
             total += types.float64(v[_COUNT]) * ((types.float64(v[_MEAN]) - base) + types.float64(v[_REST]))
-        n, total = channels.warp_sum(n), channels.warp_sum(total)
+        n, total = warp_sum(n), warp_sum(total)
         shift, m2 = total / n, 0.0
         for i in range(lane, count, 32):
             read(pieces, channel * count + i, v)
             far = ((types.float64(v[_MEAN]) - base) + types.float64(v[_REST])) - shift
             m2 += types.float64(v[_M2]) + types.float64(v[_COUNT]) * far * far
-        variance = channels.warp_sum(m2) / n
+        variance = warp_sum(m2) / n
         mean = base + shift
         back = mean - base
         rest = (base - (mean - back)) + (shift - back)
@@ -275,28 +288,41 @@ def _each_running() -> Iterator[Key]:
     yield "float64", "float32", "float32", "int64"
 
 
+def whole(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Any:
+    """(pieces, count, channel, statistics, running, numbers, skip): a channel's moments, by a warp.
+
+    count: pieces of a channel. statistics: addresses of mean, rest and rstd. running: of the running mean and
+    variance and of the counter, which with a dtype makes the average a cumulative one; 0 for those that are
+    not there. numbers: eps, momentum, and what the variance is multiplied by for the running one. With skip,
+    a channel that is not finite is not taken in.
+    """
+    merged, keep, put = merge(dtype), _keep_running(mean_dtype, var_dtype, counter), numbers.put("float64")
+
+    @device
+    def find(
+        pieces: int, count: int, channel: int, statistics: Any, running: Any, given: Any, skip: int
+    ) -> None:
+        _, mean, rest, variance = merged(pieces, channel, count)
+        if cuda.threadIdx.x & 31 == 0:
+            put(statistics[0], channel, mean)
+            put(statistics[1], channel, rest)
+            put(statistics[2], channel, 1 / math.sqrt(variance + given[0]))
+            keep(running, channel, mean, given[2] * variance, given[1], skip)
+
+    return find
+
+
 @template(_each_running, narrow="a few numbers of each channel")
 def finish(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Built:
-    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels.
-
-    statistics: addresses of mean, rest and rstd. running: of the running mean and variance and of the
-    counter, which with a dtype makes the average a cumulative one; 0 for those that are not there. numbers:
-    eps, momentum, and what the variance is multiplied by for the running one. With skip, a channel that is
-    not finite is not taken in.
-    """
-    whole, keep, put = merge(dtype), _keep_running(mean_dtype, var_dtype, counter), numbers.put("float64")
+    """(pieces, count, channels, statistics, running, numbers, skip): the moments of all channels."""
+    find = whole(dtype, mean_dtype, var_dtype, counter)
 
     def kernel(
         pieces: Any, count: int, total: int, statistics: Any, running: Any, given: Any, skip: int
     ) -> None:
         channel = types.int64(cuda.blockIdx.x) * WARPS + (cuda.threadIdx.x >> 5)
         if channel < total:
-            _, mean, rest, variance = whole(pieces, channel, count)
-            if cuda.threadIdx.x & 31 == 0:
-                put(statistics[0], channel, mean)
-                put(statistics[1], channel, rest)
-                put(statistics[2], channel, 1 / math.sqrt(variance + given[0]))
-                keep(running, channel, mean, given[2] * variance, given[1], skip)
+            find(pieces, count, channel, statistics, running, given, skip)
 
     address, word = types.uint64, types.int64
     three, floats = types.UniTuple(address, 3), types.UniTuple(types.float64, 3)

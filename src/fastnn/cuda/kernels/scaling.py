@@ -15,7 +15,7 @@ from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, quotient
-from fastnn.cuda.kernels import chain, channels, numbers
+from fastnn.cuda.kernels import chain, channels, numbers, walks
 from fastnn.cuda.kernels.channels import GEOMETRY, INNER, SLOTS
 from fastnn.cuda.kernels.draws import KEY_WORDS
 
@@ -143,14 +143,15 @@ def _each_layout() -> Iterator[Key]:
     yield "float32", 4, False, Head(), _STAGES, "columns"
 
 
-@template(_each_layout, registers=96)
-def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str) -> Built:
-    """(y, x and residual; per channel; g; words; eps; p): the stages' results, last blocks first.
+def pass_over(
+    dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str, access: str
+) -> Any:
+    """(addresses, at, per channel, g, words, eps, p): the stages' results for one piece.
 
-    The last tiles that another kernel went over before are the ones that a cache still has.
+    addresses: of y, x and residual, and, if x is recalled, of the thread's slab.
     """
-    head, lanes, count = Head(*head), 1 if single else width, 3 if ("add",) in stages else 2
-    operands = ((False, True), *[(True, False)] * (count - 1))
+    lanes, count = 1 if single else width, 3 if ("add",) in stages else 2
+    operands = (walks.WRITE, access, walks.READ)[:count]
     real, table_shape, own_shape = computing(dtype), (3, 1 if single else SLOTS), (3, lanes)
     fill, note, take = prepare(head, dtype), remember(head), spread(3, width, single)
 
@@ -164,12 +165,11 @@ def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stag
 
         return compute
 
-    find = channels.place(width, single, True)
-    walk = channels.walk(channels.Loop(dtype, width, operands, draws), 4 - count, body)
+    walk = walks.walk(walks.Loop(dtype, width, operands, draws), 4 - count, body)
 
-    def kernel(a: Any, each: Any, g: Any, words: Any, eps: float, p: Any) -> None:
+    @device
+    def go(a: Any, at: Any, each: Any, g: Any, words: Any, eps: float, p: Any) -> None:
         table, c = cuda.shared.array(table_shape, real), cuda.local.array(own_shape, real)
-        at = find(g)
         slot = types.int64(cuda.threadIdx.x)
         if slot < at.channels:
             fill(each, at.first + slot, slot, eps, table)
@@ -179,8 +179,23 @@ def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stag
         take(table, at, g, c)
         walk(a, at, g, c, words, p)
 
+    return go
+
+
+@template(_each_layout, registers=96)
+def forward(dtype: str, width: int, single: bool, head: Head, stages: chain.Stages, draws: str) -> Built:
+    """(y, x and residual; per channel; g; words; eps; p): the stages' results, last blocks first.
+
+    The last tiles that another kernel went over before are the ones that a cache still has.
+    """
+    place, own = channels.place(width, single), channels.last_first
+    run = pass_over(dtype, width, single, Head(*head), stages, draws, walks.READ)
+
+    def kernel(a: Any, each: Any, g: Any, words: Any, eps: float, p: Any) -> None:
+        run(a, place(g, own()), each, g, words, eps, p)
+
     return kernel, (
-        types.UniTuple(types.uint64, count),
+        types.UniTuple(types.uint64, 3 if ("add",) in stages else 2),
         types.UniTuple(types.uint64, ADDRESSES),
         GEOMETRY,
         types.UniTuple(types.int64, KEY_WORDS),
