@@ -282,8 +282,10 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
     else:
         plain = plain and fits(out, dy) and fits(out, saved)
     if not plain:
-        name = "output" if fastnn_activations[kernel // 2].saves_output else "input"
-        return general(kernel, ("kernel", "dy", name, "out", "p0", "p1"), (dy, saved), out, parameters)
+        names = ("kernel", "dy", "input", "out", "p0", "p1")
+        if fastnn_activations[kernel // 2].saves_output:
+            names = ("kernel", "dy", "output", "out", "p0", "p1")
+        return general(kernel, names, (dy, saved), out, parameters)
     data[0] = cnp.PyArray_DATA(<cnp.ndarray>out)
     data[1] = cnp.PyArray_DATA(<cnp.ndarray>dy)
     data[2] = cnp.PyArray_DATA(<cnp.ndarray>saved)

@@ -81,7 +81,7 @@ class DeviceArray(NamedTuple):
 
 
 #: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
-#: result, addresses of the inputs and of it, dtype, size, device, stream. A named tuple takes longer.
+#: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
 Alike = tuple[Any, list[int], str, int, int, int]
 
 
@@ -140,7 +140,7 @@ class _Cupy:
         if type(first) is not kind or not first._c_contiguous:
             return None
         dtype, shape, size, memory = first.dtype, first.shape, first.size, first.data
-        device, addresses = memory.device_id, [memory.ptr]
+        device, addresses = memory.device_id, [0, memory.ptr]
         for each in others if out is None else (*others, out):
             if type(each) is not kind or each.dtype is not dtype or not each._c_contiguous:
                 return None
@@ -153,9 +153,11 @@ class _Cupy:
             return None
         if out is None:
             out = kind(shape, name) if _cupy_count() == 1 else self.empty(shape, name, device)
-            addresses.append(out.data.ptr)
-        elif not _apart(addresses, first.nbytes):
-            return None
+            addresses[0] = out.data.ptr
+        else:
+            addresses[0] = addresses.pop()
+            if not _apart(addresses, first.nbytes):
+                return None
         return out, addresses, name, size, device, cupy.cuda.get_current_stream(device).ptr
 
 
@@ -203,7 +205,7 @@ class _Torch:
     def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         torch = sys.modules["torch"]
         dtype, shape, device, size = first.dtype, first.shape, first.get_device(), first.numel()
-        name, addresses = _torch_name(dtype), []
+        name, addresses = _torch_name(dtype), [0]
         if not size or name not in FLOATS:
             return None
         for each in (first, *others) if out is None else (first, *others, out):
@@ -214,9 +216,11 @@ class _Torch:
             addresses.append(each.data_ptr())
         if out is None:
             out = torch.empty_like(first)
-            addresses.append(out.data_ptr())
-        elif not _apart(addresses, first.nbytes):
-            return None
+            addresses[0] = out.data_ptr()
+        else:
+            addresses[0] = addresses.pop()
+            if not _apart(addresses, first.nbytes):
+                return None
         return out, addresses, name, size, device, self.stream(device)
 
 
@@ -237,10 +241,10 @@ def _cupy_count() -> int:
 
 
 def _apart(addresses: Sequence[int], size: int) -> bool:
-    """Whether the last of arrays of this many bytes is each other one or shares no memory with it."""
-    last = addresses[-1]
+    """Whether the first of arrays of this many bytes is each other one or shares no memory with it."""
+    first = addresses[0]
     for address in addresses:  # noqa: SIM110 (half the time of a generator)
-        if address != last and -size < address - last < size:
+        if address != first and -size < address - first < size:
             return False
     return True
 

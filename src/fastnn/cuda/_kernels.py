@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from fastnn import _kernels
-from fastnn.cuda import _arrays
-from fastnn.cuda._arrays import Elementwise
+from fastnn.cuda import _arrays, _launch
+from fastnn.cuda._arrays import Alike, Elementwise
 from fastnn.cuda._compile import Template
 from fastnn.cuda.kernels import draws, elementwise, random, tiles
 from fastnn.random import Key
@@ -26,12 +26,20 @@ def _plan(dtype: str, kernel: int) -> tuple[Template, Any, int]:
     return elementwise.chain_forward, (dtype, stages), tiles.tile(elementwise.forward_operands(dtype, stages))
 
 
+def _run_alike(kernel: int, arrays: Alike, p0: float, p1: float) -> Any:
+    """The result of a kernel on arrays that are alike."""
+    result, addresses, dtype, size, device, stream = arrays
+    template, key, tile = _plan(dtype, kernel)
+    arguments = (*addresses, size, p0, p1)
+    _launch.start(template, key, device, stream, -(-size // tile), tiles.THREADS, arguments)
+    return result
+
+
 def forward(kernel: int, input: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's forward) of `input`."""
     alike = _arrays.alike(input, (), out)
     if alike is not None:
-        template, key, tile = _plan(alike[2], kernel)
-        return tiles.run_alike(template, key, tile, alike, (p0, p1))
+        return _run_alike(kernel, alike, p0, p1)
     arrays = _arrays.elementwise((("input", input),), out)
     tiles.run(*_plan(arrays.target.dtype, kernel), (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()
@@ -41,8 +49,7 @@ def backward(kernel: int, dy: Any, saved: Any, out: Any, p0: float = 0.0, p1: fl
     """`kernel` (the number of an activation's backward) of `dy` and what forward's input or output was."""
     alike = _arrays.alike(dy, (saved,), out)
     if alike is not None:
-        template, key, tile = _plan(alike[2], kernel)
-        return tiles.run_alike(template, key, tile, alike, (p0, p1))
+        return _run_alike(kernel, alike, p0, p1)
     arrays = _arrays.elementwise((("dy", dy), (_ROWS[kernel // 2][1], saved)), out)
     tiles.run(*_plan(arrays.target.dtype, kernel), (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda import _launch
-from fastnn.cuda._arrays import Alike, DeviceArray, stream
+from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
 from fastnn.cuda.kernels.draws import Draws, no_key, now
@@ -143,11 +143,3 @@ def run(
     grid, addresses = -(-count // tile), [array.address for array in arrays]
     taken = map(_launch.signed, words)
     _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
-
-
-def run_alike(template: Template, key: Key, tile: int, arrays: Alike, numbers: Sequence[float]) -> Any:
-    """As `run`, without draws, on arrays that are alike: the result."""
-    result, addresses, _, size, device, stream = arrays
-    arguments = (addresses.pop(), *addresses, size, *numbers)
-    _launch.start(template, key, device, stream, -(-size // tile), THREADS, arguments)
-    return result
