@@ -27,7 +27,6 @@ from tools.accuracy.columns import Call
 Array = NDArray[Any]
 
 LIMIT = 4.0  # ULP
-_SECTION = "## Instructions\n\n", ""
 _HEAD = Path(__file__).with_name("gpu_accuracy.md")
 
 
@@ -116,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.functions:
         from tools import gpu_instructions
 
-        print(f"{gpu_instructions.__doc__.join(_SECTION)}\n{report.markdown(gpu_instructions.table())}")
+        counts = report.markdown(gpu_instructions.table())
+        print(f"## Instructions\n\n{gpu_instructions.__doc__}\n{counts}")
     over = [t.name for t, r in results.items() if r.columns["GPU"].bound > LIMIT]
     print(*(f"over the limit: {name}" for name in over), sep="\n", file=sys.stderr)
     return 1 if over else 0

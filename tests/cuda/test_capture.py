@@ -247,6 +247,23 @@ def test_a_capture_that_fails_leaves_nothing_unfilled(gpu: Any) -> None:
     np.testing.assert_array_equal(column_sums(x).get(), np.full((1, 4), 23))
 
 
+def test_random_slopes_are_drawn_anew(gpu: Any) -> None:
+    x, dy = draws((1000,), 0), draws((1000,), 1)
+
+    def step(generator: Generator, dy: Any, x: Any) -> tuple[Any, Any]:
+        key = generator.key()
+        return F.rrelu(x, training=True, key=key), F.rrelu_backward(dy, x, training=True, key=key)
+
+    generators, there = (Generator(4), Generator(4)), (gpu.array(dy), gpu.array(x))
+    graph = Graph()
+    with graph.capture():
+        results = step(generators[0], *there)
+    for _ in range(3):
+        for result, expected in zip(results, step(generators[1], dy, x), strict=True):
+            np.testing.assert_array_equal(result.get(), expected)
+        graph.replay()
+
+
 def test_averages(gpu: Any) -> None:
     averages = []
     for array in (np.array, gpu.array):

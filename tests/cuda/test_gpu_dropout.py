@@ -185,28 +185,3 @@ def test_known_answers(cupy: Any, packed: bool) -> None:
         np.testing.assert_array_equal(
             flags[skip : skip + 64], np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little")
         )
-
-
-def test_division_by_multiplication(cupy: Any) -> None:
-    """The quotients that maps take are exact up to 2^63."""
-    from fastnn.cuda.kernels.draws import _divisor
-
-    random = np.random.default_rng(0)
-    for d in [
-        1,
-        2,
-        3,
-        7,
-        49,
-        2**31 - 1,
-        2**32,
-        2**32 + 1,
-        3**25,
-        2**62 - 57,
-        *random.integers(1, 2**40, 50).tolist(),
-    ]:
-        _, multiplier, shift = _divisor(d)
-        assert multiplier < 2**64
-        quotients = [2**63 // d - 1, *random.integers(0, 2**63 // d, 50).tolist()]
-        for i in [i for q in quotients for i in (q * d, q * d + d - 1) if i < 2**63]:
-            assert (2 * i * multiplier >> 64) >> shift == i // d

@@ -92,7 +92,7 @@ def test_as_on_the_cpu(cupy: Any, name: str) -> None:
 def test_to_and_back(cupy: Any) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     model.backward(np.ones_like(model(np.ones((2, 3), np.float32))))
-    parameters, before = list(model.parameters()), model.state_dict()
+    parameters = list(model.parameters())
     gradients = [np.array(p.grad) for p in parameters]
     model(np.ones((2, 3), np.float32))
     before = model.state_dict()

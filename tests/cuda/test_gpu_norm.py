@@ -30,6 +30,8 @@ FLOAT32 = [
     Case("group_norm", (5, 6), {"num_groups": 2}),
     Case("instance_norm", (2, 3, 8, 9), {"eps": 0.1}),
     Case("instance_norm", (3, 3, 3, 2, 4), {}, False, False),
+    Case("group_norm", (19, 2 * 8300), {"num_groups": 2}),
+    Case("group_norm", (2, 3 * 8193), {"num_groups": 3}, True, False),
 ]
 OTHERS = [
     (Case("layer_norm", (5, 64), {"normalized_shape": 64}), F64),

@@ -84,10 +84,10 @@ def test_half_parameters_have_float32_states(cupy: Any, name: str, dtype: Any) -
 def test_arrays_that_are_not_plain_and_parameters_left_out(cupy: Any) -> None:
     pair = Pair(cupy, shapes=[(6, 8), (5,), (4,)])
     base = cupy.zeros((8, 12), np.float32)
-    for ours, theirs, view in ((pair.host[0], pair.device[0], base.T[::2]),):
-        view[...] = theirs.data
-        theirs.data = view
-        assert ours.data.shape == view.shape
+    view = base.T[::2]
+    assert view.shape == pair.host[0].data.shape
+    view[...] = pair.device[0].data
+    pair.device[0].data = view
     optimizers = [optim.Adam(each, lr=0.05) for each in (pair.host, pair.device)]
     for step in range(2):
         pair.give(step)

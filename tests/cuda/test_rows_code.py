@@ -29,7 +29,7 @@ def kernel(name: str, length: int) -> tuple[Any, Any]:
         "norm": (norms.forward, (dtype, dtype, "own", ("element", True, True, at_once), one)),
         "norm_backward": (
             norm_gradients.by_row,
-            (dtype, dtype, "element", True, True, at_once, "all", two),
+            (dtype, dtype, tuple(norm_gradients.Form("element", True, True, at_once)), two),
         ),
         "cross_entropy": (losses.cross_entropy, (dtype, tuple(ENTROPY), one)),
     }[name]

@@ -82,9 +82,27 @@ def in_turn(functions: Sequence[Any]) -> Any:
     return both
 
 
+def computing_dtype(dtype: str) -> str:
+    """The dtype that arrays of this one are computed in."""
+    return "float64" if dtype == "float64" else "float32"
+
+
 def computing(dtype: str) -> Any:
-    """The Numba type that arrays of this dtype are computed in."""
-    return types.float64 if dtype == "float64" else types.float32
+    """The same as a type of Numba's."""
+    return getattr(types, computing_dtype(dtype))
+
+
+#: Kinds of registers, as assembly calls them.
+_LETTERS = {_BITS[32]: "r", _BITS[64]: "l", _FLOATS[32]: "f", _FLOATS[64]: "d"}
+
+
+def _instruction(builder: Any, name: str, result: Any, operands: Sequence[Any]) -> Any:
+    """What one PTX instruction makes of values in registers; result: its LLVM type."""
+    kinds = [operand.type for operand in operands]
+    places = ", ".join(f"${k}" for k in range(1 + len(kinds)))
+    letters = "=" + ",".join(_LETTERS[kind] for kind in (result, *kinds))
+    text = ir.InlineAsm(ir.FunctionType(result, kinds), f"{name} {places};", letters, side_effect=False)
+    return builder.call(text, operands)
 
 
 # ---- constants and bits ------------------------------------------------------------------------------------
@@ -134,10 +152,8 @@ def estimate(context: Any, x: Any) -> Any:
     """1 / x to about 20 bits, for what is small beside the result; subnormals count as 0."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        kind, letter, name = (_FLOATS[64], "d", "f64") if x == types.float64 else (_FLOATS[32], "f", "f32")
-        text = f"rcp.approx.ftz.{name} $0, $1;"
-        inverse = ir.InlineAsm(ir.FunctionType(kind, [kind]), text, f"={letter},{letter}", side_effect=False)
-        return builder.call(inverse, args)
+        name = "rcp.approx.ftz.f64" if x == types.float64 else "rcp.approx.ftz.f32"
+        return _instruction(builder, name, args[0].type, args)
 
     return x(x), generate
 
@@ -199,18 +215,6 @@ def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def product_64(context: Any, a: Any, b: Any) -> Any:
-    """The 64 bits of a product of two unsigned 32-bit numbers, by one instruction."""
-
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        wide = ir.FunctionType(_BITS[64], [_BITS[32], _BITS[32]])
-        multiply = ir.InlineAsm(wide, "mul.wide.u32 $0, $1, $2;", "=l,r,r", side_effect=False)
-        return builder.call(multiply, args)
-
-    return types.uint64(types.uint32, types.uint32), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def quotient(context: Any, a: Any, b: Any) -> Any:
     """a // b of whole numbers from 0 to 2^32 - 1: a 64-bit division takes five times as long."""
 
@@ -221,29 +225,30 @@ def quotient(context: Any, a: Any, b: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def high_64(context: Any, a: Any, b: Any) -> Any:
-    """The upper 64 of the 128 bits of a product of two unsigned 64-bit numbers."""
+def _product(instructions: dict[Any, tuple[str, Any]]) -> Any:
+    """An intrinsic of (a, b), b cast to the type of a: by that, the instruction and the result's type."""
 
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        long = ir.FunctionType(_BITS[64], [_BITS[64], _BITS[64]])
-        multiply = ir.InlineAsm(long, "mul.hi.u64 $0, $1, $2;", "=l,l,l", side_effect=False)
-        return builder.call(multiply, args)
+    @intrinsic  # type: ignore[untyped-decorator]
+    def multiply(context: Any, a: Any, b: Any) -> Any:
+        name, result = instructions[a]
 
-    return types.uint64(types.uint64, types.uint64), generate
+        def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            factors = args[0], target.cast(builder, args[1], signature.args[1], a)
+            return _instruction(builder, name, target.get_value_type(result), factors)
+
+        return result(a, b), generate
+
+    return multiply
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def product(context: Any, a: Any, b: Any) -> Any:
-    """a b, rounded: no addition that follows makes an fma of it. In the type of a."""
-
-    def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        value, kind = target.get_value_type(a), "d" if a == types.float64 else "f"
-        operation = f"mul.rn.f{64 if kind == 'd' else 32} $0, $1, $2;"
-        multiply = ir.InlineAsm(ir.FunctionType(value, [value] * 2), operation, f"={kind},{kind},{kind}")
-        return builder.call(multiply, [args[0], target.cast(builder, args[1], signature.args[1], a)])
-
-    return a(a, b), generate
+#: The 64 bits of a product of two unsigned 32-bit numbers, by one instruction.
+product_64 = _product({types.uint32: ("mul.wide.u32", types.uint64)})
+#: The upper 64 of the 128 bits of a product of two unsigned 64-bit numbers.
+high_64 = _product({types.uint64: ("mul.hi.u64", types.uint64)})
+#: a b, rounded: no addition that follows makes an fma of it. In the type of a.
+product = _product(
+    {types.float32: ("mul.rn.f32", types.float32), types.float64: ("mul.rn.f64", types.float64)}
+)
 
 
 # ---- memory ------------------------------------------------------------------------------------------------
@@ -308,9 +313,8 @@ def _packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
         return [_narrowed(builder, dtype, values[0])]
     pairs = zip(values[::2], values[1::2], strict=True)
     if dtype == "bfloat16" and ConfigStack().top().compute_capability >= (8, 0):
-        pack = ir.FunctionType(_BITS[32], [_FLOATS[32], _FLOATS[32]])
-        both = ir.InlineAsm(pack, "cvt.rn.bf16x2.f32 $0, $1, $2;", "=r,f,f", side_effect=False)
-        return [builder.call(both, [high, low]) for low, high in pairs]
+        pack = "cvt.rn.bf16x2.f32"
+        return [_instruction(builder, pack, _BITS[32], (high, low)) for low, high in pairs]
     halves = [[builder.zext(_narrowed(builder, dtype, value), _BITS[32]) for value in pair] for pair in pairs]
     return [builder.or_(low, builder.shl(high, _BITS[32](16))) for low, high in halves]
 

@@ -17,6 +17,7 @@ from fastnn import _tensors
 from fastnn._tensors import NO_PENALTIES, Penalties
 from fastnn.cuda import _arrays, _launch, _replay
 from fastnn.cuda._arrays import DeviceArray
+from fastnn.cuda._ptx import computing_dtype
 from fastnn.cuda._replay import Recording
 from fastnn.cuda.kernels import lists
 from fastnn.cuda.kernels.rules import OWN_NUMBERS
@@ -36,7 +37,7 @@ def new_array(data: Any, value: float) -> Any:
     if Recording.current is not None:
         raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = _arrays.describe("data", data)
-    made = _arrays.empty(like, like.shape, _computing(like)).owner
+    made = _arrays.empty(like, like.shape, computing_dtype(like.dtype)).owner
     made[...] = value
     return made
 
@@ -75,10 +76,6 @@ def assign(target: Any, values: Any) -> None:
         target.set(host)
     else:
         target.copy_(sys.modules["torch"].from_numpy(host))
-
-
-def _computing(array: DeviceArray) -> str:
-    return "float64" if array.dtype == "float64" else "float32"
 
 
 # ---- tables ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._blas import Matrix, multiply
 from fastnn.cuda._cupy import fill, output, put
 from fastnn.cuda._products import ones
-from fastnn.cuda._ptx import ITEMSIZE
+from fastnn.cuda._ptx import ITEMSIZE, computing_dtype
 from fastnn.cuda.kernels import patches
 from fastnn.functional.conv import Axis, Pair, _check_bias, _check_dy, _windows
 
@@ -208,7 +208,7 @@ def _parameter_gradients(
     """Sums over the windows of some images at once: one product for each group."""
     if not (needs_weight or needs_bias):
         return None, None
-    wide = "float64" if dy.dtype == "float64" else "float32"
+    wide = computing_dtype(dy.dtype)
     dweight, dbias = _arrays.empty(dy, call.w.shape, wide), _arrays.empty(dy, call.w.shape[:1], wide)
     fill(dweight, 0)
     fill(dbias, 0)

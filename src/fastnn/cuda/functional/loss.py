@@ -13,6 +13,7 @@ from typing import Any
 from fastnn import _kernels
 from fastnn.cuda import _arrays
 from fastnn.cuda._arrays import DeviceArray, Elementwise
+from fastnn.cuda._ptx import computing_dtype
 from fastnn.cuda.functional.softmax import sizes
 from fastnn.cuda.kernels import element_losses, losses, rows, totals
 from fastnn.functional.loss import (
@@ -27,15 +28,11 @@ from fastnn.functional.loss import (
 Loss = tuple[Any, Any]
 
 
-def _result_dtype(dtype: str) -> str:
-    return "float64" if dtype == "float64" else "float32"
-
-
 def _reduced(
     arrays: Elementwise, numbers: DeviceArray, reduction: str, count: int, divisor: DeviceArray | None = None
 ) -> Loss:
     """(loss, gradient) from losses, or sums of them; the mean is over `count`, or the divisor."""
-    dtype = _result_dtype(arrays.target.dtype)
+    dtype = computing_dtype(arrays.target.dtype)
     if reduction == "sum":
         loss = totals.add_up(numbers, dtype)
     elif divisor is None:

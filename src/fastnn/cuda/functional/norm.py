@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from fastnn._arrays import real_number
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._ptx import WIDTH, computing
+from fastnn.cuda._ptx import WIDTH, computing_dtype
 from fastnn.cuda.kernels import norm_gradients, norms, row_sums, rows, running
+from fastnn.cuda.kernels.division import magic
 from fastnn.functional.norm import (
     NormSaved,
     _check_given_together,
@@ -58,14 +59,12 @@ def _parameter(name: str, value: Any, shape: tuple[int, ...]) -> DeviceArray | N
 def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: DeviceArray) -> _Parameters:
     named = [(name, array) for name, array in (("weight", weight), ("bias", bias)) if array is not None]
     _arrays.same_device([("input", target), *named])
-    kinds, wide = {array.dtype for _, array in named}, "float64" if target.dtype == "float64" else "float32"
+    kinds, wide = {array.dtype for _, array in named}, computing_dtype(target.dtype)
     dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
-    if computing(dtype) != computing(wide):
+    if computing_dtype(dtype) != wide:
         dtype = wide
     fitting = {name: _arrays.apart(_arrays.astype(array, dtype), target) for name, array in named}
     return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
-
-    return _Parameters(*fitting, dtype)
 
 
 # ---- forward -----------------------------------------------------------------------------------------------
@@ -73,7 +72,7 @@ def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: De
 
 def _row_words(blocks: tuple[int, int, int]) -> tuple[int, ...]:
     groups, channels, inner = blocks
-    return groups, rows.magic(groups), channels, inner, rows.magic(inner)
+    return groups, magic(groups), channels, magic(inner)
 
 
 def _kind(blocks: tuple[int, int, int]) -> str:
@@ -287,7 +286,7 @@ class _Sums(NamedTuple):
 
 
 def _by_element(call: _Call) -> _Sums:
-    """Each element of a row has a weight: layer and RMS norm."""
+    """Each element of a row has a weight: layer and RMS norm, and group norm of one value a channel."""
     groups, length, _ = call.blocks
     samples = call.row_count // groups
     arrays = call.dx, call.x, call.dy, *([call.parameters.weight] if call.parameters.weight else [])
@@ -297,12 +296,12 @@ def _by_element(call: _Call) -> _Sums:
     turns = -(-samples // (cut.together * _WANTED_BLOCKS))
     turns = max(turns, _LEAST_TURNS)
     blocks = -(-samples // (cut.together * turns))
-    wide = "float64" if call.x.dtype == "float64" else "float32"
+    wide = computing_dtype(call.x.dtype)
     sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
-    words = samples, length, 1, rows.magic(1), groups, turns
+    words = samples, length, 1, magic(1), groups, turns
     call.launch(
-        norm_gradients.by_element, key, (blocks, groups), cut.block, *call.addresses(sums), *words, call.own
+        norm_gradients.by_element, key, (groups, blocks), cut.block, *call.addresses(sums), *words, call.own
     )
     return _Sums(sums, blocks)
 
@@ -310,19 +309,18 @@ def _by_element(call: _Call) -> _Sums:
 def _long_rows(call: _Call) -> _Sums:
     """Rows that no team holds together with their weights: dx, and then the sums, which read all again."""
     groups, length, _ = call.blocks
-    if groups > 1:
-        raise NotImplementedError(f"group_norm_backward takes groups of up to 8192 values, got {length}")
-    _rows(call, "element", call.row_count, length, (1, rows.magic(1), length, 1, rows.magic(1)), None)
+    samples = call.row_count // groups
+    _rows(call, "element", call.row_count, length, _row_words(call.blocks), None)
     aligned = all(array.address % 16 == 0 for array in (call.x, call.dy))
     width = WIDTH[call.x.dtype] if aligned and length % WIDTH[call.x.dtype] == 0 else 1
     columns = -(-length // (row_sums.LANES * width))
     each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
-    blocks = -(-call.row_count // each)
-    wide = "float64" if call.x.dtype == "float64" else "float32"
-    sums = _arrays.empty(call.x, (2, blocks, length), wide)
+    blocks = -(-samples // each)
+    wide = computing_dtype(call.x.dtype)
+    sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
     key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
-    words = call.row_count, length, each
-    call.launch(row_sums.column_sums, key, (columns, blocks), threads, *call.addresses(sums), *words)
+    words, grid = (samples, length, each, groups, columns, magic(columns)), (groups * columns, blocks)
+    call.launch(row_sums.column_sums, key, grid, threads, *call.addresses(sums), *words)
     return _Sums(sums, blocks)
 
 
@@ -338,16 +336,8 @@ def _rows(
 ) -> None:
     cut = call.cut(length)
     at_once = kind == "element" and not cut.ragged and call.parameters.aligned(length)
-    key = (
-        call.x.dtype,
-        call.parameters.dtype,
-        kind,
-        call.mean is not None,
-        call.weighted(),
-        at_once,
-        part,
-        tuple(cut),
-    )
+    form = norm_gradients.Form(kind, call.mean is not None, call.weighted(), at_once, part)
+    key = call.x.dtype, call.parameters.dtype, tuple(form), tuple(cut)
     addresses = call.addresses(sums, coefficients)
     rows.run(norm_gradients.by_row, key, cut, call.x, (count, length, 1), addresses, words, (call.own,))
 
@@ -358,7 +348,7 @@ def _by_channel(call: _Call) -> _Sums:
     all_rows, all_channels = call.row_count * channels, groups * channels
     samples = call.row_count // groups
     sums = _arrays.empty(call.x, (2, samples, all_channels), "float64")
-    words = all_channels, rows.magic(all_channels), 1, channels, rows.magic(channels)
+    words = all_channels, magic(all_channels), 1, magic(channels)
     if channels == 1:
         _rows(call, "row", all_rows, inner, words, sums)
         return _Sums(sums, samples)
@@ -368,7 +358,7 @@ def _by_channel(call: _Call) -> _Sums:
     weight = 0 if call.parameters.weight is None else call.parameters.weight.address
     assert call.mean is not None
     addresses = weight, sums.address, call.mean.address, call.rstd.address, coefficients.address
-    numbers = call.row_count, groups, rows.magic(groups), channels
+    numbers = call.row_count, groups, magic(groups), channels
     grid = -(-call.row_count // rows.THREADS)
     call.launch(norm_gradients.group_coefficients, key, grid, rows.THREADS, *addresses, *numbers, call.own)
     _rows(call, "row", all_rows, inner, words, sums, "map", coefficients)

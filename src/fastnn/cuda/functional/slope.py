@@ -8,7 +8,8 @@ import numpy as np
 
 from fastnn.cuda import _arrays, _launch
 from fastnn.cuda._arrays import DeviceArray, Elementwise
-from fastnn.cuda.kernels import slope, slope_sums, strips
+from fastnn.cuda._ptx import computing_dtype
+from fastnn.cuda.kernels import draws, slope, slope_sums, strips
 from fastnn.cuda.kernels.strips import Strips
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.functional.slope import blocks, bounds, check_weight, forward_key
@@ -22,12 +23,7 @@ def _weight(weight: Any, arrays: Elementwise) -> DeviceArray:
     array, target = _arrays.ready("weight", weight), arrays.target
     check_weight(array.shape, target.shape)
     _arrays.same_device((("input", target), ("weight", array)))
-    array = _arrays.contiguous(_arrays.astype(array, target.dtype))
-    if not _arrays.may_overlap(array, target):
-        return array
-    copy = _arrays.empty_like(array)
-    copy.library.assign(copy.owner, array.owner)
-    return copy
+    return _arrays.apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
 
 
 def _promoted(named: _arrays.Named, out: Any) -> Elementwise:
@@ -101,7 +97,7 @@ def rrelu_backward(
 
 def _line(low: float, high: float, dtype: str) -> list[float]:
     """A draw's slope as (step, step_low, start, start_low): two numbers in two parts each."""
-    real = np.float64 if dtype == "float64" else np.float32
+    real: Any = getattr(np, computing_dtype(dtype))
     step = (np.longdouble(high) - low) / 65536
     numbers = step, low + step / 2
     return [float(part) for number in numbers for part in (real(number), real(number - real(number)))]
@@ -112,7 +108,8 @@ def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
     if n == 0:
         return
     dy, x = arrays.inputs[0], arrays.inputs[-1]
-    grid, words = -(-n // (slope.THREADS * slope.DRAWS)), map(_launch.signed, key)
+    grid = -(-n // (slope.THREADS * slope.DRAWS))
+    words = map(_launch.signed, draws.key_words(key, 0, out))
     on = out.device, _arrays.stream(out)
     addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
     kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)

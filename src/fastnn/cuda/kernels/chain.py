@@ -7,12 +7,11 @@ place; bit k of keep tells whether dropout keeps element k. It must not know mem
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from numba import cuda
 
-from fastnn.cuda._ptx import device, in_turn, like
+from fastnn.cuda._ptx import device, in_turn, like, made_once
 from fastnn.cuda.kernels.activations import ACTIVATIONS
 
 Stage = tuple[str, ...]
@@ -26,7 +25,7 @@ DX, DY, INPUT, ADDEND, DADDEND = 0, 1, 2, 3, 4
 NUMBERS = 2  # of a stage
 
 
-@functools.cache
+@made_once
 def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
     """(v, keep, p): row `value` becomes the stage's result; its numbers are p[at] and p[at + 1]."""
     if stage[0] == "activation":
@@ -40,7 +39,7 @@ def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
 
         return activate
     if stage[0] == "dropout":
-        return _drop(value, at, span)
+        return drop(value, value, at, span)
 
     @device
     def add(v: Any, keep: int, p: Any) -> None:
@@ -50,16 +49,16 @@ def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
     return add
 
 
-def _drop(row: int, at: int, span: int) -> Any:
-    """(v, keep, p): what is kept times the scale, the rest 0; dropout and its gradient."""
+def drop(source: int, target: int, at: int, span: int) -> Any:
+    """(v, keep, p): what is kept times p[at], the rest 0, from row to row; dropout and its gradient."""
 
     @device
-    def drop(v: Any, keep: int, p: Any) -> None:
+    def run(v: Any, keep: int, p: Any) -> None:
         for k in range(span):
-            x = v[row, k]
-            v[row, k] = x * like(x, p[at]) if (keep >> k) & 1 else like(x, 0)
+            x = v[source, k]
+            v[target, k] = x * like(x, p[at]) if (keep >> k) & 1 else like(x, 0)
 
-    return drop
+    return run
 
 
 def _copy(source: int, target: int, span: int) -> Any:
@@ -73,14 +72,14 @@ def _copy(source: int, target: int, span: int) -> Any:
     return copy
 
 
-@functools.cache
+@made_once
 def forward(stages: Stages, span: int) -> Any:
     """(v, keep, p): row Y becomes the chain's result of row X."""
     steps = [_stage(stage, NUMBERS * i, span, Y, R) for i, stage in enumerate(stages)]
     return in_turn([_copy(X, Y, span), *steps])
 
 
-@functools.cache
+@made_once
 def _undo(stage: Stage, at: int, span: int) -> Any:
     """(v, keep, p, x, y): row DX becomes the gradient for the stage's input x; y is its output."""
     if stage[0] == "activation":
@@ -94,11 +93,11 @@ def _undo(stage: Stage, at: int, span: int) -> Any:
 
         return activate
     if stage[0] == "dropout":
-        drop = _drop(DX, at, span)
+        run = drop(DX, DX, at, span)
 
         @device
         def undrop(v: Any, keep: int, p: Any, x: Any, y: Any) -> None:
-            drop(v, keep, p)
+            run(v, keep, p)
 
         return undrop
 
@@ -110,7 +109,7 @@ def _undo(stage: Stage, at: int, span: int) -> Any:
     return share
 
 
-@functools.cache
+@made_once
 def backward(stages: Stages, span: int, real: Any) -> Any:
     """(v, keep, p): row DX becomes the gradient for the chain's input, row DADDEND that for what is added.
 

@@ -6,7 +6,6 @@ bits.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,9 +13,10 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._ptx import device, high_64, two_words_at
+from fastnn.cuda._ptx import device, made_once, two_words_at
 from fastnn.cuda._replay import growth
 from fastnn.cuda.kernels import philox
+from fastnn.cuda.kernels.division import divide, magic
 from fastnn.random import Key
 
 #: Where the words are: the key; below which value a draw keeps; the address of what the key has grown by, or
@@ -63,7 +63,7 @@ def _one_each(now: Any, words: Any, i: int) -> int:
     return philox.kept(now[0], now[1], i, now[2])
 
 
-@functools.cache
+@made_once
 def _each(width: int, chunks: int, stride: int) -> Any:
     """(now, words, start): the bits of `chunks` chunks of `width` from start on, `stride` elements apart.
 
@@ -142,43 +142,29 @@ MOST_AXES = 3
 
 
 def map_words(axes: Sequence[Axis]) -> list[int]:
-    """The words of a map of at most three axes, the last one densest in memory."""
+    """The words of a map of at most three axes, the last one densest in memory.
+
+    What a number's first and second index are found with, divisor and magic, and the axes' steps.
+    """
     (_, outer), (length, middle), (inner_length, inner) = [Axis(1, 0)] * (3 - len(axes)) + list(axes)
     rest = length * inner_length
-    return [*_divisor(rest), outer, *_divisor(inner_length), middle, inner]
+    return [rest, magic(rest), inner_length, magic(inner_length), outer, middle, inner]
 
 
-def _divisor(d: int) -> list[int]:
-    """d, and what divides by it: i // d is the upper half of 2 i multiplier, shifted, for i < 2^63."""
-    shift = (d - 1).bit_length()
-    return [d, 2 ** (63 + shift) // d + 1, shift]
-
-
-@device
-def _quotient(i: int, multiplier: int, shift: int) -> Any:
-    return types.int64(high_64(types.uint64(i) << types.uint64(1), types.uint64(multiplier))) >> shift
-
-
-@functools.cache
+@made_once
 def _mapped(width: int, chunks: int, stride: int) -> Any:
     """As `_each`. A block is made again only where the next element's draw is in another."""
 
     @device
     def bits(now: Any, words: Any, start: int) -> int:
         seed, offset, threshold = now
-        rest, outer, length, step, inner = (
-            words[MAP],
-            words[MAP + 3],
-            words[MAP + 4],
-            words[MAP + 7],
-            words[MAP + 8],
-        )
+        rest, rest_magic, length, length_magic, outer, middle, inner = words[MAP:]
         bits, made, block = 0, 0, -1
         for k in range(chunks * width):
             i = start + k // width * stride + k % width
-            o = _quotient(i, words[MAP + 1], words[MAP + 2])
-            m = _quotient(i - o * rest, words[MAP + 5], words[MAP + 6])
-            draw = o * outer + m * step + (i - o * rest - m * length) * inner
+            o = divide(i, rest_magic)
+            m = divide(i - o * rest, length_magic)
+            draw = o * outer + m * middle + (i - o * rest - m * length) * inner
             if draw >> 3 != block:
                 block = draw >> 3
                 made = philox.keep_bits(seed, offset, block, threshold)
@@ -188,4 +174,4 @@ def _mapped(width: int, chunks: int, stride: int) -> Any:
     return bits
 
 
-MAPPED = Draws(MAP + 9, _mapped(1, 1, 0), _mapped)
+MAPPED = Draws(MAP + 7, _mapped(1, 1, 0), _mapped)

@@ -9,8 +9,9 @@ from typing import Any
 from numba import types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, made_once
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.numbers import put_double
 from fastnn.cuda.kernels.rows import ADDRESSES, AT, MEMBER, NUMBERS, SAMPLE, Cut, Read, Round, Work, Written
 
 #: Addresses: gradient, input, target, weight, pos_weight, each block's sum (0: not wanted), each element's
@@ -19,8 +20,6 @@ DX, X, TARGET, WEIGHT, POS_WEIGHT, SUMS, LOSSES, ADDRESS_COUNT = 0, 1, 2, 3, 4, 
 #: The number that gradients are multiplied by.
 SCALE = 0
 MSE, BCE = "mse", "bce"
-
-_store64 = store("float64", 1)
 
 
 def cut_for(dtype: str, operands: int, aligned: bool) -> Cut:
@@ -95,7 +94,7 @@ def elements(
     @device
     def finish(c: Any, s: Any, r: Any) -> None:
         if c[AT][MEMBER] == 0 and not each:
-            _store64(c[ADDRESSES][SUMS] + types.uint64(c[AT][SAMPLE] * 8), r, 0)
+            put_double(c[ADDRESSES][SUMS], c[AT][SAMPLE], r[0])
 
     reads = [Read(dtype, X), Read(dtype, TARGET)]
     reads += [Read(dtype, WEIGHT)] if weighted else []

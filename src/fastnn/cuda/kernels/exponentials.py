@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn.cuda._ptx import Real, by_type, device, estimate, fma, like, polynomial
 from fastnn.cuda.kernels import coefficients
-from fastnn.cuda.kernels.gate import bounded, gate, gated, gated_gradient
+from fastnn.cuda.kernels.gate import bounded, gate, gated, gated_gradient, unit
 from fastnn.cuda.kernels.math import (
     SATURATED,
     at_least,
@@ -83,10 +83,16 @@ def celu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def sigmoid(x: Real, p0: Real, p1: Real) -> Real:
-    """1 / (1 + e^-x), with e = exp(-|x|), which cannot overflow."""
-    e, one = math.exp(-abs(x)), like(x, 1)
+def _sigmoid(x: Real, e: Real) -> Real:
+    """1 / (1 + e^-x) from e = exp(-|x|), which cannot overflow."""
+    one = like(x, 1)
     return divide(one if x >= 0 else e, one + e)
+
+
+@device
+def sigmoid(x: Real, p0: Real, p1: Real) -> Real:
+    """1 / (1 + e^-x)."""
+    return _sigmoid(x, math.exp(-abs(x)))
 
 
 @device
@@ -170,22 +176,24 @@ def tanhshrink_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
+def _exp_of_size(x: Real, p0: Real) -> Real:
+    """exp(-|p0 x|)."""
+    t = -abs(x)
+    z = t * p0
+    return exp_negative(z, product_low(t, p0, z) if z > least_exp(x) else like(x, 0))
+
+
+@device
 def softplus(x: Real, p0: Real, p1: Real) -> Real:
     """max(x, 0) + log(1 + exp(-|p0 x|)) / p0; x where p0 x > p1."""
-    inverse, t = like(x, 1) / p0, -abs(x)
-    z = t * p0
-    e = exp_negative(z, product_low(t, p0, z) if z > least_exp(x) else like(x, 0))
-    y = fma(math.log1p(e), inverse, at_least(0, x))
+    y = fma(math.log1p(_exp_of_size(x, p0)), like(x, 1) / p0, at_least(0, x))
     return x if p0 * x > p1 else y
 
 
 @device
 def softplus_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy sigmoid(p0 x); dy where p0 x > p1."""
-    t, one = -abs(x), like(x, 1)
-    z = t * p0
-    e = exp_negative(z, product_low(t, p0, z) if z > least_exp(x) else like(x, 0))
-    return dy if p0 * x > p1 else dy * divide(one if x >= 0 else e, one + e)
+    return dy if p0 * x > p1 else dy * _sigmoid(x, _exp_of_size(x, p0))
 
 
 @device
@@ -201,15 +209,18 @@ def logsigmoid_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def mish(x: Real, p0: Real, p1: Real) -> Real:
-    """x tanh(log(1 + e^x)) = x n / (n + 2), with n = e (e + 2), e = exp(x).
+def _raised_exp(x: Real) -> Real:
+    """exp(x) / unit, which is a normal number; for mish, whose results are scaled last."""
+    return exp_shifted(x, like(x, 0), by_type(x, 40, 80))
 
-    e and n are held `shift` powers of 2 larger.
-    """
-    t, two, unshift = at_least(least_x_exp(x), x), like(x, 2), by_type(x, 2.0**-40, 2.0**-80)
-    shifted = exp_shifted(at_most(_MISH_SATURATED, t), like(x, 0), by_type(x, 40, 80))
-    n = fma(shifted, shifted * unshift, shifted + shifted)
-    y = t * divide(n, fma(n, unshift, two)) * unshift
+
+@device
+def mish(x: Real, p0: Real, p1: Real) -> Real:
+    """x tanh(log(1 + e^x)) = x n / (n + 2), with n = e (e + 2), e = exp(x)."""
+    t = at_least(least_x_exp(x), x)
+    raised = _raised_exp(at_most(_MISH_SATURATED, t))
+    n = fma(raised, raised * unit(x), raised + raised)
+    y = t * divide(n, fma(n, unit(x), like(x, 2))) * unit(x)
     return y if x <= _MISH_SATURATED else x
 
 
@@ -220,13 +231,12 @@ def mish_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     k cancels least as 4 (1 + x) + e (6 + 4 x + e (4 + e)).
     """
     t, two, four = at_most(_MISH_SATURATED, at_least(least_x_exp(x), x)), like(x, 2), like(x, 4)
-    unshift = by_type(x, 2.0**-40, 2.0**-80)
-    shifted = exp_shifted(t, like(x, 0), by_type(x, 40, 80))
-    e = shifted * unshift
+    raised = _raised_exp(t)
+    e = raised * unit(x)
     e_2 = e + two
-    e_2_low = fma(shifted, unshift, two - e_2)
+    e_2_low = fma(raised, unit(x), two - e_2)
     d = fma(e, e_2, two)
     d_low = fma(e, e_2_low, fma(e, e_2, two - d))
     k = fma(e, fma(e, four + e, fma(four, t, 6)), four * (like(x, 1) + t))
-    gradient = divide(k, d) * divide(shifted, d)
-    return dy * (fma(-gradient, two * d_low * estimate(d), gradient) * unshift)
+    gradient = divide(k, d) * divide(raised, d)
+    return dy * (fma(-gradient, two * d_low * estimate(d), gradient) * unit(x))

@@ -7,7 +7,7 @@ subnormal; the result is scaled last. As csrc/activations.h does.
 from __future__ import annotations
 
 from fastnn.cuda._ptx import Real, by_type, device, fma, like
-from fastnn.cuda.kernels.math import SATURATED, at_least, at_most, divide, exponential, least_x_exp
+from fastnn.cuda.kernels.math import SATURATED, at_least, at_most, divide, exponential, least_x_exp, quotient
 
 
 @device
@@ -50,5 +50,4 @@ def gated_gradient(x_dz: Real, x_dz_low: Real, exponential: Real, total: Real) -
         rest = fma(-r, unit(r), one)
         rest_low = fma(-r, unit(r), one - rest)
     a = fma(x_dz, rest, fma(x_dz_low, rest, fma(x_dz, rest_low, one)))
-    q = a * r
-    return fma(fma(-q, total, a), r, q) * unit(r)
+    return quotient(a, total, r) * unit(r)

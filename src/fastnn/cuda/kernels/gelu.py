@@ -108,19 +108,27 @@ def _cubic(x: Real, c: Real, c_low: Real) -> tuple[Real, Real]:
 
 
 @device
+def _c3(x: Real) -> tuple[Real, Real]:
+    """C3, in two parts."""
+    return (
+        by_type(x, 0.0713548138738, 0.07135481627260025),
+        by_type(x, 2.3988324e-9, -6.1751499181553155e-19),
+    )
+
+
+@device
 def _argument(x: Real) -> tuple[Real, Real]:
     """z."""
-    c3 = by_type(x, 0.0713548138738, 0.07135481627260025)
-    return _cubic(x, c3, by_type(x, 2.3988324e-9, -6.1751499181553155e-19))
+    c3, c3_low = _c3(x)
+    return _cubic(x, c3, c3_low)
 
 
 @device
 def _slope(x: Real) -> tuple[Real, Real]:
     """x z'."""
-    c3, three = by_type(x, 0.0713548138738, 0.07135481627260025), like(x, 3)
+    (c3, c3_low), three = _c3(x), like(x, 3)
     c = three * c3
-    c_low = fma(three, by_type(x, 2.3988324e-9, -6.1751499181553155e-19), product_low(three, c3, c))
-    return _cubic(x, c, c_low)
+    return _cubic(x, c, fma(three, c3_low, product_low(three, c3, c)))
 
 
 @device

@@ -6,7 +6,6 @@ number of elements, its arrays' addresses. A block works on a chunk of one tenso
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,14 +17,14 @@ from fastnn.cuda._ptx import (
     ITEMSIZE,
     computing,
     device,
-    from_bits,
     in_turn,
-    like,
     load,
+    made_once,
     product,
     store,
     word_at,
 )
+from fastnn.cuda.kernels.numbers import double_at, put_double, read, write
 from fastnn.cuda.kernels.rules import COEFFICIENT, KEEP, NUMBERS, RULES, TRUST_DECAY, Rule, penalise
 from fastnn.cuda.kernels.tiles import THREADS, Operand, chunk, moves
 
@@ -53,37 +52,36 @@ def table_words(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[l
     return words, blocks
 
 
-@functools.cache
-def _row(columns: int) -> Any:
-    """(table, tensors, block): the address of the row whose tensor a block works on."""
-    size = 8 * (ADDRESSES + columns)
+@made_once
+def _part(columns: int) -> Any:
+    """(table, tensors, size): the row of the tensor that a block works on, its first element, how many."""
+    row_size = 8 * (ADDRESSES + columns)
 
     @device
-    def find(table: int, tensors: int, block: int) -> Any:
+    def find(table: int, tensors: int, size: int) -> tuple[int, int, int]:
+        block = types.int64(cuda.blockIdx.x)
         low, high = types.int64(0), tensors  # the first `low` rows begin at or before the block
         while low < high:
             middle = (low + high) >> 1
-            if word_at(table + types.uint64(middle * size)) <= block:
+            if word_at(table + types.uint64(middle * row_size)) <= block:
                 low = middle + 1
             else:
                 high = middle
-        return table + types.uint64((low - 1) * size)
+        row = table + types.uint64((low - 1) * row_size)
+        first = (block - word_at(row)) * size
+        return row, first, min(size, word_at(row + types.uint64(8 * COUNT)) - first)
 
     return find
 
 
-@functools.cache
 def _walk(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, body: Any) -> Any:
     """(row, first, count, c, sums): body(x, k, c, sums) for `count` of a tensor's elements, from first on.
 
     x has `rows` rows, of which the operands are the first ones.
     """
     width, used = chunk(operands), [j for j, o in enumerate(operands) if o.read or o.written]
-    load_whole, store_whole = (
-        moves(tuple(operands), width, width, load),
-        moves(tuple(operands), width, width, store),
-    )
-    load_one, store_one = moves(tuple(operands), 1, 1, load), moves(tuple(operands), 1, 1, store)
+    load_whole, store_whole = (moves(operands, width, width, kind) for kind in (load, store))
+    load_one, store_one = (moves(operands, 1, 1, kind) for kind in (load, store))
     addresses_used = in_turn([_address(j) for j in used])
 
     @device
@@ -124,18 +122,13 @@ def _address(j: int) -> Any:
 
 
 @device
-def _double_at(address: int) -> Any:
-    return from_bits(word_at(address))
-
-
-@device
 def _numbers(c: Any, numbers: Any, live: int) -> None:
     """The numbers in the computing type: the arguments, or what lies at an address."""
     for k in range(NUMBERS):
         c[k] = numbers[k]
     if live != 0:
         for k in range(NUMBERS):
-            c[k] = _double_at(live + types.uint64(8 * k))
+            c[k] = double_at(live, k)
 
 
 # ---- updates -----------------------------------------------------------------------------------------------
@@ -180,20 +173,17 @@ def update(name: str, dtypes: Dtypes) -> Built:
     """
     rule, columns, real = RULES[name], len(dtypes), _real(dtypes)
     walk = _walk(columns, operands_of(rule, dtypes), rule.operands, real, _penalised(rule))
-    row_of, idle_at_one = _row(columns), name == "scale"
+    part_of, idle_at_one = _part(columns), name == "scale"
 
     def kernel(
         table: int, tensors: int, size: int, live: int, factors: int, apart: int, numbers: Any
     ) -> None:
-        block = types.int64(cuda.blockIdx.x)
-        row = row_of(table, tensors, block)
-        first = (block - word_at(row)) * size
-        count = min(size, word_at(row + types.uint64(8 * COUNT)) - first)
+        row, first, count = part_of(table, tensors, size)
         exact, c = cuda.local.array(NUMBERS, types.float64), cuda.local.array(NUMBERS, real)
         _numbers(exact, numbers, live)
         if factors != 0:
             tensor = (row - table) // types.uint64(8 * (ADDRESSES + columns))
-            exact[0] *= _double_at(factors + tensor * types.uint64(apart))
+            exact[0] *= double_at(factors + tensor * types.uint64(apart), 0)
         for k in range(NUMBERS):
             c[k] = exact[k]
         if not (idle_at_one and exact[0] == 1):
@@ -226,7 +216,7 @@ def _largest(a: float, b: float) -> float:
     return a if a > b or a != a else b
 
 
-@functools.cache
+@made_once
 def _term(kind: str) -> Any:
     """(x, exponent): what an element adds, in float64, whose range the squares of float32 do not leave."""
 
@@ -250,7 +240,7 @@ def _merged(kind: str) -> Any:
     return _largest if kind == LARGEST else _sum
 
 
-@functools.cache
+@made_once
 def _of_block(kind: str) -> Any:
     """(shared, value): what the values of all threads add up to, in a fixed order."""
     merge = _merged(kind)
@@ -271,9 +261,6 @@ def _of_block(kind: str) -> Any:
     return of_block
 
 
-_keep_double = store("float64", 1)
-
-
 def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
     yield from ((kind, "", (dtype,)) for kind in (SQUARES, LARGEST) for dtype in ("float32", "bfloat16"))
     yield from ((kind, "", ("float32",)) for kind in (SIZES, POWERS))
@@ -285,15 +272,13 @@ def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
 def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
     """Sums of each block: of its part of the first array, and of the direction that a rule gives, if any."""
     direction, columns, real = RULES[name] if name else None, len(dtypes), _real(dtypes)
-    rule = direction or Rule(_nothing, 1, 1, 0)
+    rule = direction or Rule(None, 1, 1, 0)
     walk = _walk(columns, operands_of(rule, dtypes), rule.operands, real, _measured(kind, direction))
-    row_of, of_block = _row(columns), _of_block(kind)
+    part_of, of_block = _part(columns), _of_block(kind)
 
     def kernel(table: int, tensors: int, size: int, live: int, partial: int, numbers: Any) -> None:
-        block, shared = types.int64(cuda.blockIdx.x), cuda.shared.array(THREADS, types.float64)
-        row = row_of(table, tensors, block)
-        first = (block - word_at(row)) * size
-        count = min(size, word_at(row + types.uint64(8 * COUNT)) - first)
+        row, first, count = part_of(table, tensors, size)
+        shared = cuda.shared.array(THREADS, types.float64)
         c, sums = cuda.local.array(NUMBERS, real), cuda.local.array(3, types.float64)
         _numbers(c, numbers, live)
         sums[0], sums[1], sums[EXPONENT] = 0.0, 0.0, numbers[0]
@@ -301,26 +286,24 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
         sums[0] = of_block(shared, sums[0])
         sums[1] = of_block(shared, sums[1])
         if cuda.threadIdx.x == 0:
-            _keep_double(partial + types.uint64(16 * block), sums, 0)
-            _keep_double(partial + types.uint64(16 * block + 8), sums, 1)
+            put_double(partial, 2 * cuda.blockIdx.x, sums[0])
+            put_double(partial, 2 * cuda.blockIdx.x + 1, sums[1])
 
     word, address = types.int64, types.uint64
     return kernel, (address, word, word, address, address, types.UniTuple(types.float64, NUMBERS))
 
 
-@device
-def _nothing(x: Any, k: int, c: Any, sums: Any = None) -> None:
-    """No direction."""
-
-
 def _measured(kind: str, direction: Rule | None) -> Any:
     """(x, k, c, sums): the rule, whose direction is the last row; both sums grow."""
-    term, merge, last = _term(kind), _merged(kind), 0 if direction is None else direction.operands - 1
-    run = _nothing if direction is None else _penalised(direction)
+    term, merge = _term(kind), _merged(kind)
 
     @device
     def first(x: Any, k: int, c: Any, sums: Any) -> None:
         sums[0] = merge(sums[0], term(x[0, k], sums[EXPONENT]))
+
+    if direction is None:
+        return first
+    run, last = _penalised(direction), direction.operands - 1
 
     @device
     def both(x: Any, k: int, c: Any, sums: Any) -> None:
@@ -328,7 +311,7 @@ def _measured(kind: str, direction: Rule | None) -> Any:
         run(x, k, c, sums)
         sums[1] = merge(sums[1], term(x[last, k], sums[EXPONENT]))
 
-    return first if direction is None else both
+    return both
 
 
 @template(lambda: [()], narrow="it reads what a few blocks wrote")
@@ -346,17 +329,16 @@ def trust() -> Built:
             last = word_at(table + types.uint64((tensor + 1) * size))
         weight, direction = 0.0, 0.0
         for p in range(first + cuda.threadIdx.x, last, THREADS):
-            weight += _double_at(partial + types.uint64(16 * p))
-            direction += _double_at(partial + types.uint64(16 * p + 8))
+            weight += double_at(partial, 2 * p)
+            direction += double_at(partial, 2 * p + 1)
         weight, direction = math.sqrt(of_block(shared, weight)), math.sqrt(of_block(shared, direction))
         c = cuda.local.array(NUMBERS, types.float64)
         _numbers(c, numbers, live)
         if cuda.threadIdx.x == 0:
+            factor = 1.0
             if weight != 0 and direction != 0:
-                c[0] = c[COEFFICIENT] * weight / (direction + c[TRUST_DECAY] * weight)
-            else:
-                c[0] = 1.0
-            _keep_double(factors + types.uint64(8 * tensor), c, 0)
+                factor = c[COEFFICIENT] * weight / (direction + c[TRUST_DECAY] * weight)
+            put_double(factors, tensor, factor)
 
     word, address = types.int64, types.uint64
     return kernel, (address, word, word, address, address, address, types.UniTuple(types.float64, NUMBERS))
@@ -370,20 +352,18 @@ def total(kind: str) -> Built:
     merge, of_block = _merged(kind), _of_block(kind)
 
     def kernel(blocks: int, partial: int, results: int, most: float, exponent: float) -> None:
-        shared, out = cuda.shared.array(THREADS, types.float64), cuda.local.array(2, types.float64)
-        norm = 0.0
+        shared, norm = cuda.shared.array(THREADS, types.float64), 0.0
         for p in range(types.int64(cuda.threadIdx.x), blocks, THREADS):
-            norm = merge(norm, _double_at(partial + types.uint64(16 * p)))
+            norm = merge(norm, double_at(partial, 2 * p))
         norm = of_block(shared, norm)
         if kind == SQUARES:
             norm = math.sqrt(norm)
         if kind == POWERS:
             norm = math.pow(norm, 1 / exponent)
         factor = most / (norm + 1e-6)
-        out[0], out[1] = norm, 1.0 if factor >= 1 else factor
         if cuda.threadIdx.x == 0:
-            _keep_double(results, out, 0)
-            _keep_double(results + types.uint64(8), out, 1)
+            put_double(results, 0, norm)
+            put_double(results, 1, 1.0 if factor >= 1 else factor)
 
     address = types.uint64
     return kernel, (types.int64, address, address, types.float64, types.float64)
@@ -393,22 +373,19 @@ def total(kind: str) -> Built:
 def limit_rows(dtype: str) -> Built:
     """A block for each row: one whose norm is above a limit is scaled down to it."""
     real, size, of_block = computing(dtype), ITEMSIZE[dtype], _of_block(SQUARES)
-    load_one, store_one, term = load(dtype, 1), store(dtype, 1), _term(SQUARES)
+    number, put, term = read(dtype), write(dtype), _term(SQUARES)
 
     def kernel(address: int, length: int, live: int, limit: float) -> None:
-        shared, x = cuda.shared.array(THREADS, types.float64), cuda.local.array(1, real)
+        shared = cuda.shared.array(THREADS, types.float64)
         row = address + types.uint64(cuda.blockIdx.x * length * size)
-        most = _double_at(live) if live != 0 else limit
+        most = double_at(live, 0) if live != 0 else limit
         squares = 0.0
         for i in range(types.int64(cuda.threadIdx.x), length, THREADS):
-            load_one(row + types.uint64(i * size), x, 0)
-            squares += term(x[0], 0.0)
+            squares += term(number(row, i), 0.0)
         norm = math.sqrt(of_block(shared, squares))
         if norm > most:
-            factor = like(x[0], most / norm)
+            factor = real(most / norm)
             for i in range(types.int64(cuda.threadIdx.x), length, THREADS):
-                load_one(row + types.uint64(i * size), x, 0)
-                x[0] = x[0] * factor
-                store_one(row + types.uint64(i * size), x, 0)
+                put(row, i, real(number(row, i)) * factor)
 
     return kernel, (types.uint64, types.int64, types.uint64, types.float64)

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, made_once, store, word_at
+from fastnn.cuda._ptx import computing, device, fma, made_once, word_at
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.math import quotient
+from fastnn.cuda.kernels.numbers import double_at, put_double, read
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
     AT,
@@ -41,7 +43,6 @@ from fastnn.cuda.kernels.softmax import (
     example_cuts,
     examples,
     largest,
-    quotient,
     running,
 )
 
@@ -54,8 +55,8 @@ IGNORED = OWN_WORDS
 KEEP, UNIFORM, MARGIN, SCALE = 0, 1, 2, 3
 #: What s holds beside softmax's: the label (-1: none), 1 where the sample counts, else 0, or NaN; the
 #: weight at the label, the logit there; the sum of the rest of the target and of its products; the factor
-#: of gradients and the loss.
-S_LABEL, S_ACTIVE, S_SPIKE, S_LOGIT, S_MASS, S_PART, S_SCALE, S_LOSS, S_STATE = 3, 4, 5, 6, 7, 8, 9, 10, 11
+#: of gradients.
+S_LABEL, S_ACTIVE, S_SPIKE, S_LOGIT, S_MASS, S_PART, S_SCALE, S_STATE = 3, 4, 5, 6, 7, 8, 9, 10
 
 
 class Form(NamedTuple):
@@ -72,27 +73,10 @@ class Form(NamedTuple):
         return self.smooth or not self.hard
 
 
-_load64 = load("float64", 1)
-
-
-@made_once
-def _number(dtype: str) -> Any:
-    """(address, place): one element as a float64."""
-    single, size, real = load(dtype, 1), ITEMSIZE[dtype], computing(dtype)
-
-    @device
-    def number(address: int, place: int) -> Any:
-        value = cuda.local.array(1, real)
-        single(address + types.uint64(place * size), value, 0)
-        return types.float64(value[0])
-
-    return number
-
-
 @made_once
 def _begin(dtype: str, form: Form, ignoring: bool) -> Any:
     """(c, v, s): what is known of the sample before its logits are read."""
-    number, hard, weighted, counted = _number(dtype), form.hard, form.weighted, form.counted
+    number, hard, weighted, counted = read(dtype), form.hard, form.weighted, form.counted
 
     @device
     def begin(c: Any, v: Any, s: Any) -> None:
@@ -100,8 +84,8 @@ def _begin(dtype: str, form: Form, ignoring: bool) -> Any:
         s[S_LABEL], s[S_ACTIVE], s[S_SPIKE], s[S_LOGIT] = -1.0, 1.0, 0.0, 0.0
         s[S_SCALE] = p[SCALE]
         if counted:
-            _load64(a[DIVISOR], s, S_SCALE)
-            s[S_SCALE] = 1 / s[S_SCALE] if s[S_SCALE] != 0 else 0.0
+            divisor = double_at(a[DIVISOR], 0)
+            s[S_SCALE] = 1 / divisor if divisor != 0 else 0.0
         if hard and at[COUNT] > 0:
             label = word_at(a[LABELS] + types.uint64(at[SAMPLE] * 8))
             if ignoring and label == i[IGNORED]:
@@ -117,14 +101,10 @@ def _begin(dtype: str, form: Form, ignoring: bool) -> Any:
 
 
 @device
-def _write_loss(c: Any, s: Any, loss: float) -> None:
+def _write_loss(c: Any, loss: float) -> None:
     """By one thread of the team."""
     if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
-        s[S_LOSS] = loss
-        _store64(c[ADDRESSES][LOSSES] + types.uint64(c[AT][SAMPLE] * 8), s, S_LOSS)
-
-
-_store64 = store("float64", 1)
+        put_double(c[ADDRESSES][LOSSES], c[AT][SAMPLE], loss)
 
 
 # ---- cross-entropy -----------------------------------------------------------------------------------------
@@ -133,20 +113,18 @@ _store64 = store("float64", 1)
 @made_once
 def _target(cut: Cut, dtype: str, form: Form) -> Any:
     """(c, v, q): q becomes the target, less what is at the label; row 1 of v has probabilities."""
-    real, span, size, single = computing(dtype), cut.span, ITEMSIZE[dtype], load(dtype, 1)
+    real, span, number = computing(dtype), cut.span, read(dtype)
     index_of, has, hard, weighted = rows.index(cut), rows.has(cut), form.hard, form.weighted
 
     @device
     def target(c: Any, v: Any, q: Any) -> None:
         uniform, keep = real(c[NUMBERS][UNIFORM]), real(c[NUMBERS][KEEP])
-        w = cuda.local.array(1, real)
         for e in range(span):
             q[e] = real(0)
             if has(c, e):
                 q[e] = uniform if hard else fma(v[1, e], keep, uniform)
                 if weighted:
-                    single(c[ADDRESSES][WEIGHT] + types.uint64(index_of(c, e) * size), w, 0)
-                    q[e] *= w[0]
+                    q[e] *= real(number(c[ADDRESSES][WEIGHT], index_of(c, e)))
 
     return target
 
@@ -181,7 +159,7 @@ def _finish_entropy(dtype: str) -> Any:
         loss = s[S_MASS] * log_of_sum + s[S_PART]
         if s[S_SPIKE] != 0:
             loss += s[S_SPIKE] * (s[MAXIMUM] - s[S_LOGIT] + log_of_sum)
-        _write_loss(c, s, 0.0 if s[S_ACTIVE] == 0 else loss)
+        _write_loss(c, 0.0 if s[S_ACTIVE] == 0 else loss)
         s[S_MASS] += s[S_SPIKE]
 
     return finish
@@ -344,7 +322,7 @@ def hinge(dtype: str, cut: tuple[Any, ...]) -> Built:
 
     @device
     def finish(c: Any, s: Any, r: Any) -> None:
-        _write_loss(c, s, r[0] * s[S_ACTIVE])
+        _write_loss(c, r[0] * s[S_ACTIVE])
         s[S_MASS] = r[1]
 
     @device

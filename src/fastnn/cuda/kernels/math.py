@@ -58,6 +58,13 @@ def sum_low(big: Real, small: Real, total: Real) -> Real:
 
 
 @device
+def quotient(a: Real, b: Real, inverse: Real) -> Real:
+    """a / b from nearly 1 / b, with the rounding of that made good."""
+    q = a * inverse
+    return fma(fma(-q, b, a), inverse, q)
+
+
+@device
 def divide(a: Real, b: Real) -> Real:
     """a / b to about half a unit in the last place, where b and a / b are neither huge nor subnormal.
 
@@ -69,8 +76,7 @@ def divide(a: Real, b: Real) -> Real:
     r = fma(r, fma(-b, r, one), r)
     if by_type(b, 0, 1) > 0:
         r = fma(r, fma(-b, r, one), r)
-    q = a * r
-    return fma(fma(-b, q, a), r, q)
+    return quotient(a, b, r)
 
 
 @device

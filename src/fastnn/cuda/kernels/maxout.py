@@ -6,6 +6,8 @@ row row_step + j piece_step + i step of the input.
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
@@ -22,8 +24,9 @@ def _keys() -> list[tuple[str]]:
     return [(dtype,) for dtype in ITEMSIZE]
 
 
-#: Three addresses; rows, n, k, row_step, piece_step, step, planes, bytes of a row and of a plane.
-_TYPES = (*(types.uint64,) * 3, *(types.int64,) * 9)
+#: Addresses of result, operand and winners. Words: rows, n, pieces; row_step, piece_step, step; the winners'
+#: bit planes, the bytes of a row of them and of a plane.
+_TYPES = types.UniTuple(types.uint64, 3), types.UniTuple(types.int64, 9)
 
 
 def grid(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -39,20 +42,9 @@ def maxout(dtype: str) -> Built:
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
     put_byte = store_number("uint8")
 
-    def kernel(
-        y: int,
-        x: int,
-        bits: int,
-        rows: int,
-        n: int,
-        k: int,
-        row_step: int,
-        piece_step: int,
-        step: int,
-        planes: int,
-        row_bytes: int,
-        plane_bytes: int,
-    ) -> None:
+    def kernel(addresses: Any, words: Any) -> None:
+        y, x, bits = addresses
+        rows, n, k, row_step, piece_step, step, planes, row_bytes, plane_bytes = words
         row = types.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         lane, tile = cuda.threadIdx.x & 31, types.int64(cuda.blockDim.x)
         start = cuda.blockIdx.y * tile
@@ -83,20 +75,9 @@ def maxout_backward(dtype: str) -> Built:
     get, put, real, size, one = load(dtype, 1), store(dtype, 1), computing(dtype), ITEMSIZE[dtype], (2, 1)
     get_byte = whole_number("uint8")
 
-    def kernel(
-        dx: int,
-        dy: int,
-        bits: int,
-        rows: int,
-        n: int,
-        k: int,
-        row_step: int,
-        piece_step: int,
-        step: int,
-        planes: int,
-        row_bytes: int,
-        plane_bytes: int,
-    ) -> None:
+    def kernel(addresses: Any, words: Any) -> None:
+        dx, dy, bits = addresses
+        rows, n, k, row_step, piece_step, step, planes, row_bytes, plane_bytes = words
         row = types.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         tile = types.int64(cuda.blockDim.x)
         i = cuda.blockIdx.y * tile + cuda.threadIdx.x

@@ -8,24 +8,35 @@ row's sums are its share of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, in_turn, load, made_once, store
+from fastnn.cuda._ptx import (
+    ITEMSIZE,
+    WIDTH,
+    computing,
+    computing_dtype,
+    device,
+    fma,
+    in_turn,
+    made_once,
+)
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.division import divide
 from fastnn.cuda.kernels.norms import (
-    ELEMENTS,
     ELEMENTS_MAGIC,
     S_MEAN,
     S_RSTD,
     WEIGHT,
     WORD_COUNT,
     X,
+    normaliser,
     parameters,
     read_statistics,
 )
+from fastnn.cuda.kernels.numbers import double_at, put_double, read, write
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
     AT,
@@ -44,7 +55,6 @@ from fastnn.cuda.kernels.rows import (
     Work,
     Written,
     argument_types,
-    divide,
 )
 from fastnn.cuda.kernels.softmax import TYPICAL, example_cuts, examples
 
@@ -58,8 +68,6 @@ OWN = 0
 S_SUM, S_PRODUCT, S_SLOPE, S_SHIFT, S_STATE = 3, 4, 5, 6, 7
 #: Of the kernel that goes over many rows: groups of rows that have weights of their own, and a team's rows.
 GROUP_COUNT, TURNS = OWN_WORDS, OWN_WORDS + 1
-
-_store64, _load64 = store("float64", 1), load("float64", 1)
 
 
 @made_once
@@ -96,12 +104,11 @@ def coefficients(real: Any, has_mean: bool) -> Any:
 @made_once
 def _sums(cut: Cut, real: Any, weighted: bool) -> Any:
     """(v, w, s, r): adds the sums of g and g xhat; rows 0 and 1 of v are dy and x."""
-    span = cut.span
+    span, normalise = cut.span, normaliser(real)
 
     @device
     def gather(v: Any, w: Any, s: Any, r: Any) -> None:
-        center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-        shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
+        center, rstd, shift = normalise(s[S_MEAN], s[S_RSTD])
         total, product = real(0), real(0)
         for e in range(span):
             g = v[0, e] * w[0, e] if weighted else v[0, e]
@@ -111,6 +118,21 @@ def _sums(cut: Cut, real: Any, weighted: bool) -> Any:
         r[1] += product
 
     return gather
+
+
+@made_once
+def add_terms(count: int, real: Any) -> Any:
+    """(v, mean, 1 / deviation, d): adds dy xhat to row 0 of d and dy to row 1, of `count` elements each."""
+    normalise = normaliser(real)
+
+    @device
+    def add(v: Any, mean: float, rstd: float, d: Any) -> None:
+        center, slope, shift = normalise(mean, rstd)
+        for k in range(count):
+            d[0, k] = fma(v[0, k], fma(v[1, k] - center, slope, shift), d[0, k])
+            d[1, k] += v[0, k]
+
+    return add
 
 
 @made_once
@@ -135,53 +157,52 @@ def _gradient(cut: Cut, real: Any, weighted: bool) -> Any:
 @device
 def _write_sums(c: Any, s: Any) -> None:
     """The row's sums of dy and of dy xhat, its share of dbias and dweight."""
-    place = c[ADDRESSES][SUMS] + types.uint64(c[AT][SAMPLE] * 8)
+    sums, row = c[ADDRESSES][SUMS], c[AT][SAMPLE]
     if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
-        _store64(place, s, S_PRODUCT)
-        _store64(place + types.uint64(c[WORDS][SAMPLES] * 8), s, S_SUM)
+        put_double(sums, row, s[S_PRODUCT])
+        put_double(sums, c[WORDS][SAMPLES] + row, s[S_SUM])
 
 
 @device
 def _read_coefficients(c: Any, s: Any) -> None:
-    group = divide(c[AT][SAMPLE], c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+    group = divide(c[AT][SAMPLE], c[WORDS][ELEMENTS_MAGIC])
     if c[AT][COUNT] > 0:
-        _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16), s, S_SLOPE)
-        _load64(c[ADDRESSES][COEFFICIENTS] + types.uint64(group * 16 + 8), s, S_SHIFT)
+        s[S_SLOPE] = double_at(c[ADDRESSES][COEFFICIENTS], 2 * group)
+        s[S_SHIFT] = double_at(c[ADDRESSES][COEFFICIENTS], 2 * group + 1)
+
+
+class Form(NamedTuple):
+    """What a row has, and what is made of it.
+
+    kind: "element", each one has a weight, or "row", it has one. at_once: weights are read by 16 bytes. part:
+    "sums", or "map", which takes slopes and shifts as given, are for rows whose means others share; else
+    "all".
+    """
+
+    kind: str
+    has_mean: bool
+    weighted: bool
+    at_once: bool = False
+    part: str = "all"
 
 
 def _row_examples() -> Iterator[Key]:
+    element, row = Form("element", True, True), Form("row", True, True)
     for dtype, cut in examples(2):
         if cut.kind == "row":
-            yield dtype, dtype, "row", True, True, False, "all", tuple(cut)
+            yield dtype, dtype, tuple(row), tuple(cut)
     for dtype in TYPICAL:
         _, cut, _, long, *_ = example_cuts(dtype, 2)
-        yield dtype, dtype, "element", True, True, False, "all", tuple(long)
-        yield dtype, dtype, "element", False, True, True, "all", tuple(cut)
-        yield dtype, dtype, "row", True, True, False, "sums", tuple(cut)
-        yield dtype, dtype, "row", True, True, False, "map", tuple(cut)
+        yield dtype, dtype, tuple(element), tuple(long)
+        yield dtype, dtype, tuple(element._replace(has_mean=False, at_once=True)), tuple(cut)
+        yield from ((dtype, dtype, tuple(row._replace(part=part)), tuple(cut)) for part in ("sums", "map"))
 
 
-@template(_row_examples, **rows.OPTIONS)
-def by_row(
-    dtype: str,
-    other: str,
-    kind: str,
-    has_mean: bool,
-    weighted: bool,
-    at_once: bool,
-    part: str,
-    cut: tuple[Any, ...],
-) -> Built:
-    """dx, row by row; kind "row": also each row's sums of dy xhat and dy, all rows' after each other.
-
-    part: "sums", or "map", which takes slopes and shifts as given, are for rows whose means others share;
-    else "all".
-    """
-    how, real = Cut(*cut), computing(dtype)
-    weights = parameters(how, other, WEIGHT, kind, at_once) if weighted else rows.nothing
-    by_element, span, find = kind == "element", how.span, coefficients(real, has_mean)
-    add = _sums(how, real, weighted and by_element)
-    apply = _gradient(how, real, weighted)
+def _row_round(cut: Cut, real: Any, form: Form, weights: Any) -> Round:
+    """The sums over a row, and slope and shift from them."""
+    by_element, span, find = form.kind == "element", cut.span, coefficients(real, form.has_mean)
+    add, whole = _sums(cut, real, form.weighted and by_element), form.part == "all"
+    scaled = form.weighted and not by_element and whole
 
     @device
     def gather(c: Any, v: Any, s: Any, r: Any) -> None:
@@ -194,33 +215,46 @@ def by_row(
     def finish(c: Any, s: Any, r: Any) -> None:
         s[S_SUM], s[S_PRODUCT] = r[0], r[1]
         if not by_element:
-            w = cuda.local.array((1, span), real)
             _write_sums(c, s)
-            if weighted and part == "all":
-                weights(c, w, s)
-                s[S_SUM] *= w[0, 0]
-                s[S_PRODUCT] *= w[0, 0]
-        if part == "all":
+        if scaled:
+            w = cuda.local.array((1, span), real)
+            weights(c, w, s)
+            s[S_SUM] *= w[0, 0]
+            s[S_PRODUCT] *= w[0, 0]
+        if whole:
             find(c, s)
+
+    return Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish)
+
+
+@template(_row_examples, **rows.OPTIONS)
+def by_row(dtype: str, other: str, form: tuple[Any, ...], cut: tuple[Any, ...]) -> Built:
+    """dx, row by row; kind "row": also each row's sums of dy xhat and dy, all rows' after each other.
+
+    other: the weight's dtype.
+    """
+    how, of, real = Cut(*cut), Form(*form), computing(dtype)
+    weights = parameters(how, other, WEIGHT, of.kind, of.at_once) if of.weighted else rows.nothing
+    apply, span, given = _gradient(how, real, of.weighted), how.span, of.part == "map"
 
     @device
     def emit(c: Any, v: Any, s: Any) -> None:
         w = cuda.local.array((1, span), real)
         weights(c, w, s)
-        if part == "map":
+        if given:
             _read_coefficients(c, s)
         apply(v, w, s)
 
     work = Work(
         reads=(Read(dtype, DY), Read(dtype, X)),
-        written=() if part == "sums" else (Written(dtype, DX),),
+        written=() if of.part == "sums" else (Written(dtype, DX),),
         addresses=ADDRESS_COUNT,
         words=WORD_COUNT,
         numbers=1,
         state=S_STATE,
-        begin=read_statistics(has_mean, part != "all"),
-        rounds=() if part == "map" else (Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish),),
-        emit=rows.nothing if part == "sums" else emit,
+        begin=read_statistics(of.has_mean, of.part != "all"),
+        rounds=() if given else (_row_round(how, real, of, weights),),
+        emit=rows.nothing if of.part == "sums" else emit,
     )
     return rows.kernel(how, work, real)
 
@@ -232,32 +266,24 @@ def group_coefficients(other: str, weighted: bool) -> Built:
     Addresses: weight, sums, mean, rstd, coefficients. Words: how many there are in all samples, groups of a
     sample, magic(groups), channels of a group. Number: OWN. other: the weight's dtype.
     """
-    real, single, size = computing(other), load(other, 1), ITEMSIZE[other]
+    weight, find = read(other), coefficients(computing(other), True)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         number = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
         count, groups, channels = i[0], i[1], i[3]
         if number >= count:
             return
-        w, s = cuda.local.array(1, real), cuda.local.array(4, types.float64)
-        w[0] = real(1)
-        total, product = 0.0, 0.0
+        s = cuda.local.array(S_STATE, types.float64)
+        s[S_SUM] = s[S_PRODUCT] = 0.0
+        group = number - divide(number, i[2]) * groups
         for k in range(channels):
-            if weighted:
-                group = number - divide(number, groups, i[2]) * groups
-                single(a[0] + types.uint64((group * channels + k) * size), w, 0)
-            place = a[1] + types.uint64((number * channels + k) * 8)
-            _load64(place, s, 0)
-            _load64(place + types.uint64(count * channels * 8), s, 1)
-            product += types.float64(w[0]) * s[0]
-            total += types.float64(w[0]) * s[1]
-        _load64(a[2] + types.uint64(number * 8), s, 0)
-        _load64(a[3] + types.uint64(number * 8), s, 1)
-        mean, rstd = s[0], s[1]
-        s[2] = p[OWN] * rstd * rstd * product
-        s[3] = p[OWN] * rstd * total - s[2] * (mean - types.float64(real(mean)))
-        _store64(a[4] + types.uint64(number * 16), s, 2)
-        _store64(a[4] + types.uint64(number * 16 + 8), s, 3)
+            w, row = weight(a[0], group * channels + k) if weighted else 1.0, number * channels + k
+            s[S_PRODUCT] += w * double_at(a[1], row)
+            s[S_SUM] += w * double_at(a[1], count * channels + row)
+        s[S_MEAN], s[S_RSTD] = double_at(a[2], number), double_at(a[3], number)
+        find((a, i, p), s)
+        put_double(a[4], 2 * number, s[S_SLOPE])
+        put_double(a[4], 2 * number + 1, s[S_SHIFT])
 
     return kernel, argument_types(5, 4, 1)
 
@@ -277,7 +303,7 @@ def many_cut(length: int, dtype: str, aligned: bool) -> Cut | None:
 
 def _many_examples() -> Iterator[Key]:
     for dtype in TYPICAL:
-        wide = "float64" if dtype == "float64" else "float32"
+        wide = computing_dtype(dtype)
         cuts = [many_cut(n, dtype, aligned) for n, aligned in ((64, True), (4096, True), (768, False))]
         first, second, third = (tuple(cut) for cut in cuts if cut is not None)
         yield from ((dtype, dtype, True, True, cut) for cut in (first, second))
@@ -295,29 +321,23 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
     loads = in_turn([rows.moved(how, dtype, DY, 0, 0.0), rows.moved(how, dtype, X, 1, 0.0)])
     stores = rows.moved(how, dtype, DX, 0, None)
     weights = rows.moved(how, other, WEIGHT, 0, 0.0) if weighted else rows.nothing
-    add, apply, find = (
-        _sums(how, real, weighted),
-        _gradient(how, real, weighted),
-        coefficients(real, has_mean),
-    )
+    add, collect = _sums(how, real, weighted), add_terms(span, real)
+    apply, find = _gradient(how, real, weighted), coefficients(real, has_mean)
     statistics, joined = read_statistics(has_mean, False), rows.join(how, rows.add_each, 2, types.float64)
     deliver = _deliver(how, real, dtype)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         v, w = cuda.local.array((2, span), real), cuda.local.array((1, span), real)
-        d, s, r = (
-            cuda.local.array((2, span), real),
-            cuda.local.array(S_STATE, types.float64),
-            cuda.local.array(2, types.float64),
-        )
+        d, r = cuda.local.array((2, span), real), cuda.local.array(2, types.float64)
+        s = cuda.local.array(S_STATE, types.float64)
         zero, length, groups = types.int64(0), i[LENGTH], i[GROUP_COUNT]
         member, own = types.int64(cuda.threadIdx.x) % team, types.int64(cuda.threadIdx.x) // team
-        group = types.int64(cuda.blockIdx.y)
+        group = types.int64(cuda.blockIdx.x)
         weights((a, i, p, (group, member, group * length, length, zero, zero)), w, s)
         for e in range(span):
             d[0, e] = d[1, e] = real(0)
         for turn in range(i[TURNS]):
-            n = (types.int64(cuda.blockIdx.x) * i[TURNS] + turn) * together + own
+            n = (types.int64(cuda.blockIdx.y) * i[TURNS] + turn) * together + own
             row, count = n * groups + group, length if n < i[SAMPLES] else zero
             c = (a, i, p, (row, member, row * length, count, zero, zero))
             loads(c, v, s)
@@ -327,11 +347,7 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
             joined(r)
             s[S_SUM], s[S_PRODUCT] = r[0], r[1]
             find(c, s)
-            center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-            shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
-            for e in range(span):
-                d[0, e] = fma(v[0, e], fma(v[1, e] - center, rstd, shift), d[0, e])
-                d[1, e] += v[0, e]
+            collect(v, s[S_MEAN], s[S_RSTD], d)
             apply(v, w, s)
             stores(c, v, s)
         deliver(a, i, p, d)
@@ -342,16 +358,16 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
 @made_once
 def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
-    wide = "float64" if dtype == "float64" else "float32"
+    wide = computing_dtype(dtype)
     span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
-    size, single, shape = ITEMSIZE[wide], store(wide, 1), (together, team * span)
+    put, shape = write(wide), (together, team * span)
     own = [rows.moved(cut, wide, SUMS, k, None) for k in range(2)]
     own_product, own_sum = own
 
     @device
     def place(i: Any, which: int) -> Any:
-        block = types.int64(which) * cuda.gridDim.x + cuda.blockIdx.x
-        return (block * i[GROUP_COUNT] + cuda.blockIdx.y) * i[LENGTH]
+        block = types.int64(which) * cuda.gridDim.y + cuda.blockIdx.y
+        return (block * i[GROUP_COUNT] + cuda.blockIdx.x) * i[LENGTH]
 
     @device
     def alone(a: Any, i: Any, p: Any, d: Any) -> None:
@@ -361,7 +377,7 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
 
     @device
     def combined(a: Any, i: Any, p: Any, d: Any) -> None:
-        shared, total = cuda.shared.array(shape, real), cuda.local.array(1, real)
+        shared = cuda.shared.array(shape, real)
         zero, thread = types.int64(0), types.int64(cuda.threadIdx.x)
         c = (a, i, p, (zero, thread % team, zero, zero, zero, zero))
         for which in range(2):
@@ -370,9 +386,9 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
                 shared[thread // team, index_of(c, e)] = d[which, e]
             cuda.syncthreads()
             for k in range(thread, i[LENGTH], THREADS):
-                total[0] = real(0)
+                total = real(0)
                 for each in range(together):
-                    total[0] += shared[each, k]
-                single(a[SUMS] + types.uint64((place(i, which) + k) * size), total, 0)
+                    total += shared[each, k]
+                put(a[SUMS], place(i, which) + k, total)
 
     return alone if together == 1 else combined

@@ -13,8 +13,10 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, load, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, computing, computing_dtype, device, fma, load, made_once
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.division import divide
+from fastnn.cuda.kernels.numbers import double_at, put_double
 from fastnn.cuda.kernels.rows import (
     ADDRESSES,
     AT,
@@ -29,16 +31,16 @@ from fastnn.cuda.kernels.rows import (
     Round,
     Work,
     Written,
-    divide,
 )
 from fastnn.cuda.kernels.softmax import TYPICAL, example_cuts, examples
 
 #: Addresses: the result (y or dx), x, then
 Y, X, MEAN, RSTD, WEIGHT, BIAS, VARIANCE = 0, 1, 2, 3, 4, 5, 6
-#: Words: how many groups of rows have parameters of their own, how many a row has, and the elements of
-#: each; in backward by rows, the rows that have one mean.
-GROUPS, GROUPS_MAGIC, CHANNELS, ELEMENTS, ELEMENTS_MAGIC = range(OWN_WORDS, OWN_WORDS + 5)
-WORD_COUNT = 5
+#: Words: how many groups of rows have parameters of their own, the magic to divide by that; how many
+#: parameters a row has; the magic to divide by the elements of each, or in backward by rows, by the rows that
+#: have one mean.
+GROUPS, GROUPS_MAGIC, CHANNELS, ELEMENTS_MAGIC = range(OWN_WORDS, OWN_WORDS + 4)
+WORD_COUNT = 4
 #: Numbers: eps, and 1 / the elements of a row.
 EPS, PART = 0, 1
 #: What s holds: mean and 1 / deviation of the row, and its variance.
@@ -48,8 +50,6 @@ S_MEAN, S_RSTD, S_VARIANCE, S_STATE = 0, 1, 2, 3
 #: whether 16 bytes of them are read at once.
 Shape = tuple[str, bool, bool, bool]
 
-_store64, _load64 = store("float64", 1), load("float64", 1)
-
 
 # ---- parameters --------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ _store64, _load64 = store("float64", 1), load("float64", 1)
 def group_base(c: Any) -> Any:
     """Where the parameters of the row's group begin."""
     row = c[AT][SAMPLE]
-    group = row - divide(row, c[WORDS][GROUPS], c[WORDS][GROUPS_MAGIC]) * c[WORDS][GROUPS]
+    group = row - divide(row, c[WORDS][GROUPS_MAGIC]) * c[WORDS][GROUPS]
     return group * c[WORDS][CHANNELS]
 
 
@@ -78,7 +78,7 @@ def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> 
             channel = base
             if not by_row:
                 i = index_of(c, e) if has(c, e) else types.int64(0)
-                channel += divide(i, c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+                channel += divide(i, c[WORDS][ELEMENTS_MAGIC])
             single(c[ADDRESSES][address] + types.uint64(channel * size), w, e)
             for k in range(1, step):
                 w[0, e + k] = w[0, e]
@@ -220,12 +220,12 @@ def read_statistics(has_mean: bool, shared: bool) -> Any:
     def read(c: Any, v: Any, s: Any) -> None:
         row = c[AT][SAMPLE]
         if shared:
-            row = divide(row, c[WORDS][ELEMENTS], c[WORDS][ELEMENTS_MAGIC])
+            row = divide(row, c[WORDS][ELEMENTS_MAGIC])
         s[S_MEAN] = 0.0
         if c[AT][COUNT] > 0:
             if has_mean:
-                _load64(c[ADDRESSES][MEAN] + types.uint64(row * 8), s, S_MEAN)
-            _load64(c[ADDRESSES][RSTD] + types.uint64(row * 8), s, S_RSTD)
+                s[S_MEAN] = double_at(c[ADDRESSES][MEAN], row)
+            s[S_RSTD] = double_at(c[ADDRESSES][RSTD], row)
         else:
             s[S_RSTD] = 0.0
 
@@ -239,12 +239,24 @@ def _write_statistics(kind: str) -> Any:
         a, row = c[ADDRESSES], c[AT][SAMPLE]
         if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
             if kind == "own":
-                _store64(a[MEAN] + types.uint64(row * 8), s, S_MEAN)
-            _store64(a[RSTD] + types.uint64(row * 8), s, S_RSTD)
+                put_double(a[MEAN], row, s[S_MEAN])
+            put_double(a[RSTD], row, s[S_RSTD])
             if a[VARIANCE] != 0:
-                _store64(a[VARIANCE] + types.uint64(row * 8), s, S_VARIANCE)
+                put_double(a[VARIANCE], row, s[S_VARIANCE])
 
     return rows.nothing if kind == "given" else write
+
+
+@made_once
+def normaliser(real: Any) -> Any:
+    """(mean, 1 / deviation): of xhat = (x - center) slope + shift these three, in the computing type."""
+
+    @device
+    def find(mean: float, rstd: float) -> tuple[float, float, float]:
+        center = real(mean)
+        return center, real(rstd), real((types.float64(center) - mean) * rstd)
+
+    return find
 
 
 # ---- forward -----------------------------------------------------------------------------------------------
@@ -254,14 +266,14 @@ def _write_statistics(kind: str) -> Any:
 def _apply(cut: Cut, dtype: str, other: str, shape: Shape) -> Any:
     kind, weighted, biased, at_once = shape
     real, span = computing(dtype), cut.span
+    normalise = normaliser(real)
     weights = parameters(cut, other, WEIGHT, kind, at_once) if weighted else rows.nothing
     biases = parameters(cut, other, BIAS, kind, at_once) if biased else rows.nothing
 
     @device
     def apply(c: Any, v: Any, s: Any) -> None:
         w, b = cuda.local.array((1, span), real), cuda.local.array((1, span), real)
-        center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-        shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
+        center, rstd, shift = normalise(s[S_MEAN], s[S_RSTD])
         weights(c, w, s)
         biases(c, b, s)
         for e in range(span):
@@ -280,7 +292,7 @@ def _examples() -> Iterator[Key]:
         if cut.kind == "row":
             yield dtype, dtype, "own", ("element", True, True, not cut.ragged), tuple(cut)
     for dtype in TYPICAL:
-        wide = "float64" if dtype == "float64" else "float32"
+        wide = computing_dtype(dtype)
         how = tuple(example_cuts(dtype, 1)[1])
         yield dtype, wide, "rms", ("element", True, False, True), how
         yield dtype, dtype, "own", ("element", False, False, True), how

@@ -19,34 +19,60 @@ TOO_LARGE = {
 
 
 @made_once
-def get(dtype: str, otherwise: float = 0.0) -> Any:
-    """get(address, index): an element as a float64; `otherwise` where the address is 0: it is not there."""
+def read(dtype: str) -> Any:
+    """read(address, index): an element as a float64."""
     access, real, size = load(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
     def element(address: int, index: int) -> Any:
         v = cuda.local.array(1, real)
-        v[0] = otherwise
-        if address != 0:
-            access(address + types.uint64(index * size), v, 0)
+        access(address + types.uint64(index * size), v, 0)
         return types.float64(v[0])
 
     return element
 
 
 @made_once
-def put(dtype: str) -> Any:
-    """put(address, index, value): a float64 rounded to an element; nothing where the address is 0."""
+def write(dtype: str) -> Any:
+    """write(address, index, value): a number rounded to an element."""
     access, real, size = store(dtype, 1), computing(dtype), ITEMSIZE[dtype]
 
     @device
     def element(address: int, index: int, value: float) -> None:
         v = cuda.local.array(1, real)
         v[0] = real(value)
-        if address != 0:
-            access(address + types.uint64(index * size), v, 0)
+        access(address + types.uint64(index * size), v, 0)
 
     return element
+
+
+#: Of float64, from and to memory.
+double_at, put_double = read("float64"), write("float64")
+
+
+@made_once
+def get(dtype: str, otherwise: float = 0.0) -> Any:
+    """get(address, index): as `read`; `otherwise` where the address is 0: it is not there."""
+    element = read(dtype)
+
+    @device
+    def found(address: int, index: int) -> Any:
+        return element(address, index) if address != 0 else types.float64(otherwise)
+
+    return found
+
+
+@made_once
+def put(dtype: str) -> Any:
+    """put(address, index, value): as `write`; nothing where the address is 0."""
+    element = write(dtype)
+
+    @device
+    def kept(address: int, index: int, value: float) -> None:
+        if address != 0:
+            element(address, index, value)
+
+    return kept
 
 
 @made_once

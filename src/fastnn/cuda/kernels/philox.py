@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from numba import types
 
-from fastnn.cuda._ptx import device, product_64
+from fastnn.cuda._ptx import device, made_once, product_64
 
 _u32 = types.uint32
 _MULTIPLY_0, _MULTIPLY_1 = 0xD2511F53, 0xCD9E8D57
@@ -50,7 +49,7 @@ def kept(seed: int, offset: int, index: int, threshold: int) -> int:
     return 1 if ((word >> _u32(16 * (index & 1))) & _u32(0xFFFF)) < threshold else 0
 
 
-@functools.cache
+@made_once
 def keep(width: int) -> Any:
     """keep(seed, offset, index, threshold): bit k tells whether element index + k is kept, for k < width.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastnn.cuda._ptx import Real, by_type, device, fma, like
-from fastnn.cuda.kernels.math import at_least, at_most, divide, largest, least_normal
+from fastnn.cuda.kernels.math import at_least, at_most, divide, largest, least_normal, quotient
 
 
 @device
@@ -70,10 +70,8 @@ def relu6_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
 
 @device
 def hardsigmoid(x: Real, p0: Real, p1: Real) -> Real:
-    """min(max(x + 3, 0), 6) / 6; the division as a product, and a correction of its rounding."""
-    t, sixth = at_most(6, at_least(0, x + like(x, 3))), like(x, 1 / 6)
-    y = t * sixth
-    return fma(fma(-y, 6, t), sixth, y)
+    """min(max(x + 3, 0), 6) / 6."""
+    return quotient(at_most(6, at_least(0, x + like(x, 3))), like(x, 6), like(x, 1 / 6))
 
 
 @device
@@ -128,10 +126,7 @@ def softshrink(x: Real, p0: Real, p1: Real) -> Real:
     return like(x, 0) if abs(x) <= p0 else x - math.copysign(p0, x)
 
 
-@device
-def softshrink_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
-    """dy where |x| > p0."""
-    return like(dy, 0) if abs(x) <= p0 else dy
+softshrink_backward = hardshrink_backward
 
 
 @device

@@ -9,7 +9,6 @@ of a plane, or 0 if all planes have the same, 0).
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from fastnn.cuda._ptx import (
     device,
     like,
     load,
+    made_once,
     quotient,
     store,
     store_number,
@@ -127,7 +127,7 @@ _PLACES = {
 }
 
 
-@functools.cache
+@made_once
 def _start(bits: int) -> Any:
     """(shift): a thread's (first plane, planes until the next, element of the plane, lane of 2^bits)."""
 

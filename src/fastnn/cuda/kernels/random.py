@@ -9,7 +9,7 @@ from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, device, fma, like, store_integers
-from fastnn.cuda.kernels import draws, philox
+from fastnn.cuda.kernels import chain, draws, philox
 from fastnn.cuda.kernels.tiles import THREADS, Operand, tiled
 
 
@@ -20,14 +20,7 @@ def operands(dtype: str) -> list[Operand]:
 
 def _scaled(span: int) -> Any:
     """(v, keep, p): what is kept times p[0], the rest 0."""
-
-    @device
-    def run(v: Any, keep: int, p: Any) -> None:
-        for k in range(span):
-            x = v[1, k]
-            v[0, k] = x * like(x, p[0]) if (keep >> k) & 1 else like(x, 0)
-
-    return run
+    return chain.drop(1, 0, 0, span)
 
 
 def _line(span: int) -> Any:

@@ -7,13 +7,13 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, fma, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, computing_dtype, load
 from fastnn.cuda.kernels import rows
-from fastnn.cuda.kernels.norm_gradients import ADDRESS_COUNT, DY, SUMS
-from fastnn.cuda.kernels.norms import MEAN, RSTD, S_MEAN, S_RSTD, X
+from fastnn.cuda.kernels.division import divide
+from fastnn.cuda.kernels.norm_gradients import ADDRESS_COUNT, DY, SUMS, add_terms
+from fastnn.cuda.kernels.norms import MEAN, RSTD, X
+from fastnn.cuda.kernels.numbers import double_at, read, write
 from fastnn.cuda.kernels.rows import argument_types
-
-_load64 = load("float64", 1)
 
 #: Of `column_sums` and `merged`: lanes beside each other, and threads that share a column.
 LANES, DEEP = 32, 16
@@ -21,52 +21,43 @@ LANES, DEEP = 32, 16
 
 @template(lambda: ((dtype, width, True) for dtype in ITEMSIZE for width in (WIDTH[dtype], 1)), **rows.OPTIONS)
 def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
-    """Each block's sums of dy xhat and dy over its rows, as (2, blocks, length).
+    """Each block's sums of dy xhat and dy over its samples' rows of one group: (2, blocks, groups, length).
 
-    Words: rows, length, rows of a block.
+    Row n of group g is row n groups + g of the arrays. Words: samples, length, samples of a block, groups,
+    blocks beside each other that have a group's columns, and the magic to divide by these.
     """
     real, size = computing(dtype), ITEMSIZE[dtype]
-    wide = "float64" if dtype == "float64" else "float32"
-    wide_size = ITEMSIZE[wide]
-    access, single = load(dtype, width), store(wide, 1)
+    access, put, collect = load(dtype, width), write(computing_dtype(dtype)), add_terms(width, real)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         shared = cuda.shared.array((2, DEEP, LANES, width), real)
         v, d = cuda.local.array((2, width), real), cuda.local.array((2, width), real)
-        s = cuda.local.array(2, types.float64)
         x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        column, first = (
-            (types.int64(cuda.blockIdx.x) * LANES + x) * width,
-            types.int64(cuda.blockIdx.y) * i[2],
-        )
+        group = divide(cuda.blockIdx.x, i[5])
+        column = ((cuda.blockIdx.x - group * i[4]) * LANES + x) * width
+        first = types.int64(cuda.blockIdx.y) * i[2]
         for k in range(width):
             d[0, k] = d[1, k] = real(0)
         if column < i[1]:
-            for row in range(first + y, min(first + i[2], i[0]), DEEP):
+            for sample in range(first + y, min(first + i[2], i[0]), DEEP):
+                row = sample * i[3] + group
                 offset = types.uint64((row * i[1] + column) * size)
                 access(a[DY] + offset, v, 0)
                 access(a[X] + offset, v, width)
-                s[S_MEAN] = 0.0
-                if has_mean:
-                    _load64(a[MEAN] + types.uint64(row * 8), s, S_MEAN)
-                _load64(a[RSTD] + types.uint64(row * 8), s, S_RSTD)
-                center, rstd = real(s[S_MEAN]), real(s[S_RSTD])
-                shift = real((types.float64(center) - s[S_MEAN]) * s[S_RSTD])
-                for k in range(width):
-                    d[0, k] = fma(v[0, k], fma(v[1, k] - center, rstd, shift), d[0, k])
-                    d[1, k] += v[0, k]
+                mean = double_at(a[MEAN], row) if has_mean else 0.0
+                collect(v, mean, double_at(a[RSTD], row), d)
         for k in range(width):
             shared[0, y, x, k], shared[1, y, x, k] = d[0, k], d[1, k]
         cuda.syncthreads()
         if y < 2 and column < i[1]:
             for k in range(width):
-                d[0, 0] = real(0)
+                total = real(0)
                 for each in range(DEEP):
-                    d[0, 0] += shared[y, each, x, k]
-                place = (types.int64(y) * cuda.gridDim.y + cuda.blockIdx.y) * i[1] + column + k
-                single(a[SUMS] + types.uint64(place * wide_size), d, 0)
+                    total += shared[y, each, x, k]
+                part = (types.int64(y) * cuda.gridDim.y + cuda.blockIdx.y) * i[3] + group
+                put(a[SUMS], part * i[1] + column + k, total)
 
-    return kernel, argument_types(ADDRESS_COUNT, 3, 0)
+    return kernel, argument_types(ADDRESS_COUNT, 6, 0)
 
 
 @template(lambda: (("float32", "bfloat16"), ("float64", "float32")), **rows.OPTIONS)
@@ -75,26 +66,22 @@ def merged(wide: str, other: str) -> Built:
 
     Addresses: the sums, dweight, dbias (0: it is not wanted). Words: parts, columns.
     """
-    single, write = load(wide, 1), store(other, 1)
-    partial, rounded, size, other_size = computing(wide), computing(other), ITEMSIZE[wide], ITEMSIZE[other]
+    number, put = read(wide), write(other)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         shared = cuda.shared.array((DEEP, LANES), types.float64)
-        value, result = cuda.local.array(1, partial), cuda.local.array(1, rounded)
         x, y, which = cuda.threadIdx.x, cuda.threadIdx.y, types.int64(cuda.blockIdx.y)
         column = types.int64(cuda.blockIdx.x) * LANES + x
         total = 0.0
         if column < i[1]:
             for part in range(y, i[0], DEEP):
-                single(a[0] + types.uint64(((which * i[0] + part) * i[1] + column) * size), value, 0)
-                total += value[0]
+                total += number(a[0], (which * i[0] + part) * i[1] + column)
         shared[y, x] = total
         cuda.syncthreads()
         to = a[1] if which == 0 else a[2]
         if y == 0 and column < i[1] and to != 0:
             for each in range(1, DEEP):
                 total += shared[each, x]
-            result[0] = total
-            write(to + types.uint64(column * other_size), result, 0)
+            put(to, column, total)
 
     return kernel, argument_types(3, 2, 0)

@@ -17,7 +17,8 @@ from numba import cuda, types
 from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, high_64, in_turn, load, made_once, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
+from fastnn.cuda.kernels.division import divide, magic
 
 #: What c holds: addresses, whole numbers, floats, and where the thread is.
 ADDRESSES, WORDS, NUMBERS, AT = 0, 1, 2, 3
@@ -109,22 +110,6 @@ class Work(NamedTuple):
     emit: Any
 
 
-# ---- numbers -----------------------------------------------------------------------------------------------
-
-
-def magic(divisor: int) -> int:
-    """What `divide` takes, as the int64 of a launch."""
-    factor = (2**64 - 1) // max(divisor, 1)
-    return factor - 2**64 if factor >= 2**63 else factor
-
-
-@device
-def divide(number: int, divisor: int, factor: int) -> Any:
-    """number // divisor for numbers >= 0, by a product: the estimate is at most one too small."""
-    quotient = types.int64(high_64(types.uint64(number), types.uint64(factor)))
-    return quotient + 1 if number - quotient * divisor >= divisor else quotient
-
-
 @device
 def nothing(c: Any, v: Any, s: Any) -> None:
     """For work without a beginning or an end."""
@@ -156,7 +141,7 @@ def _place(cut: Cut, size: int) -> Any:
     @device
     def column(a: Any, i: Any) -> Any:
         sample = types.int64(cuda.blockIdx.x) * together + cuda.threadIdx.x
-        base = sample + divide(sample, i[INNER], i[MAGIC]) * ((i[LENGTH] - 1) * i[INNER])
+        base = sample + divide(sample, i[MAGIC]) * ((i[LENGTH] - 1) * i[INNER])
         count = i[LENGTH] if sample < i[SAMPLES] else types.int64(0)
         return sample, types.int64(cuda.threadIdx.y), base, count, types.int64(0), types.int64(0)
 
@@ -377,9 +362,9 @@ def _stores(cut: Cut, work: Work) -> Any:
     return in_turn([moved(cut, w.dtype, w.address, w.row, None) for w in work.written])
 
 
-def reduced(cut: Cut, each: Round) -> Any:
-    """(c, v, s): the round, with all elements of the sample in v."""
-    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
+def _reduced(cut: Cut, each: Round, gather: Any) -> Any:
+    """(c, v, s): the round; gather(c, v, s, r) goes over all elements of the sample."""
+    kind, count, start, finish = each.kind, len(each.start), each.start, each.finish
     joined = join(cut, each.merge, count, kind)
 
     @device
@@ -395,15 +380,16 @@ def reduced(cut: Cut, each: Round) -> Any:
 
 
 def _held(cut: Cut, work: Work, real: Any) -> Any:
-    steps = [work.begin, _loads(cut, work), *(reduced(cut, each) for each in work.rounds), work.emit]
-    return _kernel(cut, work, real, in_turn([*steps, _stores(cut, work)]))
+    rounds = [_reduced(cut, each, each.gather) for each in work.rounds]
+    steps = [work.begin, _loads(cut, work), *rounds, work.emit, _stores(cut, work)]
+    return _kernel(cut, work, real, in_turn(steps))
 
 
 def _streamed(cut: Cut, work: Work, real: Any) -> Any:
     steps = [work.begin]
     if work.rounds:
         (each,) = work.rounds
-        steps.append(_gathered(cut, each, _loads(cut, work)))
+        steps.append(_reduced(cut, each, _of_parts(cut, each.gather, _loads(cut, work))))
     if work.written:
         steps.append(_backwards(cut, in_turn([_loads(cut, work), work.emit, _stores(cut, work)])))
     return _kernel(cut, work, real, in_turn(steps))
@@ -427,24 +413,18 @@ def _from(c: Any, start: int) -> Any:
     return a, i, p, (sample, member, base, count, head, start)
 
 
-def _gathered(cut: Cut, each: Round, loads: Any) -> Any:
-    """(c, v, s): the round, while the sample goes through the registers."""
-    kind, count, start, gather, finish = each.kind, len(each.start), each.start, each.gather, each.finish
-    joined, tile = join(cut, each.merge, count, kind), cut.team * cut.span
+def _of_parts(cut: Cut, gather: Any, loads: Any) -> Any:
+    """(c, v, s, r): gathers, while the sample goes through the registers."""
+    tile = cut.team * cut.span
 
     @device
-    def collect(c: Any, v: Any, s: Any) -> None:
-        r = cuda.local.array(count, kind)
-        for k in range(count):
-            r[k] = kind(start[k])
+    def gather_parts(c: Any, v: Any, s: Any, r: Any) -> None:
         for first in range(0, c[AT][COUNT] + c[AT][HEAD], tile):
             now = _from(c, first)
             loads(now, v, s)
             gather(now, v, s, r)
-        joined(r)
-        finish(c, s, r)
 
-    return collect
+    return gather_parts
 
 
 def _backwards(cut: Cut, write: Any) -> Any:

@@ -9,6 +9,7 @@ from numba import cuda, types
 
 from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, Real, computing, device, fma, like, load, store
+from fastnn.cuda.kernels import draws
 from fastnn.cuda.kernels.philox import philox
 from fastnn.cuda.kernels.piecewise import leaky_relu, leaky_relu_backward
 from fastnn.cuda.kernels.strips import strips
@@ -33,34 +34,39 @@ def prelu(dtype: str, spread: bool) -> Built:
     return strips(dtype, "wrs" if spread else "wrr", body)
 
 
-@template(lambda: itertools.product(ITEMSIZE, (False, True)))
-def rrelu(dtype: str, backward: bool) -> Built:
-    """y from x, or dx from dy and x: a kernel (out, dy, x, n, seed, offset, line); forward ignores dy.
-
-    The slope of element i is line[0] d + line[2], with draw d; the other two numbers of the line hold what
-    rounding takes from these.
-    """
-    real, width = computing(dtype), WIDTH[dtype]
-    pieces, get, put, get_one, put_one = (
-        DRAWS // width,
-        *(kind(dtype, w) for w in (width, 1) for kind in (load, store)),
-    )
-    size, shape = ITEMSIZE[dtype], (3, DRAWS)
+def _slopes(backward: bool) -> Any:
+    """(v, draws, line): row 0 of v from rows 1 and 2, dy and x."""
 
     @device
-    def run(v: Any, words: Any, line: Any) -> None:
+    def run(v: Any, drawn: Any, line: Any) -> None:
         for k in range(DRAWS):
             x = v[2, k]
-            draw = like(x, (words[k // 2] >> (16 * (k % 2))) & 0xFFFF)
+            draw = like(x, (drawn[k // 2] >> (16 * (k % 2))) & 0xFFFF)
             slope = fma(draw, line[0], line[2]) + fma(draw, line[1], line[3])
-            v[0, k] = (
-                leaky_relu_backward(v[1, k], x, slope, slope) if backward else leaky_relu(x, slope, slope)
-            )
+            if backward:
+                v[0, k] = leaky_relu_backward(v[1, k], x, slope, slope)
+            else:
+                v[0, k] = leaky_relu(x, slope, slope)
 
-    def kernel(out: int, dy: int, x: int, n: int, seed: int, offset: int, line: Any) -> None:
+    return run
+
+
+@template(lambda: itertools.product(ITEMSIZE, (False, True)))
+def rrelu(dtype: str, backward: bool) -> Built:
+    """y from x, or dx from dy and x: a kernel (out, dy, x, n, words, line); forward ignores dy.
+
+    words: those of draws.EACH. The slope of element i is line[0] d + line[2], with draw d; the other two
+    numbers of the line hold what rounding takes from these.
+    """
+    real, width, size, run = computing(dtype), WIDTH[dtype], ITEMSIZE[dtype], _slopes(backward)
+    get, put, get_one, put_one = (kind(dtype, w) for w in (width, 1) for kind in (load, store))
+    pieces, shape = DRAWS // width, (3, DRAWS)
+
+    def kernel(out: int, dy: int, x: int, n: int, words: Any, line: Any) -> None:
         block = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
         start, v = block * DRAWS, cuda.local.array(shape, real)
         left, place = n - start, types.uint64(start * size)
+        seed, offset, _ = draws.now(words)
         whole = (out | dy | x) & 15 == 0 and left >= DRAWS
         if whole:
             for p in range(pieces):
@@ -82,9 +88,8 @@ def rrelu(dtype: str, backward: bool) -> Built:
                 if k < left:
                     put_one(out + place + k * size, v, k)
 
-    address = types.uint64
-    words = types.int64, types.int64, types.int64
-    return kernel, (*(address,) * 3, *words, types.UniTuple(types.float64, 4))
+    words, numbers = types.UniTuple(types.int64, draws.KEY_WORDS), types.UniTuple(types.float64, 4)
+    return kernel, (*(types.uint64,) * 3, types.int64, words, numbers)
 
 
 @device

@@ -1,7 +1,7 @@
 """PReLU's gradients: dx, and in the same pass each channel's sum, in float64 and in an order of its own.
 
 A block goes over rows `row` elements apart, and of each over columns: a part of one channel, or, where a
-channel is a column, of all channels. Blocks leave their sums side by side; a second kernel adds them.
+channel is a column, of all channels. Blocks leave their sums side by side; another kernel adds them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from fastnn.cuda import _launch
 from fastnn.cuda._arrays import DeviceArray, empty, stream
 from fastnn.cuda._compile import Built, template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, load, store
+from fastnn.cuda.kernels.numbers import put_double
 from fastnn.cuda.kernels.piecewise import leaky_relu_backward
 from fastnn.cuda.kernels.slope import THREADS, gradient_of_slope
+from fastnn.cuda.kernels.totals import add_up_rows
 
 #: Blocks that fill a GPU several times.
 _BLOCKS = 2048
@@ -34,19 +36,10 @@ def _add_up(shared: Any, thread: int, last: int) -> None:
         distance //= 2
 
 
-@template(
-    lambda: itertools.product(ITEMSIZE, (False, True), (False, True)),
-    registers=80,
-    narrow="a channel has one weight; rows that are not whole vectors",
-)
-def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
-    """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
-
-    sums: the partial sums of a channel lie together.
-    """
-    real, width, size = computing(dtype), WIDTH[dtype] if whole else 1, ITEMSIZE[dtype]
-    get, get_one, put, put_sum = load(dtype, width), load(dtype, 1), store(dtype, width), store("float64", 1)
-    shape = (4, width)
+def _visit(dtype: str, columns: bool, width: int) -> Any:
+    """((dx, dy, x, weight), at, the weight's place, total): dx from element `at` on; what it adds to sums."""
+    real, size, shape = computing(dtype), ITEMSIZE[dtype], (4, width)
+    get, get_one, put = load(dtype, width), load(dtype, 1), store(dtype, width)
 
     @device
     def visit(a: Any, at: int, weight: int, total: Any) -> None:
@@ -62,64 +55,67 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
             v[0, k] = leaky_relu_backward(v[1, k], v[2, k], v[3, k], v[3, k])
         put(a[0] + place, v, 0)
 
+    return visit
+
+
+def _deliver(columns: bool, width: int) -> Any:
+    """(total, shared, sums, column, n): the block's sums, of all its threads', to memory."""
+
+    @device
+    def of_columns(total: Any, shared: Any, sums: int, column: int, n: int) -> None:
+        across = types.int64(cuda.blockDim.x)
+        for k in range(width):
+            shared[cuda.threadIdx.y * across + cuda.threadIdx.x] = total[k]
+            _add_up(shared, cuda.threadIdx.y * across + cuda.threadIdx.x, across)
+            total[k] = shared[cuda.threadIdx.x]
+            cuda.syncthreads()
+            if cuda.threadIdx.y == 0 and column < n:
+                put_double(sums, (column + k) * cuda.gridDim.z + cuda.blockIdx.z, total[k])
+
+    @device
+    def of_channel(total: Any, shared: Any, sums: int, column: int, n: int) -> None:
+        thread = cuda.threadIdx.y * types.int64(cuda.blockDim.x) + cuda.threadIdx.x
+        for k in range(1, width):
+            total[0] += total[k]
+        shared[thread] = total[0]
+        _add_up(shared, thread, 1)
+        if thread == 0:
+            slice_ = types.int64(cuda.blockIdx.x) * cuda.gridDim.z + cuda.blockIdx.z
+            put_double(sums, slice_ * cuda.gridDim.y + cuda.blockIdx.y, shared[0])
+
+    return of_columns if columns else of_channel
+
+
+@template(
+    lambda: itertools.product(ITEMSIZE, (False, True), (False, True)),
+    registers=80,
+    narrow="a channel has one weight; rows that are not whole vectors",
+)
+def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
+    """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
+
+    sums: the partial sums of a channel lie together.
+    """
+    width = WIDTH[dtype] if whole else 1
+    visit, deliver = _visit(dtype, columns, width), _deliver(columns, width)
+
     def kernel(a: Any, sums: int, outer: int, inner: int, n: int, row: int) -> None:
         across, channel = types.int64(cuda.blockDim.x), types.int64(cuda.blockIdx.x)
         total, shared = cuda.local.array(width, types.float64), cuda.shared.array(THREADS, types.float64)
         for k in range(width):
             total[k] = 0
-        i = (cuda.blockIdx.y * across + cuda.threadIdx.x) * width
-        column = i
+        column = (cuda.blockIdx.y * across + cuda.threadIdx.x) * width
+        i = column
         while i < n:
             o = types.int64(cuda.blockIdx.z) * cuda.blockDim.y + cuda.threadIdx.y
             while o < outer:
                 visit(a, channel * inner + o * row + i, i if columns else channel, total)
                 o += cuda.gridDim.z * cuda.blockDim.y
             i += cuda.gridDim.y * across * width
-        thread = cuda.threadIdx.y * across + cuda.threadIdx.x
-        if columns:
-            for k in range(width):
-                shared[thread] = total[k]
-                _add_up(shared, thread, across)
-                total[k] = shared[cuda.threadIdx.x]
-                cuda.syncthreads()
-                if cuda.threadIdx.y == 0 and column < n:
-                    part = (column + k) * cuda.gridDim.z + cuda.blockIdx.z
-                    put_sum(sums + types.uint64(part * 8), total, k)
-        else:
-            for k in range(1, width):
-                total[0] += total[k]
-            shared[thread] = total[0]
-            _add_up(shared, thread, 1)
-            total[0] = shared[0]
-            if thread == 0:
-                part = (channel * cuda.gridDim.z + cuda.blockIdx.z) * cuda.gridDim.y + cuda.blockIdx.y
-                put_sum(sums + types.uint64(part * 8), total, 0)
+        deliver(total, shared, sums, column, n)
 
     word = types.int64
     return kernel, (types.UniTuple(types.uint64, 4), types.uint64, word, word, word, word)
-
-
-@template(lambda: [(dtype,) for dtype in ITEMSIZE], narrow="few numbers")
-def total(dtype: str) -> Built:
-    """A kernel (out, sums, parts): a block adds the partial sums of one channel."""
-    get, put, real = load("float64", 1), store(dtype, 1), computing(dtype)
-    one, size = 1, ITEMSIZE[dtype]
-
-    def kernel(out: int, sums: int, parts: int) -> None:
-        mine, shared = cuda.local.array(one, types.float64), cuda.shared.array(THREADS, types.float64)
-        added, result = types.float64(0), cuda.local.array(one, real)
-        channel, part = types.int64(cuda.blockIdx.x), types.int64(cuda.threadIdx.x)
-        while part < parts:
-            get(sums + types.uint64((channel * parts + part) * 8), mine, 0)
-            added += mine[0]
-            part += THREADS
-        shared[cuda.threadIdx.x] = added
-        _add_up(shared, cuda.threadIdx.x, 1)
-        if cuda.threadIdx.x == 0:
-            result[0] = real(shared[0])
-            put(out + types.uint64(channel * size), result, 0)
-
-    return kernel, (types.uint64, types.uint64, types.int64)
 
 
 class _Cut(NamedTuple):
@@ -162,15 +158,6 @@ def run(
     addresses, on = [array.address for array in arrays], (dx.device, stream(dx))
     shape = outer, inner, n, row
     if dx.size:
-        _launch.run(
-            dx_and_sums,
-            (dx.dtype, columns, whole),
-            *on,
-            cut.grid,
-            cut.block,
-            *addresses,
-            sums.address,
-            *shape,
-        )
-    parts = cut.parts if dx.size else 0
-    _launch.run(total, (dx.dtype,), *on, channels, THREADS, dweight.address, sums.address, parts)
+        key = dx.dtype, columns, whole
+        _launch.run(dx_and_sums, key, *on, cut.grid, cut.block, *addresses, sums.address, *shape)
+    add_up_rows(sums, cut.parts if dx.size else 0, dweight)

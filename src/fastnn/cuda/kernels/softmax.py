@@ -15,6 +15,7 @@ from numba import types
 from fastnn.cuda._compile import Built, Key, template
 from fastnn.cuda._ptx import ITEMSIZE, computing, device, fma, made_once
 from fastnn.cuda.kernels import rows
+from fastnn.cuda.kernels.math import quotient
 from fastnn.cuda.kernels.rows import Cut, Read, Round, Work, Written
 
 #: What s holds: the maximum, the sum of the exponentials less it, and 1 / that or its logarithm.
@@ -126,20 +127,13 @@ def _running_round(cut: Cut, dtype: str, log: bool) -> Round:
     return Round(types.float64, (-math.inf, 0.0), gather, merge, finish)
 
 
-@device
-def quotient(e: float, total: float, inverse: float) -> Any:
-    """e / total, with the rounding of 1 / total made good: one large logit gives exactly 1."""
-    y = e * inverse
-    return fma(fma(-y, total, e), inverse, y)
-
-
 def _emit(cut: Cut, dtype: str, log: bool, exponentials: bool) -> Any:
     real, span, power = computing(dtype), cut.span, difference_exp(dtype)
 
     @device
     def softmax(c: Any, v: Any, s: Any) -> None:
         m, total, inverse = real(s[MAXIMUM]), real(s[SUM]), real(s[INVERSE])
-        for e in range(span):
+        for e in range(span):  # with one large logit, its quotient is exactly 1
             v[0, e] = quotient(v[0, e] if exponentials else power(v[0, e], m), total, inverse)
 
     @device
