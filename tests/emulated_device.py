@@ -1,4 +1,4 @@
-"""Puts the emulator and the stand-in for CuPy in the place of a GPU, for one test."""
+"""Puts the emulator and the stand-ins for CuPy and cuBLAS in the place of a GPU, for one test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import host_cublas
 import host_cupy
 import ptx_emulator
 
@@ -20,21 +21,37 @@ class _Config(NamedTuple):
     cooperative: bool
 
 
+def _prepared(
+    template: Any,
+    key: Any,
+    device: int,
+    stream: int,
+    grid: Any,
+    block: Any,
+    shared: int,
+    cooperative: bool,
+    fast: bool,
+) -> tuple[int, _Config, Any]:
+    from fastnn.cuda import _launch
+
+    return stream, _Config(grid, block, shared, cooperative), _launch._code(template, key, device, fast)
+
+
 def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Until the test's end `import cupy` gives the stand-in, and fastnn's kernels run on the emulator.
 
     Returns the stand-in.
     """
-    from fastnn.cuda import _launch
+    from fastnn.cuda import _blas, _launch
 
     device = _launch.Properties("emulator", (9, 0), multiprocessors=132, shared_memory=227 << 10, l2=50 << 20)
     monkeypatch.setitem(sys.modules, "cupy", host_cupy)
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", host_cublas)
+    monkeypatch.setattr(_blas, "_WORKSPACE", 4096)  # the emulator fills what it gives
     monkeypatch.setattr(_launch, "properties", lambda number: device)
-    monkeypatch.setattr(_launch, "_loaded", _launch._code)
     monkeypatch.setattr(_launch, "_only_one", lambda: True)
+    monkeypatch.setattr(_launch, "_prepared", _prepared)
     monkeypatch.setattr(_launch, "at_once", _few_at_once)
-    monkeypatch.setattr(_launch, "_config", _Config)
-    monkeypatch.setattr(_launch, "_stream", lambda handle: handle)
     monkeypatch.setattr(_launch, "launch", _launch_emulated)
     return host_cupy
 

@@ -8,9 +8,8 @@ lies there too. It must not know fastnn. Of CuPy's own it has what the tests use
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import functools
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -50,7 +49,7 @@ class Memory:
 class MemoryPointer:
     """A place in device memory."""
 
-    def __init__(self, mem: Memory | UnownedMemory, offset: int) -> None:
+    def __init__(self, mem: Memory | UnownedMemory | _Pooled, offset: int) -> None:
         self.mem, self.ptr = mem, mem.ptr + offset
 
     device_id = 0
@@ -58,6 +57,20 @@ class MemoryPointer:
     @property
     def device(self) -> Device:
         return Device(0)
+
+
+def alloc(size: int) -> MemoryPointer:
+    return _allocator[-1](size)
+
+
+_allocator: list[Callable[[int], MemoryPointer]] = [lambda size: MemoryPointer(Memory(size), 0)]
+
+
+@contextlib.contextmanager
+def using_allocator(allocator: Callable[[int], MemoryPointer]) -> Iterator[None]:
+    _allocator.append(allocator)
+    yield
+    _allocator.pop()
 
 
 class ndarray(NDArrayOperatorsMixin):  # noqa: N801
@@ -78,7 +91,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         if kind.hasobject or not kind.isnative:
             raise TypeError(f"Unsupported dtype {kind}")
         if memptr is None:
-            memptr = MemoryPointer(Memory(int(np.prod(extent, dtype=np.int64)) * kind.itemsize), 0)
+            memptr = alloc(int(np.prod(extent, dtype=np.int64)) * kind.itemsize)
         self.data = memptr
         buffer = memory.arena if memptr.ptr else np.empty(0, np.uint8)
         offset = memptr.ptr - BASE if memptr.ptr else 0
@@ -450,8 +463,27 @@ Stream.null = Stream(null=True)
 _current = [Stream.null]
 
 
+class _Pooled:
+    """A pool's memory, which goes back with this object."""
+
+    def __init__(self, block: MemoryPointer, size: int, free: list[MemoryPointer]) -> None:
+        self.ptr: int = block.ptr
+        self.size, self._block, self._free = size, block, free
+
+    def __del__(self) -> None:
+        self._free.append(self._block)
+
+
 class MemoryPool:
-    """Gives no memory to later arrays: the emulator never uses an address twice."""
+    """Gives memory that an array had to the next one of its size. It is for one stream."""
+
+    def __init__(self, allocator: Callable[[int], MemoryPointer] = _allocator[0]) -> None:
+        self._allocator = allocator
+        self._free: dict[int, list[MemoryPointer]] = {}
+
+    def malloc(self, size: int) -> MemoryPointer:
+        free = self._free.setdefault(size, [])
+        return MemoryPointer(_Pooled(free.pop() if free else self._allocator(size), size, free), 0)
 
     def free_all_blocks(self, stream: Any = None) -> None: ...
 
@@ -470,97 +502,18 @@ class ExternalStream(Stream):
         self.ptr = ptr
 
 
-# ---- cuBLAS ------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _blas_type(kind: int) -> Any:
-    """The dtype of a cudaDataType_t."""
-    names = {0: "float32", 1: "float64", 2: "float16"}
-    return np.dtype(importlib.import_module("ml_dtypes").bfloat16 if kind == 14 else names[kind])
-
-
-def _blas_matrix(address: int, kind: int, rows: int, columns: int, leading: int) -> Any:
-    """A matrix with contiguous columns, which are `leading` elements apart, as a view of the memory."""
-    dtype = _blas_type(kind)
-    assert leading >= max(rows, 1), "cuBLAS takes columns that do not overlap"
-    strides = (dtype.itemsize, leading * dtype.itemsize)
-    return np.ndarray((rows, columns), dtype, memory.arena, address - BASE, strides)
-
-
-def _gemm_ex(
-    handle: int,
-    trans_a: int,
-    trans_b: int,
-    m: int,
-    n: int,
-    k: int,
-    alpha: int,
-    a: int,
-    type_a: int,
-    lda: int,
-    b: int,
-    type_b: int,
-    ldb: int,
-    beta: int,
-    c: int,
-    type_c: int,
-    ldc: int,
-    compute: int,
-    algorithm: int,
-) -> None:
-    """c = alpha op(a) op(b) + beta c, in float64 for compute type 70, in float32 for 68."""
-    assert (compute, algorithm) in ((68, -1), (70, -1))
-    wide = np.float64 if compute == 70 else np.float32
-    number = ctypes.c_double if compute == 70 else ctypes.c_float
-    left = _blas_matrix(a, type_a, *((k, m) if trans_a else (m, k)), lda).astype(wide)
-    right = _blas_matrix(b, type_b, *((n, k) if trans_b else (k, n)), ldb).astype(wide)
-    result = _blas_matrix(c, type_c, m, n, ldc)
-    product = (left.T if trans_a else left) @ (right.T if trans_b else right)
-    product *= number.from_address(alpha).value
-    if factor := number.from_address(beta).value:
-        product += factor * result.astype(wide)
-    result[...] = product
-    _mark(result)
-
-
-def _gemm_strided_batched_ex(*args: int) -> None:
-    """The same for a stack of matrices, with a distance between each two."""
-    (
-        *first,
-        a,
-        type_a,
-        lda,
-        step_a,
-        b,
-        type_b,
-        ldb,
-        step_b,
-        beta,
-        c,
-        type_c,
-        ldc,
-        step_c,
-        count,
-        compute,
-        best,
-    ) = args
-    for i in range(count):
-        stacks = (a, step_a, type_a), (b, step_b, type_b), (c, step_c, type_c)
-        at = [place + i * step * _blas_type(kind).itemsize for place, step, kind in stacks]
-        _gemm_ex(*first, at[0], type_a, lda, at[1], type_b, ldb, beta, at[2], type_c, ldc, compute, best)  # type: ignore[call-arg]
+# ---- the module cupy.cuda ----------------------------------------------------------------------------------
 
 
 cuda = SimpleNamespace(
     ExternalStream=ExternalStream,
-    cublas=SimpleNamespace(gemmEx=_gemm_ex, gemmStridedBatchedEx=_gemm_strided_batched_ex),
-    device=SimpleNamespace(get_cublas_handle=lambda: 0),
     Device=Device,
     Memory=Memory,
     MemoryPointer=MemoryPointer,
+    MemoryPool=MemoryPool,
     Stream=Stream,
     UnownedMemory=UnownedMemory,
-    alloc=lambda size: MemoryPointer(Memory(size), 0),
+    alloc=alloc,
     get_current_stream=lambda device_id=None: _current[0],
     get_device_id=lambda: 0,
     is_available=lambda: True,
@@ -572,4 +525,5 @@ cuda = SimpleNamespace(
         getDeviceProperties=lambda device: {"name": b"emulator", "major": 9, "minor": 0},
         is_hip=False,
     ),
+    using_allocator=using_allocator,
 )

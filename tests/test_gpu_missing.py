@@ -72,9 +72,14 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, gpu: Any, expected: str) -> None:
 
 def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_status, "find_gpu", lambda: H100)
-    packages(monkeypatch, numba_cuda="0.30.4", cuda_core="1.2.2", cupy_cuda13x="14.2.0")
-    assert _status.status().endswith("; numba-cuda 0.30.4, cuda-core 1.2.2, cupy-cuda13x 14.2.0")
-    packages(monkeypatch, numba_cuda="0.30.4")
+    versions = {"numba_cuda": "0.30.4", "cuda_core": "1.2.2", "cupy_cuda13x": "14.2.0"}
+    packages(monkeypatch, **versions, nvmath_python="1.0.0")
+    assert _status.status().endswith(
+        "; numba-cuda 0.30.4, cuda-core 1.2.2, cupy-cuda13x 14.2.0, nvmath-python 1.0.0"
+    )
+    packages(monkeypatch, **versions)
+    assert _status.status().endswith("; without nvmath-python: pip install 'fastnn[cuda]'")
+    packages(monkeypatch, numba_cuda="0.30.4", nvmath_python="1.0.0")
     assert _status.status().endswith("; without cuda-core, cupy-cuda13x: pip install 'fastnn[cuda]'")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "for CUDA 13.0; CUDA_VISIBLE_DEVICES=''; without" in _status.status()

@@ -51,7 +51,7 @@ def call(
     Arrays among its results become tensors if `like` is one, of its library. An array that was written to is
     the tensor that was given.
     """
-    if is_on_gpu(like) or any(is_on_gpu(value) for value in (*args, *kwargs.values())):
+    if any(is_on_gpu(value) for value in (like, *args, *kwargs.values())):
         twin = twin_of(function)
         return twin(*args, **kwargs) if kwargs else twin(*args)  # an empty mapping costs a microsecond
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
@@ -92,6 +92,12 @@ def twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
     return _twins.twin_of(function.__module__, function.__name__)
 
 
+@functools.cache
+def twin_for(function: Callable[..., Any], kind: Any) -> Callable[..., Any] | None:
+    """The twin, for a type whose arrays are all on a GPU; None for others, which `call` takes."""
+    return twin_of(function) if _type_on_gpu(kind) else None
+
+
 def _view(name: str, value: Any) -> Any:
     """A tensor's memory as an array; what is no tensor as it is."""
     if not has_tensor((value,), {}):
@@ -99,18 +105,24 @@ def _view(name: str, value: Any) -> Any:
     if _exported(name, value, value.__dlpack_device__)[0] not in _CPU:
         where = getattr(value, "device", "another device")
         raise TypeError(f"{name} must be in the CPU's memory, got a tensor on {where}: use .cpu()")
+    check_no_gradient(name, value)
     if getattr(value, "requires_grad", False):
+        value = value.detach()
+    if _is_bfloat16(value):
+        value = value.view(_library(value).int16)
+        return _exported(name, value, lambda: np.from_dlpack(value)).view(_numpy_bfloat16(name))
+    return _exported(name, value, lambda: np.from_dlpack(value))
+
+
+def check_no_gradient(name: str, tensor: Any) -> None:
+    """ValueError for a tensor that autograd is to follow."""
+    if getattr(tensor, "requires_grad", False):
         torch = sys.modules.get("torch")
         if torch is None or torch.is_grad_enabled():
             raise ValueError(
                 f"{name} must be a tensor without requires_grad, as fastnn leaves no trace for autograd;"
                 " use .detach(), or torch.no_grad()"
             )
-        value = value.detach()
-    if _is_bfloat16(value):
-        value = value.view(_library(value).int16)
-        return _exported(name, value, lambda: np.from_dlpack(value)).view(_numpy_bfloat16(name))
-    return _exported(name, value, lambda: np.from_dlpack(value))
 
 
 def _exported(name: str, tensor: Any, export: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _chain
+from fastnn._switch import Switch
 from fastnn.random import Key
 from fastnn.stages import Stage, checked
 
@@ -103,21 +104,10 @@ def fuse(*stages: Stage) -> FusedChain:
     return FusedChain(*stages)
 
 
-class fusion:  # noqa: N801
+class fusion(Switch):  # noqa: N801
     """fusion(False) makes nn.Sequential run its layers one by one, fusion(True) fuse them again, as at first.
 
     It counts for all threads. As a context manager (`with fastnn.fusion(False):`) it sets back what was.
     """
 
     enabled: ClassVar[bool] = True
-
-    def __init__(self, enabled: bool) -> None:
-        self._before = fusion.enabled
-        fusion.enabled = bool(enabled)
-
-    def __enter__(self) -> None:
-        """Nothing more to do."""
-
-    def __exit__(self, *error: object) -> None:
-        """Set back what was before."""
-        fusion.enabled = self._before

@@ -205,15 +205,28 @@ cdef inline bint is_tensor(object value):
     return hasattr(value, "__dlpack__") or hasattr(value, "__cuda_array_interface__")
 
 
-def has_tensor(tuple args, dict kwargs):
-    """Whether another library's tensor is among the arguments, and fastnn._dlpack must be asked."""
-    for value in args:
-        if is_tensor(value):
-            return True
-    for value in kwargs.values():
+cdef bint any_tensor(tuple values):
+    for value in values:
         if is_tensor(value):
             return True
     return False
+
+
+def has_tensor(tuple args, dict kwargs):
+    """Whether another library's tensor is among the arguments, and fastnn._dlpack must be asked."""
+    return any_tensor(args) or any_tensor(tuple(kwargs.values()))
+
+
+cdef object dlpack = None  # fastnn._dlpack, which is imported once, and not before: it itself needs this module
+
+cdef object call_with_tensors(function, like, tuple names, tuple args):
+    """What fastnn._dlpack.call returns; quicker where the arrays' type says that they are on a GPU."""
+    global dlpack
+    if dlpack is None:
+        from fastnn import _dlpack
+        dlpack = _dlpack
+    twin = dlpack.twin_for(function, type(like))
+    return dlpack.call(function, like, names, args) if twin is None else twin(*args)
 
 
 cdef inline void *data_or_null(object array) except? NULL:
@@ -248,11 +261,11 @@ def forward(int kernel, input, out, p0=0.0, p1=0.0):
     cdef double[2] parameters = [parameter(kernel, 0, p0), parameter(kernel, 1, p1)]
     cdef void *data[2]
     if not is_plain(input, PLAIN):
-        return general(kernel, (("input", input),), out, parameters)
+        return general(kernel, ("kernel", "input", "out", "p0", "p1"), (input,), out, parameters)
     if out is None:
         out = new_like(input)
     elif not fits(out, input):
-        return general(kernel, (("input", input),), out, parameters)
+        return general(kernel, ("kernel", "input", "out", "p0", "p1"), (input,), out, parameters)
     data[0] = cnp.PyArray_DATA(<cnp.ndarray>out)
     data[1] = cnp.PyArray_DATA(<cnp.ndarray>input)
     run_contiguous(kernel, out, data, parameters)
@@ -269,8 +282,10 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
     else:
         plain = plain and fits(out, dy) and fits(out, saved)
     if not plain:
-        name = "output" if fastnn_activations[kernel // 2].saves_output else "input"
-        return general(kernel, (("dy", dy), (name, saved)), out, parameters)
+        names = ("kernel", "dy", "input", "out", "p0", "p1")
+        if fastnn_activations[kernel // 2].saves_output:
+            names = ("kernel", "dy", "output", "out", "p0", "p1")
+        return general(kernel, names, (dy, saved), out, parameters)
     data[0] = cnp.PyArray_DATA(<cnp.ndarray>out)
     data[1] = cnp.PyArray_DATA(<cnp.ndarray>dy)
     data[2] = cnp.PyArray_DATA(<cnp.ndarray>saved)
@@ -278,16 +293,15 @@ def backward(int kernel, dy, saved, out, p0=0.0, p1=0.0):
     return out
 
 
-cdef object general(int kernel, tuple named_inputs, out, const double *parameters):
-    """Any arrays of one shape: promoted, checked, and run through the strided driver."""
-    from fastnn import _arrays, _dlpack
-
-    names, values = zip(*named_inputs)
-    if has_tensor((*values, out), {}):
+cdef object general(int kernel, tuple names, tuple inputs, out, const double *parameters):
+    """Any arrays of one shape: promoted, checked, and run through the strided driver. names: of all arguments."""
+    if any_tensor(inputs) or is_tensor(out):
         again = backward if kernel % 2 else forward
-        args = kernel, *values, out, parameters[0], parameters[1]
-        return _dlpack.call(again, values[0], ("kernel", *names, "out", "p0", "p1"), args)
-    inputs, target = _arrays.prepare(named_inputs, out)
+        args = (kernel,) + inputs + (out, parameters[0], parameters[1])  # stars would take longer
+        return call_with_tensors(again, inputs[0], names, args)
+    from fastnn import _arrays  # which itself needs this module
+
+    inputs, target = _arrays.prepare(tuple(zip(names[1:], inputs)), out)
     run_map(kernel, (target,), inputs, parameters, NULL)
     return _arrays.deliver(target, out)
 

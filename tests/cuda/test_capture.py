@@ -6,8 +6,8 @@ they had. On a GPU CuPy captures.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,39 +16,58 @@ from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
-from fastnn import nn, optim
+from fastnn import _products, nn, optim
 from fastnn.cuda import Graph
 from fastnn.random import Generator, Key
 
 Array = NDArray[Any]
 
+column_sums: Any = _products.column_sums
 
-class _KeptLaunches:
-    """What CuPy's streams and graphs do, by keeping launches."""
 
-    def __init__(self, launch: Any) -> None:
-        self.launch, self.captures = launch, False
-        self.kept: list[Any] = []
+class _Capture:
+    """What a graph does, by keeping calls: those that a device would do in the stream's order.
 
-    def __call__(self, *launch: Any) -> None:
-        if self.captures:
-            self.kept.append(launch)
-        else:
-            self.launch(*launch)
+    What CuPy and cuBLAS refuse while a stream is captured is refused here, too.
+    """
 
-    def begin(self, stream: Any, mode: Any = None) -> None:
-        self.captures, self.kept = True, []
+    def __init__(self) -> None:
+        self.stream: Any = None
+        self.kept: list[Callable[[], None]] = []
+
+    def ordered(self, function: Callable[..., None]) -> Callable[..., None]:
+        """The function, which is kept while a stream is captured."""
+
+        def call(*args: Any) -> None:
+            if self.stream is None:
+                function(*args)
+            else:
+                self.kept.append(lambda: function(*args))
+
+        return call
+
+    def refused(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, which raises while a stream is captured."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.stream is not None:
+                raise NotImplementedError(f"{function.__name__} while a stream is captured")
+            return function(*args, **kwargs)
+
+        return call
+
+    def begin(self, stream: Any) -> None:
+        self.stream, self.kept = stream, []
 
     def end(self, stream: Any) -> Any:
-        self.captures, kept = False, self.kept
-        launch = self.launch
+        assert self.stream is stream
+        self.stream, kept = None, self.kept
 
-        class Kept:
-            def launch(self, stream: Any) -> None:
-                for each in kept:
-                    launch(*each)
+        def launch(stream: Any) -> None:
+            for call in kept:
+                call()
 
-        return Kept()
+        return SimpleNamespace(launch=launch)
 
 
 @pytest.fixture
@@ -56,37 +75,26 @@ def gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """CuPy, and a stand-in that captures."""
     if cupy.__name__ == "cupy":
         return cupy
-    from fastnn.cuda import _launch as door
+    import host_cublas
+    from fastnn.cuda import _launch
 
-    _launch: Any = door
-
-    @contextlib.contextmanager
-    def using_allocator(allocator: Any) -> Iterator[None]:
-        """A pool gives no memory back, which the graph's kernels use."""
-        memory = cupy.Memory
-        cupy.Memory = lambda size: allocator(memory(size))
-        yield
-        cupy.Memory = memory
-
-    keeper = _KeptLaunches(_launch.launch)
-    monkeypatch.setattr(_launch, "launch", keeper)
-    monkeypatch.setattr(cupy.Stream, "begin_capture", lambda *args: keeper.begin(*args), raising=False)
-    monkeypatch.setattr(cupy.Stream, "end_capture", lambda stream: keeper.end(stream), raising=False)
-    monkeypatch.setattr(cupy.Stream, "is_capturing", lambda stream: keeper.captures)
+    capture, array = _Capture(), cupy.ndarray
+    in_order = (
+        (_launch, "launch"),
+        (array, "fill"),
+        (array, "__setitem__"),
+        *((host_cublas, name) for name in ("set_stream", "set_workspace", "gemm_ex")),
+    )
+    for place, name in in_order:
+        monkeypatch.setattr(place, name, capture.ordered(getattr(place, name)))
+    for place, name in ((array, "get"), (array, "item"), (cupy, "_new"), (host_cublas, "create")):
+        monkeypatch.setattr(place, name, capture.refused(getattr(place, name)))
+    monkeypatch.setattr(cupy.Stream, "begin_capture", lambda stream: capture.begin(stream), raising=False)
+    monkeypatch.setattr(cupy.Stream, "end_capture", lambda stream: capture.end(stream), raising=False)
+    monkeypatch.setattr(cupy.Stream, "is_capturing", lambda stream: stream is capture.stream)
     monkeypatch.setattr(cupy.Stream, "record", lambda stream: None, raising=False)
     monkeypatch.setattr(cupy.Stream, "wait_event", lambda stream, event: None, raising=False)
-    monkeypatch.setattr(cupy.cuda, "using_allocator", using_allocator, raising=False)
-    monkeypatch.setattr(cupy.cuda, "MemoryPool", _Pool, raising=False)
     return cupy
-
-
-class _Pool:
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-
-    def malloc(self, memory: Any) -> Any:
-        self.kept.append(memory)
-        return memory
 
 
 def draws(shape: tuple[int, ...], seed: int) -> Array:
@@ -184,6 +192,59 @@ def test_chains_draw_anew(gpu: Any) -> None:
         for each in expected[1:]:
             np.testing.assert_allclose(y.get(), each, rtol=1e-6, atol=1e-6)
             graph.replay()
+
+
+class Network:
+    """A step of training with convolution, matrix products and their biases."""
+
+    def __init__(self, gpu: Any) -> None:
+        fastnn.manual_seed(3)
+        layers = nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 5 * 4, 7), nn.ReLU()
+        self.model: Any = nn.Sequential(*layers, nn.Linear(7, 5, bias=False)).to("cuda")
+        self.optimizer = optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.x, self.labels = gpu.array(draws((6, 2, 5, 4), 0)), gpu.array(np.arange(6) % 5)
+
+    def step(self) -> Any:
+        logits = self.model(self.x)
+        loss, dlogits = F.cross_entropy(logits, self.labels)
+        self.optimizer.zero_grad()
+        self.model.backward(dlogits)
+        self.optimizer.step()
+        return loss
+
+    def weights(self) -> list[Array]:
+        return [parameter.data.get() for parameter in self.model.parameters()]
+
+
+def test_matrix_products(gpu: Any) -> None:
+    eager, replayed = Network(gpu), Network(gpu)
+    for network in (eager, replayed):
+        network.step()
+    graph = Graph()
+    with graph.capture():
+        loss = replayed.step()
+    for turn in range(3):
+        expected = eager.step()
+        np.testing.assert_array_equal(loss.get(), expected.get())
+        for weight, other in zip(replayed.weights(), eager.weights(), strict=True):
+            np.testing.assert_array_equal(weight, other)
+        for network in (eager, replayed):
+            network.x[...] = gpu.array(draws(network.x.shape, turn + 1))
+        graph.replay()
+
+
+def test_a_capture_that_fails_leaves_nothing_unfilled(gpu: Any) -> None:
+    x = gpu.array(np.ones((23, 4), np.float32))
+    column_sums(x[:22])
+
+    def fail() -> None:
+        with Graph().capture():
+            column_sums(x)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    np.testing.assert_array_equal(column_sums(x).get(), np.full((1, 4), 23))
 
 
 def test_random_slopes_are_drawn_anew(gpu: Any) -> None:

@@ -21,11 +21,11 @@ def dropout(str name, input, out, key, uint32_t threshold, double scale, double 
     rule.threshold, rule.scale, rule.shift, rule.dropped = threshold, scale, shift, dropped
     target = out
     if not is_plain(input, PLAIN) or not (out is None or fits(out, input)):
-        from fastnn import _arrays, _dlpack  # which themselves need this module
-
-        if has_tensor((input, out), {}):
+        if is_tensor(input) or is_tensor(out):
             args = name, input, out, key, threshold, scale, shift, dropped, axes
-            return _dlpack.call(dropout, input, ("name", name, "out"), args)
+            return call_with_tensors(dropout, input, ("name", name, "out"), args)
+        from fastnn import _arrays  # which itself needs this module
+
         (input,), target = _arrays.prepare(((name, input),), out)
     elif out is None:
         target = new_like(input)

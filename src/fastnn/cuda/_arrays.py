@@ -10,10 +10,10 @@ import contextlib
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
-from fastnn._dlpack import is_on_gpu
+from fastnn._dlpack import check_no_gradient, is_on_gpu
 from fastnn._extras import require
 
 Shape = tuple[int, ...]
@@ -55,8 +55,8 @@ class Library(Protocol):
     def captures(self, device: int) -> bool:
         """Whether what is launched on the current stream is captured for a graph."""
 
-    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
-        """What `alike` returns, for inputs of which the first is of this library."""
+    def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
+        """What `alike` returns, for a first array of this library."""
 
 
 class DeviceArray(NamedTuple):
@@ -82,7 +82,7 @@ class DeviceArray(NamedTuple):
 
 #: Arrays that a kernel can take as they are, C-contiguous, of one library, dtype and shape, on one GPU: the
 #: result, addresses of it and of the inputs, dtype, size, device, stream. A named tuple takes longer.
-Alike = tuple[Any, tuple[int, ...], str, int, int, int]
+Alike = tuple[Any, list[int], str, int, int, int]
 
 
 class _Cupy:
@@ -106,7 +106,8 @@ class _Cupy:
         return tuple(stride // value.itemsize for stride in value.strides)
 
     def empty(self, shape: Shape, dtype: str, device: int) -> Any:
-        return self._new(shape, _numpy_dtype(dtype), device)
+        with _cupy_on(device):
+            return sys.modules["cupy"].ndarray(shape, _numpy_dtype(dtype))
 
     def empty_like(self, value: Any, dtype: str) -> Any:
         with _cupy_on(value.device.id):
@@ -133,48 +134,38 @@ class _Cupy:
     def captures(self, device: int) -> bool:
         return bool(sys.modules["cupy"].cuda.get_current_stream(device).is_capturing())
 
-    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+    def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         cupy = sys.modules["cupy"]
-        kind, first = cupy.ndarray, inputs[0]
-        if type(first) is not kind:
+        kind = cupy.ndarray
+        if type(first) is not kind or not first._c_contiguous:
             return None
-        dtype, shape, device = first.dtype, first.shape, first.data.device_id
-        name, size, addresses = _numpy_name(dtype), first.size, []
-        for each in inputs if out is None else (*inputs, out):
-            if type(each) is not kind or each.dtype != dtype or not each._c_contiguous:
+        dtype, shape, size, memory = first.dtype, first.shape, first.size, first.data
+        device, addresses = memory.device_id, [0, memory.ptr]
+        for each in others if out is None else (*others, out):
+            if type(each) is not kind or each.dtype is not dtype or not each._c_contiguous:
                 return None
-            data = each.data
-            if data.device_id != device or (each is not first and each.shape != shape):
+            memory = each.data
+            if memory.device_id != device or each.shape != shape:
                 return None
-            addresses.append(data.ptr)
+            addresses.append(memory.ptr)
+        name = _numpy_name(dtype)
         if not size or name not in FLOATS:
             return None
         if out is None:
-            out = self._new(shape, dtype, device)
-            addresses.append(out.data.ptr)
-        elif not _apart(addresses, first.nbytes):
-            return None
-        stream = cupy.cuda.get_current_stream(device).ptr
-        return out, (addresses.pop(), *addresses), name, size, device, stream
-
-    def _new(self, shape: Shape, dtype: Any, device: int) -> Any:
-        cupy = sys.modules["cupy"]
-        if _cupy_count() == 1:
-            return cupy.ndarray(shape, dtype)
-        with cupy.cuda.Device(device):
-            return cupy.ndarray(shape, dtype)
+            out = kind(shape, name) if _cupy_count() == 1 else self.empty(shape, name, device)
+            addresses[0] = out.data.ptr
+        else:
+            addresses[0] = addresses.pop()
+            if not _apart(addresses, first.nbytes):
+                return None
+        return out, addresses, name, size, device, cupy.cuda.get_current_stream(device).ptr
 
 
 class _Torch:
     """torch's CUDA tensors."""
 
     def describe(self, name: str, value: Any) -> DeviceArray:
-        torch = sys.modules["torch"]
-        if value.requires_grad and torch.is_grad_enabled():
-            raise ValueError(
-                f"{name} must be a tensor without requires_grad, as fastnn leaves no trace for autograd;"
-                " use .detach(), or torch.no_grad()"
-            )
+        check_no_gradient(name, value)
         dtype, device = _torch_name(value.dtype), value.device.index
         return DeviceArray(
             value.data_ptr(), tuple(value.shape), dtype, value.is_contiguous(), device, self, value.detach()
@@ -211,25 +202,26 @@ class _Torch:
         with torch.cuda.device(device):
             return bool(torch.cuda.is_current_stream_capturing())
 
-    def alike(self, inputs: Sequence[Any], out: Any) -> Alike | None:
+    def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         torch = sys.modules["torch"]
-        first = inputs[0]
         dtype, shape, device, size = first.dtype, first.shape, first.get_device(), first.numel()
-        name, addresses = _torch_name(dtype), []
-        if device < 0 or not size or name not in FLOATS:
+        name, addresses = _torch_name(dtype), [0]
+        if not size or name not in FLOATS:
             return None
-        for each in inputs if out is None else (*inputs, out):
+        for each in (first, *others) if out is None else (first, *others, out):
             if type(each) is not torch.Tensor or each.requires_grad or not each.is_contiguous():
                 return None
-            if each.dtype != dtype or each.shape != shape or each.get_device() != device:
+            if not each.is_cuda or each.dtype != dtype or each.shape != shape or each.get_device() != device:
                 return None
             addresses.append(each.data_ptr())
         if out is None:
             out = torch.empty_like(first)
-            addresses.append(out.data_ptr())
-        elif not _apart(addresses, first.nbytes):
-            return None
-        return out, (addresses.pop(), *addresses), name, size, device, self.stream(device)
+            addresses[0] = out.data_ptr()
+        else:
+            addresses[0] = addresses.pop()
+            if not _apart(addresses, first.nbytes):
+                return None
+        return out, addresses, name, size, device, self.stream(device)
 
 
 _CUPY, _TORCH = _Cupy(), _Torch()
@@ -249,10 +241,10 @@ def _cupy_count() -> int:
 
 
 def _apart(addresses: Sequence[int], size: int) -> bool:
-    """Whether the last of arrays of this many bytes is each other one or shares no memory with it."""
-    last = addresses[-1]
+    """Whether the first of arrays of this many bytes is each other one or shares no memory with it."""
+    first = addresses[0]
     for address in addresses:  # noqa: SIM110 (half the time of a generator)
-        if address != last and -size < address - last < size:
+        if address != first and -size < address - first < size:
             return False
     return True
 
@@ -296,13 +288,20 @@ def library_of(kind: Any) -> Library:
     return _CUPY
 
 
-def alike(inputs: Sequence[Any], out: Any) -> Alike | None:
+def alike(first: Any, others: Sequence[Any], out: Any) -> Alike | None:
     """The quick way for most calls: the arrays, and a new result unless `out` is given, as kernels take them.
 
     None where they are not all alike, or empty, or where `out` overlaps one of them in part.
     """
-    kind: Any = type(inputs[0])
-    return library_of(kind).alike(inputs, out) if is_on_gpu(inputs[0]) else None
+    kind: Any = type(first)
+    library = _quick(kind)
+    return None if library is None else library.alike(first, others, out)
+
+
+@functools.cache
+def _quick(kind: Any) -> Library | None:
+    """The library of a type whose arrays may be on a GPU; None for others."""
+    return library_of(kind) if hasattr(kind, "__cuda_array_interface__") else None
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------
@@ -333,14 +332,7 @@ def ready(name: str, value: Any) -> DeviceArray:
     array = describe(name, value)
     if array.dtype in FLOATS:
         return array
-    promoted = {
-        "bool": "float16",
-        "int8": "float16",
-        "uint8": "float16",
-        "int16": "float32",
-        "uint16": "float32",
-    }
-    kind = promoted.get(array.dtype, "float64" if array.dtype.startswith(("int", "uint")) else None)
+    kind = _PROMOTED.get(array.dtype)
     if kind is None:
         raise TypeError(
             f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got"
@@ -364,18 +356,19 @@ def contiguous(array: DeviceArray) -> DeviceArray:
 
 
 def common_dtype(named: Named) -> str:
-    """The dtype that arrays promote to."""
-    kinds = {array.dtype for _, array in named}
+    """The dtype that arrays promote to; None is left out."""
+    given = [(name, array) for name, array in named if array is not None]
+    kinds = {array.dtype for _, array in given}
     if len(kinds) > 1 and "bfloat16" in kinds and "float16" in kinds:
-        got = " and ".join(f"{name} of {array.dtype}" for name, array in named)
+        got = " and ".join(f"{name} of {array.dtype}" for name, array in given)
         raise TypeError(f"the arrays must have dtypes with a common one, got {got}")
     order = ("bfloat16", "float16", "float32", "float64")
     return str(max(kinds, key=order.index))
 
 
 def same_device(named: Named) -> None:
-    """ValueError for arrays of several GPUs."""
-    (first_name, first), *others = named
+    """ValueError for arrays of several GPUs; None is left out."""
+    (first_name, first), *others = [(name, array) for name, array in named if array is not None]
     for name, array in others:
         if array.device != first.device:
             raise ValueError(
@@ -433,6 +426,14 @@ def may_overlap(a: DeviceArray, b: DeviceArray) -> bool:
     return a_first < b_end and b_first < a_end
 
 
+def is_harmless(
+    out: DeviceArray, in_place: Iterable[DeviceArray | None], apart: Iterable[DeviceArray | None] = ()
+) -> bool:
+    """Whether a kernel that reads all these arrays may write to `out`, which may be one of `in_place`."""
+    others = [array for array in in_place if array is not None and array.address != out.address]
+    return not any(array is not None and may_overlap(out, array) for array in (*others, *apart))
+
+
 def apart(array: DeviceArray, target: DeviceArray) -> DeviceArray:
     """The array, as a copy where writing to the target would change it."""
     if not may_overlap(array, target):
@@ -466,7 +467,7 @@ def elementwise(named: Named, out: Any, in_c_order: bool = False) -> Elementwise
             raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
     dtype = first.dtype if len(arrays) == 1 else common_dtype(arrays)
     given = None if out is None else check_out(out, first.shape, dtype)
-    same_device([*arrays, *([] if given is None else [("out", given)])])
+    same_device([*arrays, ("out", given)])
     inputs = [astype(array, dtype) for _, array in arrays]
     layouts = {None if array.contiguous else array.strides() for array in inputs}
     if in_c_order or len(layouts) > 1 or not is_dense(inputs[0]):
@@ -474,14 +475,14 @@ def elementwise(named: Named, out: Any, in_c_order: bool = False) -> Elementwise
     if given is None:
         return Elementwise(tuple(inputs), empty_like(inputs[0]), None)
     if _fits(given, inputs):
-        return Elementwise(tuple(inputs), given, None)._replace(target=given._replace(owner=out))
+        return Elementwise(tuple(inputs), given._replace(owner=out), None)
     return Elementwise(tuple(inputs), empty_like(inputs[0]), out)
 
 
 def _fits(out: DeviceArray, inputs: Sequence[DeviceArray]) -> bool:
     """Whether a kernel may write there: laid out as the inputs are, and each input the same or apart."""
     same = all((out.contiguous and x.contiguous) or out.strides() == x.strides() for x in inputs)
-    return same and all(out.address == x.address or not may_overlap(out, x) for x in inputs)
+    return same and is_harmless(out, inputs)
 
 
 def stream(like: DeviceArray) -> int:

@@ -1,15 +1,21 @@
-"""Matrix products by cuBLAS, which CuPy brings. It knows addresses and strides, and no operation.
+"""Matrix products by cuBLAS. It knows addresses and strides, and no operation.
 
-cuBLAS is called directly: CuPy's own matmul has no `c +=`, and computes stacks of half types in float32.
+cuBLAS is called by nvmath's bindings: CuPy refuses to call it while a stream is captured, its matmul has no
+`c +=`, and computes stacks of half types in float32.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn._extras import require
+from fastnn.cuda import _arrays
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._cupy import current
 from fastnn.cuda._ptx import ITEMSIZE
@@ -17,6 +23,7 @@ from fastnn.cuda._ptx import ITEMSIZE
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: no TF32, float32 for half types
 _DEFAULT = -1  # cublasGemmAlgo_t
+_WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper
 _NUMBERS = {dtype: (np.zeros(1, dtype), np.ones(1, dtype)) for dtype in _COMPUTE}
 _FACTORS = {dtype: (zero.ctypes.data, one.ctypes.data) for dtype, (zero, one) in _NUMBERS.items()}
 
@@ -67,24 +74,37 @@ def multiply(
     # cuBLAS has columns contiguous, and so sees every matrix transposed: c^T = b^T a^T.
     left, right, result = _operand(b, count), _operand(a, count), _operand(c, count)
     ops, end = (int(b.column != 1), int(a.column != 1)), (_COMPUTE[kind], _DEFAULT)
-    cuda = require("cupy", "cuda").cuda
-    with current(like):
-        first = (
-            cuda.device.get_cublas_handle(),
-            *ops,
-            n,
-            m,
-            k,
-            one,
-            *left,
-            *right,
-            one if add else zero,
-            *result,
-        )
+    sums = (*ops, n, m, k, one, *left, *right, one if add else zero, *result)
+    cublas = require("nvmath.bindings.cublas", "cuda")
+    with _handle(cublas, like) as handle:
         if count == 1:
-            cuda.cublas.gemmEx(*first, *end)
+            cublas.gemm_ex(handle, *sums, *end)
         else:
-            cuda.cublas.gemmStridedBatchedEx(*first, count, *end)
+            cublas.gemm_strided_batched_ex(handle, *sums, count, *end)
+
+
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _handle(cublas: Any, like: DeviceArray) -> Iterator[int]:
+    """cuBLAS's handle for the array's GPU, set to its stream; for one thread at a time, as that is global.
+
+    Its own workspace would serve all streams. So it gets memory in the order of this one, as a new array is:
+    what comes next on the stream may have it, and in a capture it is the graph's.
+    """
+    workspace = _arrays.empty(like, (_WORKSPACE,), "uint8")
+    with _lock, current(like):
+        handle = _created(cublas, like.device)
+        cublas.set_stream(handle, _arrays.stream(like))  # which takes the workspace away
+        cublas.set_workspace(handle, workspace.address, _WORKSPACE)
+        yield handle
+
+
+@functools.cache
+def _created(cublas: Any, device: int) -> int:
+    """A handle for the current GPU, whose number this is."""
+    return int(cublas.create())
 
 
 def _operand(matrix: Matrix, count: int) -> tuple[int, ...]:

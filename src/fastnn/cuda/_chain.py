@@ -108,10 +108,8 @@ def _target(
     form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
 ) -> DeviceArray:
     """Where the kernel may write: `out` if it is laid out so, and is `read` or apart from all."""
-    if out is not None and _holds(form, out):
-        own = out.address == read.address or not _arrays.may_overlap(out, read)
-        if own and not any(other is not None and _arrays.may_overlap(out, other) for other in apart):
-            return out
+    if out is not None and _holds(form, out) and _arrays.is_harmless(out, (read,), apart):
+        return out
     return _arrays.empty_like(read)
 
 
@@ -227,14 +225,6 @@ class _Problem(NamedTuple):
     def of_channels(self, count: int) -> int:
         """The blocks in which warps take a channel each."""
         return -(-count // moments.WARPS)
-
-
-def _common(named: Sequence[tuple[str, DeviceArray | None]]) -> str:
-    return _arrays.common_dtype([(name, array) for name, array in named if array is not None])
-
-
-def _on_one_device(named: Sequence[tuple[str, DeviceArray | None]]) -> None:
-    _arrays.same_device([(name, array) for name, array in named if array is not None])
 
 
 # ---- forward -----------------------------------------------------------------------------------------------
@@ -360,11 +350,11 @@ def forward(
     averages = (
         _running(running, head, x) if isinstance(head, BatchNorm) else _OnDevice((None, None), *[None] * 3)
     )
-    dtype = _common((("input", x), ("residual", addend)))
+    dtype = _arrays.common_dtype((("input", x), ("residual", addend)))
     given = None if out is None else _arrays.check_out(out, x.shape, dtype)
     several = ("input", x), ("residual", addend), ("weight", scale), ("bias", shift), ("out", given)
     running_ones = ("running_mean", averages.mean), ("running_var", averages.var)
-    _on_one_device((*several, *running_ones, ("num_batches_tracked", averages.batches)))
+    _arrays.same_device((*several, *running_ones, ("num_batches_tracked", averages.batches)))
     key = _key_for(stages, key)
 
     overlaps = given is not None and _arrays.may_overlap(given, x)
@@ -398,10 +388,9 @@ def _run_forward(
         return found
     arrays = (target, x) if addend is None else (target, x, addend)
     if head is None and problem.is_elementwise:
-        key = x.dtype, chain.kinds
-        operands = elementwise.forward_operands(*key)
-        words = problem.words if problem.draws else ()
-        tiles.run(elementwise.chain_forward, key, operands, arrays, chain.numbers, words)
+        key, words = (x.dtype, chain.kinds), problem.words if problem.draws else ()
+        tile = tiles.tile(elementwise.forward_operands(*key))
+        tiles.run(elementwise.chain_forward, key, tile, arrays, chain.numbers, words)
         return found
     cut, parameters = problem.cut(*arrays), (weight, bias)
     if isinstance(head, BatchNorm) and head.training:
@@ -450,7 +439,7 @@ def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:
     check_gradient(g.shape, x.shape)
     dtype = _arrays.common_dtype((("dy", g), ("input", x)))
     given = None if out is None else _arrays.check_out(out, x.shape, dtype)
-    _on_one_device((("dy", g), ("input", x), ("out", given)))
+    _arrays.same_device((("dy", g), ("input", x), ("out", given)))
     x = _arrays.astype(x, dtype)
     form = _layout_of(x)
     x = _arranged(form, x, x)
@@ -594,7 +583,6 @@ def _run_elementwise_backward(
     arrays = [target, g, x]
     if daddend is not None:
         arrays += [x if addend is None else addend, daddend]
-    key = x.dtype, chain.kinds
-    operands = elementwise.backward_operands(*key)
-    words = problem.words if problem.draws else ()
-    tiles.run(elementwise.chain_backward, key, operands, arrays, chain.numbers, words)
+    key, words = (x.dtype, chain.kinds), problem.words if problem.draws else ()
+    tile = tiles.tile(elementwise.backward_operands(*key))
+    tiles.run(elementwise.chain_backward, key, tile, arrays, chain.numbers, words)

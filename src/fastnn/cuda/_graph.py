@@ -35,14 +35,15 @@ class Graph:
     given, the options that choose another rule (RuntimeError). After `load_state_dict` of an optimizer,
     capture again.
 
-    What the block makes (`loss`) lies in memory that the graph keeps and the next replay overwrites.
+    What the block makes (`loss`) lies in memory that the graph keeps and the next replay overwrites. Arrays
+    that were there before must live as long as the graph.
     """
 
     def __init__(self) -> None:
         self._graph: Any = None
         self._stream: Any = None
         self._recording = Recording()
-        self._pool: Any = None
+        self._memory: list[Any] = []
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[Graph]:
@@ -51,7 +52,14 @@ class Graph:
         Nothing in it may wait for the GPU: `float(loss)`, `x.get()`. Raises RuntimeError in another capture.
         """
         cuda: Any = require("cupy", "cuda").cuda
-        stream, recording, pool = cuda.Stream(non_blocking=True), Recording(), cuda.MemoryPool()
+        stream, recording, memory = cuda.Stream(non_blocking=True), Recording(), list[Any]()
+
+        def allocate(size: int) -> Any:
+            """Memory that the graph keeps: a pool that runs out of it cannot give back what kernels use."""
+            memory.append(cuda.Memory(size))
+            return cuda.MemoryPointer(memory[-1], 0)
+
+        pool = cuda.MemoryPool(allocate)
         with _after_current(cuda, stream):
             with cuda.using_allocator(pool.malloc), recording:
                 stream.begin_capture()
@@ -62,7 +70,7 @@ class Graph:
                         stream.end_capture()
                     raise
                 graph = stream.end_capture()
-            self._graph, self._stream, self._recording, self._pool = graph, stream, recording, pool
+            self._graph, self._stream, self._recording, self._memory = graph, stream, recording, memory
             self._launch()
 
     def replay(self) -> None:

@@ -6,8 +6,9 @@ import functools
 from typing import Any
 
 from fastnn import _kernels
-from fastnn.cuda import _arrays
-from fastnn.cuda._arrays import Elementwise
+from fastnn.cuda import _arrays, _launch
+from fastnn.cuda._arrays import Alike, Elementwise
+from fastnn.cuda._compile import Template
 from fastnn.cuda.kernels import draws, elementwise, random, tiles
 from fastnn.random import Key
 
@@ -16,39 +17,41 @@ _ROWS = [(name, saved) for name, (saved, _) in _kernels.activations().items()]
 
 
 @functools.cache
-def _forward_plan(dtype: str, kernel: int) -> tuple[tuple[Any, ...], int]:
-    """The key of a template, and the elements that a block takes."""
-    key = dtype, (("activation", _ROWS[kernel // 2][0]),)
-    return key, tiles.tile(elementwise.forward_operands(*key))
+def _plan(dtype: str, kernel: int) -> tuple[Template, Any, int]:
+    """A kernel's template, its key, and the elements that a block takes."""
+    name = _ROWS[kernel // 2][0]
+    if kernel % 2:
+        return elementwise.gradient, (dtype, name), tiles.tile(elementwise.backward_operands(dtype, ()))
+    stages = (("activation", name),)
+    return elementwise.chain_forward, (dtype, stages), tiles.tile(elementwise.forward_operands(dtype, stages))
 
 
-@functools.cache
-def _backward_plan(dtype: str, kernel: int) -> tuple[tuple[Any, ...], int]:
-    return (dtype, _ROWS[kernel // 2][0]), tiles.tile(elementwise.backward_operands(dtype, ()))
+def _run_alike(kernel: int, arrays: Alike, p0: float, p1: float) -> Any:
+    """The result of a kernel on arrays that are alike."""
+    result, addresses, dtype, size, device, stream = arrays
+    template, key, tile = _plan(dtype, kernel)
+    arguments = (*addresses, size, p0, p1)
+    _launch.start(template, key, device, stream, -(-size // tile), tiles.THREADS, arguments)
+    return result
 
 
 def forward(kernel: int, input: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's forward) of `input`."""
-    alike = _arrays.alike((input,), out)
+    alike = _arrays.alike(input, (), out)
     if alike is not None:
-        return tiles.run_alike(elementwise.chain_forward, *_forward_plan(alike[2], kernel), alike, p0, p1)
+        return _run_alike(kernel, alike, p0, p1)
     arrays = _arrays.elementwise((("input", input),), out)
-    key = arrays.target.dtype, (("activation", _ROWS[kernel // 2][0]),)
-    operands = elementwise.forward_operands(*key)
-    tiles.run(elementwise.chain_forward, key, operands, (arrays.target, *arrays.inputs), (p0, p1))
+    tiles.run(*_plan(arrays.target.dtype, kernel), (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()
 
 
 def backward(kernel: int, dy: Any, saved: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's backward) of `dy` and what forward's input or output was."""
-    alike = _arrays.alike((dy, saved), out)
+    alike = _arrays.alike(dy, (saved,), out)
     if alike is not None:
-        return tiles.run_alike(elementwise.gradient, *_backward_plan(alike[2], kernel), alike, p0, p1)
-    name, kept = _ROWS[kernel // 2]
-    arrays = _arrays.elementwise((("dy", dy), (kept, saved)), out)
-    key = arrays.target.dtype, name
-    operands = elementwise.backward_operands(key[0], ())
-    tiles.run(elementwise.gradient, key, operands, (arrays.target, *arrays.inputs), (p0, p1))
+        return _run_alike(kernel, alike, p0, p1)
+    arrays = _arrays.elementwise((("dy", dy), (_ROWS[kernel // 2][1], saved)), out)
+    tiles.run(*_plan(arrays.target.dtype, kernel), (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()
 
 
@@ -75,7 +78,8 @@ def dropout(
         return arrays.result()
     source, words = draws.source(Key(*key), threshold, y, shared_from)
     kernel = y.dtype, not shift == dropped == 0, source is draws.MAPPED
-    tiles.run(random.dropout, kernel, random.operands(y.dtype), (y, x), (scale, shift, dropped), words)
+    tile = tiles.tile(random.operands(y.dtype))
+    tiles.run(random.dropout, kernel, tile, (y, x), (scale, shift, dropped), words)
     return arrays.result()
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from cuda.bindings import driver
 from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
 
+from fastnn._switch import Switch
 from fastnn.cuda._compile import Capability, Code, Key, Template, nearest
 
 Grid = int | tuple[int, int] | tuple[int, int, int]
@@ -28,25 +29,14 @@ class Properties(NamedTuple):
     l2: int  # bytes
 
 
-class fast_math:  # noqa: N801
+class fast_math(Switch):  # noqa: N801
     """With fast_math(True) kernels use approximate instructions (exp2, tanh, division).
 
     At first it is off. It counts for all threads; as a context manager it sets back what was. docs/gpu.md has
     the errors of both.
     """
 
-    enabled: bool = False
-
-    def __init__(self, enabled: bool) -> None:
-        self._before = fast_math.enabled
-        fast_math.enabled = bool(enabled)
-
-    def __enter__(self) -> None:
-        """Nothing more to do."""
-
-    def __exit__(self, *error: object) -> None:
-        """Set back what was before."""
-        fast_math.enabled = self._before
+    enabled: ClassVar[bool] = False
 
 
 @functools.cache
@@ -92,11 +82,6 @@ def at_once(template: Template, key: Key, device: int, fast: bool, threads: int,
 
 
 @functools.cache
-def _stream(handle: int) -> Any:
-    return Stream.from_handle(handle)
-
-
-@functools.cache
 def _only_one() -> bool:
     """Whether there is one GPU, which is then always the current one."""
     return len(Device.get_all_devices()) == 1
@@ -114,8 +99,20 @@ def _on(device: int) -> Iterator[None]:
 
 
 @functools.lru_cache(4096)
-def _config(grid: Grid, block: Grid, shared: int, cooperative: bool) -> Any:
-    return LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
+def _prepared(
+    template: Template,
+    key: Key,
+    device: int,
+    stream: int,
+    grid: Grid,
+    block: Grid,
+    shared: int,
+    cooperative: bool,
+    fast: bool,
+) -> tuple[Any, Any, Any]:
+    """What `launch` takes before the kernel's arguments."""
+    config = LaunchConfig(grid=grid, block=block, shmem_size=shared, is_cooperative=cooperative)
+    return Stream.from_handle(stream), config, _loaded(template, key, device, fast)
 
 
 def signed(word: int) -> int:
@@ -140,9 +137,24 @@ def run(
     shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
     wait for each other.
     """
-    config = _config(grid, block, shared, cooperative)
+    start(template, key, device, stream, grid, block, arguments, shared, cooperative)
+
+
+def start(
+    template: Template,
+    key: Key,
+    device: int,
+    stream: int,
+    grid: Grid,
+    block: Grid,
+    arguments: Sequence[Any],
+    shared: int = 0,
+    cooperative: bool = False,
+) -> None:
+    """As `run`, without its unpacking of arguments, for those to whom that counts."""
+    fast = fast_math.enabled
     if _only_one():
-        launch(_stream(stream), config, _loaded(template, key, device, fast_math.enabled), *arguments)
+        launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)
         return
     with _on(device):
-        launch(_stream(stream), config, _loaded(template, key, device, fast_math.enabled), *arguments)
+        launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)

@@ -24,8 +24,7 @@ def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
             f"b must have as many rows as a has columns, {left.shape[1]}, got shape {right.shape}"
         )
     first = None if bias is None else _arrays.describe("bias", bias)
-    named = (("a", left), ("b", right), ("bias", first))
-    _arrays.same_device([(name, array) for name, array in named if array is not None])
+    _arrays.same_device((("a", left), ("b", right), ("bias", first)))
     target = output(out, (left.shape[0], right.shape[1]), left.dtype, (left, right))
     if add and target.place is not target.given:
         first = target.given
@@ -42,8 +41,9 @@ def column_sums(a: Any, out: Any = None, add: bool = False) -> Any:
 
 
 def ones(like: DeviceArray, count: int) -> DeviceArray:
-    """A row of ones, (1, count), kept."""
-    return cast("DeviceArray", _ones(cast("Any", like.library), count, like.dtype, like.device))
+    """A row of ones, (1, count), kept; a graph fills one of its own, which it keeps."""
+    make = _ones.__wrapped__ if like.library.captures(like.device) else _ones
+    return cast("DeviceArray", make(cast("Any", like.library), count, like.dtype, like.device))
 
 
 @functools.lru_cache(64)

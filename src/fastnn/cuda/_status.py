@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 from typing import Any, NamedTuple
 
-PACKAGES = ("numba-cuda", "cuda-core", "cupy-cuda13x")
+PACKAGES = ("numba-cuda", "cuda-core", "cupy-cuda13x", "nvmath-python")
 CUDA = 13  # which these packages are for
 OLDEST = (7, 5)  # compute capability
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda import _launch
-from fastnn.cuda._arrays import Alike, DeviceArray, stream
+from fastnn.cuda._arrays import DeviceArray, stream
 from fastnn.cuda._compile import Built, Key, Template
 from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
 from fastnn.cuda.kernels.draws import Draws, no_key, now
@@ -39,11 +39,6 @@ def chunk(operands: Sequence[Operand]) -> int:
 def tile(operands: Sequence[Operand]) -> int:
     """The elements that a block takes."""
     return THREADS * CHUNKS * chunk(operands)
-
-
-def blocks(operands: Sequence[Operand], count: int) -> int:
-    """The blocks of a grid for `count` elements."""
-    return max(1, -(-count // tile(operands)))
 
 
 def tiled(
@@ -132,26 +127,19 @@ def _keep_all(key: int, words: Any, start: int) -> int:
 def run(
     template: Template,
     key: Key,
-    operands: Sequence[Operand],
+    tile: int,
     arrays: Sequence[DeviceArray],
     numbers: Sequence[float],
     words: Sequence[int] = (),
 ) -> None:
-    """Launch a kernel that `tiled` made on arrays of one size, given in the operands' order.
+    """Launch a kernel that `tiled` made on arrays of one size, given in its operands' order.
 
-    words: those of its draws.
+    tile: the elements that a block takes. words: those of its draws.
     """
     like = arrays[0]
     count = like.size
     if count == 0:
         return
-    grid, addresses = blocks(operands, count), [array.address for array in arrays]
+    grid, addresses = -(-count // tile), [array.address for array in arrays]
     taken = map(_launch.signed, words)
     _launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
-
-
-def run_alike(template: Template, key: Key, tile: int, arrays: Alike, *numbers: float) -> Any:
-    """As `run`, without draws, on arrays that are alike: the result. tile: that of the operands."""
-    result, addresses, _, size, device, stream = arrays
-    _launch.run(template, key, device, stream, -(-size // tile), THREADS, *addresses, size, *numbers)
-    return result
