@@ -22,6 +22,7 @@ from fastnn.cuda._ptx import (
     fma,
     in_turn,
     made_once,
+    quotient,
 )
 from fastnn.cuda.kernels import rows
 from fastnn.cuda.kernels.division import divide
@@ -324,22 +325,27 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
     add, collect = _sums(how, real, weighted), add_terms(span, real)
     apply, find = _gradient(how, real, weighted), coefficients(real, has_mean)
     statistics, joined = read_statistics(has_mean, False), rows.join(how, rows.add_each, 2, types.float64)
-    deliver = _deliver(how, real, dtype)
+    deliver, part = _deliver(how, real, dtype), rows.part_of(how)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         v, w = cuda.local.array((2, span), real), cuda.local.array((1, span), real)
         d, r = cuda.local.array((2, span), real), cuda.local.array(2, types.float64)
         s = cuda.local.array(S_STATE, types.float64)
-        zero, length, groups = types.int64(0), i[LENGTH], i[GROUP_COUNT]
-        member, own = types.int64(cuda.threadIdx.x) % team, types.int64(cuda.threadIdx.x) // team
+        zero, length, groups, thread = (
+            types.int64(0),
+            i[LENGTH],
+            i[GROUP_COUNT],
+            types.uint32(cuda.threadIdx.x),
+        )
+        member, own = types.int32(thread & types.uint32(team - 1)), quotient(thread, team)
         group = types.int64(cuda.blockIdx.x)
-        weights((a, i, p, (group, member, group * length, length, zero, zero)), w, s)
+        weights((a, i, p, part(group, member, group * length, length, zero, zero)), w, s)
         for e in range(span):
             d[0, e] = d[1, e] = real(0)
         for turn in range(i[TURNS]):
             n = (types.int64(cuda.blockIdx.y) * i[TURNS] + turn) * together + own
             row, count = n * groups + group, length if n < i[SAMPLES] else zero
-            c = (a, i, p, (row, member, row * length, count, zero, zero))
+            c = (a, i, p, part(row, member, row * length, count, zero, zero))
             loads(c, v, s)
             statistics(c, v, s)
             r[0] = r[1] = 0.0
@@ -361,8 +367,8 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     wide = computing_dtype(dtype)
     span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
     put, shape = write(wide), (together, team * span)
-    own = [rows.moved(cut, wide, SUMS, k, None) for k in range(2)]
-    own_product, own_sum = own
+    own_product, own_sum = (rows.moved(cut, wide, SUMS, k, None) for k in range(2))
+    part = rows.part_of(cut)
 
     @device
     def place(i: Any, which: int) -> Any:
@@ -371,19 +377,20 @@ def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
 
     @device
     def alone(a: Any, i: Any, p: Any, d: Any) -> None:
-        zero, member = types.int64(0), types.int64(cuda.threadIdx.x)
-        own_product((a, i, p, (zero, member, place(i, 0), i[LENGTH], zero, zero)), d, d)
-        own_sum((a, i, p, (zero, member, place(i, 1), i[LENGTH], zero, zero)), d, d)
+        zero, member, length = types.int64(0), types.int32(cuda.threadIdx.x), i[LENGTH]
+        own_product((a, i, p, part(zero, member, place(i, 0), length, zero, zero)), d, d)
+        own_sum((a, i, p, part(zero, member, place(i, 1), length, zero, zero)), d, d)
 
     @device
     def combined(a: Any, i: Any, p: Any, d: Any) -> None:
         shared = cuda.shared.array(shape, real)
-        zero, thread = types.int64(0), types.int64(cuda.threadIdx.x)
-        c = (a, i, p, (zero, thread % team, zero, zero, zero, zero))
+        zero, thread = types.int64(0), types.int32(cuda.threadIdx.x)
+        own = types.int64(quotient(thread, team))
+        c = (a, i, p, part(zero, types.int32(thread & (team - 1)), zero, zero, zero, zero))
         for which in range(2):
             cuda.syncthreads()
             for e in range(span):
-                shared[thread // team, index_of(c, e)] = d[which, e]
+                shared[own, index_of(c, e)] = d[which, e]
             cuda.syncthreads()
             for k in range(thread, i[LENGTH], THREADS):
                 total = real(0)

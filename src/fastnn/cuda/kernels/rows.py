@@ -128,7 +128,7 @@ def add_each(r: Any, other: Any) -> None:
 
 
 @made_once
-def _part(cut: Cut) -> Any:
+def part_of(cut: Cut) -> Any:
     """(sample, member, base, count, head, first): AT for the part that begins at `first`, less the head."""
     tile = cut.team * cut.span
 
@@ -144,7 +144,7 @@ def _part(cut: Cut) -> Any:
 @made_once
 def _place(cut: Cut, size: int) -> Any:
     """(addresses, words): the tuple AT of a thread at the first part; `size` is that of an element."""
-    team, together, tile, part = cut.team, cut.together, cut.team * cut.span, _part(cut)
+    team, together, tile, part = cut.team, cut.together, cut.team * cut.span, part_of(cut)
 
     @device
     def row(i: Any) -> Any:
@@ -437,7 +437,7 @@ def _kernel(cut: Cut, work: Work, real: Any, run: Any) -> Any:
 @made_once
 def _moved_to(cut: Cut) -> Any:
     """(c, first): c with the team at another part of the sample."""
-    part = _part(cut)
+    part = part_of(cut)
 
     @device
     def move(c: Any, first: int) -> Any:
