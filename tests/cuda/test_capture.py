@@ -299,3 +299,18 @@ def test_errors(gpu: Any) -> None:
     model.optimizer.param_groups[0]["momentum"] = 0.5
     with pytest.raises(RuntimeError, match=r"captured with .*rmsprop.*rmsprop_momentum.*: capture it again"):
         graph.replay()
+
+
+def test_pooling_by_regions(gpu: Any) -> None:
+    x: Any = gpu.array(draws((2, 3, 12, 12), 0))
+    size = 11, 5  # in no other test
+    message = "copies its regions to the GPU: call it once before the graph is captured"
+    with pytest.raises(RuntimeError, match=message), Graph().capture():
+        F.adaptive_avg_pool2d(x, size)
+    expected: Any = F.adaptive_avg_pool2d(x, size)[0]
+    graph = Graph()
+    with graph.capture():
+        y: Any = F.adaptive_avg_pool2d(x, size)[0]
+    np.testing.assert_array_equal(y.get(), expected.get())
+    with pytest.raises(RuntimeError, match="fractional_max_pool2d draws on the CPU"), Graph().capture():
+        F.fractional_max_pool2d(x, 2, 5, key=Key(1, 2))

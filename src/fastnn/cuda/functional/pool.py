@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastnn._extras import require
 from fastnn.cuda import _arrays
-from fastnn.cuda._arrays import DeviceArray
+from fastnn.cuda._arrays import DeviceArray, Library
 from fastnn.cuda._cupy import current, output
 from fastnn.cuda.kernels.pooling import Numbers, Pooling
 from fastnn.functional.conv import Pair, pair
@@ -134,19 +134,26 @@ def avg_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
 # ---- regions -----------------------------------------------------------------------------------------------
 
 
-def _there(bounds: Bounds, like: DeviceArray) -> Any:
-    """Where regions begin and end, on the device."""
-    cupy = require("cupy", "cuda")
-    with current(like):
-        return cupy.asarray(bounds[0]), cupy.asarray(bounds[1])
-
-
 @functools.lru_cache(256)
-def _adaptive(size: int, places: int, device: int) -> Any:
-    """The bounds of adaptive pooling, kept."""
+def _adaptive(size: int, places: int, library: Library, device: int) -> Any:
+    """The bounds of adaptive pooling on the device, kept, for all streams."""
+    if library.captures(device):
+        raise RuntimeError(
+            "adaptive_avg_pool2d copies its regions to the GPU: call it once before the graph is captured"
+        )
     cupy = require("cupy", "cuda")
     with cupy.cuda.Device(device):
-        return tuple(cupy.asarray(each) for each in _adaptive_bounds(size, places))
+        bounds = tuple(map(cupy.asarray, _adaptive_bounds(size, places)))
+        cupy.cuda.get_current_stream().synchronize()
+    return bounds
+
+
+def _drawn(bounds: Bounds, like: DeviceArray) -> Any:
+    """The bounds of fractional pooling on the device."""
+    if like.library.captures(like.device):
+        raise RuntimeError("fractional_max_pool2d draws on the CPU: no graph can have it")
+    with current(like):
+        return tuple(map(require("cupy", "cuda").asarray, bounds))
 
 
 def _axis(size: int, bounds: Any) -> Numbers:
@@ -164,7 +171,8 @@ def adaptive_avg_pool2d(
     height, width = x.shape[-2:]
     if (rows, columns) == (1, 1):
         height, width = 1, height * width  # one region, whose elements are side by side
-    bounds = _adaptive(height, rows, x.device), _adaptive(width, columns, x.device)
+    place: tuple[Any, int] = x.library, x.device
+    bounds = _adaptive(height, rows, *place), _adaptive(width, columns, *place)
     axes = _axis(height, bounds[0]), _axis(width, bounds[1])
     return _mean(x, Pooling("regions", math.prod(x.shape[:-2]), *axes), bounds, out)
 
@@ -185,12 +193,12 @@ def fractional_max_pool2d(
 ) -> tuple[Any, Saved]:
     """y = the largest element of windows at drawn places: fastnn.functional.fractional_max_pool2d.
 
-    They are drawn on the CPU, as there, and copied: a CUDA graph would repeat one draw.
+    They are drawn on the CPU, as there, and copied: RuntimeError while a CUDA graph is captured.
     """
     x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
     places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))
     found = _fractional_bounds(x, kernel, places, key)
-    bounds = _there(found[0], x), _there(found[1], x)
+    bounds = _drawn(found[0], x), _drawn(found[1], x)
     axes = _axis(x.shape[-2], bounds[0]), _axis(x.shape[-1], bounds[1])
     pooling = Pooling("regions", math.prod(x.shape[:-2]), *axes)
     return _largest(x, pooling, kernel[0] * kernel[1], bounds, out)
