@@ -169,14 +169,14 @@ def place(width: int, single: bool) -> Any:
         steps = quotient(across_left + across - 1, across) if across_left > 0 else types.uint32(0)
         lines = types.int32(g[LINES])
         down = quotient(down_left + lines - 1, lines) if down_left > 0 else types.uint32(0)
-        visits = types.int64(steps * down) if line < lines else types.int64(0)
-        piece, pieces = types.int64(piece_row) * parts + piece_column, types.int64(slices) * parts
+        visits = types.int32(steps * down) if line < lines else types.int32(0)
+        piece, pieces = types.int32(piece_row * parts + piece_column), types.int32(slices * parts)
         count = rows * min(g[INNER], wide * width)
         column = (first_vector + beside) * width
-        first, channels = types.int64(tile), types.int32(1)
+        first, channels = types.int32(tile), types.int32(1)
         if not single:
             inner = types.int32(g[INNER])
-            first *= types.int64(quotient(g[SPAN], inner))
+            first = types.int32(tile * quotient(g[SPAN], inner))
             channels = types.int32(quotient(min(g[SPAN], g[STRIDE] - start), inner))
         row = first_row + line
         return Place(piece, pieces, start, line, column, row, steps, visits, count, first, channels)

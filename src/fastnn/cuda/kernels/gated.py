@@ -88,7 +88,7 @@ def halves(dtype: str, name: str) -> Built:
     return strips(dtype, "wrr", body)
 
 
-@template(_keys, registers=80)
+@template(_keys, registers=88)
 def halves_backward(dtype: str, name: str) -> Built:
     """da and db from dy, a and b."""
     function = _BACKWARD[name]

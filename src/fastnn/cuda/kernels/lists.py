@@ -33,7 +33,7 @@ _TILE = 2048  # a whole number of vectors for every thread
 _MOST = 1 << 16
 
 #: Registers of a thread that holds 16 bytes or more of five operands.
-WIDE = 80
+WIDE = 88
 
 Dtypes = tuple[str, ...]
 
