@@ -1,9 +1,9 @@
-"""Compiles every kernel's examples for every compute capability, without a GPU, and lists what came out.
+"""Compiles every kernel's examples for every compute capability, without a GPU, and writes what came out.
 
-python -m tools.gpu_compile_all > docs/gpu_kernels.txt
+python -m tools.gpu_compile_all > docs/gpu-kernels.md
 
-A line for each kernel and capability: registers of a thread, the widest loads and stores of global memory in
-bytes, and what is wrong. The tests do the same for capability 9.0 and for a part of the others.
+The page has the most registers of each template, and all that is wrong; on the way each kernel gets a line.
+The tests do the same for a part of the kernels at capability 9.0, and for some at the others.
 """
 
 from __future__ import annotations
@@ -14,15 +14,27 @@ import multiprocessing
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 from fastnn.cuda import kernels
 from fastnn.cuda._compile import Capability, Key, Template
+from tools.accuracy.report import markdown
 from tools.gpu_code import Facts, facts
 
 CAPABILITIES: tuple[Capability, ...] = ((7, 5), (8, 0), (9, 0), (10, 0))
 PART = 8  # kernels that one process compiles together, at least
+
+_HEAD = """# The GPU's kernels, compiled
+
+All {} examples of kernels, compiled for each of four compute capabilities and read as machine code by
+`python -m tools.gpu_compile_all > docs/gpu-kernels.md`. Each must have 16-byte loads and stores, unless its
+template says why not, and no narrower ones beside them, no local memory, no stack, no 64-bit division, and
+at most the registers that its template allows. The table has the examples of each template, and the most
+registers of a thread in any of them.
+"""
+_WRONG = "## What is not so\n"
 
 Kernel = tuple[str, Key, Capability]
 
@@ -84,22 +96,54 @@ def wrong(template: Template, key: Key, has: Facts) -> list[str]:
     return found
 
 
-def line(kernel: Kernel, has: Facts) -> str:
-    """A kernel as text."""
-    name, key, (major, minor) = kernel
-    widest = " ".join(f"{kind} {max(sizes, default=0)}" for kind, sizes in has.accesses().items())
-    problems = "; ".join(wrong(templates()[name], key, has))
-    return f"{major}.{minor} {name} {key}: registers {has.registers} {widest} {problems}".rstrip()
+class Row(NamedTuple):
+    """What a compiled kernel is like, in short."""
+
+    kernel: Kernel
+    registers: int
+    problems: list[str]
+
+    def __str__(self) -> str:
+        name, key, (major, minor) = self.kernel
+        return f"{major}.{minor} {name} {key}: {self.registers} {'; '.join(self.problems)}".rstrip()
+
+
+def rows() -> Iterator[Row]:
+    """Of all kernels, for all capabilities."""
+    for capability in CAPABILITIES:
+        for kernel, has in compiled_all(every_kernel(capability)).items():
+            yield Row(kernel, has.registers, wrong(templates()[kernel[0]], kernel[1], has))
+
+
+def page(found: Sequence[Row]) -> str:
+    """The page, in Markdown."""
+    most: dict[str, dict[Capability, list[int]]] = {}
+    for row in found:
+        name, _, capability = row.kernel
+        most.setdefault(name, {}).setdefault(capability, []).append(row.registers)
+    head = ["template", "kernels", *(f"{major}.{minor}" for major, minor in CAPABILITIES)]
+    table = [head] + [
+        [name, str(len(next(iter(each.values())))), *(str(max(each[c])) for c in CAPABILITIES)]
+        for name, each in sorted(most.items())
+    ]
+    faulty = [f"- {_in_short(row)}" for row in found if row.problems]
+    return "\n".join([_HEAD.format(len(found)), markdown(table), _WRONG, *(faulty or ["None."])]) + "\n"
+
+
+def _in_short(row: Row) -> str:
+    kinds = {problem.partition(":")[0] for problem in row.problems}
+    name, key, (major, minor) = row.kernel
+    return f"{major}.{minor} `{name}{key!r}`: {row.registers} registers; {', '.join(sorted(kinds))}"
 
 
 def main() -> int:
-    """Print all; 1 where something is wrong."""
-    failed = False
-    for capability in CAPABILITIES:
-        for kernel, has in compiled_all(every_kernel(capability)).items():
-            failed |= bool(wrong(templates()[kernel[0]], kernel[1], has))
-            print(line(kernel, has), flush=True)
-    return int(failed)
+    """Print the page; 1 where something is wrong."""
+    found = []
+    for row in rows():
+        print(row, file=sys.stderr, flush=True)
+        found.append(row)
+    print(page(found), end="")
+    return int(any(row.problems for row in found))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every kernel compiled without a GPU: what its PTX and machine code must have, and must not.
 
 Some examples of each template are compiled for compute capability 9.0, and one for another;
-tools/gpu_compile_all.py compiles all for all, which takes a quarter of an hour on two cores.
+tools/gpu_compile_all.py compiles all for all, which takes about 25 minutes on two cores.
 """
 
 from __future__ import annotations
