@@ -37,10 +37,13 @@ def _on_gpu(config: pytest.Config) -> bool:
 
 
 def _keep_some(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects all but _CASES cases of each test function of this folder that was not asked for by name."""
+    """Deselects all but _CASES cases of each test function of this folder that was not asked for by name.
+
+    A function that is marked `every_case` keeps all.
+    """
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("every_case"):
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     named = any("::" in argument for argument in config.args)
     left_out = {
