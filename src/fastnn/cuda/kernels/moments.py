@@ -22,6 +22,7 @@ from fastnn.cuda._ptx import (
     computing,
     device,
     fma,
+    in_turn,
     like,
     load,
     made_once,
@@ -56,32 +57,41 @@ def _gather(width: int) -> Any:
 
     def body(span: int) -> Any:
         count = span // width
+        # No loop over lanes, which the compiler for capability 10 would keep, and v in memory.
+        each_lane = in_turn([_take_lane(lane, width, count) for lane in range(width)])
 
         @device
         def take(state: Any, v: Any, keep: int, p: Any) -> None:
-            if state[_TIMES, 0] == 0:
-                for lane in range(width):
-                    state[_PIVOT, lane] = v[0, lane]
-            times = state[_TIMES, 0] + like(v[0, 0], count)
-            share = like(v[0, 0], count) / times
-            weight = share * state[_TIMES, 0]
-            state[_TIMES, 0] = times
-            for lane in range(width):
-                total = v[0, lane] - state[_PIVOT, lane]
-                for u in range(1, count):
-                    total += v[0, u * width + lane] - state[_PIVOT, lane]
-                mean = total * like(total, 1 / count)
-                squares = like(total, 0)
-                for u in range(count):
-                    d = (v[0, u * width + lane] - state[_PIVOT, lane]) - mean
-                    squares = fma(d, d, squares)
-                far = mean - state[_OFF, lane]
-                state[_OFF, lane] = fma(far, share, state[_OFF, lane])
-                state[_SQUARES, lane] += fma(far * weight, far, squares)
+            before = state[_TIMES, 0]
+            state[_TIMES, 0] = before + like(v[0, 0], count)
+            each_lane(state, v, before)
 
         return take
 
     return body
+
+
+def _take_lane(lane: int, width: int, count: int) -> Any:
+    """(state, v, before): `count` elements of a lane taken in, before which there were `before`."""
+
+    @device
+    def take(state: Any, v: Any, before: float) -> None:
+        if before == 0:
+            state[_PIVOT, lane] = v[0, lane]
+        share = like(v[0, 0], count) / state[_TIMES, 0]
+        weight, squares = share * before, like(v[0, 0], 0)
+        total = v[0, lane] - state[_PIVOT, lane]
+        for u in range(1, count):
+            total += v[0, u * width + lane] - state[_PIVOT, lane]
+        mean = total * like(total, 1 / count)
+        for u in range(count):
+            d = (v[0, u * width + lane] - state[_PIVOT, lane]) - mean
+            squares = fma(d, d, squares)
+        far = mean - state[_OFF, lane]
+        state[_OFF, lane] = fma(far, share, state[_OFF, lane])
+        state[_SQUARES, lane] += fma(far * weight, far, squares)
+
+    return take
 
 
 def _slots(width: int, single: bool) -> Any:

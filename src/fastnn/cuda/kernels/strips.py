@@ -94,14 +94,15 @@ def _moves(dtype: str, operands: str, width: int) -> tuple[Any, Any]:
 def _move(j: int, dtype: str, width: int, kind: str) -> Any:
     size, spread = ITEMSIZE[dtype], kind == "s"
     access = store(dtype, width) if kind == "w" else load(dtype, 1 if spread else width)
-    along, times = (0, width) if spread else (1, 1)
+    along, copies = (0, width) if spread else (1, 1)
 
     @device
     def move(memory: Any, v: Any, at: Any) -> None:
         a, s = memory
         place = at[0] * s[2 * j] + at[1] * s[2 * j + 1] + at[2] * along
-        for k in range(times):
-            access(a[j] + types.uint64(place * size), v, j * width + k)
+        access(a[j] + types.uint64(place * size), v, j * width)
+        for k in range(1, copies):
+            v[j, k] = v[j, 0]
 
     return move
 
