@@ -75,10 +75,12 @@ def at_once(template: Template, key: Key, device: int, fast: bool, threads: int,
     if shared > most:
         return 0
     size = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    (error,) = driver.cuKernelSetAttribute(size, most, kernel.handle, device)
-    if error:
-        raise RuntimeError(f"the driver gives a kernel no {most} bytes of shared memory: {error.name}")
-    return has.multiprocessors * int(kernel.occupancy.max_active_blocks_per_multiprocessor(threads, shared))
+    with _on(device):
+        (error,) = driver.cuKernelSetAttribute(size, most, kernel.handle, device)
+        if error:
+            raise RuntimeError(f"the driver gives a kernel no {most} bytes of shared memory: {error.name}")
+        each = kernel.occupancy.max_active_blocks_per_multiprocessor(threads, shared)
+    return has.multiprocessors * int(each)
 
 
 @functools.cache
