@@ -10,6 +10,7 @@ from fastnn.cuda import _arrays, _resident
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._launch import fast_math
 from fastnn.cuda._problem import Parameters, Problem, address_of, dtype_of, kind_of
+from fastnn.cuda._ptx import computing_dtype
 from fastnn.cuda.kernels import channels, elementwise, gradients, moments, resident, scaling, tiles
 
 
@@ -125,7 +126,7 @@ def run_backward(
         return each.dweight, each.dbias
     cut, training = problem.cut(*arrays), each.head.kind == "batch"
     sums = training or each.weight is not None or each.bias is not None
-    count, kind = x.shape[1], moments.piece_dtype(x.dtype)
+    count, kind = x.shape[1], computing_dtype(x.dtype)
     pieces = problem.empty((count * cut.pieces * 4,), kind) if sums else None
     slopes = problem.empty((count * 2,), kind) if training else None
     back = _Backward(problem, each, arrays, addend is not None, cut, pieces, slopes)

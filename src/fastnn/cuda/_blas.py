@@ -18,7 +18,7 @@ from fastnn._extras import require
 from fastnn.cuda import _arrays
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._cupy import current
-from fastnn.cuda._ptx import ITEMSIZE
+from fastnn.cuda._ptx import ITEMSIZE, computing_dtype
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: no TF32, float32 for half types
@@ -69,7 +69,7 @@ def multiply(
     m, n, k = sizes
     if m * n * k * count == 0:
         return
-    kind = "float64" if a.dtype == "float64" else "float32"
+    kind = computing_dtype(a.dtype)
     zero, one = _FACTORS[kind]
     # cuBLAS has columns contiguous, and so sees every matrix transposed: c^T = b^T a^T.
     left, right, result = _operand(b, count), _operand(a, count), _operand(c, count)

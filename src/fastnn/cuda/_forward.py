@@ -9,6 +9,7 @@ from fastnn.cuda import _resident
 from fastnn.cuda._arrays import DeviceArray
 from fastnn.cuda._launch import fast_math
 from fastnn.cuda._problem import Parameters, Problem, address_of, dtype_of, kind_of
+from fastnn.cuda._ptx import computing_dtype
 from fastnn.cuda.kernels import channels, elementwise, moments, resident, scaling, tiles
 from fastnn.stages import BatchNorm, Head
 
@@ -64,7 +65,7 @@ def _batch(problem: Problem, head: BatchNorm, running: OnDevice, cut: channels.C
         head,
         running,
         Statistics(*[problem.empty((count,), "float64") for _ in range(3)]),
-        problem.empty((count * cut.pieces * 4,), moments.piece_dtype(problem.x.dtype)),
+        problem.empty((count * cut.pieces * 4,), computing_dtype(problem.x.dtype)),
         (dtype_of(running.mean), dtype_of(running.var)),
         dtype_of(running.batches, "int64"),
     )

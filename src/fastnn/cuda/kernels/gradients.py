@@ -15,12 +15,12 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
+from fastnn.cuda._ptx import ITEMSIZE, WIDTH, computing, computing_dtype, device, fma, like, load, store
 from fastnn.cuda.kernels import block_sums, chain, channels, numbers, scaling, walks
 from fastnn.cuda.kernels.block_sums import warp_sum
 from fastnn.cuda.kernels.channels import GEOMETRY, SLOTS
 from fastnn.cuda.kernels.draws import KEY_WORDS
-from fastnn.cuda.kernels.moments import WARPS, piece_dtype
+from fastnn.cuda.kernels.moments import WARPS
 from fastnn.cuda.kernels.scaling import ADDRESSES, CENTER, SCALE, Head
 
 _SLOPE, _LEVEL = 3, 4
@@ -114,7 +114,7 @@ def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, r
 
 def _put(dtype: str) -> Any:
     """(to, channel, sum of g, sum of g d): a piece of a channel to memory, four numbers for one access."""
-    write, real = numbers.quad(piece_dtype(dtype), store), computing(dtype)
+    write, real = numbers.quad(computing_dtype(dtype), store), computing(dtype)
 
     @device
     def put(to: Any, channel: int, first: float, second: float) -> None:
@@ -133,7 +133,7 @@ def _no_sums(sums: Any, g: Any, channels: int, room: Any, to: Any) -> None:
 
 def _slopes(dtype: str, does: str) -> Any:
     """(address, channel, slot, table): slope and level into a column of the table."""
-    get, real = numbers.get(piece_dtype(dtype)), computing(dtype)
+    get, real = numbers.get(computing_dtype(dtype)), computing(dtype)
 
     @device
     def fill(address: int, channel: int, slot: int, table: Any) -> None:
@@ -249,11 +249,11 @@ def whole(dtype: str, head: Head) -> Any:
 
     count: pieces of a channel. n: elements of one.
     """
-    find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(piece_dtype(dtype), load)
+    find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(computing_dtype(dtype), load)
     put_weight, put_bias, put = (
         numbers.put(head.weight),
         numbers.put(head.bias),
-        numbers.put(piece_dtype(dtype)),
+        numbers.put(computing_dtype(dtype)),
     )
     weight, training = numbers.get(head.weight, 1.0), head.kind == "batch"
 

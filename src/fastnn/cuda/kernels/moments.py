@@ -20,6 +20,7 @@ from fastnn.cuda._ptx import (
     ITEMSIZE,
     WIDTH,
     computing,
+    computing_dtype,
     device,
     fma,
     in_turn,
@@ -45,11 +46,6 @@ _COUNT, _MEAN, _REST, _M2 = range(4)
 
 #: Warps of a block that merges, each a channel.
 WARPS = 4
-
-
-def piece_dtype(dtype: str) -> str:
-    """The dtype of what blocks find."""
-    return "float64" if dtype == "float64" else "float32"
 
 
 def _gather(width: int) -> Any:
@@ -149,7 +145,7 @@ def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
 
 def _put(dtype: str) -> Any:
     """(to, channel, sum from the base, squares about it): what a piece of a channel has, to memory."""
-    real, write = computing(dtype), numbers.quad(piece_dtype(dtype), store)
+    real, write = computing(dtype), numbers.quad(computing_dtype(dtype), store)
 
     @device
     def put(to: Any, channel: int, total: float, squares: float) -> None:
@@ -235,7 +231,7 @@ def merge(dtype: str) -> Any:
     All its threads have the result. The mean is the sum of two numbers, of which the second is too small to
     change the first.
     """
-    read, real = numbers.quad(piece_dtype(dtype), load), computing(dtype)
+    read, real = numbers.quad(computing_dtype(dtype), load), computing(dtype)
 
     @device
     def whole(pieces: int, channel: int, count: int) -> Any:

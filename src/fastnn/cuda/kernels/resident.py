@@ -14,7 +14,16 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._compile import Built, Key, template
-from fastnn.cuda._ptx import ITEMSIZE, WIDTH, add_in_order, device, dynamic_shared, quotient, seen_in_order
+from fastnn.cuda._ptx import (
+    ITEMSIZE,
+    WIDTH,
+    add_in_order,
+    computing_dtype,
+    device,
+    dynamic_shared,
+    quotient,
+    seen_in_order,
+)
 from fastnn.cuda.kernels import chain, channels, gradients, moments, scaling, walks
 from fastnn.cuda.kernels.channels import CHANNELS, GEOMETRY, THREADS
 from fastnn.cuda.kernels.draws import KEY_WORDS
@@ -89,7 +98,7 @@ def forward(
     head = Head(*head)
     place = channels.place(width, single)
     find = moments.piece(dtype, width, single, walks.KEEP)
-    merge = moments.whole(moments.piece_dtype(dtype), head.mean, head.var, counter if cumulative else "")
+    merge = moments.whole(computing_dtype(dtype), head.mean, head.var, counter if cumulative else "")
     run = scaling.pass_over(dtype, width, single, head, stages, draws, walks.RECALL)
     count = moments.count_up(counter)
 
