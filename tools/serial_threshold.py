@@ -1,4 +1,4 @@
-"""From how many elements on threads pay: the numbers of `serial_elements` in csrc/elementwise.c.
+"""From how many elements on threads pay: the numbers of `serial_elements` in csrc/activation/elementwise.c.
 
 Prints the ratio of one thread's time to two threads', for functions of each cost class. Set `serial_elements`
 to 1024 for all classes first, run `python tools/serial_threshold.py` on an idle machine, and take the size

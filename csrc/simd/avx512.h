@@ -19,7 +19,7 @@ typedef __mmask8 M;
 #define ALL_LANES(n) ((__mmask8)((1u << (n)) - 1))
 #endif
 
-#include "x86.h"
+#include "simd/x86.h"
 
 FORCE_INLINE V vload_part(const real *p, size_t n) { return OP(maskz_loadu)(ALL_LANES(n), p); }
 FORCE_INLINE void vstore_part(real *p, size_t n, V x) { OP(mask_storeu)(p, ALL_LANES(n), x); }

@@ -70,13 +70,13 @@ typedef double real;
 #define ROUNDER ((real)(3ull << (MANTISSA_BITS - 1)))
 
 #if defined(FASTNN_AVX512)
-#include "avx512.h"
+#include "simd/avx512.h"
 #elif defined(FASTNN_AVX2)
-#include "avx2.h"
+#include "simd/avx2.h"
 #elif defined(FASTNN_SSE2)
-#include "sse2.h"
+#include "simd/sse2.h"
 #elif defined(FASTNN_NEON)
-#include "neon.h"
+#include "simd/neon.h"
 #endif
 
 FORCE_INLINE V vzero(void) { return vset(0); }

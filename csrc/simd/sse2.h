@@ -14,7 +14,7 @@ typedef __m128d V;
 #endif
 typedef V M;
 
-#include "x86.h"
+#include "simd/x86.h"
 
 #define FASTNN_PART_BY_COPY
 

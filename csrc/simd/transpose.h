@@ -3,7 +3,7 @@
 #ifndef FASTNN_TRANSPOSE_H
 #define FASTNN_TRANSPOSE_H
 
-#include "simd.h"
+#include "simd/simd.h"
 
 #if LANES == 16
 #define EACH_LANE(f, w) EACH_LANE_8(f, 0, w), EACH_LANE_8(f, 8, w)

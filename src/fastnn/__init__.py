@@ -5,9 +5,9 @@
 """
 
 from fastnn import init, stages
-from fastnn._fused import fuse, fusion
+from fastnn._chain.fuse import fuse, fusion
+from fastnn._core.machine import get_num_threads, info, set_num_threads, start
 from fastnn._kernels import empty_cache
-from fastnn._machine import get_num_threads, info, set_num_threads, start
 from fastnn._version import __version__
 from fastnn.random import Generator, Key, manual_seed
 

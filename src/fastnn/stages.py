@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastnn import _arrays, _kernels
+from fastnn import _kernels
+from fastnn._core import arrays
 
 
 class _Stage:
@@ -47,10 +48,10 @@ class BatchNorm(_Stage):
     skip_nonfinite: bool = True
 
     def __post_init__(self) -> None:
-        if not _arrays.real_number("eps", self.eps) >= 0:
+        if not arrays.real_number("eps", self.eps) >= 0:
             raise ValueError(f"eps must be at least 0, got {self.eps}")
         if self.momentum is not None:
-            _arrays.real_number("momentum", self.momentum)
+            arrays.real_number("momentum", self.momentum)
 
 
 class Activation(_Stage):
@@ -82,7 +83,7 @@ class Activation(_Stage):
                 raise TypeError(f"{name} needs its parameter {key}")
         #: The row of the table of kernels, and its two parameters.
         self.row = list(table).index(row)
-        numbers = [_arrays.real_number(key, value) for key, value in values.items()]
+        numbers = [arrays.real_number(key, value) for key, value in values.items()]
         self.values = tuple([*numbers, 0.0, 0.0][:2])
 
     def __repr__(self) -> str:
@@ -109,7 +110,7 @@ class Dropout(_Stage):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        _arrays.probability("p", self.p)
+        arrays.probability("p", self.p)
 
 
 @dataclass(frozen=True)

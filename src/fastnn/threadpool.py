@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn._version import __version__
 
 _threadpoolctl = require("threadpoolctl", "demo")

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "kernels.h"
+#include "runtime/kernels.h"
 
 typedef long double wide;
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "random_kernels.h"
+#include "random/random_kernels.h"
 
 enum { LONGEST = 2 * 16 + 1 };  // two of the longest vectors and one element
 

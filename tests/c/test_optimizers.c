@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "optimizer_kernels.h"
+#include "optim/optimizer_kernels.h"
 
 enum { TENSORS = 4, LONGEST = 70000 };
 static const size_t counts[TENSORS] = {37, 0, LONGEST, 1};  // the third one is shared by threads
@@ -15,7 +15,7 @@ static const struct {
     int operands;
 } rules[] = {
 #define RULE(name, operands, ...) {#name, operands},
-#include "optimizers.def"
+#include "optim/optimizers.def"
 #undef RULE
 };
 

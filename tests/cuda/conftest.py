@@ -80,6 +80,6 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
         if not real.cuda.is_available():
             pytest.skip("no GPU")
         return real
-    import emulated_device
+    from support import emulated_device
 
     return emulated_device.install(monkeypatch)

@@ -13,8 +13,8 @@ from fastnn.bench import cases, gpu, measure, peers
 from fastnn.bench.data import Size
 from fastnn.bench.report import Report
 from fastnn.cli import main
-from fastnn.cuda import _status
-from tools import gpu_page
+from fastnn.cuda._runtime import status
+from tools.gpu import page
 
 
 class Ticks:
@@ -30,7 +30,7 @@ class Ticks:
 
 @pytest.fixture
 def device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(_status, "find_gpu", lambda: _status.Gpu("H100", (9, 0), 1, "580.65", (13, 0)))
+    monkeypatch.setattr(status, "find_gpu", lambda: status.Gpu("H100", (9, 0), 1, "580.65", (13, 0)))
     monkeypatch.setattr(cupy.cuda, "Event", Ticks, raising=False)
     monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda a, b: 10.0 + b.at - a.at, raising=False)
     monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (2**34, 2**34), raising=False)
@@ -134,9 +134,9 @@ def test_errors(
 def test_page(device: Any, tmp_path: Path) -> None:
     assert bench(tmp_path, "relu", "--direction", "backward", "--dtypes", "float16") == 0
     report = Report.read_json(tmp_path / "bench.json")
-    page = gpu_page.PAGE.read_text()
-    filled = gpu_page.filled(page, report)
+    text = page.PAGE.read_text()
+    filled = page.filled(text, report)
     assert "| relu | backward | 4096 | float16 | " in filled
-    assert gpu_page.filled(filled, report) == filled
-    assert filled.startswith(page.partition(gpu_page.BEGIN)[0])
-    assert filled.endswith(page.partition(gpu_page.END)[2])
+    assert page.filled(filled, report) == filled
+    assert filled.startswith(text.partition(page.BEGIN)[0])
+    assert filled.endswith(text.partition(page.END)[2])

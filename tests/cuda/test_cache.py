@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fastnn.cuda import _cache, _compile
-from fastnn.cuda.kernels.elementwise import gradient
+from fastnn.cuda._runtime import cache, compiler
+from fastnn.cuda.kernels.activation.elementwise import gradient
 
 KEY = ("float32", "relu")
 COMPILE = """
 import sys
-from fastnn.cuda import _compile
-from fastnn.cuda.kernels.elementwise import gradient
+from fastnn.cuda._runtime import compiler
+from fastnn.cuda.kernels.activation.elementwise import gradient
 made = []
 compiled = gradient._compiled
 gradient._compiled = lambda *args: made.append(args) or compiled(*args)
@@ -30,7 +30,7 @@ print(len(made), len(code.cubin), code.entry)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path / "cache"))
     yield tmp_path / "cache"
-    _cache._sources.cache_clear()
+    cache._sources.cache_clear()
 
 
 def entry(folder: Path) -> Path:
@@ -39,19 +39,19 @@ def entry(folder: Path) -> Path:
 
 
 @pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> list[_compile.Key]:
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[compiler.Key]:
     """The keys that were compiled, by a compiler that takes no time."""
     keys = []
 
-    def code(capability: _compile.Capability, key: _compile.Key, fast_math: bool) -> _compile.Code:
+    def code(capability: compiler.Capability, key: compiler.Key, fast_math: bool) -> compiler.Code:
         keys.append(key)
-        return _compile.Code(f"PTX of {key}\n", "entry", b"\x7fELF\n\0cubin")
+        return compiler.Code(f"PTX of {key}\n", "entry", b"\x7fELF\n\0cubin")
 
     monkeypatch.setattr(gradient, "_compiled", code)
     return keys
 
 
-def test_kept(folder: Path, compiled: list[_compile.Key]) -> None:
+def test_kept(folder: Path, compiled: list[compiler.Key]) -> None:
     first, second = gradient.compile((9, 0), KEY), gradient.compile((9, 0), KEY)
     assert first == second
     assert compiled == [KEY]
@@ -63,7 +63,7 @@ def test_kept(folder: Path, compiled: list[_compile.Key]) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "checksum", "other content"])
-def test_damaged(folder: Path, compiled: list[_compile.Key], damage: str) -> None:
+def test_damaged(folder: Path, compiled: list[compiler.Key], damage: str) -> None:
     first = gradient.compile((9, 0), KEY)
     path = entry(folder)
     whole = path.read_bytes()
@@ -84,12 +84,12 @@ def test_damaged(folder: Path, compiled: list[_compile.Key], damage: str) -> Non
 
 
 def test_of_other_sources(
-    folder: Path, compiled: list[_compile.Key], monkeypatch: pytest.MonkeyPatch
+    folder: Path, compiled: list[compiler.Key], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gradient.compile((9, 0), KEY)
     old = entry(folder)
-    monkeypatch.setattr(_cache, "__version__", "another")
-    _cache._sources.cache_clear()
+    monkeypatch.setattr(cache, "__version__", "another")
+    cache._sources.cache_clear()
     gradient.compile((9, 0), KEY)
     assert len(compiled) == 2
     assert len(list(folder.glob("*.kernel"))) == 2
@@ -100,7 +100,7 @@ def test_of_other_sources(
 
 
 @pytest.mark.parametrize("obstacle", ["a file", "read-only"])
-def test_unwritable(folder: Path, compiled: list[_compile.Key], obstacle: str) -> None:
+def test_unwritable(folder: Path, compiled: list[compiler.Key], obstacle: str) -> None:
     if obstacle == "a file":
         folder.write_text("in the way")
     else:
@@ -111,7 +111,7 @@ def test_unwritable(folder: Path, compiled: list[_compile.Key], obstacle: str) -
     assert compiled == [KEY, KEY]
 
 
-def test_full_disk(folder: Path, compiled: list[_compile.Key], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(folder: Path, compiled: list[compiler.Key], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
 
@@ -125,10 +125,10 @@ def test_full_disk(folder: Path, compiled: list[_compile.Key], monkeypatch: pyte
 def test_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("FASTNN_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert _cache.folder() == tmp_path / "fastnn"
+    assert cache.folder() == tmp_path / "fastnn"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert _cache.folder() == tmp_path / ".cache" / "fastnn"
+    assert cache.folder() == tmp_path / ".cache" / "fastnn"
 
 
 def test_processes(folder: Path) -> None:

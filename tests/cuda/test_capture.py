@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
-from fastnn import _products, nn, optim
+from fastnn import nn, optim
+from fastnn._core import products
 from fastnn.cuda import Graph
 from fastnn.random import Generator, Key
 
 Array = NDArray[Any]
 
-column_sums: Any = _products.column_sums
+column_sums: Any = products.column_sums
 
 
 class _Capture:
@@ -75,12 +76,12 @@ def gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """CuPy, and a stand-in that captures."""
     if cupy.__name__ == "cupy":
         return cupy
-    import host_cublas
-    from fastnn.cuda import _launch
+    from fastnn.cuda._runtime import launch
+    from support import host_cublas
 
     capture, array = _Capture(), cupy.ndarray
     in_order = (
-        (_launch, "launch"),
+        (launch, "launch"),
         (array, "fill"),
         (array, "__setitem__"),
         *((host_cublas, name) for name in ("set_stream", "set_workspace", "gemm_ex")),

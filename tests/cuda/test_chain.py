@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import fastnn
-from device_functions import there
 from fastnn import nn, stages
-from operations import BFLOAT16
-from test_batch_norm import channels_last
-from test_fusion import HEADS, KEY, Arrays, Results, arrays, fused
-from ulp import widen
+from support.batch_norm import channels_last
+from support.chains import HEADS, KEY, Arrays, Results, arrays, fused
+from support.device_functions import there
+from support.operations import BFLOAT16
+from support.ulp import widen
 
 fuse: Any = fastnn.fuse  # whose arrays are a GPU's here, and no NumPy's
 F32 = np.dtype(np.float32)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import fastnn.functional
-from device_functions import OnDevice, there
-from fastnn.cuda.kernels import channels
-from operations import BFLOAT16, HALF
-from test_batch_norm import Problem, channels_last, check, problem, run
-from ulp import widen
+from fastnn.cuda.kernels.chain import channels
+from support.batch_norm import Problem, channels_last, check, problem, run
+from support.device_functions import OnDevice, there
+from support.operations import BFLOAT16, HALF
+from support.ulp import widen
 
 F: Any = fastnn.functional  # whose arrays are a GPU's here, and no NumPy's
 F32, F64, F16 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16)

@@ -1,6 +1,6 @@
 """Kernels compiled without a GPU: what their PTX and machine code must have, and must not.
 
-An example of each template for each capability, and all examples for 9.0; tools/gpu_compile_all.py compiles
+An example of each template for each capability, and all examples for 9.0; tools/gpu/compile_all.py compiles
 all for all, which takes about 25 minutes on two cores.
 """
 
@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("numba.cuda.extending")
 pytest.importorskip("cuda.core")
 
-from fastnn.cuda._compile import Template, machine_code
-from tools import gpu_compile_all as tool
-from tools.gpu_code import facts, nvdisasm
+from fastnn.cuda._runtime.compiler import Template, machine_code
+from tools.gpu import compile_all as tool
+from tools.gpu.code import facts, nvdisasm
 
 HOPPER = (9, 0)
 #: Known shortfalls (docs/gpu-kernels.md): up to this capability some kernels of these have a few numbers in

@@ -18,12 +18,13 @@ import pytest
 from numpy.typing import NDArray
 
 from fastnn import _kernels, reference
-from fastnn.cuda import _ptx
-from fastnn.cuda.kernels import coefficients, gated
-from fastnn.cuda.kernels.activations import ACTIVATIONS
-from operations import CALLS, CHOICES, FULL, Call, Case, hard_case, normal
-from ptx_emulator.rounding import fma
-from ulp import assert_within, widen
+from fastnn.cuda._runtime import ptx
+from fastnn.cuda.kernels.activation import gated
+from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
+from fastnn.cuda.kernels.common import coefficients
+from support.operations import CALLS, CHOICES, FULL, Call, Case, hard_case, normal
+from support.ptx_emulator.rounding import fma
+from support.ulp import assert_within, widen
 
 Array = NDArray[Any]
 
@@ -50,12 +51,12 @@ def polynomial(values: Any) -> Any:
 
 
 INTRINSICS: dict[Any, Any] = {
-    _ptx.like: lambda x, value: type(x)(value),
-    _ptx.by_type: lambda x, *values: type(x)(values[_TYPE[x.itemsize]]),
-    _ptx.fma: lambda a, b, c: fma(a, type(a)(b), type(a)(c)),
-    _ptx.approximate: lambda x: False,
-    _ptx.estimate: lambda x: type(x)(1) / x,
-    _ptx.power_of_2: power_of_2,
+    ptx.like: lambda x, value: type(x)(value),
+    ptx.by_type: lambda x, *values: type(x)(values[_TYPE[x.itemsize]]),
+    ptx.fma: lambda a, b, c: fma(a, type(a)(b), type(a)(c)),
+    ptx.approximate: lambda x: False,
+    ptx.estimate: lambda x: type(x)(1) / x,
+    ptx.power_of_2: power_of_2,
 }
 
 
@@ -69,7 +70,7 @@ class Libdevice:
 
 def twin(value: Any) -> Any:
     """The plain Python of what a device function refers to."""
-    if isinstance(value, type(_ptx.like)):
+    if isinstance(value, type(ptx.like)):
         return INTRINSICS[value] if value in INTRINSICS else polynomial(value.coefficients)
     if value is math:
         return Libdevice()
@@ -121,7 +122,7 @@ def test_gated(name: str, dtype: np.dtype[Any]) -> None:
 
 
 def test_coefficients_are_those_of_the_c_library() -> None:
-    header = Path(__file__).parents[2] / "csrc" / "coefficients.h"
+    header = Path(__file__).parents[2] / "csrc" / "math" / "coefficients.h"
     found = re.findall(r"static const real (\w+)\[\] = \{(.*?)\};", header.read_text(), re.DOTALL)
     tables: dict[str, list[tuple[float, ...]]] = {}
     for name, numbers in found:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numba import cuda, types
 
-from fastnn.cuda import _arrays, _launch
-from fastnn.cuda._compile import Built, Template
-from fastnn.cuda._ptx import store_number, word_at
-from fastnn.cuda.kernels.division import divide, magic
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime.compiler import Built, Template
+from fastnn.cuda._runtime.ptx import store_number, word_at
+from fastnn.cuda.kernels.common.division import divide, magic
 
 MOST, BLOCK = 2**56, 128  # what is divided is less
 
@@ -30,10 +31,10 @@ def kernel() -> Built:
 
 def quotients(cupy: Any, numbers: list[int], factors: list[int]) -> Any:
     arrays = [cupy.asarray(np.array(each, np.int64)) for each in (numbers, factors, [0] * len(numbers))]
-    like, template = _arrays.describe("numbers", arrays[0]), Template(kernel, tuple)
+    like, template = device_arrays.describe("numbers", arrays[0]), Template(kernel, tuple)
     Template.all.remove(template)
     grid, addresses = -(-like.size // BLOCK), [array.data.ptr for array in arrays]
-    _launch.run(template, (), like.device, _arrays.stream(like), grid, BLOCK, *addresses, like.size)
+    launch.run(template, (), like.device, device_arrays.stream(like), grid, BLOCK, *addresses, like.size)
     return arrays[2].get()
 
 

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from ptx_text import Array, compute
+from support.ptx_text import Array, compute
 
 _DTYPES: dict[str, Any] = {
     "f16": np.float16,

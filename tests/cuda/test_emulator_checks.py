@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptx_emulator import DeviceMemoryError, RaceError, memory
-from ptx_text import each_lane, kernel, launch, on_device
+from support.ptx_emulator import DeviceMemoryError, RaceError, memory
+from support.ptx_text import each_lane, kernel, launch, on_device
 
 INDEX = "mul.wide.u32 %d1, %r0, 4; add.u64 %d1, %d1, %d0;"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptx_text import each_lane, kernel, launch, on_device
+from support.ptx_text import each_lane, kernel, launch, on_device
 
 LANES = np.arange(32)
 ALL = "0xffffffff"

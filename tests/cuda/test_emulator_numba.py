@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numba import cuda, types
 
-import ptx_emulator
-from ptx_text import on_device
-from ulp import assert_within
+from support import ptx_emulator
+from support.ptx_text import on_device
+from support.ulp import assert_within
 
 CAPABILITIES = [(7, 5), (9, 0), (10, 0)]
 

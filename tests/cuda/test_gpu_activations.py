@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 import fastnn.functional
 from fastnn.cuda import fast_math
-from fastnn.cuda.kernels import elementwise
-from fastnn.cuda.kernels.activations import ACTIVATIONS
-from operations import CALLS, FULL, HALF, Call, Case, case, case_of, hard_case, normal, points
-from ulp import widen
+from fastnn.cuda.kernels.activation import elementwise
+from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
+from support.operations import CALLS, FULL, HALF, Call, Case, case, case_of, hard_case, normal, points
+from support.ulp import widen
 
 Array = NDArray[Any]
 

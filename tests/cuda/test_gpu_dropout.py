@@ -174,10 +174,10 @@ def table() -> list[tuple[Key, int, float, bytes]]:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_known_answers(cupy: Any, packed: bool) -> None:
-    from fastnn.cuda import _arrays
+    from fastnn.cuda._core import device_arrays
     from fastnn.cuda.functional.dropout import mask
 
-    like = _arrays.describe("like", cupy.empty(1))
+    like = device_arrays.describe("like", cupy.empty(1))
     for key, first, p, bits in table():
         skip = first % 8
         made = mask(like, 72, key, keep_threshold(p), packed, first - skip).get()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 import fastnn
 import fastnn.functional
 from fastnn import Key, reference
-from operations import FULL, HALF, LOOSE_ULP, normal
-from ulp import assert_within, widen
+from support.operations import FULL, HALF, LOOSE_ULP, normal
+from support.ulp import assert_within, widen
 
 Array = NDArray[Any]
 

@@ -11,8 +11,8 @@ import pytest
 
 import fastnn.functional
 from fastnn import reference
-from test_loss import CASES, REDUCTIONS, TOLERANCE, cast, check, draws, labels_for
-from ulp import widen
+from support.loss import CASES, REDUCTIONS, TOLERANCE, cast, check, draws, labels_for
+from support.ulp import widen
 
 FINFO: Any = ml_dtypes.finfo
 F: Any = fastnn.functional  # takes device arrays, of which its annotations say nothing

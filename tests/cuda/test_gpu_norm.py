@@ -10,8 +10,8 @@ import pytest
 
 import fastnn.functional
 from fastnn import reference
-from test_norm import Case, check
-from ulp import widen
+from support.norm import Case, check
+from support.ulp import widen
 
 FINFO: Any = ml_dtypes.finfo
 F: Any = fastnn.functional  # takes device arrays, of which its annotations say nothing

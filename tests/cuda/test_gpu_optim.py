@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import fastnn
 from fastnn import nn, optim
-from test_optim import CASES, VARIANTS
+from support.optimizers import CASES, VARIANTS
 
 Array = NDArray[Any]
 

@@ -8,12 +8,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fastnn import _products
+from fastnn._core import products
 
 RNG = np.random.default_rng(0)
 
-matmul: Any = _products.matmul
-column_sums: Any = _products.column_sums
+matmul: Any = products.matmul
+column_sums: Any = products.column_sums
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 
 

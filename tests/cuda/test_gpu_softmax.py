@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn.functional
-from test_softmax import check, check_backward, logits
+from support.softmax import check, check_backward, logits
 
 F: Any = fastnn.functional  # takes device arrays, of which its annotations say nothing
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)

@@ -73,7 +73,7 @@ def test_the_interface_wraps_memory(cupy: Any, x: Any) -> None:
 def test_memory_is_freed() -> None:
     """In a process of its own, where no other test's arrays are counted."""
     program = """
-import host_cupy as cupy
+from support import host_cupy as cupy
 pool = cupy.get_default_memory_pool()
 kept = cupy.empty((100, 100))[3:4]
 assert pool.used_bytes() == 80000

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 import fastnn.functional as F
-from fastnn.cuda import _arrays, _launch
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._runtime import launch
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether the calls took it, one after the other."""
-    taken, alike = [], _arrays.alike
+    taken, alike = [], device_arrays.alike
 
     def seen(*arrays: Any) -> Any:
         found = alike(*arrays)
         taken.append(found is not None)
         return found
 
-    monkeypatch.setattr(_arrays, "alike", seen)
+    monkeypatch.setattr(device_arrays, "alike", seen)
     return taken
 
 
@@ -98,15 +99,15 @@ def test_the_arrays_gpu_is_the_current_one(cupy: Any, monkeypatch: pytest.Monkey
         def set_current(self) -> None:
             current[0] = self.number
 
-    emulated = vars(_launch)["launch"]
+    emulated = vars(launch)["launch"]
 
-    def launch(*args: Any) -> None:
+    def launch_on(*args: Any) -> None:
         seen.append(current[0])
         emulated(*args)
 
-    monkeypatch.setattr(_launch, "_only_one", lambda: False)
-    monkeypatch.setattr(_launch, "Device", Device)
-    monkeypatch.setattr(_launch, "launch", launch)
+    monkeypatch.setattr(launch, "_only_one", lambda: False)
+    monkeypatch.setattr(launch, "Device", Device)
+    monkeypatch.setattr(launch, "launch", launch_on)
     x = values()
     assert np.array_equal(relu(cupy.asarray(x)).get(), F.relu(x))
     assert seen == [0]

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional
-import ptx_emulator
-from device_functions import OnDevice, there
 from fastnn import stages
-from fastnn.cuda import _arrays, _launch, _resident
-from fastnn.cuda._replay import write_words
-from fastnn.cuda.kernels import channels, resident
+from fastnn.cuda._chain import cooperative
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime.replay import write_words
+from fastnn.cuda.kernels.chain import channels, resident
 from fastnn.random import Key
-from operations import BFLOAT16, HALF
-from test_batch_norm import channels_last, problem, run
+from support import ptx_emulator
+from support.batch_norm import channels_last, problem, run
+from support.device_functions import OnDevice, there
+from support.operations import BFLOAT16, HALF
 
 F: Any = fastnn.functional  # whose arrays are a GPU's here, and no NumPy's
 fuse: Any = fastnn.fuse
@@ -36,27 +38,28 @@ SHAPES = [(2, 1, 30_000), (700, 24), (20, 8, 7, 7), (9, 2, 2, 4, 32), (2, 3, 16,
 @pytest.fixture
 def launched(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels that are launched."""
-    names, launch = [], _launch.run
+    names: list[str] = []
+    run_kernel = launch.run
 
     def run(template: Any, *arguments: Any, **options: Any) -> None:
         if template is not write_words:  # a stream's first kernel needs its counter
             names.append(template.name)
-        launch(template, *arguments, **options)
+        run_kernel(template, *arguments, **options)
 
-    monkeypatch.setattr(_launch, "run", run)
+    monkeypatch.setattr(launch, "run", run)
     return names
 
 
 def in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing fits on the chip from now on."""
-    _resident.plan.cache_clear()
-    monkeypatch.setattr(_launch, "at_once", lambda *kernel: 0)
+    cooperative.plan.cache_clear()
+    monkeypatch.setattr(launch, "at_once", lambda *kernel: 0)
 
 
 @pytest.fixture(autouse=True)
 def forget_plans() -> Any:
     yield
-    _resident.plan.cache_clear()
+    cooperative.plan.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", [F32, F64, *HALF], ids=str)
@@ -146,12 +149,12 @@ def test_what_cannot_be_resident_is_not(cupy: Any, launched: list[str]) -> None:
 
 @pytest.mark.parametrize("blocks", [1, 7, 132, 10_000])
 def test_plans_have_turns_for_all_pieces(blocks: int, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_launch, "at_once", lambda *kernel: blocks if kernel[-1] <= 100_000 else 0)
+    monkeypatch.setattr(launch, "at_once", lambda *kernel: blocks if kernel[-1] <= 100_000 else 0)
     key, found = ("float32",), []
     for shape in ((1, 1, 4096), (32, 64, 3136), (8, 256, 49), (256, 512, 4), (4096, 96, 1)):
         cut = channels.cut("float32", *shape, False, True)
         for layers in (1, 3):
-            plan = _resident.plan(resident.forward, key, 0, False, cut, layers)
+            plan = cooperative.plan(resident.forward, key, 0, False, cut, layers)
             if plan is None:
                 continue
             found.append(plan)
@@ -165,10 +168,10 @@ def test_plans_have_turns_for_all_pieces(blocks: int, cupy: Any, monkeypatch: py
 
 def test_streams_count_apart(cupy: Any) -> None:
     x = cupy.ones((4, 8), "float32")
-    own = _arrays.describe("x", x)
-    first, again = _resident.counter(own), _resident.counter(own)
+    own = device_arrays.describe("x", x)
+    first, again = cooperative.counter(own), cooperative.counter(own)
     with cupy.cuda.Stream(non_blocking=True):
-        other = _resident.counter(own)
+        other = cooperative.counter(own)
     assert first.address == again.address != other.address
     for _ in range(3):  # an odd number of times, and with other numbers of blocks
         F.batch_norm(x, training=True)

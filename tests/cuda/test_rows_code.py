@@ -8,8 +8,10 @@ import pytest
 
 pytest.importorskip("numba.cuda.extending")
 
-from fastnn.cuda.kernels import losses, norm_gradients, norms, rows, softmax
-from tools.gpu_code import facts, nvdisasm
+from fastnn.cuda.kernels.common import rows
+from fastnn.cuda.kernels.loss import losses, softmax
+from fastnn.cuda.kernels.norm import norm_gradients, norms
+from tools.gpu.code import facts, nvdisasm
 
 if nvdisasm() is None:
     pytest.skip("no nvdisasm: pip install nvidia-cuda-nvdisasm", allow_module_level=True)

@@ -15,8 +15,9 @@ import pytest
 
 import fastnn.cuda
 import fastnn.functional as F
-from fastnn import _dlpack, _kernels
-from fastnn.cuda._twins import twin_of
+from fastnn import _kernels
+from fastnn._core import dlpack
+from fastnn.cuda._core.twins import twin_of
 
 #: Modules of fastnn.cuda that stand beside none of fastnn's.
 OWN = ("fastnn.cuda.kernels",)
@@ -78,7 +79,7 @@ def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
 def stubs() -> dict[str, Any]:
     """The functions of fastnn._kernels as its stub has them."""
     names: dict[str, Any] = {}
-    text = Path(_dlpack.__file__).with_name("_kernels.pyi").read_text()
+    text = Path(fastnn.__file__).with_name("_kernels.pyi").read_text()
     exec(compile(text, "_kernels.pyi", "exec"), names)
     return names
 
@@ -119,7 +120,7 @@ def called(function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> set
         asked.add((wanted.__module__, wanted.__name__))
         raise AskedError
 
-    monkeypatch.setattr(_dlpack, "twin_of", ask)
+    monkeypatch.setattr(dlpack, "twin_of", ask)
     given = inspect.signature(function).parameters
     for shape in SHAPES:
         array = OnGpu(shape)
@@ -151,7 +152,7 @@ def test_every_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_activation() -> None:
-    from fastnn.cuda.kernels.activations import ACTIVATIONS
+    from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
 
     assert set(ACTIVATIONS) == set(_kernels.activations())
 

@@ -24,9 +24,9 @@ def dropout(str name, input, out, key, uint32_t threshold, double scale, double 
         if is_tensor(input) or is_tensor(out):
             args = name, input, out, key, threshold, scale, shift, dropped, axes
             return call_with_tensors(dropout, input, ("name", name, "out"), args)
-        from fastnn import _arrays  # which itself needs this module
+        from fastnn._core import arrays  # which itself needs this module
 
-        (input,), target = _arrays.prepare(((name, input),), out)
+        (input,), target = arrays.prepare(((name, input),), out)
     elif out is None:
         target = new_like(input)
     start_map(&map, IDENTITY, 1, 1, target)

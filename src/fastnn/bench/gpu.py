@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn.bench import measure
 from fastnn.bench.data import Array, Buffers, Case, Data, Size
 from fastnn.bench.layers import by_label
 from fastnn.bench.peers import Call
-from fastnn.cuda import _status
+from fastnn.cuda._runtime import status
 
 DTYPES = ("float32", "float16", "bfloat16")
 PEERS = ("torch", "compile", "cudnn", "cupy")
@@ -106,7 +106,7 @@ def check_there() -> None:
     """ImportError without the packages, ValueError without a GPU; both say what is there."""
     for module in ("numba.cuda.extending", "cuda.core", "cupy"):
         require(module, "cuda")
-    found = _status.find_gpu()
+    found = status.find_gpu()
     if isinstance(found, str):
         raise ValueError(f"device: {found}; fastnn bench --device cuda needs an NVIDIA GPU")
 

@@ -15,7 +15,7 @@ from statistics import geometric_mean
 from typing import Any
 
 import fastnn
-from fastnn._files import replacing
+from fastnn._core.files import replacing
 from fastnn.bench.measure import Cell, Copy, Plan, Timing
 from fastnn.bench.memory import Peak
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import fastnn
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn.bench.data import DIRECTIONS, DTYPES, Size
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 
 import fastnn
 from fastnn import nn, train
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, OPTIMIZERS, SCHEDULES, make_optimizer
 from fastnn.datasets import load

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
-from fastnn._products import matmul
+from fastnn._core.products import matmul
 from fastnn.cs231n._floats import Array, Param, floating, mode_of, promoted
 from fastnn.cs231n._norms import (
     batchnorm_backward,

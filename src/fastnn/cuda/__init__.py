@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn.cuda._twins import require_packages
+from fastnn.cuda._core.twins import require_packages
 
 if TYPE_CHECKING:
-    from fastnn.cuda._graph import Graph
-    from fastnn.cuda._launch import fast_math
+    from fastnn.cuda._runtime.graph import Graph
+    from fastnn.cuda._runtime.launch import fast_math
 
 __all__ = ["Graph", "fast_math"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Graph":
-        from fastnn.cuda._graph import Graph
+        from fastnn.cuda._runtime.graph import Graph
 
         return Graph
     if name == "fast_math":
         require_packages()
-        from fastnn.cuda._launch import fast_math
+        from fastnn.cuda._runtime.launch import fast_math
 
         return fast_math
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,10 +6,13 @@ import functools
 from typing import Any
 
 from fastnn import _kernels
-from fastnn.cuda import _arrays, _launch
-from fastnn.cuda._arrays import Alike, Elementwise
-from fastnn.cuda._compile import Template
-from fastnn.cuda.kernels import draws, elementwise, random, tiles
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import Alike, Elementwise
+from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime.compiler import Template
+from fastnn.cuda.kernels.activation import elementwise
+from fastnn.cuda.kernels.common import tiles
+from fastnn.cuda.kernels.random import draws, random
 from fastnn.random import Key
 
 #: The rows of the table of activations, by their number, and what each one's backward needs.
@@ -31,26 +34,26 @@ def _run_alike(kernel: int, arrays: Alike, p0: float, p1: float) -> Any:
     result, addresses, dtype, size, device, stream = arrays
     template, key, tile = _plan(dtype, kernel)
     arguments = (*addresses, size, p0, p1)
-    _launch.start(template, key, device, stream, -(-size // tile), tiles.THREADS, arguments)
+    launch.start(template, key, device, stream, -(-size // tile), tiles.THREADS, arguments)
     return result
 
 
 def forward(kernel: int, input: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's forward) of `input`."""
-    alike = _arrays.alike(input, (), out)
+    alike = device_arrays.alike(input, (), out)
     if alike is not None:
         return _run_alike(kernel, alike, p0, p1)
-    arrays = _arrays.elementwise((("input", input),), out)
+    arrays = device_arrays.elementwise((("input", input),), out)
     tiles.run(*_plan(arrays.target.dtype, kernel), (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()
 
 
 def backward(kernel: int, dy: Any, saved: Any, out: Any, p0: float = 0.0, p1: float = 0.0) -> Any:
     """`kernel` (the number of an activation's backward) of `dy` and what forward's input or output was."""
-    alike = _arrays.alike(dy, (saved,), out)
+    alike = device_arrays.alike(dy, (saved,), out)
     if alike is not None:
         return _run_alike(kernel, alike, p0, p1)
-    arrays = _arrays.elementwise((("dy", dy), (_ROWS[kernel // 2][1], saved)), out)
+    arrays = device_arrays.elementwise((("dy", dy), (_ROWS[kernel // 2][1], saved)), out)
     tiles.run(*_plan(arrays.target.dtype, kernel), (arrays.target, *arrays.inputs), (p0, p1))
     return arrays.result()
 
@@ -71,7 +74,7 @@ def dropout(
     Elements of one index into the first `axes` axes share a draw; axes < 0: every one has its own.
     """
     shared_from = None if axes < 0 else axes
-    arrays = _drawable(_arrays.elementwise(((name, input),), out), out, shared_from)
+    arrays = _drawable(device_arrays.elementwise(((name, input),), out), out, shared_from)
     (x,), y = arrays.inputs, arrays.target
     if threshold == 65536 and scale == 1 and shift == 0:  # the bits of every NaN too
         y.library.assign(y.owner, x.owner)
@@ -87,5 +90,5 @@ def _drawable(arrays: Elementwise, out: Any, shared_from: int | None) -> Element
     """The arrays, or others in C order if no map leads from their memory to draws."""
     if len(draws.axes_of(arrays.target, shared_from)) <= draws.MOST_AXES:
         return arrays
-    inputs = tuple(_arrays.contiguous(x) for x in arrays.inputs)
-    return Elementwise(inputs, _arrays.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)
+    inputs = tuple(device_arrays.contiguous(x) for x in arrays.inputs)
+    return Elementwise(inputs, device_arrays.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn.datasets import cifar_files, idx_files
 from fastnn.datasets.cifar_files import CIFAR10, CIFAR100, cifar10, cifar100
 from fastnn.datasets.csv_file import csv

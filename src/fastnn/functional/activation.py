@@ -1,7 +1,7 @@
 """Elementwise activations and their gradients: names, arguments and defaults of torch.nn.functional.
 
-This file holds what users read and the checks of parameters; the formulas are in csrc/activations.h and, as
-definitions to read beside a lecture, in fastnn.reference.
+This file holds what users read and the checks of parameters; the formulas are in
+csrc/activation/activations.h and, as definitions to read beside a lecture, in fastnn.reference.
 
 x is the input, y the output, dy the gradient with respect to y, dx with respect to x. Where backward takes
 `output`, the input need not be kept, and may have been overwritten by it.
@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn._arrays import real_number
+from fastnn._core.arrays import real_number
 from fastnn._kernels import backward, find_kernel, forward
 
 Array = NDArray[Any]

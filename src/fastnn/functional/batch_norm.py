@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _chain
-from fastnn._arrays import real_number
-from fastnn._dlpack import accepted
+from fastnn._chain import run
+from fastnn._core.arrays import real_number
+from fastnn._core.dlpack import accepted
 from fastnn.stages import BatchNorm
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ def batch_norm(
     biased_running_var: bool = False,
     skip_nonfinite: bool = True,
     out: Array | None = None,
-) -> tuple[Array, _chain.Saved]:
+) -> tuple[Array, run.Saved]:
     """y = (x - mean) / sqrt(var + eps) weight + bias, channel by channel; returns (y, saved).
 
     input: (N, C) or (N, C, ...), float32 or float64, or float16 and bfloat16 (computed in float32); memory
@@ -62,13 +62,13 @@ def batch_norm(
     elements, TypeError for dtypes. Ioffe and Szegedy, 2015.
     """
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
-    running = _chain.Running(running_mean, running_var, num_batches_tracked)
-    return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
+    running = run.Running(running_mean, running_var, num_batches_tracked)
+    return run.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
 
 @accepted
 def batch_norm_backward(
-    dy: ArrayLike, saved: _chain.Saved, *, out: Array | None = None
+    dy: ArrayLike, saved: run.Saved, *, out: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:
     """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy.
 
@@ -77,5 +77,5 @@ def batch_norm_backward(
     channel. dy has y's shape; saved is forward's; out is for dx, and may be dy. Raises ValueError for
     another shape. Ioffe and Szegedy, 2015.
     """
-    gradients = _chain.backward(dy, saved, out=out)
+    gradients = run.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 
 Array = NDArray[Any]
 Pair = int | Sequence[int]
@@ -145,26 +146,26 @@ def conv2d(
     Raises ValueError for shapes and parameters that do not fit. LeCun et al., "Gradient-based learning
     applied to document recognition", 1998.
     """
-    named = [("input", _arrays.ready("input", input)), ("weight", _arrays.ready("weight", weight))]
+    named = [("input", arrays.ready("input", input)), ("weight", arrays.ready("weight", weight))]
     if bias is not None:
-        named.append(("bias", _arrays.ready("bias", bias)))
+        named.append(("bias", arrays.ready("bias", bias)))
     x, w = named[0][1], named[1][1]
     rows, columns = _windows(x, w, stride, padding, dilation, groups)
     _check_bias(w, None if bias is None else named[2][1])
-    dtype = _arrays.common_dtype(named)
-    target = _arrays.target_for(out, (*x.shape[:-3], w.shape[0], rows[1], columns[1]), dtype)
-    place = _arrays.plain_target(target)
+    dtype = arrays.common_dtype(named)
+    target = arrays.target_for(out, (*x.shape[:-3], w.shape[0], rows[1], columns[1]), dtype)
+    place = arrays.plain_target(target)
     ready = [_plain(array, dtype, place) for _, array in named]
     images = ready[0].reshape(-1, *x.shape[-3:]) if x.ndim == 3 else ready[0]
     _kernels.convolve(
         images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns)
     )
-    return _arrays.deliver(_arrays.deliver(place, target), out)
+    return arrays.deliver(arrays.deliver(place, target), out)
 
 
 def _plain(array: Array, dtype: np.dtype[Any], place: Array) -> Array:
     """`array` as a plain one of the computing dtype, apart from where the result is written."""
-    ready = _arrays.plain(array.astype(dtype, copy=False))
+    ready = arrays.plain(array.astype(dtype, copy=False))
     return ready.copy() if np.may_share_memory(ready, place) else ready
 
 
@@ -192,12 +193,12 @@ def conv2d_backward(
     of the input makes NaN of all of dweight for that channel. Raises ValueError for shapes and parameters
     that do not fit.
     """
-    named = [(n, _arrays.ready(n, a)) for n, a in (("dy", dy), ("input", input), ("weight", weight))]
+    named = [(n, arrays.ready(n, a)) for n, a in (("dy", dy), ("input", input), ("weight", weight))]
     (_, g), (_, x), (_, w) = named
     rows, columns = _windows(x, w, stride, padding, dilation, groups)
     _check_dy(g, (*x.shape[:-3], w.shape[0], rows[1], columns[1]))
-    dtype = _arrays.common_dtype(named)
-    g, x, w = (_arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
+    dtype = arrays.common_dtype(named)
+    g, x, w = (arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
     images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x
     wanted = (needs_input, x.shape), (needs_weight, w.shape), (needs_bias, w.shape[:1])
     dx, dweight, dbias = (_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted)

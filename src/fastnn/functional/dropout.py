@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, SupportsIndex, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _dlpack, _kernels
-from fastnn._arrays import probability
+from fastnn import _kernels
+from fastnn._core import dlpack
+from fastnn._core.arrays import probability
 from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
 
 Array = NDArray[Any]
@@ -150,7 +151,7 @@ def dropout_mask(
     """
     if _kernels.has_tensor((like,), {}):
         options = {"key": key, "packed": packed, "like": like}
-        return cast(Array, _dlpack.call(dropout_mask, like, ("shape",), (shape, p), options))
+        return cast(Array, dlpack.call(dropout_mask, like, ("shape",), (shape, p), options))
     drop = probability("p", p)
     sizes = _shape(shape)
     count = math.prod(sizes)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 
 Array = NDArray[Any]
 
@@ -20,7 +21,7 @@ _SWIGLU, _SWIGLU_BACKWARD = _kernels.find_kernel("swiglu"), _kernels.find_kernel
 
 def even_axis(shape: tuple[int, ...], dim: int) -> int:
     """`dim` as an axis >= 0 along which an array of this shape can be halved."""
-    axis = _arrays.axis(dim, len(shape))
+    axis = arrays.axis(dim, len(shape))
     if shape[axis] % 2:
         got = f"got shape {shape}"
         raise ValueError(f"input must have an even length along dim {dim} to be halved, {got}")
@@ -41,31 +42,31 @@ def check_dy(got: tuple[int, ...], shape: tuple[int, ...]) -> None:
 
 @accepted
 def _gated(input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     axis = even_axis(x.shape, dim)
     y = _kernels.gated(kernel, x, axis, out)
     if y is not None:
         return y
     halves = _halves(x, axis)
-    target = _arrays.target_for(out, halves[0].shape, x.dtype)
-    _kernels.map_arrays(kernel, (target,), _arrays.apart(halves, target))
-    return _arrays.deliver(target, out)
+    target = arrays.target_for(out, halves[0].shape, x.dtype)
+    _kernels.map_arrays(kernel, (target,), arrays.apart(halves, target))
+    return arrays.deliver(target, out)
 
 
 @accepted
 def _gated_backward(dy: ArrayLike, input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
-    x, g = _arrays.ready("input", input), _arrays.ready("dy", dy)
+    x, g = arrays.ready("input", input), arrays.ready("dy", dy)
     axis = even_axis(x.shape, dim)
     dx = _kernels.gated_backward(kernel, g, x, axis, out)
     if dx is not None:
         return dx
     shape = _halves(x, axis)[0].shape
     check_dy(g.shape, shape)
-    dtype = _arrays.common_dtype((("dy", g), ("input", x)))
-    target = _arrays.target_for(out, x.shape, dtype)
-    x, g = _arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
+    dtype = arrays.common_dtype((("dy", g), ("input", x)))
+    target = arrays.target_for(out, x.shape, dtype)
+    x, g = arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
     _kernels.map_arrays(kernel, _halves(target, axis), (g, *_halves(x, axis)))
-    return _arrays.deliver(target, out)
+    return arrays.deliver(target, out)
 
 
 def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -154,16 +155,16 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     for maxout_backward. The first of equal pieces wins, and NaN wins over numbers. Raises ValueError unless k
     divides the length along dim. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
     """
-    x = _arrays.ready("input", input)
-    axis = _arrays.axis(dim, x.ndim)
+    x = arrays.ready("input", input)
+    axis = arrays.axis(dim, x.ndim)
     k = check_pieces(k, x.shape[axis], dim)
     shape = best_shape(x.shape, k, axis)
-    target = _arrays.target_for(out, shape, x.dtype)
-    (x,) = _arrays.apart((x,), target)
-    y = _arrays.plain_target(target)
+    target = arrays.target_for(out, shape, x.dtype)
+    (x,) = arrays.apart((x,), target)
+    y = arrays.plain_target(target)
     winners = np.empty(((k - 1).bit_length(), (y.size + 7) // 8), np.uint8)
-    _kernels.maxout(_arrays.plain(x), y, winners, *blocks(x.shape, k, axis))
-    return _arrays.deliver(_arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
+    _kernels.maxout(arrays.plain(x), y, winners, *blocks(x.shape, k, axis))
+    return arrays.deliver(arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
 
 
 @accepted
@@ -174,10 +175,10 @@ def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = No
     ValueError for shapes that do not fit. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
     """
     check_saved(saved)
-    g = _arrays.ready("dy", dy)
+    g = arrays.ready("dy", dy)
     check_best_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
-    target = _arrays.target_for(out, saved.shape, g.dtype)
-    (g,) = _arrays.apart((g,), target)
-    dx = _arrays.plain_target(target)
-    _kernels.maxout_backward(_arrays.plain(g), saved.winners, dx, *blocks(saved.shape, saved.k, saved.dim))
-    return _arrays.deliver(_arrays.deliver(dx, target), out)
+    target = arrays.target_for(out, saved.shape, g.dtype)
+    (g,) = arrays.apart((g,), target)
+    dx = arrays.plain_target(target)
+    _kernels.maxout_backward(arrays.plain(g), saved.winners, dx, *blocks(saved.shape, saved.k, saved.dim))
+    return arrays.deliver(arrays.deliver(dx, target), out)

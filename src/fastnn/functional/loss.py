@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 
 Array = NDArray[Any]
 Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient
@@ -32,12 +33,12 @@ def _check_reduction(reduction: object) -> None:
 
 def _finish(kernel: Callable[[Array], Loss | None], target: Array, out: Array | None) -> Loss:
     """The loss and the gradient, which `kernel` writes into the plain array it is given."""
-    result = kernel(_arrays.plain_target(target))
+    result = kernel(arrays.plain_target(target))
     assert result is not None
     loss, dx = result
     if isinstance(loss, np.ndarray):
         loss = loss.astype(target.dtype, copy=False)
-    return loss, _arrays.deliver(_arrays.deliver(dx, target), out)
+    return loss, arrays.deliver(arrays.deliver(dx, target), out)
 
 
 def _check_logits(shape: tuple[int, ...]) -> None:
@@ -46,7 +47,7 @@ def _check_logits(shape: tuple[int, ...]) -> None:
 
 
 def _ready_logits(input: ArrayLike) -> Array:
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     _check_logits(x.shape)
     return x
 
@@ -84,12 +85,12 @@ def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Ar
     """The weight as a plain array of the form of `like`, which its shape must broadcast to."""
     if weight is None:
         return None
-    array = _arrays.ready(name, weight)
+    array = arrays.ready(name, weight)
     try:
         full = np.broadcast_to(array, like.shape)
     except ValueError:
         raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
-    return _apart(_arrays.plain(full.astype(like.dtype, copy=False)), target)
+    return _apart(arrays.plain(full.astype(like.dtype, copy=False)), target)
 
 
 def _of_elements(
@@ -119,8 +120,8 @@ def _of_any_elements(
 ) -> Loss:
     """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
-    inputs, dx = _arrays.prepare((("input", input), ("target", target)), out)
-    x, t = (_arrays.plain(array) for array in inputs)
+    inputs, dx = arrays.prepare((("input", input), ("target", target)), out)
+    x, t = (arrays.plain(array) for array in inputs)
     w = _element_weight("weight", weight, x, dx)
     pos = _element_weight("pos_weight", pos_weight, x, dx)
     return _finish(lambda place: _kernels.elements_loss(kind, x, t, w, pos, reduction, place), dx, out)
@@ -132,14 +133,14 @@ def _of_any_elements(
 def _class_weight(weight: ArrayLike | None, x: Array, target: Array) -> Array | None:
     if weight is None:
         return None
-    array = _arrays.ready("weight", weight)
+    array = arrays.ready("weight", weight)
     if array.shape != (x.shape[1],):
         raise ValueError(f"weight must have shape {(x.shape[1],)}, one for each class, got {array.shape}")
-    return _apart(_arrays.plain(array.astype(_arrays.plain(x).dtype, copy=False)), target)
+    return _apart(arrays.plain(array.astype(arrays.plain(x).dtype, copy=False)), target)
 
 
 def _check_smoothing(label_smoothing: float) -> float:
-    smoothing = _arrays.real_number("label_smoothing", label_smoothing)
+    smoothing = arrays.real_number("label_smoothing", label_smoothing)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}")
     return smoothing
@@ -199,11 +200,11 @@ def _any_cross_entropy(
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     if t.dtype.kind in "iub":
         t = _ready_labels(t, x, ignored)
-        (x,), dx = _arrays.prepare((("input", x),), out)
+        (x,), dx = arrays.prepare((("input", x),), out)
     else:
-        (x, t), dx = _arrays.prepare((("input", x), ("target", t)), out)
-        t = _arrays.plain(t)
-    x, t, w = _arrays.plain(x), _apart(t, dx), _class_weight(weight, x, dx)
+        (x, t), dx = arrays.prepare((("input", x), ("target", t)), out)
+        t = arrays.plain(t)
+    x, t, w = arrays.plain(x), _apart(t, dx), _class_weight(weight, x, dx)
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and all have been checked
     return _finish(
@@ -212,7 +213,7 @@ def _any_cross_entropy(
 
 
 def _check_margin(margin: float) -> float:
-    number = _arrays.real_number("margin", margin)
+    number = arrays.real_number("margin", margin)
     if not math.isfinite(number):
         raise ValueError(f"margin must be finite, got {number}")
     return number
@@ -248,8 +249,8 @@ def _any_hinge_loss(
     margin = _check_margin(margin)
     x = _ready_logits(input)
     labels = _ready_labels(np.asarray(target), x)
-    (x,), dx = _arrays.prepare((("input", x),), out)
-    x, labels = _arrays.plain(x), _apart(labels, dx)
+    (x,), dx = arrays.prepare((("input", x),), out)
+    x, labels = arrays.plain(x), _apart(labels, dx)
     return _finish(lambda place: _kernels.hinge_loss(x, labels, margin, reduction, place), dx, out)
 
 

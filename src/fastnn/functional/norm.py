@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 
 Array = NDArray[Any]
 Statistics = NDArray[np.float64]
@@ -41,7 +42,7 @@ def _parameter(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Ar
     """The weight or bias as an array, after its shape was checked."""
     if value is None:
         return None
-    array = _arrays.ready(name, value)
+    array = arrays.ready(name, value)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
@@ -51,7 +52,7 @@ def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -
     """The weight in the computing dtype, apart from where the result is written."""
     if array is None:
         return None
-    return _arrays.plain(array.astype(dtype, copy=np.may_share_memory(array, target)))
+    return arrays.plain(array.astype(dtype, copy=np.may_share_memory(array, target)))
 
 
 def _normalise(
@@ -68,18 +69,18 @@ def _normalise(
     variance: Statistics | None = None,
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
-    eps = _arrays.real_number("eps", eps)
+    eps = arrays.real_number("eps", eps)
     options = rows, blocks, eps, centred, given, variance
     result = _kernels.norm(x, weight, bias, out, *options)
     if result is not None:
         y, mean, rstd = result
     else:
-        target = _arrays.target_for(out, x.shape, x.dtype)
-        (source,) = _arrays.apart((x,), target)
-        place = _arrays.plain_target(target)
+        target = arrays.target_for(out, x.shape, x.dtype)
+        (source,) = arrays.apart((x,), target)
+        place = arrays.plain_target(target)
         w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-        y, mean, rstd = _kernels.norm(_arrays.plain(source), w, b, place, *options)
-        y = _arrays.deliver(_arrays.deliver(y, target), out)
+        y, mean, rstd = _kernels.norm(arrays.plain(source), w, b, place, *options)
+        y = arrays.deliver(arrays.deliver(y, target), out)
     kept = x if out is None or not np.may_share_memory(x, out) else None
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
 
@@ -91,7 +92,7 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
     x, mean, rstd, weight, bias, blocks, given = saved
     if x is None:
         raise ValueError("saved must have forward's input, got none: forward's out was in the input's memory")
-    g = _arrays.ready("dy", dy)
+    g = arrays.ready("dy", dy)
     if g.shape != x.shape:
         raise ValueError(f"dy must have the shape of forward's input, {x.shape}, got {g.shape}")
     parameter = next((p for p in (weight, bias) if p is not None), None)
@@ -100,17 +101,17 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
     result: Gradients | None = _kernels.norm_backward(g, x, weight, *options, out)
     if result is not None:
         return result
-    dtype = _arrays.common_dtype((("dy", g), ("input", x)))
-    target = _arrays.target_for(out, x.shape, dtype)
-    g, x = _arrays.apart((g.astype(dtype, copy=False), x.astype(dtype, copy=False)), target)
-    place = _arrays.plain_target(target)
+    dtype = arrays.common_dtype((("dy", g), ("input", x)))
+    target = arrays.target_for(out, x.shape, dtype)
+    g, x = arrays.apart((g.astype(dtype, copy=False), x.astype(dtype, copy=False)), target)
+    place = arrays.plain_target(target)
     w = _plain_parameter(weight, target, place.dtype)
-    dx, dweight, dbias = _kernels.norm_backward(_arrays.plain(g), _arrays.plain(x), w, *options, place)
+    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, *options, place)
     if dweight is not None and weight is not None:
         dweight = dweight.astype(weight.dtype, copy=False)
     if dbias is not None and bias is not None:
         dbias = dbias.astype(bias.dtype, copy=False)
-    return _arrays.deliver(_arrays.deliver(dx, target), out), dweight, dbias
+    return arrays.deliver(arrays.deliver(dx, target), out), dweight, dbias
 
 
 # ---- layer norm, RMS norm ----------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def layer_norm(
     in the input's memory it serves no backward. Raises ValueError for shapes that do not fit. Ba, Kiros and
     Hinton, 2016.
     """
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     shape = _normalized_shape(normalized_shape, x.shape)
     w, b = _parameter("weight", weight, shape), _parameter("bias", bias, shape)
     return _normalise(x, w, b, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps)
@@ -180,7 +181,7 @@ def rms_norm(
     that is computed in. Returns (y, saved), saved for rms_norm_backward. Raises ValueError for shapes that do
     not fit. Zhang and Sennrich, 2019.
     """
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     shape = _normalized_shape(normalized_shape, x.shape)
     w = _parameter("weight", weight, shape)
     if eps is None:
@@ -241,7 +242,7 @@ def group_norm(
     for layer_norm. Raises ValueError for shapes that do not fit and where C is no multiple of num_groups,
     or there is but one value to normalise. Wu and He, 2018.
     """
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     blocks = _group_blocks(x.shape, num_groups)
     n, channels, *_ = x.shape
     w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
@@ -291,13 +292,13 @@ def instance_norm(
     returned as for layer_norm. Raises ValueError for shapes that do not fit, for channels of one element,
     and for statistics that are missing. Ulyanov, Vedaldi and Lempitsky, 2016.
     """
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     if x.ndim < 2:
         raise ValueError(f"input must have shape (N, C, ...), got {x.shape}")
     n, channels, *rest = x.shape
     inner = math.prod(rest)
     w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
-    eps = _arrays.real_number("eps", eps)
+    eps = arrays.real_number("eps", eps)
     rows, blocks = (n, channels), (channels, 1, inner)
     _check_given_together(running_mean, running_var, use_input_stats)
     if running_mean is None or running_var is None:
@@ -315,7 +316,7 @@ def instance_norm(
     for name, array in (("running_mean", means), ("running_var", variances)):
         if not array.flags.writeable:
             raise ValueError(f"{name} must be writeable, got a read-only array")
-    part = _arrays.real_number("momentum", momentum)
+    part = arrays.real_number("momentum", momentum)
     variance = np.empty(rows)
     y, saved = _normalise(x, w, b, out, rows, blocks, eps, variance=variance)
     if x.size and saved.mean is not None:

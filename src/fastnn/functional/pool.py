@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 from fastnn.functional.conv import Axis, Pair, Shaped, pair
 from fastnn.random import Key, as_key, default_generator
 
@@ -40,7 +41,7 @@ class RegionsSaved(NamedTuple):
 
 
 def _images(input: ArrayLike) -> Array:
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     _check_images(x)
     return x
 
@@ -64,12 +65,12 @@ def _compute(
     run: Callable[[Array, Array], None], x: Array, shape: tuple[int, ...], out: Array | None
 ) -> Array:
     """`run` from x to a result of this shape, on plain arrays."""
-    target = _arrays.target_for(out, shape, x.dtype)
-    (source,) = _arrays.apart((x,), target)
-    place = _arrays.plain_target(target)
-    ready = _arrays.plain(source)
+    target = arrays.target_for(out, shape, x.dtype)
+    (source,) = arrays.apart((x,), target)
+    place = arrays.plain_target(target)
+    ready = arrays.plain(source)
     run(ready.copy() if np.may_share_memory(ready, place) else ready, place)
-    return _arrays.deliver(_arrays.deliver(place, target), out)
+    return arrays.deliver(arrays.deliver(place, target), out)
 
 
 def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | None) -> Array:
@@ -79,7 +80,7 @@ def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | No
         places = tuple(axis[1] for axis in saved.windows)
     else:
         places = tuple(begin.shape[-1] for begin, _ in saved.regions)
-    g, shape, planes = _arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
+    g, shape, planes = arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
     _check_dy(g, (*shape[:-2], *places))
 
     def run(g: Array, dx: Array) -> None:
@@ -191,7 +192,7 @@ def _override(divisor: float | None) -> float | None:
     """divisor_override, after it was checked."""
     if divisor is None:
         return None
-    number = _arrays.real_number("divisor_override", divisor)
+    number = arrays.real_number("divisor_override", divisor)
     if number == 0:
         raise ValueError("divisor_override must not be 0")
     return number
@@ -306,7 +307,7 @@ def fractional_numbers(
         assert output_size is not None
         return pair("output_size", output_size, 1), None
     ratios = tuple(output_ratio) if isinstance(output_ratio, Sequence) else (output_ratio, output_ratio)
-    numbers = [_arrays.real_number("output_ratio", ratio) for ratio in ratios]
+    numbers = [arrays.real_number("output_ratio", ratio) for ratio in ratios]
     if len(numbers) != 2 or not all(0 < ratio < 1 for ratio in numbers):
         raise ValueError(f"output_ratio must be in (0, 1), or two such numbers, got {output_ratio!r}")
     return None, (numbers[0], numbers[1])

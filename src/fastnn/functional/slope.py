@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.random import Key, as_key, default_generator
 
@@ -30,7 +31,7 @@ def check_weight(weight: tuple[int, ...], input: tuple[int, ...]) -> None:
 
 def _prelu_weight(weight: ArrayLike, input: Array) -> Array:
     """The weight as a vector, after its shape was checked against the input's."""
-    array = _arrays.ready("weight", weight)
+    array = arrays.ready("weight", weight)
     check_weight(array.shape, input.shape)
     return array.reshape(-1)
 
@@ -53,15 +54,15 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
 @accepted
 def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
     """PReLU of any arrays."""
-    x = _arrays.ready("input", input)
+    x = arrays.ready("input", input)
     w = _prelu_weight(weight, x)
     if w.size == 1:
         return leaky_relu(x, float(w[0]), out=out)
-    target = _arrays.target_for(out, x.shape, x.dtype)
-    (x,) = _arrays.apart((x,), target)
+    target = arrays.target_for(out, x.shape, x.dtype)
+    (x,) = arrays.apart((x,), target)
     slopes = np.broadcast_to(w.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
     _kernels.map_arrays(_SLOPE, (target,), (x, slopes))
-    return _arrays.deliver(target, out)
+    return arrays.deliver(target, out)
 
 
 @accepted
@@ -74,19 +75,19 @@ def prelu_backward(
     weight's shape in input's dtype, summed in float64 in an order that does not depend on the threads. Raises
     ValueError for shapes that do not fit. He, Zhang, Ren and Sun, 2015.
     """
-    (g, x), target = _arrays.prepare((("dy", dy), ("input", input)), out)
+    (g, x), target = arrays.prepare((("dy", dy), ("input", input)), out)
     w = _prelu_weight(weight, x)
-    (w,) = _arrays.apart((w.astype(x.dtype, copy=False),), target)
-    dx = _arrays.plain_target(target)
-    g, x, w = _arrays.plain(g), _arrays.plain(x), _arrays.plain(w)
+    (w,) = arrays.apart((w.astype(x.dtype, copy=False),), target)
+    dx = arrays.plain_target(target)
+    g, x, w = arrays.plain(g), arrays.plain(x), arrays.plain(w)
     dweight = _kernels.prelu_backward(g, x, w, dx, *blocks(x.shape, w.size))
     dweight = dweight.astype(target.dtype).reshape(np.shape(weight))
-    return _arrays.deliver(_arrays.deliver(dx, target), out), dweight
+    return arrays.deliver(arrays.deliver(dx, target), out), dweight
 
 
 def bounds(lower: float, upper: float) -> tuple[float, float]:
     """RReLU's bounds as numbers; ValueError unless 0 <= lower <= upper <= 1."""
-    low, high = _arrays.real_number("lower", lower), _arrays.real_number("upper", upper)
+    low, high = arrays.real_number("lower", lower), arrays.real_number("upper", upper)
     if not 0 <= low <= high <= 1:
         raise ValueError(f"lower and upper must satisfy 0 <= lower <= upper <= 1, got {low} and {high}")
     return low, high
@@ -118,10 +119,10 @@ def rrelu(
     low, high = bounds(lower, upper)
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
-    inputs, target = _arrays.prepare((("input", input),), out)
+    inputs, target = arrays.prepare((("input", input),), out)
     seed, offset = default_generator().key() if key is None else as_key(key)
     _kernels.map_with_uniform(_SLOPE, (target,), inputs, seed, offset, low, high)
-    return _arrays.deliver(target, out)
+    return arrays.deliver(target, out)
 
 
 @accepted
@@ -144,6 +145,6 @@ def rrelu_backward(
     if not training:
         return leaky_relu_backward(dy, input, (low + high) / 2, out=out)
     seed, offset = forward_key(key)
-    inputs, target = _arrays.prepare((("dy", dy), ("input", input)), out)
+    inputs, target = arrays.prepare((("dy", dy), ("input", input)), out)
     _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, seed, offset, low, high)
-    return _arrays.deliver(target, out)
+    return arrays.deliver(target, out)

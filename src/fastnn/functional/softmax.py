@@ -6,8 +6,9 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _arrays, _kernels
-from fastnn._dlpack import accepted
+from fastnn import _kernels
+from fastnn._core import arrays
+from fastnn._core.dlpack import accepted
 
 Array = NDArray[Any]
 
@@ -20,11 +21,11 @@ def _forward(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
 @accepted
 def _of_any(input: ArrayLike, kind: int, dim: int, out: Array | None) -> Array:
     """The same where the array is not plain, or an argument is wrong."""
-    (x,), target = _arrays.prepare((("input", input),), out)
-    axis = _arrays.axis(dim, max(x.ndim, 1))
-    y = _kernels.softmax(kind, _arrays.plain(x), axis, _arrays.plain_target(target))
+    (x,), target = arrays.prepare((("input", input),), out)
+    axis = arrays.axis(dim, max(x.ndim, 1))
+    y = _kernels.softmax(kind, arrays.plain(x), axis, arrays.plain_target(target))
     assert y is not None
-    return _arrays.deliver(_arrays.deliver(y, target), out)
+    return arrays.deliver(arrays.deliver(y, target), out)
 
 
 def _backward(kind: int, dy: ArrayLike, output: ArrayLike, dim: int, out: Array | None) -> Array:
@@ -35,12 +36,12 @@ def _backward(kind: int, dy: ArrayLike, output: ArrayLike, dim: int, out: Array 
 @accepted
 def _backward_of_any(dy: ArrayLike, output: ArrayLike, kind: int, dim: int, out: Array | None) -> Array:
     """The same where the arrays are not plain, or an argument is wrong."""
-    (g, y), target = _arrays.prepare((("dy", dy), ("output", output)), out)
-    axis = _arrays.axis(dim, max(target.ndim, 1))
-    place = _arrays.plain_target(target)
-    dx = _kernels.softmax_backward(kind, _arrays.plain(g), _arrays.plain(y), axis, place)
+    (g, y), target = arrays.prepare((("dy", dy), ("output", output)), out)
+    axis = arrays.axis(dim, max(target.ndim, 1))
+    place = arrays.plain_target(target)
+    dx = _kernels.softmax_backward(kind, arrays.plain(g), arrays.plain(y), axis, place)
     assert dx is not None
-    return _arrays.deliver(_arrays.deliver(dx, target), out)
+    return arrays.deliver(arrays.deliver(dx, target), out)
 
 
 def softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:

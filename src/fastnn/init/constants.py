@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn._arrays import real_number
+from fastnn._core.arrays import real_number
 from fastnn.init.target import T, array_of, fill, matrix_of
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fastnn._arrays import probability, real_number
+from fastnn._core.arrays import probability, real_number
 from fastnn.init.target import Array, Draws, T, array_of, at_least_zero, fill, matrix_of, numbers
 
 

@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from fastnn._arrays import real_number
+from fastnn._core.arrays import real_number
 from fastnn.init.draws import orthogonal_
 from fastnn.init.residual import weight_layers, zero_bias
 from fastnn.init.target import Array, Draws

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastnn._arrays import real_number
+from fastnn._core.arrays import real_number
 from fastnn.init.draws import normal_, trunc_normal_, uniform_
 from fastnn.init.target import Draws, T, array_of, at_least_zero
 

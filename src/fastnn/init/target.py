@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn._arrays import real_number
+from fastnn._core.arrays import real_number
 from fastnn.random import Generator, default_generator
 
 Array = NDArray[Any]

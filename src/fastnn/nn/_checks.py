@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn._dlpack import is_on_gpu
+from fastnn._core.dlpack import is_on_gpu
 from fastnn.nn.parameter import Array
 
 
@@ -30,7 +30,7 @@ def check_array(layer: str, name: str, value: Any, weight: Array) -> None:
         return
     there = is_on_gpu(weight)
     if there and is_on_gpu(value):
-        from fastnn.cuda._arrays import describe, same_device
+        from fastnn.cuda._core.device_arrays import describe, same_device
 
         own, given = describe("the weight", weight), describe(f"{layer}: {name}", value)
         same_device((("the weight", own), (f"{layer}: {name}", given)))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._dlpack import is_on_gpu
-from fastnn._extras import require
+from fastnn._core.dlpack import is_on_gpu
+from fastnn._core.extras import require
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
@@ -49,7 +49,7 @@ def device_of(array: Array) -> int | None:
     """The number of the GPU whose memory has the array, or CPU."""
     if not is_on_gpu(array):
         return CPU
-    from fastnn.cuda._arrays import describe
+    from fastnn.cuda._core.device_arrays import describe
 
     return describe("array", array).device
 
@@ -96,8 +96,8 @@ def on_host(array: Any) -> Any:
 def alike(array: Any, like: Array) -> Any:
     """The array, perhaps of another library, as one of the library and dtype of `like`."""
     if is_on_gpu(like) and type(array) is not type(like):
-        from fastnn.cuda._arrays import describe
-        from fastnn.cuda._cupy import as_cupy
+        from fastnn.cuda._core.cupy_arrays import as_cupy
+        from fastnn.cuda._core.device_arrays import describe
 
         array = as_cupy(describe("array", array))
     return array.astype(like.dtype, copy=False)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn.nn._device import Array, assign, on_host
 
 

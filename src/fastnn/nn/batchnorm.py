@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 import fastnn.functional as F
 from fastnn import stages
-from fastnn._chain import Gradients
+from fastnn._chain.run import Gradients
 from fastnn.nn._checks import check_counts, check_dtype
 from fastnn.nn.module import Array, Module, Parameter
 

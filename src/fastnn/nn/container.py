@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 from fastnn import _kernels
-from fastnn._chain import Saved
-from fastnn._fused import FusedChain, fuse, fusion
+from fastnn._chain.fuse import FusedChain, fuse, fusion
+from fastnn._chain.run import Saved
 from fastnn.nn._hooks import has_hooks
 from fastnn.nn.module import Array, Module, without_input_grad
 from fastnn.stages import Dropout, Head, Stage

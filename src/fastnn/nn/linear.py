@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn._products import column_sums, matmul
+from fastnn._core.products import column_sums, matmul
 from fastnn.nn._checks import check_array, check_counts, check_dtype
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
 from fastnn.random import Generator, default_generator

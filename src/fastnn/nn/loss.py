@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
-from fastnn._dlpack import is_on_gpu
+from fastnn._core.dlpack import is_on_gpu
 from fastnn.functional.loss import REDUCTIONS
 from fastnn.nn.module import Array, Module
 

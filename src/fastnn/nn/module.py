@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
-from fastnn._chain import Gradients
+from fastnn._chain.run import Gradients
 from fastnn.nn._device import find_device, moved, on_host
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state

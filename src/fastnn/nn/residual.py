@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastnn import stages
-from fastnn._fused import fuse
+from fastnn._chain.fuse import fuse
 from fastnn.nn.module import NOT_NEEDED, Array, Module, without_input_grad
 
 _addition = fuse(stages.Add())

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastnn._tensors import NO_PENALTIES, Kind, TensorList, check_one_device, clip_norm, kind_of, new_list
+from fastnn._core.tensor_lists import (
+    NO_PENALTIES,
+    Kind,
+    TensorList,
+    check_one_device,
+    clip_norm,
+    kind_of,
+    new_list,
+)
 from fastnn.nn.parameter import Parameter
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._tensors import placed_like
+from fastnn._core.tensor_lists import placed_like
 from fastnn.nn.parameter import Parameter
 
 Group = dict[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._tensors import (
+from fastnn._core.tensor_lists import (
     NO_PENALTIES,
     Array,
     Kind,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Unpack
 
-from fastnn._tensors import TensorList
+from fastnn._core.tensor_lists import TensorList
 from fastnn.optim._options import Options
 from fastnn.optim.adam import Betas, averaging, corrections
 from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from fastnn._tensors import (
+from fastnn._core.tensor_lists import (
     Kind,
     Penalties,
     TensorList,

@@ -3,7 +3,7 @@
 It needs scikit-learn: pip install 'fastnn[sklearn]'. Nothing else of fastnn imports it.
 """
 
-from fastnn._extras import require
+from fastnn._core.extras import require
 
 require("sklearn.base", "sklearn")  # before the imports below, for the message that names the extra
 

@@ -1,6 +1,6 @@
 """Training: the mini-batch loop, its measurements, and the files that it leaves behind."""
 
-from fastnn._files import save_json, save_weights
+from fastnn._core.files import save_json, save_weights
 from fastnn.train.batches import steps_per_epoch
 from fastnn.train.callbacks import Callback, EarlyStopping
 from fastnn.train.checkpoint import Checkpoints

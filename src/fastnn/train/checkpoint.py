@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import fastnn
-from fastnn._extras import require
-from fastnn._files import TEMPORARY, replacing, save_json
+from fastnn._core.extras import require
+from fastnn._core.files import TEMPORARY, replacing, save_json
 from fastnn.train.callbacks import monitored
 from fastnn.train.state import pack, unpack
 

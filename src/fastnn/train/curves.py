@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastnn._extras import require
-from fastnn._files import replacing
+from fastnn._core.extras import require
+from fastnn._core.files import replacing
 from fastnn.train.callbacks import Callback
 
 if TYPE_CHECKING:

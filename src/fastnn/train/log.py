@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from fastnn._files import replacing
+from fastnn._core.files import replacing
 from fastnn.train.callbacks import Callback
 
 if TYPE_CHECKING:

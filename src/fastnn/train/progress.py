@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn._extras import require
+from fastnn._core.extras import require
 from fastnn.train.callbacks import Callback
 from fastnn.train.curves import NOT_DRAWN
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn._chain import Running, Saved
-from fastnn.cuda import _chain
+from fastnn._chain.run import Running, Saved
+from fastnn.cuda._chain import run
 from fastnn.functional.batch_norm import described
 
 
@@ -33,7 +33,7 @@ def batch_norm(
     """
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
     running = Running(running_mean, running_var, num_batches_tracked)
-    return _chain.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
+    return run.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
 
 def batch_norm_backward(dy: Any, saved: Saved, *, out: Any = None) -> tuple[Any, Any, Any]:
@@ -42,5 +42,5 @@ def batch_norm_backward(dy: Any, saved: Saved, *, out: Any = None) -> tuple[Any,
     After training, dy and the input are read once and dx is written, while both fit in shared memory; else
     they are read twice.
     """
-    gradients = _chain.backward(dy, saved, out=out)
+    gradients = run.backward(dy, saved, out=out)
     return gradients.input, gradients.weight, gradients.bias

@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from fastnn.cuda import _arrays
-from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._blas import Matrix, multiply
-from fastnn.cuda._cupy import fill, output, put
-from fastnn.cuda._products import ones
-from fastnn.cuda._ptx import ITEMSIZE, computing_dtype
-from fastnn.cuda.kernels import patches
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.blas import Matrix, multiply
+from fastnn.cuda._core.cupy_arrays import fill, output, put
+from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._core.products import ones
+from fastnn.cuda._runtime.ptx import ITEMSIZE, computing_dtype
+from fastnn.cuda.kernels.window import patches
 from fastnn.functional.conv import Axis, Pair, _check_bias, _check_dy, _windows
 
 COLUMNS = 64 << 20  # bytes of columns at a time, or those of one image if that is more
@@ -66,7 +66,7 @@ class _Call(NamedTuple):
 
     def columns(self, images: int) -> DeviceArray:
         """Room for the patches of some images."""
-        return _arrays.empty(self.x, (images * self.groups * self.taps * self.places,), self.x.dtype)
+        return device_arrays.empty(self.x, (images * self.groups * self.taps * self.places,), self.x.dtype)
 
     def results(self, y: DeviceArray, first: int) -> _Stacks:
         """outputs x windows for each group of the images from `first` on; y: results, or their gradients."""
@@ -99,12 +99,12 @@ def _call(
     named: list[tuple[str, DeviceArray]], groups: int, windows: tuple[Axis, Axis]
 ) -> tuple[_Call, list[DeviceArray]]:
     """The call, and all arrays in one dtype and contiguous, images as (N, C, H, W)."""
-    _arrays.same_device(named)
+    device_arrays.same_device(named)
     rows, columns = windows
     if max(rows[0] * columns[0], rows[1] * columns[1]) >= 2**32:
         raise ValueError(f"input must have planes of fewer than 2^32 elements on a GPU, got {windows}")
-    dtype = _arrays.common_dtype(named)
-    arrays = [_arrays.contiguous(_arrays.astype(array, dtype)) for _, array in named]
+    dtype = device_arrays.common_dtype(named)
+    arrays = [device_arrays.contiguous(device_arrays.astype(array, dtype)) for _, array in named]
     by_name = dict(zip((name for name, _ in named), arrays, strict=True))
     x = by_name["input"]
     images = x._replace(shape=(math.prod(x.shape[:-3]), *x.shape[-3:]))
@@ -128,7 +128,7 @@ def conv2d(
     they need.
     """
     given = (("input", input), ("weight", weight), ("bias", bias))
-    named = [(name, _arrays.ready(name, value)) for name, value in given if value is not None]
+    named = [(name, device_arrays.ready(name, value)) for name, value in given if value is not None]
     x, w, b = named[0][1], named[1][1], named[2][1] if bias is not None else None
     windows = _windows(x, w, stride, padding, dilation, groups)
     _check_bias(w, b)
@@ -175,7 +175,7 @@ def conv2d_backward(
     cuBLAS in the computing dtype. All is the same from call to call on one GPU.
     """
     given = (("dy", dy), ("input", input), ("weight", weight))
-    named = [(name, _arrays.ready(name, value)) for name, value in given]
+    named = [(name, device_arrays.ready(name, value)) for name, value in given]
     (_, g), (_, x), (_, w) = named
     windows = _windows(x, w, stride, padding, dilation, groups)
     _check_dy(g, (*x.shape[:-3], w.shape[0], windows[0][1], windows[1][1]))
@@ -183,11 +183,11 @@ def conv2d_backward(
     g = g._replace(shape=(call.x.shape[0], *g.shape[-3:]))
     dx = _input_gradient(call, g, x.shape) if needs_input else None
     dweight, dbias = _parameter_gradients(call, g, needs_weight, needs_bias)
-    return _arrays.owners(dx, dweight, dbias)
+    return device_arrays.owners(dx, dweight, dbias)
 
 
 def _input_gradient(call: _Call, dy: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
-    dx = _arrays.empty(dy, shape, dy.dtype)
+    dx = device_arrays.empty(dy, shape, dy.dtype)
     if call.w.size == 0:
         fill(dx, 0)
         return dx
@@ -209,13 +209,16 @@ def _parameter_gradients(
     if not (needs_weight or needs_bias):
         return None, None
     wide = computing_dtype(dy.dtype)
-    dweight, dbias = _arrays.empty(dy, call.w.shape, wide), _arrays.empty(dy, call.w.shape[:1], wide)
+    dweight, dbias = (
+        device_arrays.empty(dy, call.w.shape, wide),
+        device_arrays.empty(dy, call.w.shape[:1], wide),
+    )
     fill(dweight, 0)
     fill(dbias, 0)
     plain: Any = tuple((n, n, 1, 1, 0, 1) for n in dy.shape[-2:])
     for first, count in call.chunks():
         depth = count * call.places
-        left = _arrays.empty(dy, (dy.shape[1] * depth,), dy.dtype)
+        left = device_arrays.empty(dy, (dy.shape[1] * depth,), dy.dtype)
         patches.gather(dy, (first, count), left, plain, together=True)
         rows = Matrix(left.address, dy.dtype, depth, 1, call.outputs * depth)
         if needs_weight:
@@ -228,5 +231,5 @@ def _parameter_gradients(
             one = ones(dy, depth)
             sums = Matrix(dbias.address, wide, 1, 1)
             multiply(dy, (dy.shape[1], 1, depth), rows, Matrix(one.address, dy.dtype, 1, 1), sums, add=True)
-    found = (_arrays.astype(dweight, dy.dtype), _arrays.astype(dbias, dy.dtype))
+    found = (device_arrays.astype(dweight, dy.dtype), device_arrays.astype(dbias, dy.dtype))
     return found[0] if needs_weight else None, found[1] if needs_bias else None

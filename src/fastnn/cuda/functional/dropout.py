@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
-from fastnn._arrays import probability
-from fastnn.cuda import _arrays, _launch
-from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda.kernels import draws, random
-from fastnn.cuda.kernels.tiles import THREADS
+from fastnn._core.arrays import probability
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._runtime import launch
+from fastnn.cuda.kernels.common.tiles import THREADS
+from fastnn.cuda.kernels.random import draws, random
 from fastnn.functional.dropout import _forward_key, _shape
 from fastnn.random import Key, keep_threshold
 
@@ -27,7 +28,9 @@ def dropout_mask(
     drop = probability("p", p)
     sizes = _shape(shape)
     count = math.prod(sizes)
-    made = mask(_arrays.describe("like", like), count, _forward_key(key, True), keep_threshold(drop), packed)
+    made = mask(
+        device_arrays.describe("like", like), count, _forward_key(key, True), keep_threshold(drop), packed
+    )
     return made if packed else made.reshape(sizes)
 
 
@@ -38,11 +41,11 @@ def mask(like: DeviceArray, count: int, key: Key, threshold: int, packed: bool, 
     """
     bytes_, size = -(-count // 8) if packed else count, random.MASK_BYTES[packed]
     threads = -(-bytes_ // size)
-    made = _arrays.empty(like, (threads * size,), "uint8" if packed else "bool")
+    made = device_arrays.empty(like, (threads * size,), "uint8" if packed else "bool")
     if threads > 0:
-        words = map(_launch.signed, draws.key_words(key, threshold, like))
+        words = map(launch.signed, draws.key_words(key, threshold, like))
         grid, numbers = -(-threads // THREADS), (made.address, threads, first)
-        _launch.run(
-            random.mask, (packed,), like.device, _arrays.stream(like), grid, THREADS, *numbers, *words
+        launch.run(
+            random.mask, (packed,), like.device, device_arrays.stream(like), grid, THREADS, *numbers, *words
         )
     return made.owner[:bytes_]

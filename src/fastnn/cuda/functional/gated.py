@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastnn import _kernels
-from fastnn._arrays import axis as axis_of
-from fastnn.cuda import _arrays, _launch
-from fastnn.cuda._arrays import DeviceArray, Elementwise, Shape
-from fastnn.cuda._compile import Template
-from fastnn.cuda._ptx import ITEMSIZE
-from fastnn.cuda.kernels import gated, strips
-from fastnn.cuda.kernels import maxout as kernels
-from fastnn.cuda.kernels.strips import Strips
+from fastnn._core.arrays import axis as axis_of
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise, Shape
+from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime.compiler import Template
+from fastnn.cuda._runtime.ptx import ITEMSIZE
+from fastnn.cuda.kernels.activation import gated
+from fastnn.cuda.kernels.activation import maxout as kernels
+from fastnn.cuda.kernels.common import strips
+from fastnn.cuda.kernels.common.strips import Strips
 from fastnn.functional.gated import (
     MaxoutSaved,
     best_shape,
@@ -29,27 +31,29 @@ from fastnn.functional.gated import (
 _NAMES = {_kernels.find_kernel(name + of): name for name in ("glu", "swiglu") for of in ("", "_backward")}
 
 
-def _ready(named: _arrays.Named, out: Any) -> list[DeviceArray]:
+def _ready(named: device_arrays.Named, out: Any) -> list[DeviceArray]:
     """The arrays of one GPU in C order, of the dtype that they promote to."""
-    arrays = [(name, _arrays.ready(name, value)) for name, value in named]
-    _arrays.same_device([*arrays, *([] if out is None else [("out", _arrays.describe("out", out))])])
-    dtype = _arrays.common_dtype(arrays)
-    return [_arrays.contiguous(_arrays.astype(array, dtype)) for _, array in arrays]
+    arrays = [(name, device_arrays.ready(name, value)) for name, value in named]
+    device_arrays.same_device(
+        [*arrays, *([] if out is None else [("out", device_arrays.describe("out", out))])]
+    )
+    dtype = device_arrays.common_dtype(arrays)
+    return [device_arrays.contiguous(device_arrays.astype(array, dtype)) for _, array in arrays]
 
 
 def _target(out: Any, shape: Shape, inputs: Sequence[DeviceArray]) -> Elementwise:
     """Where a kernel writes: `out` if it may, in place of an input of its shape or apart from all."""
     like = inputs[0]
     if out is None:
-        return Elementwise(tuple(inputs), _arrays.empty(like, shape, like.dtype), None)
-    given = _arrays.check_out(out, shape, like.dtype)
+        return Elementwise(tuple(inputs), device_arrays.empty(like, shape, like.dtype), None)
+    given = device_arrays.check_out(out, shape, like.dtype)
     free = all(
-        (given.address == x.address and given.shape == x.shape) or not _arrays.may_overlap(given, x)
+        (given.address == x.address and given.shape == x.shape) or not device_arrays.may_overlap(given, x)
         for x in inputs
     )
     if given.contiguous and free:
         return Elementwise(tuple(inputs), given._replace(owner=out), None)
-    return Elementwise(tuple(inputs), _arrays.empty(like, shape, like.dtype), out)
+    return Elementwise(tuple(inputs), device_arrays.empty(like, shape, like.dtype), out)
 
 
 # ---- GLU and SwiGLU ----------------------------------------------------------------------------------------
@@ -78,7 +82,7 @@ def _run(template: Template, kernel: int, operands: list[Strips], like: DeviceAr
 
 def _gated(input: Any, kernel: int, dim: int, out: Any) -> Any:
     """GLU or SwiGLU, by the number of the CPU's kernel."""
-    axis = even_axis(_arrays.describe("input", input).shape, dim)
+    axis = even_axis(device_arrays.describe("input", input).shape, dim)
     (x,) = _ready((("input", input),), out)
     shape, n = _half(x.shape, axis)
     arrays = _target(out, shape, (x,))
@@ -88,7 +92,7 @@ def _gated(input: Any, kernel: int, dim: int, out: Any) -> Any:
 
 def _gated_backward(dy: Any, input: Any, kernel: int, dim: int, out: Any) -> Any:
     """The gradient of GLU or SwiGLU."""
-    axis = even_axis(_arrays.describe("input", input).shape, dim)
+    axis = even_axis(device_arrays.describe("input", input).shape, dim)
     x, g = _ready((("input", input), ("dy", dy)), out)
     shape, n = _half(x.shape, axis)
     check_dy(g.shape, shape)
@@ -108,7 +112,7 @@ def maxout(input: Any, k: int, dim: int = 1, *, out: Any = None) -> tuple[Any, M
     k = check_pieces(k, x.shape[axis], dim)
     arrays = _target(out, best_shape(x.shape, k, axis), (x,))
     rows, n, _ = cut = _cut(x.shape, k, axis)
-    winners = _arrays.empty(x, ((k - 1).bit_length(), rows, -(-n // 8)), "uint8")
+    winners = device_arrays.empty(x, ((k - 1).bit_length(), rows, -(-n // 8)), "uint8")
     _run_maxout(kernels.maxout, arrays.target, x, winners, k, cut)
     return arrays.result(), MaxoutSaved(winners.owner, k, axis, x.shape)
 
@@ -116,9 +120,9 @@ def maxout(input: Any, k: int, dim: int = 1, *, out: Any = None) -> tuple[Any, M
 def maxout_backward(dy: Any, saved: MaxoutSaved, *, out: Any = None) -> Any:
     """dx = dy for the piece that won, 0 for the others."""
     check_saved(saved)
-    winners = _arrays.describe("saved.winners", saved.winners)
+    winners = device_arrays.describe("saved.winners", saved.winners)
     (g,) = _ready((("dy", dy),), out)
-    _arrays.same_device((("dy", g), ("saved.winners", winners)))
+    device_arrays.same_device((("dy", g), ("saved.winners", winners)))
     check_best_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
     arrays = _target(out, saved.shape, (g,))
     cut = _cut(saved.shape, saved.k, saved.dim)
@@ -149,5 +153,5 @@ def _run_maxout(
     grid, block = kernels.grid(rows, cut.n)
     addresses, numbers = (target.address, source.address, winners.address), (rows, cut.n, k, *cut.steps)
     sizes = planes, row_bytes, rows * row_bytes
-    on = target.device, _arrays.stream(target)
-    _launch.run(template, (target.dtype,), *on, grid, block, *addresses, *numbers, *sizes)
+    on = target.device, device_arrays.stream(target)
+    launch.run(template, (target.dtype,), *on, grid, block, *addresses, *numbers, *sizes)

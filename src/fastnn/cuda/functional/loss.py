@@ -11,11 +11,12 @@ import math
 from typing import Any
 
 from fastnn import _kernels
-from fastnn.cuda import _arrays
-from fastnn.cuda._arrays import DeviceArray, Elementwise
-from fastnn.cuda._ptx import computing_dtype
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
+from fastnn.cuda._runtime.ptx import computing_dtype
 from fastnn.cuda.functional.softmax import sizes
-from fastnn.cuda.kernels import element_losses, losses, rows, totals
+from fastnn.cuda.kernels.common import rows, totals
+from fastnn.cuda.kernels.loss import element_losses, losses
 from fastnn.functional.loss import (
     _check_ignored,
     _check_label_form,
@@ -47,17 +48,17 @@ def _reduced(
 
 def _labels(target: DeviceArray, logits: tuple[int, ...]) -> DeviceArray:
     _check_label_form(target.shape, target.dtype, logits)
-    return _arrays.contiguous(_arrays.astype(target, "int64"))
+    return device_arrays.contiguous(device_arrays.astype(target, "int64"))
 
 
 def _class_weight(weight: Any, classes: int, target: DeviceArray) -> DeviceArray | None:
     if weight is None:
         return None
-    array = _arrays.ready("weight", weight)
+    array = device_arrays.ready("weight", weight)
     if array.shape != (classes,):
         raise ValueError(f"weight must have shape {(classes,)}, one for each class, got {array.shape}")
-    _arrays.same_device([("input", target), ("weight", array)])
-    return _arrays.apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
+    device_arrays.same_device([("input", target), ("weight", array)])
+    return device_arrays.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
 
 
 def _of_samples(
@@ -73,7 +74,7 @@ def _of_samples(
 ) -> DeviceArray:
     """Each sample's loss in float64; the gradient is written. operands: of its classes, in registers."""
     dx, (x, *probabilities) = arrays.target, arrays.inputs
-    each = _arrays.empty(x, (x.shape[0], *x.shape[2:]), "float64")
+    each = device_arrays.empty(x, (x.shape[0], *x.shape[2:]), "float64")
     shape = sizes(x.shape, 1)
     cut = rows.cut_of(shape, (dx, *arrays.inputs), operands)
     others = labels, probabilities[0] if probabilities else None, weight, divisor
@@ -87,7 +88,7 @@ def _delivered(
     arrays: Elementwise, each: DeviceArray, reduction: str, divisor: DeviceArray | None = None
 ) -> Loss:
     if reduction == "none":
-        return _arrays.astype(each, arrays.target.dtype).owner, arrays.result()
+        return device_arrays.astype(each, arrays.target.dtype).owner, arrays.result()
     return _reduced(arrays, each, reduction, each.size, divisor)
 
 
@@ -102,17 +103,17 @@ def _any_cross_entropy(
 ) -> Loss:
     """As fastnn.functional.cross_entropy, with the loss on the GPU; labels out of range as above."""
     _check_reduction(reduction)
-    x, t = _arrays.ready("input", input), _arrays.describe("target", target)
+    x, t = device_arrays.ready("input", input), device_arrays.describe("target", target)
     _check_logits(x.shape)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     classes, labels = x.shape[1], None
-    if t.dtype in _arrays.FLOATS:
-        arrays = _arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
+    if t.dtype in device_arrays.FLOATS:
+        arrays = device_arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
     else:
         labels = _labels(t, x.shape)
-        arrays = _arrays.elementwise((("input", x.owner),), out, in_c_order=True)
-        _arrays.same_device([("input", x), ("target", t)])
-        labels = _arrays.apart(labels, arrays.target)
+        arrays = device_arrays.elementwise((("input", x.owner),), out, in_c_order=True)
+        device_arrays.same_device([("input", x), ("target", t)])
+        labels = device_arrays.apart(labels, arrays.target)
     class_weight, divisor = _class_weight(weight, classes, arrays.target), None
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and -1 is no class
@@ -133,12 +134,12 @@ def _any_hinge_loss(input: Any, target: Any, margin: float, reduction: str, out:
     """As fastnn.functional.hinge_loss, with the loss on the GPU; labels out of range as above."""
     _check_reduction(reduction)
     margin = _check_margin(margin)
-    x, t = _arrays.ready("input", input), _arrays.describe("target", target)
+    x, t = device_arrays.ready("input", input), device_arrays.describe("target", target)
     _check_logits(x.shape)
     labels = _labels(t, x.shape)
-    arrays = _arrays.elementwise((("input", x.owner),), out, in_c_order=True)
-    _arrays.same_device([("input", x), ("target", t)])
-    labels = _arrays.apart(labels, arrays.target)
+    arrays = device_arrays.elementwise((("input", x.owner),), out, in_c_order=True)
+    device_arrays.same_device([("input", x), ("target", t)])
+    labels = device_arrays.apart(labels, arrays.target)
     scale = 1 / labels.size if reduction == "mean" and labels.size else 1.0
     each = _of_samples(losses.hinge, (), 1, arrays, labels, None, 0, (1.0, 0.0, margin, scale), None)
     return _delivered(arrays, each, reduction)
@@ -151,15 +152,15 @@ def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArr
     """The weight as an array of the form of `like`, which its shape must broadcast to."""
     if weight is None:
         return None
-    array = _arrays.ready(name, weight)
-    _arrays.same_device([("input", like), (name, array)])
+    array = device_arrays.ready(name, weight)
+    device_arrays.same_device([("input", like), (name, array)])
     try:
         full = like.library.broadcast(array.owner, like.shape)
     except (ValueError, RuntimeError):
         raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
-    full = _arrays.contiguous(_arrays.astype(like.library.describe(name, full), like.dtype))
+    full = device_arrays.contiguous(device_arrays.astype(like.library.describe(name, full), like.dtype))
     # The gradient may be written to the weight itself, but not to a shifted view of it.
-    return full if full.address == target.address else _arrays.apart(full, target)
+    return full if full.address == target.address else device_arrays.apart(full, target)
 
 
 def _of_any_elements(
@@ -167,17 +168,17 @@ def _of_any_elements(
 ) -> Loss:
     """As fastnn.functional.mse_loss and binary_cross_entropy_with_logits, with the loss on the GPU."""
     _check_reduction(reduction)
-    arrays = _arrays.elementwise((("input", input), ("target", target)), out, in_c_order=True)
+    arrays = device_arrays.elementwise((("input", input), ("target", target)), out, in_c_order=True)
     dx, (x, t) = arrays.target, arrays.inputs
     w, pos = (
         _element_weight(name, value, x, dx)
         for name, value in (("weight", weight), ("pos_weight", pos_weight))
     )
     given = [array for array in (dx, x, t, w, pos) if array is not None]
-    each = _arrays.empty_like(x) if reduction == "none" else None
+    each = device_arrays.empty_like(x) if reduction == "none" else None
     cut = element_losses.cut_for(x.dtype, len(given) - 1, all(array.address % 16 == 0 for array in given))
     blocks = -(-x.size // (cut.team * cut.span))
-    sums = _arrays.empty(x, (blocks,), "float64")
+    sums = device_arrays.empty(x, (blocks,), "float64")
     if x.size:
         others = (0 if array is None else array.address for array in (w, pos, sums, each))
         addresses = dx.address, x.address, t.address, *others

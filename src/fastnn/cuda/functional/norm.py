@@ -9,12 +9,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastnn._arrays import real_number
-from fastnn.cuda import _arrays, _launch
-from fastnn.cuda._arrays import DeviceArray
-from fastnn.cuda._ptx import WIDTH, computing_dtype
-from fastnn.cuda.kernels import norm_gradients, norms, row_sums, rows, running
-from fastnn.cuda.kernels.division import magic
+from fastnn._core.arrays import real_number
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime.ptx import WIDTH, computing_dtype
+from fastnn.cuda.kernels.chain import running
+from fastnn.cuda.kernels.common import row_sums, rows
+from fastnn.cuda.kernels.common.division import magic
+from fastnn.cuda.kernels.norm import norm_gradients, norms
 from fastnn.functional.norm import (
     NormSaved,
     _check_given_together,
@@ -50,20 +53,20 @@ class _Parameters(NamedTuple):
 def _parameter(name: str, value: Any, shape: tuple[int, ...]) -> DeviceArray | None:
     if value is None:
         return None
-    array = _arrays.ready(name, value)
+    array = device_arrays.ready(name, value)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return _arrays.contiguous(array)
+    return device_arrays.contiguous(array)
 
 
 def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: DeviceArray) -> _Parameters:
     named = [(name, array) for name, array in (("weight", weight), ("bias", bias)) if array is not None]
-    _arrays.same_device([("input", target), *named])
+    device_arrays.same_device([("input", target), *named])
     kinds, wide = {array.dtype for _, array in named}, computing_dtype(target.dtype)
     dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
     if computing_dtype(dtype) != wide:
         dtype = wide
-    fitting = {name: _arrays.apart(_arrays.astype(array, dtype), target) for name, array in named}
+    fitting = {name: device_arrays.apart(device_arrays.astype(array, dtype), target) for name, array in named}
     return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
 
 
@@ -95,9 +98,9 @@ def _normalise(
 ) -> tuple[Any, NormSaved]:
     """The result and what backward needs. shape: the statistics'; variance: filled with the rows'."""
     eps = real_number("eps", eps)
-    arrays = _arrays.elementwise((("input", input),), out, in_c_order=True)
+    arrays = device_arrays.elementwise((("input", input),), out, in_c_order=True)
     y, (x,) = arrays.target, arrays.inputs
-    mean, rstd = given or (_arrays.empty(x, shape, "float64"), _arrays.empty(x, shape, "float64"))
+    mean, rstd = given or (device_arrays.empty(x, shape, "float64"), device_arrays.empty(x, shape, "float64"))
     parameters = _parameters(weight, bias, y)
     if x.size:
         kind, length = _kind(blocks), blocks[1] * blocks[2]
@@ -109,9 +112,13 @@ def _normalise(
         last = 0 if variance is None else variance.address
         sizes = math.prod(shape), length, 1
         rows.run(norms.forward, key, cut, x, sizes, (*addresses, last), _row_words(blocks), (eps, 1 / length))
-    kept = x.owner if out is None or not _arrays.may_overlap(x, _arrays.describe("out", out)) else None
+    kept = (
+        x.owner
+        if out is None or not device_arrays.may_overlap(x, device_arrays.describe("out", out))
+        else None
+    )
     statistics = (None if how == "rms" else mean.owner), rstd.owner
-    w, b = _arrays.owners(weight, bias)
+    w, b = device_arrays.owners(weight, bias)
     return arrays.result(), NormSaved(kept, *statistics, w, b, blocks, given is not None)
 
 
@@ -124,7 +131,7 @@ def _of_rows(
     out: Any,
     how: str,
 ) -> tuple[Any, NormSaved]:
-    x = _arrays.ready("input", input)
+    x = device_arrays.ready("input", input)
     shape = _normalized_shape(normalized_shape, x.shape)
     w, b = _parameter("weight", weight, shape), _parameter("bias", bias, shape)
     if eps is None:
@@ -161,7 +168,7 @@ def group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *, out: Any = None
 ) -> tuple[Any, NormSaved]:
     """As fastnn.functional.group_norm. An input in another order than C is copied."""
-    x = _arrays.ready("input", input)
+    x = device_arrays.ready("input", input)
     blocks = _group_blocks(x.shape, num_groups)
     n, channels, *_ = x.shape
     w, b = _parameter("weight", weight, (channels,)), _parameter("bias", bias, (channels,))
@@ -172,7 +179,7 @@ def group_norm(
 
 
 def _running(name: str, value: Any, channels: int) -> DeviceArray:
-    array = _arrays.describe(name, value)
+    array = device_arrays.describe(name, value)
     if array.dtype not in ("float32", "float64"):
         raise TypeError(f"{name} must be an array of float32 or float64, got {array.dtype}")
     if array.shape != (channels,):
@@ -194,8 +201,16 @@ def _run_on_channels(
     words = channels, samples, *mean.strides(), *variance.strides()
     grid, key = -(-channels // rows.THREADS), (mean.dtype, variance.dtype)
     like = by_sample[0]
-    _launch.run(
-        template, key, like.device, _arrays.stream(like), grid, rows.THREADS, *addresses, *words, *numbers
+    launch.run(
+        template,
+        key,
+        like.device,
+        device_arrays.stream(like),
+        grid,
+        rows.THREADS,
+        *addresses,
+        *words,
+        *numbers,
     )
 
 
@@ -212,7 +227,7 @@ def instance_norm(
     out: Any = None,
 ) -> tuple[Any, NormSaved]:
     """As fastnn.functional.instance_norm. Running statistics are moved in the input's stream."""
-    x = _arrays.ready("input", input)
+    x = device_arrays.ready("input", input)
     if len(x.shape) < 2:
         raise ValueError(f"input must have shape (N, C, ...), got {x.shape}")
     n, channels, *rest = x.shape
@@ -228,16 +243,16 @@ def instance_norm(
         _running("running_mean", running_mean, channels),
         _running("running_var", running_var, channels),
     )
-    _arrays.same_device([("input", x), ("running_mean", mean), ("running_var", var)])
+    device_arrays.same_device([("input", x), ("running_mean", mean), ("running_var", var)])
     if not use_input_stats:
-        given = _arrays.empty(x, shape, "float64"), _arrays.empty(x, shape, "float64")
+        given = device_arrays.empty(x, shape, "float64"), device_arrays.empty(x, shape, "float64")
         _run_on_channels(running.given_statistics, (mean, var), given, (eps,))
         return _normalise(x.owner, w, b, out, shape, blocks, eps, "given", given)
     _check_instances(x.shape, inner)
-    part, variance = real_number("momentum", momentum), _arrays.empty(x, shape, "float64")
+    part, variance = real_number("momentum", momentum), device_arrays.empty(x, shape, "float64")
     y, saved = _normalise(x.owner, w, b, out, shape, blocks, eps, variance=variance)
     if x.size:
-        means = _arrays.describe("mean", saved.mean)
+        means = device_arrays.describe("mean", saved.mean)
         numbers = part, inner / (inner - 1)
         _run_on_channels(running.move_running, (mean, var), (means, variance), numbers)
     return y, saved
@@ -268,7 +283,7 @@ class _Call(NamedTuple):
         return tuple(0 if array is None else array.address for array in arrays)
 
     def launch(self, template: Any, key: Any, grid: Any, block: Any, *arguments: Any) -> None:
-        _launch.run(template, key, self.x.device, _arrays.stream(self.x), grid, block, *arguments)
+        launch.run(template, key, self.x.device, device_arrays.stream(self.x), grid, block, *arguments)
 
     def weighted(self) -> bool:
         return self.parameters.weight is not None
@@ -297,7 +312,7 @@ def _by_element(call: _Call) -> _Sums:
     turns = max(turns, _LEAST_TURNS)
     blocks = -(-samples // (cut.together * turns))
     wide = computing_dtype(call.x.dtype)
-    sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
+    sums = device_arrays.empty(call.x, (2, blocks, groups, length), wide)
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
     words = samples, length, 1, magic(1), groups, turns
     call.launch(
@@ -317,7 +332,7 @@ def _long_rows(call: _Call) -> _Sums:
     each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
     blocks = -(-samples // each)
     wide = computing_dtype(call.x.dtype)
-    sums = _arrays.empty(call.x, (2, blocks, groups, length), wide)
+    sums = device_arrays.empty(call.x, (2, blocks, groups, length), wide)
     key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
     words, grid = (samples, length, each, groups, columns, magic(columns)), (groups * columns, blocks)
     call.launch(row_sums.column_sums, key, grid, threads, *call.addresses(sums), *words)
@@ -347,13 +362,13 @@ def _by_channel(call: _Call) -> _Sums:
     groups, channels, inner = call.blocks
     all_rows, all_channels = call.row_count * channels, groups * channels
     samples = call.row_count // groups
-    sums = _arrays.empty(call.x, (2, samples, all_channels), "float64")
+    sums = device_arrays.empty(call.x, (2, samples, all_channels), "float64")
     words = all_channels, magic(all_channels), 1, magic(channels)
     if channels == 1:
         _rows(call, "row", all_rows, inner, words, sums)
         return _Sums(sums, samples)
     _rows(call, "row", all_rows, inner, words, sums, "sums")
-    coefficients = _arrays.empty(call.x, (call.row_count, 2), "float64")
+    coefficients = device_arrays.empty(call.x, (call.row_count, 2), "float64")
     key = call.parameters.dtype, call.weighted()
     weight = 0 if call.parameters.weight is None else call.parameters.weight.address
     assert call.mean is not None
@@ -369,7 +384,7 @@ def _merged(call: _Call, sums: _Sums | None, like: DeviceArray | None, place: in
     """dweight (place 0) or dbias (1) in the dtype and shape of `like`; None without."""
     if like is None:
         return None
-    result = _arrays.empty(call.x, like.shape, like.dtype)
+    result = device_arrays.empty(call.x, like.shape, like.dtype)
     if result.size:
         addresses = [0 if sums is None else sums.array.address, 0, 0]
         addresses[1 + place] = result.address
@@ -387,12 +402,12 @@ def _backward(dy: Any, saved: NormSaved, out: Any) -> Gradients:
         raise TypeError(f"saved must be the NormSaved that forward returned, got {type(saved).__name__}")
     if saved.input is None:
         raise ValueError("saved must have forward's input, got none: forward's out was in the input's memory")
-    g, x = _arrays.ready("dy", dy), _arrays.ready("input", saved.input)
+    g, x = device_arrays.ready("dy", dy), device_arrays.ready("input", saved.input)
     if g.shape != x.shape:
         raise ValueError(f"dy must have the shape of forward's input, {x.shape}, got {g.shape}")
-    arrays = _arrays.elementwise((("dy", g.owner), ("input", x.owner)), out, in_c_order=True)
+    arrays = device_arrays.elementwise((("dy", g.owner), ("input", x.owner)), out, in_c_order=True)
     dx, (g, x) = arrays.target, arrays.inputs
-    given = [None if value is None else _arrays.describe("saved", value) for value in saved[1:5]]
+    given = [None if value is None else device_arrays.describe("saved", value) for value in saved[1:5]]
     mean, rstd, weight, bias = given
     assert rstd is not None
     own = 0.0 if saved.given or not x.size else 1 / (saved.blocks[1] * saved.blocks[2])

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastnn._extras import require
-from fastnn.cuda import _arrays
-from fastnn.cuda._arrays import DeviceArray, Library
-from fastnn.cuda._cupy import current, output
-from fastnn.cuda.kernels.pooling import Numbers, Pooling
+from fastnn._core.extras import require
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.cupy_arrays import current, output
+from fastnn.cuda._core.device_arrays import DeviceArray, Library
+from fastnn.cuda.kernels.window.pooling import Numbers, Pooling
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import (
     Bounds,
@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 
 
 def _images(input: Any) -> DeviceArray:
-    x = _arrays.ready("input", input)
+    x = device_arrays.ready("input", input)
     _check_images(x)
     if x.shape[-2] * x.shape[-1] >= 2**32:
         raise ValueError(f"input must have planes of fewer than 2^32 elements on a GPU, got shape {x.shape}")
@@ -50,15 +50,15 @@ def _images(input: Any) -> DeviceArray:
 
 
 def _largest(x: DeviceArray, pooling: Pooling, taps: int, bounds: Any, out: Any) -> tuple[Any, Saved]:
-    x = _arrays.contiguous(x)
+    x = device_arrays.contiguous(x)
     target = output(out, (*x.shape[:-2], pooling.rows[1], pooling.columns[1]), x.dtype, (x,))
-    where = _arrays.empty(x, target.place.shape, _where_dtype(taps))
+    where = device_arrays.empty(x, target.place.shape, _where_dtype(taps))
     pooling.largest(x, target.place, where)
     return target.result(), Saved(x.shape, where.owner, pooling, bounds)
 
 
 def _mean(x: DeviceArray, pooling: Pooling, bounds: Any, out: Any) -> tuple[Any, Saved]:
-    x = _arrays.contiguous(x)
+    x = device_arrays.contiguous(x)
     shape = (*x.shape[:-2], pooling.rows[1], pooling.columns[1])
     target = output(out, shape, x.dtype, (x,))
     pooling.mean(x, target.place)
@@ -69,15 +69,15 @@ def _backward(dy: Any, saved: Saved, out: Any) -> Any:
     if not isinstance(saved, Saved):
         raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
     pooling, shape = saved.pooling, saved.shape
-    g = _arrays.ready("dy", dy)
+    g = device_arrays.ready("dy", dy)
     _check_dy(g, (*shape[:-2], pooling.rows[1], pooling.columns[1]))
-    g = _arrays.contiguous(g)
+    g = device_arrays.contiguous(g)
     target = output(out, shape, g.dtype, (g,))
     if saved.where is None:
         pooling.spread_mean(g, target.place)
     else:
-        where = _arrays.describe("saved.where", saved.where)
-        _arrays.same_device((("dy", g), ("saved.where", where)))
+        where = device_arrays.describe("saved.where", saved.where)
+        device_arrays.same_device((("dy", g), ("saved.where", where)))
         pooling.spread_largest(g, target.place, where)
     return target.result()
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cuda import _arrays, _launch
-from fastnn.cuda._arrays import DeviceArray, Elementwise
-from fastnn.cuda._ptx import computing_dtype
-from fastnn.cuda.kernels import draws, slope, slope_sums, strips
-from fastnn.cuda.kernels.strips import Strips
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
+from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime.ptx import computing_dtype
+from fastnn.cuda.kernels.activation import slope, slope_sums
+from fastnn.cuda.kernels.common import strips
+from fastnn.cuda.kernels.common.strips import Strips
+from fastnn.cuda.kernels.random import draws
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.functional.slope import blocks, bounds, check_weight, forward_key
 from fastnn.random import Key, as_key, default_generator
@@ -20,14 +23,14 @@ from fastnn.random import Key, as_key, default_generator
 
 def _weight(weight: Any, arrays: Elementwise) -> DeviceArray:
     """The weight in the dtype of the arrays, apart from what is written."""
-    array, target = _arrays.ready("weight", weight), arrays.target
+    array, target = device_arrays.ready("weight", weight), arrays.target
     check_weight(array.shape, target.shape)
-    _arrays.same_device((("input", target), ("weight", array)))
-    return _arrays.apart(_arrays.contiguous(_arrays.astype(array, target.dtype)), target)
+    device_arrays.same_device((("input", target), ("weight", array)))
+    return device_arrays.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
 
 
-def _promoted(named: _arrays.Named, out: Any) -> Elementwise:
-    return _arrays.elementwise(named, out, in_c_order=True)
+def _promoted(named: device_arrays.Named, out: Any) -> Elementwise:
+    return device_arrays.elementwise(named, out, in_c_order=True)
 
 
 def _prelu(input: Any, weight: Any, out: Any) -> Any:
@@ -49,7 +52,7 @@ def prelu_backward(dy: Any, input: Any, weight: Any, *, out: Any = None) -> tupl
     """dx, and dweight in input's dtype, summed in float64 in an order that depends on the shape alone."""
     arrays = _promoted((("dy", dy), ("input", input)), out)
     (g, x), dx, w = arrays.inputs, arrays.target, _weight(weight, arrays)
-    dweight = _arrays.empty(w, w.shape, w.dtype)
+    dweight = device_arrays.empty(w, w.shape, w.dtype)
     slope_sums.run((dx, g, x, w), dweight, *blocks(x.shape, w.size))
     return arrays.result(), dweight.owner
 
@@ -109,8 +112,8 @@ def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
         return
     dy, x = arrays.inputs[0], arrays.inputs[-1]
     grid = -(-n // (slope.THREADS * slope.DRAWS))
-    words = map(_launch.signed, draws.key_words(key, 0, out))
-    on = out.device, _arrays.stream(out)
+    words = map(launch.signed, draws.key_words(key, 0, out))
+    on = out.device, device_arrays.stream(out)
     addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
     kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)
-    _launch.run(*kernel, *on, grid, slope.THREADS, *addresses, n, *words, *line)
+    launch.run(*kernel, *on, grid, slope.THREADS, *addresses, n, *words, *line)

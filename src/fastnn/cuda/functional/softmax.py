@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from fastnn import _kernels
-from fastnn._arrays import axis
-from fastnn.cuda import _arrays
-from fastnn.cuda.kernels import rows, softmax
+from fastnn._core.arrays import axis
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda.kernels.common import rows
+from fastnn.cuda.kernels.loss import softmax
 
 
 def sizes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
@@ -20,7 +21,7 @@ def sizes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
 
 def _of_any(input: Any, kind: int, dim: int, out: Any) -> Any:
     """SOFTMAX or LOG_SOFTMAX. A GPU moves each element once in and once out where registers hold a sample."""
-    arrays = _arrays.elementwise((("input", input),), out, in_c_order=True)
+    arrays = device_arrays.elementwise((("input", input),), out, in_c_order=True)
     shape = arrays.target.shape
     _run(softmax.forward, kind, arrays, sizes(shape, axis(dim, max(len(shape), 1))))
     return arrays.result()
@@ -28,13 +29,13 @@ def _of_any(input: Any, kind: int, dim: int, out: Any) -> Any:
 
 def _backward_of_any(dy: Any, output: Any, kind: int, dim: int, out: Any) -> Any:
     """The gradient of SOFTMAX or LOG_SOFTMAX."""
-    arrays = _arrays.elementwise((("dy", dy), ("output", output)), out, in_c_order=True)
+    arrays = device_arrays.elementwise((("dy", dy), ("output", output)), out, in_c_order=True)
     shape = arrays.target.shape
     _run(softmax.backward, kind, arrays, sizes(shape, axis(dim, max(len(shape), 1))))
     return arrays.result()
 
 
-def _run(template: Any, kind: int, arrays: _arrays.Elementwise, shape: tuple[int, int, int]) -> None:
+def _run(template: Any, kind: int, arrays: device_arrays.Elementwise, shape: tuple[int, int, int]) -> None:
     target, inputs = arrays.target, arrays.inputs
     if target.size == 0:
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arrays import real_number
+from fastnn._core.arrays import real_number
 
 
 def whole(name: str, value: object, least: int = 1) -> int:

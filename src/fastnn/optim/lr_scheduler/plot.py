@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastnn._extras import require
-from fastnn._files import replacing
+from fastnn._core.extras import require
+from fastnn._core.files import replacing
 from fastnn.optim.lr_scheduler.checks import whole
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import Group, LRScheduler

@@ -1,0 +1,124 @@
+// The kernels of one instruction set and dtype: CMake compiles this file once for each, and each object exports one
+// constant table. Everything else is static, so no code of a wide instruction set leaks into the baseline.
+#include "activation/activations.h"
+#include "math/half.h"
+#include "runtime/kernels.h"
+
+// The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
+enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula keeps about eight values at a time
+typedef void Formula(V *out, const V *in, const V *p);
+
+FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
+                      int inputs, Formula *formula) {
+    real *to[FASTNN_MAX_OUTPUTS];
+    const real *from[FASTNN_MAX_INPUTS];
+    for (int k = 0; k < outputs; k++) to[k] = out[k];
+    for (int k = 0; k < inputs; k++) from[k] = in[k];
+    const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
+    size_t i = 0;
+    // Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
+    for (; i + TOGETHER * LANES <= n; i += TOGETHER * LANES) {
+        V x[TOGETHER][FASTNN_MAX_INPUTS], y[TOGETHER][FASTNN_MAX_OUTPUTS];
+#pragma GCC unroll 4
+        for (int u = 0; u < TOGETHER; u++)
+            for (int k = 0; k < inputs; k++) x[u][k] = vload(from[k] + i + u * LANES);
+#pragma GCC unroll 4
+        for (int u = 0; u < TOGETHER; u++) formula(y[u], x[u], p);
+#pragma GCC unroll 4
+        for (int u = 0; u < TOGETHER; u++)
+            for (int k = 0; k < outputs; k++) vstore(to[k] + i + u * LANES, y[u][k]);
+    }
+    for (; i + LANES <= n; i += LANES) {
+        V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
+        for (int k = 0; k < inputs; k++) x[k] = vload(from[k] + i);
+        formula(y, x, p);
+        for (int k = 0; k < outputs; k++) vstore(to[k] + i, y[k]);
+    }
+    if (i < n) {
+        V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
+        for (int k = 0; k < inputs; k++) x[k] = vload_part(from[k] + i, n - i);
+        formula(y, x, p);
+        for (int k = 0; k < outputs; k++) vstore_part(to[k] + i, n - i, y[k]);
+    }
+}
+
+#define LOOP(name, outputs, inputs, formula)                                                               \
+    static void name##_loop(size_t n, void *const *out, const void *const *in, const double *parameters) { \
+        map(n, out, in, parameters, outputs, inputs, formula);                                             \
+    }
+#define ACTIVATION(name, ...)                                                                              \
+    FORCE_INLINE void name##_forward_formula(V *out, const V *in, const V *p) { out[0] = name(in[0], p); } \
+    FORCE_INLINE void name##_backward_formula(V *out, const V *in, const V *p) {                           \
+        out[0] = name##_backward(in[0], in[1], p);                                                         \
+    }                                                                                                      \
+    LOOP(name##_forward, 1, 1, name##_forward_formula)                                                     \
+    LOOP(name##_backward, 1, 2, name##_backward_formula)
+#define KERNEL(name, outputs, inputs, cost) LOOP(name, outputs, inputs, name)
+#include "activation/activations.def"
+#undef ACTIVATION
+#undef KERNEL
+
+static void stream_copy(size_t n, void *to_memory, const void *from_memory) {
+    real *to = to_memory;
+    const real *from = from_memory;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vstream(to + i, vload(from + i));
+    memcpy(to + i, from + i, (n - i) * sizeof(real));
+}
+
+// Pairwise over blocks of 128; a block goes to eight sums.
+static double sum(size_t n, const void *memory) {
+    const real *x = memory;
+    if (n > 128) {
+        const size_t half = (n / 2 + 127) / 128 * 128;
+        return sum(half, x) + sum(n - half, x + half);
+    }
+    double partial[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t k = 0; k < 8; k++) partial[k] += x[i + k];
+    for (; i < n; i++) partial[i % 8] += x[i];
+    return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+           ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+static void take_bit(size_t n, void *memory, int weight, uint8_t *bits) {
+    real *x = memory;
+    const V w = vset((real)weight);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t word = 0;
+        const size_t end = n - i < 64 ? n - i : 64;
+        for (size_t j = 0; j < end; j += LANES) {
+            const size_t part = end - j < LANES ? end - j : LANES;
+            const V v = vload_part(x + i + j, part);
+            const M set = vle(w, v);
+            vstore_part(x + i + j, part, vselect(set, v - w, v));
+            word |= (uint64_t)vmask_bits(set) << j;
+        }
+        memcpy(bits + i / 8, &word, (end + 7) / 8);
+    }
+}
+static void add_bit(size_t n, void *memory, int weight, const uint8_t *bits) {
+    real *x = memory;
+    for (size_t i = 0; i < n; i += 8) {
+        const size_t end = n - i < 8 ? n - i : 8;
+        for (size_t j = 0; j < end; j++) x[i + j] += (real)((bits[i / 8] >> j & 1) * weight);
+    }
+}
+
+const fastnn_table FASTNN_TABLE(elementwise) = {
+    .kernels =
+        {
+#define ACTIVATION(name, ...) name##_forward_loop, name##_backward_loop,
+#define KERNEL(name, ...) name##_loop,
+#include "activation/activations.def"
+        },
+    .stream_copy = stream_copy,
+    .sum = sum,
+    .take_bit = take_bit,
+    .add_bit = add_bit,
+#if FASTNN_BITS == 32
+    .from_half = {from_float16, from_bfloat16},
+    .to_half = {to_float16, to_bfloat16},
+#endif
+};

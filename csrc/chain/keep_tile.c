@@ -1,0 +1,74 @@
+// Which elements of a chain's tile dropout keeps. Draws are numbered in the order (outer, channels, inner), so in
+// columns with more than one position the draws of a channel, which follow each other, are the bits of a column: they
+// are made channel by channel and turned over, 8 x 8 bits at a time.
+#include <string.h>
+
+#include "chain/chain.h"
+#include "random/random_kernels.h"
+
+enum {
+    MOST_POSITIONS = 32,  // at a time: what is kept of a channel is then in one 64-bit word
+    MOST_BLOCKS = 2 * CHAIN_TILE_BYTES / 4 + BLOCKS_BEYOND,
+};
+
+// Bit 8 i + j to bit 8 j + i. Warren, "Hacker's Delight", 2012, 7-3.
+static uint64_t transpose(uint64_t x) {
+    uint64_t t = (x ^ x >> 7) & 0x00AA00AA00AA00AA;
+    x ^= t ^ t << 7;
+    t = (x ^ x >> 14) & 0x0000CCCC0000CCCC;
+    x ^= t ^ t << 14;
+    t = (x ^ x >> 28) & 0x00000000F0F0F0F0;
+    return x ^ t ^ t << 28;
+}
+
+// Eight bits, from bit number `at` on; they were 0.
+static void put_byte(uint8_t *bits, size_t at, unsigned byte) {
+    const unsigned both = byte << at % 8;
+    bits[at / 8] |= (uint8_t)both;
+    bits[at / 8 + 1] |= (uint8_t)(both >> 8);
+}
+
+// Positions of one sample, of `channels` channels from draw `first` on; those of a position go to `row` bits each.
+static void keep_positions(const fastnn_run *run, const fastnn_dropout *dropout, uint64_t first, size_t channels,
+                           size_t positions, size_t at, size_t row, uint8_t *bits) {
+    uint64_t blocks[MOST_BLOCKS];
+    uint8_t kept[MOST_BLOCKS + 8];
+    const size_t inner = run->chain->inner, each = (7 + positions + 7) / 8;  // blocks of a channel, wherever it begins
+    for (size_t c = 0; c < channels; c++)
+        for (size_t k = 0; k < each; k++) blocks[c * each + k] = (first + c * inner) / 8 + k;
+    memset(blocks + channels * each, 0, BLOCKS_BEYOND * sizeof *blocks);
+    run->tables->random->keep_blocks(dropout, channels * each, blocks, kept);
+    for (size_t c = 0; c < channels; c += 8) {
+        const size_t some = channels - c < 8 ? channels - c : 8;
+        uint64_t word[8] = {0};
+        for (size_t k = 0; k < some; k++) {
+            memcpy(&word[k], kept + (c + k) * each, 8);
+            word[k] >>= (first + (c + k) * inner) % 8;
+        }
+        for (size_t p = 0; p < positions; p += 8) {
+            uint64_t square = 0;
+            for (size_t k = 0; k < some; k++) square |= (word[k] >> p & 0xff) << 8 * k;
+            square = transpose(square);
+            for (size_t k = 0; k < 8 && p + k < positions; k++)
+                put_byte(bits, at + (p + k) * row + c, (unsigned)(square >> 8 * k & 0xff));
+        }
+    }
+}
+
+void fastnn_keep_tile(const fastnn_run *run, const fastnn_dropout *dropout, const fastnn_tile *tile, uint8_t *bits) {
+    const size_t channels = run->chain->channels, inner = run->chain->inner, count = tile->rows * tile->n;
+    if (!run->chain->columns || inner == 1) {
+        run->tables->random->keep_bits(dropout, tile->offset, count, bits);
+        return;
+    }
+    memset(bits, 0, count / 8 + 2);
+    const size_t width = count < channels ? count : channels;  // a tile is a part of a position, or some positions
+    for (size_t done = 0, some; done < count; done += some * width) {
+        const size_t position = (tile->offset + done) / channels, left = inner - position % inner;
+        some = (count - done) / width;
+        if (some > left) some = left;
+        if (some > MOST_POSITIONS) some = MOST_POSITIONS;
+        const uint64_t channel = position / inner * channels + (tile->offset + done) % channels;
+        keep_positions(run, dropout, channel * inner + position % inner, width, some, done, width, bits);
+    }
+}

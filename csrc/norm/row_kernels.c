@@ -1,0 +1,385 @@
+// Norms over contiguous rows: layer norm, RMS norm, group norm, instance norm. Compiled once for each instruction set
+// and dtype, as elementwise_kernels.c.
+//
+// A row's mean is held in two parts: `center`, which is a `real`, and the rest. x - center is exact where x is near,
+// so that a mean of a million costs no digits. An RMS norm is the same with a mean of 0.
+#include "norm/row_kernels.h"
+
+#include <math.h>
+
+#include "math/moments.h"
+
+enum {
+    TOGETHER = 4,                 // rows at a time
+    SHORT_ELEMENTS = 64 * LANES,  // of a row whose sums of squares may go to one vector
+    SUM_ELEMENTS = 2048,          // of a row that are summed in `real` for its gradient
+};
+
+static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm->inner; }
+// Where the weights of a row's channels begin.
+static size_t first_channel(const fastnn_norm *norm, size_t row) { return row % norm->groups * norm->channels; }
+static double mean_of(const fastnn_norm *norm, size_t row) { return norm->mean == NULL ? 0 : norm->mean[row]; }
+
+// ---- statistics ----------------------------------------------------------------------------------------------------
+
+static double block_squares(size_t n, const real *x) {
+    V sum[MOMENT_SUMS];
+    for (int u = 0; u < MOMENT_SUMS; u++) sum[u] = vzero();
+    size_t i = 0;
+    for (; i + MOMENT_SUMS * LANES <= n; i += MOMENT_SUMS * LANES) {
+        for (int u = 0; u < MOMENT_SUMS; u++) {
+            const V v = vload(x + i + u * LANES);
+            sum[u] = vmadd(v, v, sum[u]);
+        }
+    }
+    for (size_t part; i < n; i += part) {
+        part = n - i < LANES ? n - i : LANES;
+        const V v = vload_part(x + i, part);
+        sum[0] = vmadd(v, v, sum[0]);
+    }
+    return (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+static double mean_square(size_t n, const real *x) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i += MOMENT_ELEMENTS)
+        sum += block_squares(n - i < MOMENT_ELEMENTS ? n - i : MOMENT_ELEMENTS, x + i);
+    if (isfinite(sum)) return sum / (double)n;
+    sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * ((double)x[i] / (double)n);
+    return sum;
+}
+
+// The variance of a row, or its mean square; norm->mean is set.
+static double long_row(const fastnn_norm *norm, size_t row) {
+    const size_t n = row_length(norm);
+    const real *x = (const real *)norm->x + row * n;
+    if (norm->mean == NULL) return mean_square(n, x);
+    const fastnn_moments moments = run_moments(n, x);
+    norm->mean[row] = moments.mean;
+    return moments.m2 / (double)n;
+}
+
+// The same for rows of at most SHORT_ELEMENTS, to `variances`: as block_moments, but a row's sums go to one vector, and
+// those of several rows are under way at a time.
+FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool centred, double *variances) {
+    const size_t n = row_length(norm), part = n % LANES, whole = n - part;
+    const real *x = (const real *)norm->x + row * n;
+    const V inside = vload_part(ones, part);
+    real near[TOGETHER] = {0};
+    V sum[TOGETHER], square[TOGETHER];
+    for (int k = 0; k < rows; k++) sum[k] = square[k] = vzero();
+    if (centred) {
+        for (size_t i = 0; i < whole; i += LANES)
+            for (int k = 0; k < rows; k++) sum[k] += vload(x + (size_t)k * n + i);
+        for (int k = 0; k < rows; k++) {
+            if (part > 0) sum[k] += vload_part(x + (size_t)k * n + whole, part);
+            near[k] = (real)((double)vsum(sum[k]) / (double)n);
+            sum[k] = vzero();
+        }
+    }
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (int k = 0; k < rows; k++) {
+            const V d = vload(x + (size_t)k * n + i) - vset(near[k]);
+            sum[k] += d;
+            square[k] = vmadd(d, d, square[k]);
+        }
+    }
+    for (int k = 0; k < rows; k++) {
+        if (part > 0) {
+            const V d = vload_part(x + (size_t)k * n + whole, part) - vset(near[k]) * inside;
+            sum[k] += d;
+            square[k] = vmadd(d, d, square[k]);
+        }
+        const double rest = (double)vsum(sum[k]) / (double)n, mean_of_squares = (double)vsum(square[k]) / (double)n;
+        if (!isfinite(mean_of_squares)) {
+            variances[k] = long_row(norm, row + (size_t)k);
+        } else if (centred) {
+            norm->mean[row + (size_t)k] = (double)near[k] + rest;
+            variances[k] = mean_of_squares - rest * rest;
+        } else {
+            variances[k] = mean_of_squares;
+        }
+    }
+}
+
+FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t rows, bool centred, double *variances) {
+    size_t r = 0;
+    for (; r + TOGETHER <= rows; r += TOGETHER) short_rows(TOGETHER, norm, row + r, centred, variances + r);
+    for (; r < rows; r++) short_rows(1, norm, row + r, centred, variances + r);
+}
+
+static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
+    double *variances = norm->rstd + row;
+    if (row_length(norm) > SHORT_ELEMENTS)
+        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
+    else if (norm->mean == NULL)
+        all_short_rows(norm, row, rows, false, variances);
+    else
+        all_short_rows(norm, row, rows, true, variances);
+    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
+    for (size_t r = 0; r < rows; r++) norm->rstd[row + r] = 1 / sqrt(norm->rstd[row + r] + norm->eps);
+}
+
+// ---- forward -------------------------------------------------------------------------------------------------------
+
+// How far the chunk is that comes next. While results are written, it is fetched from memory: reading it later would
+// hold up the sums.
+static size_t ahead_of(const fastnn_norm *norm, size_t rows) {
+    enum { LEAST_AHEAD = 4096 };
+    const size_t chunk = rows * row_length(norm);
+    return chunk > LEAST_AHEAD ? chunk : LEAST_AHEAD;
+}
+
+// What x - mean is made of: x - center - rest, with both scaled by rstd.
+typedef struct {
+    V center, rstd, shift;
+} row_scale;
+
+FORCE_INLINE row_scale scale_of(double mean, double rstd) {
+    const real center = (real)mean;
+    return (row_scale){vset(center), vset((real)rstd), vset((real)(((double)center - mean) * rstd))};
+}
+FORCE_INLINE V normalised(V x, row_scale row) { return vmadd(x - row.center, row.rstd, row.shift); }
+
+// A weight and a bias for each element; NULL: 1 and 0.
+FORCE_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x, row_scale row, const real *weight,
+                             const real *bias, real *y) {
+    __builtin_prefetch(x + i + ahead);
+    V v = normalised(vload_some(x + i, count), row);
+    if (weight != NULL && bias != NULL)
+        v = vmadd(v, vload_some(weight + i, count), vload_some(bias + i, count));
+    else if (weight != NULL)
+        v = v * vload_some(weight + i, count);
+    else if (bias != NULL)
+        v = v + vload_some(bias + i, count);
+    vstore_some(y + i, count, v);
+}
+FORCE_INLINE void apply_vectors(size_t n, size_t ahead, const real *x, row_scale row, const real *weight,
+                                const real *bias, real *y) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) apply_step(i, LANES, ahead, x, row, weight, bias, y);
+    if (i < n) apply_step(i, n - i, ahead, x, row, weight, bias, y);
+}
+
+// y = (x - center) slope + shift
+FORCE_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, real slope, real shift, real *y) {
+    const V c = vset(center), a = vset(slope), b = vset(shift);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __builtin_prefetch(x + i + ahead);
+        vstore(y + i, vmadd(vload(x + i) - c, a, b));
+    }
+    if (i < n) vstore_part(y + i, n - i, vmadd(vload_part(x + i, n - i) - c, a, b));
+}
+
+static double value_or(const real *values, size_t i, double otherwise) {
+    return values == NULL ? otherwise : (double)values[i];
+}
+
+// Channels of several elements, each with its weight and bias; from element `first` of the row on.
+static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead, const real *x,
+                           real *y) {
+    const double mean = mean_of(norm, row), rstd = norm->rstd[row], low = mean - (double)(real)mean;
+    size_t channel = first_channel(norm, row) + first / norm->inner, left = norm->inner - first % norm->inner;
+    for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
+        n = count - i < left ? count - i : left;
+        const double slope = rstd * value_or(norm->weight, channel, 1);
+        const double shift = value_or(norm->bias, channel, 0) - low * slope;
+        apply_run(n, ahead, x + i, (real)mean, (real)slope, (real)shift, y + i);
+    }
+}
+
+static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
+    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
+    real *y = memory;
+    for (size_t r = row; r < row + rows; r++, y += count) {
+        const real *x = (const real *)norm->x + r * n + first;
+        if (norm->inner > 1) {
+            apply_channels(norm, r, first, count, ahead, x, y);
+            continue;
+        }
+        const real *weight = norm->weight, *bias = norm->bias;
+        const size_t channel = first_channel(norm, r) + first;
+        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
+        if (weight != NULL && bias != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
+        else if (weight != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
+        else if (bias != NULL)
+            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
+        else
+            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
+    }
+}
+
+// ---- backward ------------------------------------------------------------------------------------------------------
+
+// From the row's sums of g = dy weight and of g xhat, xhat being (x - mean) rstd. Where the statistics were given, they
+// do not depend on x.
+static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, double sum, double sum_xhat) {
+    const double n = (double)row_length(norm), mean = mean_of(norm, row), rstd = norm->rstd[row];
+    const double center = (double)(real)mean, low = mean - center;
+    const double own = norm->given ? 0 : rstd / n, slope = own * rstd * sum_xhat;
+    return (fastnn_row_gradient){center, rstd, slope, (norm->mean == NULL ? 0 : own * sum) - slope * low};
+}
+
+// `count` elements of a column of rows: of each row the sums of g and g xhat, of all of them those of dy and dy xhat.
+FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, const real *dy, const real *x,
+                            const real *weight, const row_scale *scale, V *sum, V *sum_xhat, real *dweight,
+                            real *dbias) {
+    const V w = weight == NULL ? vone() : vload_some(weight + i, count);
+    V products = dweight == NULL ? vzero() : vload_some(dweight + i, count);
+    V total = dbias == NULL ? vzero() : vload_some(dbias + i, count);
+    for (int k = 0; k < rows; k++) {
+        const size_t at = (size_t)k * stride + i;
+        const V d = vload_some(dy + at, count), xhat = normalised(vload_some(x + at, count), scale[k]), g = d * w;
+        sum[k] += g;
+        sum_xhat[k] = vmadd(g, xhat, sum_xhat[k]);
+        products = vmadd(d, xhat, products);
+        total += d;
+    }
+    if (dweight != NULL) vstore_some(dweight + i, count, products);
+    if (dbias != NULL) vstore_some(dbias + i, count, total);
+}
+
+FORCE_INLINE void sums_of_rows(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
+                               const real *weight, real *dweight, real *dbias) {
+    const size_t n = row_length(norm);
+    const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
+    row_scale scale[TOGETHER];
+    double sum[TOGETHER] = {0}, sum_xhat[TOGETHER] = {0};
+    for (int k = 0; k < rows; k++) scale[k] = scale_of(mean_of(norm, row + (size_t)k), norm->rstd[row + (size_t)k]);
+    for (size_t i = 0; i < n;) {
+        const size_t end = n - i < SUM_ELEMENTS ? n : i + SUM_ELEMENTS;
+        V s[TOGETHER], p[TOGETHER];
+        for (int k = 0; k < rows; k++) s[k] = p[k] = vzero();
+        for (; i + LANES <= end; i += LANES) sums_step(rows, n, i, LANES, dy, x, weight, scale, s, p, dweight, dbias);
+        if (i < end) sums_step(rows, n, i, end - i, dy, x, weight, scale, s, p, dweight, dbias);
+        i = end;
+        for (int k = 0; k < rows; k++) sum[k] += (double)vsum(s[k]), sum_xhat[k] += (double)vsum(p[k]);
+    }
+    for (int k = 0; k < rows; k++) gradients[k] = gradient_of(norm, row + (size_t)k, sum[k], sum_xhat[k]);
+}
+
+FORCE_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
+                               const fastnn_norm_sums *sums) {
+    const real *weight = norm->weight;
+    const size_t channel = first_channel(norm, row);
+    real *dweight = sums->dweight == NULL ? NULL : (real *)sums->recent_dweight + channel;
+    real *dbias = sums->dbias == NULL ? NULL : (real *)sums->recent_dbias + channel;
+    if (weight != NULL && dbias != NULL)
+        sums_of_rows(rows, norm, row, gradients, weight + channel, dweight, dbias);
+    else if (weight != NULL)
+        sums_of_rows(rows, norm, row, gradients, weight + channel, dweight, NULL);
+    else
+        sums_of_rows(rows, norm, row, gradients, NULL, NULL, dbias);
+}
+
+// Of one channel of a row: the sums of dy and of dy (x - center).
+static void run_sums(size_t n, const real *dy, const real *x, real center, double *sum, double *product) {
+    const V c = vset(center);
+    *sum = *product = 0;
+    for (size_t i = 0; i < n;) {
+        const size_t end = n - i < SUM_ELEMENTS ? n : i + SUM_ELEMENTS;
+        V s[MOMENT_SUMS], p[MOMENT_SUMS];
+        for (int u = 0; u < MOMENT_SUMS; u++) s[u] = p[u] = vzero();
+        for (; i + MOMENT_SUMS * LANES <= end; i += MOMENT_SUMS * LANES) {
+            for (int u = 0; u < MOMENT_SUMS; u++) {
+                const V d = vload(dy + i + u * LANES);
+                s[u] += d;
+                p[u] = vmadd(d, vload(x + i + u * LANES) - c, p[u]);
+            }
+        }
+        for (size_t part; i < end; i += part) {
+            part = end - i < LANES ? end - i : LANES;
+            const V d = vload_part(dy + i, part);
+            s[0] += d;
+            p[0] = vmadd(d, vload_part(x + i, part) - c, p[0]);
+        }
+        *sum += (double)vsum((s[0] + s[1]) + (s[2] + s[3]));
+        *product += (double)vsum((p[0] + p[1]) + (p[2] + p[3]));
+    }
+}
+
+static fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
+    const size_t start = row * row_length(norm), channel = first_channel(norm, row);
+    const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
+    const double mean = mean_of(norm, row), low = mean - (double)(real)mean;
+    double all = 0, all_xhat = 0;
+    for (size_t c = channel; c < channel + norm->channels; c++, dy += norm->inner, x += norm->inner) {
+        double sum, product;
+        run_sums(norm->inner, dy, x, (real)mean, &sum, &product);
+        const double sum_xhat = norm->rstd[row] * (product - low * sum), weight = value_or(norm->weight, c, 1);
+        all += weight * sum;
+        all_xhat += weight * sum_xhat;
+        if (sums->dweight != NULL) sums->dweight[c] += sum_xhat;
+        if (sums->dbias != NULL) sums->dbias[c] += sum;
+    }
+    return gradient_of(norm, row, all, all_xhat);
+}
+
+static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
+                 const fastnn_norm_sums *sums) {
+    size_t r = 0;
+    if (norm->inner > 1) {
+        for (; r < rows; r++) gradients[r] = sums_of_channels(norm, row + r, sums);
+        return;
+    }
+    if (norm->groups == 1)
+        for (; r + TOGETHER <= rows; r += TOGETHER) sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
+    for (; r < rows; r++) sums_of_some(1, norm, row + r, gradients + r, sums);
+}
+
+FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
+                                V center, V scale, V slope, V shift, real *dx) {
+    __builtin_prefetch(dy + i + ahead);
+    __builtin_prefetch(x + i + ahead);
+    V g = vload_some(dy + i, count);
+    if (weight != NULL) g = g * vload_some(weight + i, count);
+    const V from_statistics = vmadd(vload_some(x + i, count) - center, slope, shift);
+    vstore_some(dx + i, count, vmadd(g, scale, -from_statistics));
+}
+FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const real *x, const real *weight,
+                                   real scale, const fastnn_row_gradient *row, real *dx) {
+    const V center = vset((real)row->center), slope = vset((real)row->slope), shift = vset((real)row->shift);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        backward_step(i, LANES, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
+    if (i < n) backward_step(i, n - i, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
+}
+
+static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *gradients, size_t row, size_t rows,
+                           size_t first, size_t count, void *memory) {
+    const size_t ahead = ahead_of(norm, rows);
+    real *dx = memory;
+    for (size_t r = row; r < row + rows; r++, gradients++, dx += count) {
+        const size_t start = r * row_length(norm) + first;
+        const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start, *weight = norm->weight;
+        size_t channel = first_channel(norm, r) + first / norm->inner;
+        if (norm->inner == 1 && weight != NULL) {
+            backward_vectors(count, ahead, dy, x, weight + channel, (real)gradients->scale, gradients, dx);
+            continue;
+        }
+        // Runs of one weight each; without weights the row is one.
+        size_t left = weight == NULL ? count : norm->inner - first % norm->inner;
+        for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
+            n = count - i < left ? count - i : left;
+            const real scale = (real)(gradients->scale * value_or(weight, channel, 1));
+            backward_vectors(n, ahead, dy + i, x + i, NULL, scale, gradients, dx + i);
+        }
+    }
+}
+
+static void flush(size_t n, void *memory, double *sums) {
+    real *recent = memory;
+    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
+}
+
+const fastnn_row_table FASTNN_TABLE(row) = {
+    .statistics = statistics,
+    .apply = apply,
+    .sums = sums,
+    .apply_backward = apply_backward,
+    .flush = flush,
+};

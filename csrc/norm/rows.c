@@ -1,0 +1,180 @@
+// Norms over contiguous rows: how rows are cut into pieces for the threads and chunks for the caches. A chunk's rows
+// are read from memory once, for their statistics or sums, and again from cache, for what depends on these.
+#include <string.h>
+
+#include "norm/row_kernels.h"
+#include "runtime/sizes.h"
+#include "runtime/tiles.h"
+
+enum {
+    CHUNK_ELEMENTS = 4096,  // stays in L1
+    CHUNK_ROWS = 64,
+    TOGETHER_ELEMENTS = 65536,  // stays in L2: up to here a chunk has four rows, which backward takes together
+    PARALLEL_ELEMENTS = 16384,  // from here on threads pay
+    PIECES = 32,
+    SUMMED_ROWS = 32,  // backward: a piece reads at least so many times the weights, since its sums are added up
+    SUMS = 4,          // backward: what a piece keeps for each weight (fastnn_norm_sums)
+};
+
+typedef struct {
+    const fastnn_norm *norm;
+    const fastnn_row_table *table;
+    const fastnn_table *elementwise;
+    size_t size;                // of an element
+    size_t row;                 // elements
+    size_t tile, chunk, piece;  // rows that are streamed, kept in cache, and done by one thread together
+    size_t pieces;
+    bool stream;
+    char *out;
+    double *scratch;
+} row_job;
+
+static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, size_t least_rows) {
+    row_job job = {
+        .norm = norm,
+        .table = fastnn_current(norm->float64)->row,
+        .elementwise = fastnn_current(norm->float64)->elementwise,
+        .size = norm->float64 ? 8 : 4,
+        .row = norm->channels * norm->inner,
+        .piece = norm->rows,
+        .pieces = 1,
+        .out = out,
+    };
+    const size_t count = norm->rows * job.row, fitting = larger(CHUNK_ELEMENTS / job.row, 1);
+    const bool together = norm->inner == 1 && job.row <= TOGETHER_ELEMENTS / 4;
+    job.chunk = smaller(together ? larger(fitting, 4) : fitting, CHUNK_ROWS);
+    job.tile = smaller(fitting, job.chunk);
+    if (count >= PARALLEL_ELEMENTS) {
+        job.piece = rounded_up(larger(divided_up(norm->rows, PIECES), least_rows), job.chunk);
+        job.pieces = divided_up(norm->rows, job.piece);
+    }
+    job.stream = count * job.size * operands >= FASTNN_STREAM_BYTES && out != norm->x && out != norm->dy &&
+                 (uintptr_t)out % LINE == 0 && job.tile * job.row * job.size % LINE == 0;
+    return job;
+}
+
+// Elements first ... first + count - 1 of some rows of the result; `gradients`: of dx.
+static void apply(const row_job *job, const fastnn_row_gradient *gradients, size_t row, size_t rows, size_t first,
+                  size_t count, void *to) {
+    if (gradients == NULL)
+        job->table->apply(job->norm, row, rows, first, count, to);
+    else
+        job->table->apply_backward(job->norm, gradients, row, rows, first, count, to);
+}
+
+// A chunk's results. Streamed ones are computed in L1 first, as in elementwise.c: whole rows, or parts of one.
+static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients, size_t row, size_t rows) {
+    _Alignas(LINE) char tile[CHUNK_ELEMENTS * 8];
+    char *to = job->out + row * job->row * job->size;
+    if (!job->stream) {
+        apply(job, gradients, row, rows, 0, job->row, to);
+        return;
+    }
+    for (size_t r = 0, some; r < rows; r += some) {
+        some = smaller(job->tile, rows - r);
+        for (size_t first = 0, count; first < job->row; first += count) {
+            count = smaller(CHUNK_ELEMENTS, job->row - first);
+            apply(job, gradients == NULL ? NULL : gradients + r, row + r, some, first, count, tile);
+            job->elementwise->stream_copy(some * count, to, tile);
+            to += some * count * job->size;
+        }
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
+}
+
+// ---- forward -------------------------------------------------------------------------------------------------------
+
+static void run_piece(const void *context, size_t index) {
+    const row_job *job = context;
+    const size_t end = smaller((index + 1) * job->piece, job->norm->rows);
+    for (size_t row = index * job->piece, rows; row < end; row += rows) {
+        rows = smaller(job->chunk, end - row);
+        if (!job->norm->given) job->table->statistics(job->norm, row, rows);
+        write_chunk(job, NULL, row, rows);
+    }
+}
+
+static bool is_empty(const fastnn_norm *norm) { return norm->rows * norm->channels * norm->inner == 0; }
+
+bool fastnn_run_norm(const fastnn_norm *norm) {
+    if (is_empty(norm)) return true;
+    const row_job job = make_job(norm, norm->y, 2, 1);
+    return fastnn_parallel(job.pieces, run_piece, &job);
+}
+
+// ---- backward ------------------------------------------------------------------------------------------------------
+
+static size_t weights(const fastnn_norm *norm) { return norm->groups * norm->channels; }
+
+static row_job make_backward_job(const fastnn_norm *norm) {
+    return make_job(norm, norm->dx, 3, divided_up(SUMMED_ROWS * norm->groups, norm->inner));
+}
+
+// What a piece adds to dweight and dbias.
+static fastnn_norm_sums sums_of_piece(const row_job *job, size_t index) {
+    const size_t count = weights(job->norm);
+    double *sums = job->scratch + index * SUMS * count;
+    return (fastnn_norm_sums){
+        .dweight = job->norm->dweight == NULL ? NULL : sums,
+        .dbias = job->norm->dbias == NULL ? NULL : sums + count,
+        .recent_dweight = sums + 2 * count,
+        .recent_dbias = sums + 3 * count,
+    };
+}
+
+static void flush(const row_job *job, const fastnn_norm_sums *sums) {
+    if (sums->dweight != NULL) job->table->flush(weights(job->norm), sums->recent_dweight, sums->dweight);
+    if (sums->dbias != NULL) job->table->flush(weights(job->norm), sums->recent_dbias, sums->dbias);
+}
+
+static void run_backward_piece(const void *context, size_t index) {
+    const row_job *job = context;
+    const fastnn_norm_sums sums = sums_of_piece(job, index);
+    memset(job->scratch + index * SUMS * weights(job->norm), 0, SUMS * weights(job->norm) * sizeof(double));
+    fastnn_row_gradient gradients[CHUNK_ROWS];
+    const size_t end = smaller((index + 1) * job->piece, job->norm->rows);
+    size_t recent = 0;
+    for (size_t row = index * job->piece, rows; row < end; row += rows) {
+        rows = smaller(job->chunk, end - row);
+        job->table->sums(job->norm, row, rows, gradients, &sums);
+        write_chunk(job, gradients, row, rows);
+        recent += rows;
+        if (job->norm->inner == 1 && (recent + job->chunk > RECENT_ROWS || row + rows == end)) {
+            flush(job, &sums);
+            recent = 0;
+        }
+    }
+}
+
+// The pieces' sums in order, from `sums` of the first piece on, rounded to the dtype.
+static void combine(const row_job *job, double *sums, void *to) {
+    const size_t count = weights(job->norm);
+    for (size_t piece = 1; piece < job->pieces; piece++)
+        for (size_t i = 0; i < count; i++) sums[i] += sums[piece * SUMS * count + i];
+    for (size_t i = 0; i < count; i++) {
+        if (job->norm->float64)
+            ((double *)to)[i] = sums[i];
+        else
+            ((float *)to)[i] = (float)sums[i];
+    }
+}
+
+size_t fastnn_norm_scratch(const fastnn_norm *norm) {
+    return is_empty(norm) ? 0 : make_backward_job(norm).pieces * SUMS * weights(norm);
+}
+
+bool fastnn_run_norm_backward(const fastnn_norm *norm, double *scratch) {
+    const size_t bytes = weights(norm) * (norm->float64 ? 8 : 4);
+    if (is_empty(norm)) {
+        if (norm->dweight != NULL) memset(norm->dweight, 0, bytes);
+        if (norm->dbias != NULL) memset(norm->dbias, 0, bytes);
+        return true;
+    }
+    row_job job = make_backward_job(norm);
+    job.scratch = scratch;
+    if (!fastnn_parallel(job.pieces, run_backward_piece, &job)) return false;
+    const fastnn_norm_sums sums = sums_of_piece(&job, 0);
+    if (norm->dweight != NULL) combine(&job, sums.dweight, norm->dweight);
+    if (norm->dbias != NULL) combine(&job, sums.dbias, norm->dbias);
+    return true;
+}

@@ -1,0 +1,21 @@
+// The steps of the optimisers: one pass over a parameter, its gradient and what the rule remembers of earlier steps.
+#ifndef FASTNN_OPTIMIZER_KERNELS_H
+#define FASTNN_OPTIMIZER_KERNELS_H
+
+#include "runtime/kernels.h"
+
+enum {
+#define RULE(name, ...) RULE_##name,
+#include "optim/optimizers.def"
+#undef RULE
+    RULE_COUNT
+};
+
+typedef void fastnn_rule(size_t n, void *const *operands, const fastnn_penalties *penalties, const double *numbers);
+
+typedef struct fastnn_optimizer_table {
+    fastnn_rule *rules[RULE_COUNT];
+    double (*reductions[FASTNN_REDUCTIONS])(size_t n, const void *x);
+} fastnn_optimizer_table;
+
+#endif

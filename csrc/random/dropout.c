@@ -1,0 +1,176 @@
+// Dropout of arrays, tile by tile: the bits that say what is kept are drawn into L1, used and forgotten. How arrays are
+// cut depends on the shape alone.
+#include <string.h>
+
+#include "random/random_kernels.h"
+#include "runtime/sizes.h"
+#include "runtime/tiles.h"
+
+enum {
+    SERIAL_ELEMENTS = 32768,   // from here on threads pay
+    PREFETCH_BYTES = 1 << 20,  // of arrays: from here on asking for the next tile pays
+};
+
+typedef struct {
+    const fastnn_table *table;
+    const fastnn_random_table *random;
+    fastnn_dropout dropout;
+    size_t count, unit;
+    size_t size;  // of an element
+    bool prefetch, stream;
+    fastnn_view y, x;
+} dropout_job;
+
+static size_t piece_elements(size_t count) { return count < SERIAL_ELEMENTS ? count : fastnn_piece_elements(count); }
+
+static bool run_pieces(size_t count, fastnn_task task, const void *job) {
+    const size_t piece = piece_elements(count);
+    return count == 0 || fastnn_parallel(divided_up(count, piece), task, job);
+}
+
+// ---- which elements are kept ---------------------------------------------------------------------------------------
+
+typedef union {
+    uint8_t bytes[TILE_ELEMENTS / 8 + 64];  // as keep_bits wants them
+    uint64_t words[TILE_ELEMENTS / 64];
+} tile_bits;
+
+static void set_bits(uint64_t *words, size_t from, size_t to) {
+    for (size_t next; from < to; from = next) {
+        next = smaller(to, (from / 64 + 1) * 64);
+        words[from / 64] |= ~(uint64_t)0 >> (64 - (next - from)) << from % 64;
+    }
+}
+
+// The bits of elements first ... first + count - 1: one draw for each unit, for all of its elements.
+static void draw_bits(const dropout_job *job, size_t first, size_t count, tile_bits *bits) {
+    if (job->unit == 1) {
+        job->random->keep_bits(&job->dropout, first, count, bits->bytes);
+        return;
+    }
+    tile_bits units;
+    const size_t first_unit = first / job->unit, last_unit = (first + count - 1) / job->unit, end = first + count;
+    job->random->keep_bits(&job->dropout, first_unit, last_unit - first_unit + 1, units.bytes);
+    memset(bits->words, 0, sizeof bits->words);
+    for (size_t unit = first_unit, from = first; unit <= last_unit; unit++) {
+        const size_t to = smaller((unit + 1) * job->unit, end), i = unit - first_unit;
+        if (units.bytes[i / 8] >> i % 8 & 1) set_bits(bits->words, from - first, to - first);
+        from = to;
+    }
+}
+
+// ---- y = kept ? scale x + shift : dropped --------------------------------------------------------------------------
+
+static void mask(const dropout_job *job, size_t first, size_t count, void *y, const void *x) {
+    const fastnn_dropout *d = &job->dropout;
+    tile_bits bits;
+    draw_bits(job, first, count, &bits);
+    if (d->shift == 0 && d->dropped == 0)
+        job->random->mask(count, y, x, bits.bytes, d->scale);
+    else
+        job->random->mask_line(count, y, x, bits.bytes, d->scale, d->shift, d->dropped);
+}
+
+static void run_tile(const dropout_job *job, size_t first, size_t count) {
+    _Alignas(LINE) char from[TILE_BYTES], to[TILE_BYTES];
+    const void *x = fastnn_gather(job->table, &job->x, first, count, from);
+    void *y = fastnn_target(&job->y, first, count, to);
+    mask(job, first, count, y, x);
+    fastnn_scatter(job->table, &job->y, first, count, y);
+}
+
+// Streaming stores write whole lines: a tile goes to L1 first (elementwise.c has the reasons).
+static void stream_tile(const dropout_job *job, size_t first, size_t count) {
+    _Alignas(LINE) char tile[TILE_BYTES];
+    mask(job, first, count, tile, job->x.operand.data + first * job->size);
+    job->table->stream_copy(count, job->y.operand.data + first * job->size, tile);
+}
+
+static void run_piece(const void *context, size_t index) {
+    const dropout_job *job = context;
+    const size_t piece = piece_elements(job->count), end = smaller((index + 1) * piece, job->count);
+    size_t first = index * piece;
+    if (job->stream) {
+        const size_t to_line = (size_t)(-(uintptr_t)(job->y.operand.data + first * job->size)) % LINE / job->size;
+        const size_t head = smaller(to_line, end - first);
+        if (head > 0) run_tile(job, first, head);
+        first += head;
+    }
+    for (size_t count; first < end; first += count) {
+        count = smaller(TILE_ELEMENTS, end - first);
+        if (job->prefetch)
+            fastnn_prefetch(job->x.operand.data + (first + count) * job->size, TILE_ELEMENTS * job->size);
+        if (job->stream)
+            stream_tile(job, first, count);
+        else
+            run_tile(job, first, count);
+    }
+    if (job->stream) __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
+}
+
+bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit) {
+    dropout_job job = {
+        .table = fastnn_current_table(map->float64),
+        .random = fastnn_current(map->float64)->random,
+        .dropout = *dropout,
+        .count = 1,
+        .unit = unit,
+        .size = map->float64 ? 8 : 4,
+    };
+    const fastnn_operand *y = &map->operands[0], *x = &map->operands[1];
+    for (int d = 0; d < map->dims; d++) job.count *= map->shape[d];
+    fastnn_make_view(&job.y, y, map->float64, map->dims, map->shape, y->strides);
+    fastnn_make_view(&job.x, x, map->float64, map->dims, map->shape, x->strides);
+    const size_t bytes = 2 * job.count * job.size;
+    job.prefetch = bytes >= PREFETCH_BYTES && fastnn_is_contiguous(&job.x);
+    job.stream = bytes >= FASTNN_STREAM_BYTES && job.prefetch && x->data != y->data && fastnn_is_contiguous(&job.y);
+    return run_pieces(job.count, run_piece, &job);
+}
+
+// ---- masks ---------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    const fastnn_random_table *random;
+    const fastnn_dropout *dropout;
+    uint64_t first;
+    size_t count;
+    bool packed;
+    uint8_t *mask;
+} mask_job;
+
+// Bit i of a byte to the lowest bit of byte i.
+static uint64_t spread(uint8_t bits) {
+    const uint64_t each = bits * 0x0101010101010101u & 0x8040201008040201u;
+    return (each + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u;
+}
+
+static void spread_bits(const uint8_t *bits, size_t count, uint8_t *bytes) {
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const uint64_t word = spread(bits[i / 8]);
+        memcpy(bytes + i, &word, 8);
+    }
+    const uint64_t word = spread(bits[i / 8]);
+    memcpy(bytes + i, &word, count - i);
+}
+
+static void mask_piece(const void *context, size_t index) {
+    const mask_job *job = context;
+    const size_t piece = piece_elements(job->count), end = smaller((index + 1) * piece, job->count);
+    for (size_t i = index * piece; i < end; i += TILE_ELEMENTS) {
+        const size_t count = smaller(TILE_ELEMENTS, end - i);
+        tile_bits bits;
+        job->random->keep_bits(job->dropout, job->first + i, count, bits.bytes);
+        if (job->packed) {
+            if (count % 8 > 0) bits.bytes[count / 8] &= (uint8_t)((1 << count % 8) - 1);
+            memcpy(job->mask + i / 8, bits.bytes, (count + 7) / 8);
+        } else {
+            spread_bits(bits.bytes, count, job->mask + i);
+        }
+    }
+}
+
+bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask) {
+    const mask_job job = {fastnn_current(false)->random, dropout, first, count, packed, mask};
+    return run_pieces(count, mask_piece, &job);
+}

@@ -1,0 +1,42 @@
+// See cgroup.h.
+#include "runtime/cgroup.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LONGEST = 4096 };
+static const char ROOT[] = "/sys/fs/cgroup";
+
+static bool read_line(const char *path, char line[LONGEST]) {
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return false;
+    const bool read = fgets(line, LONGEST, file) != NULL;
+    fclose(file);
+    return read;
+}
+
+// This process' folder below ROOT, where the line "0::/path" of /proc/self/cgroup leads.
+static void find_group(char path[LONGEST]) {
+    char line[LONGEST];
+    strcpy(path, ROOT);
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (file == NULL) return;
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "0::/", 4) != 0) continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(path, LONGEST, "%s%.4000s", ROOT, line + 3);
+    }
+    fclose(file);
+}
+
+size_t fastnn_cgroup_limit(const char *file, size_t (*parse)(const char *line)) {
+    size_t least = 0;
+    char path[LONGEST], name[LONGEST + 64], line[LONGEST];
+    for (find_group(path); strlen(path) >= strlen(ROOT); *strrchr(path, '/') = '\0') {
+        snprintf(name, sizeof name, "%s/%.60s", path, file);
+        const size_t limit = read_line(name, line) ? parse(line) : 0;
+        if (limit > 0 && (least == 0 || limit < least)) least = limit;
+    }
+    return least;
+}

@@ -1,0 +1,165 @@
+// The caching allocator: fresh memory costs a page fault for every page, often more than the arithmetic, so freed
+// blocks are kept for the next request of their size class. Thread-safe, and usable in a forked child.
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fastnn.h"
+#include "runtime/cgroup.h"
+#include "runtime/sizes.h"
+
+// In front of every block; 64 bytes, so that the data keep the alignment that vectors and streaming stores want.
+typedef struct block {
+    size_t class_index;
+    size_t bytes;  // of the whole block, header included
+    struct block *next;
+    char padding[40];
+} block;
+_Static_assert(sizeof(block) == 64, "the header keeps the data aligned");
+
+enum {
+    STEPS = 8,  // size classes to a power of two: at most an eighth is wasted
+    CLASSES = 64 * STEPS,
+    HUGE_PAGE = 2 << 20,
+};
+// Blocks from here on are mapped for themselves, on huge pages where the system gives them.
+static const size_t MAPPED_BYTES = 4 << 20;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static block *free_blocks[CLASSES];
+static size_t cached_bytes;
+
+static void lock_cache(void) { pthread_mutex_lock(&lock); }
+static void unlock_cache(void) { pthread_mutex_unlock(&lock); }
+__attribute__((constructor)) static void protect_over_fork(void) {
+    pthread_atfork(lock_cache, unlock_cache, unlock_cache);
+}
+
+static size_t memory_max(const char *line) { return strtoull(line, NULL, 10); }  // "max" is 0
+
+// At most a quarter of the memory that the machine has, or that a container may use, is kept.
+static size_t cache_limit(void) {
+    static atomic_size_t limit;
+    if (limit == 0) {
+        const size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+        const size_t group = fastnn_cgroup_limit("memory.max", memory_max);
+        limit = (group > 0 && group < machine ? group : machine) / 4;
+    }
+    return limit;
+}
+
+// Rounds up to a class: eighths of a power of two.
+static size_t size_class(size_t bytes, size_t *rounded) {
+    int power = 63 - __builtin_clzll(bytes | 1024);
+    const size_t step = ((size_t)1 << power) / STEPS;
+    const size_t steps = divided_up(bytes, step);
+    *rounded = steps * step;
+    return (size_t)power * STEPS + steps - STEPS;
+}
+
+static block *map_block(size_t bytes) {
+    if (bytes < MAPPED_BYTES) {
+        void *memory;
+        return posix_memalign(&memory, 64, bytes) == 0 ? memory : NULL;
+    }
+    // A mapping one huge page too long has an aligned part; what is left over goes back.
+    char *start = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) return NULL;
+    const size_t before = (size_t)(-(uintptr_t)start) % HUGE_PAGE;
+    if (before > 0) munmap(start, before);
+    munmap(start + before + bytes, HUGE_PAGE - before);
+#ifdef MADV_HUGEPAGE
+    madvise(start + before, bytes, MADV_HUGEPAGE);
+#endif
+    return (block *)(start + before);
+}
+
+static void unmap_block(block *b) {
+    if (b->bytes < MAPPED_BYTES)
+        free(b);
+    else
+        munmap(b, b->bytes);
+}
+
+static void unmap_list(block *b) {
+    while (b != NULL) {
+        block *next = b->next;
+        unmap_block(b);
+        b = next;
+    }
+}
+
+void fastnn_empty_cache(void) {
+    block *taken[CLASSES];
+    lock_cache();
+    memcpy(taken, free_blocks, sizeof taken);
+    memset(free_blocks, 0, sizeof free_blocks);
+    cached_bytes = 0;
+    unlock_cache();
+    for (size_t i = 0; i < CLASSES; i++) unmap_list(taken[i]);
+}
+
+size_t fastnn_cached_bytes(void) {
+    lock_cache();
+    const size_t bytes = cached_bytes;
+    unlock_cache();
+    return bytes;
+}
+
+static block *take_cached(size_t class_index) {
+    lock_cache();
+    block *b = free_blocks[class_index];
+    if (b != NULL) {
+        free_blocks[class_index] = b->next;
+        cached_bytes -= b->bytes;
+    }
+    unlock_cache();
+    return b;
+}
+
+void *fastnn_allocate(size_t bytes) {
+    if (bytes > SIZE_MAX / 2) return NULL;
+    size_t rounded;
+    const size_t class_index = size_class(bytes + sizeof(block), &rounded);
+    if (rounded >= MAPPED_BYTES) rounded = rounded_up(rounded, HUGE_PAGE);
+    block *b = take_cached(class_index);
+    if (b == NULL) b = map_block(rounded);
+    if (b == NULL) {
+        fastnn_empty_cache();
+        b = map_block(rounded);
+    }
+    if (b == NULL) return NULL;
+    *b = (block){.class_index = class_index, .bytes = rounded};
+    return b + 1;
+}
+
+void fastnn_release(void *memory) {
+    if (memory == NULL) return;
+    block *b = (block *)memory - 1;
+    if (b->bytes > cache_limit()) {
+        unmap_block(b);
+        return;
+    }
+    lock_cache();
+    while (cached_bytes + b->bytes > cache_limit()) {
+        unlock_cache();
+        fastnn_empty_cache();
+        lock_cache();
+    }
+    b->next = free_blocks[b->class_index];
+    free_blocks[b->class_index] = b;
+    cached_bytes += b->bytes;
+    unlock_cache();
+}
+
+void *fastnn_resize(void *memory, size_t bytes) {
+    void *grown = fastnn_allocate(bytes);
+    if (grown == NULL || memory == NULL) return grown;
+    const size_t held = ((block *)memory - 1)->bytes - sizeof(block);
+    memcpy(grown, memory, held < bytes ? held : bytes);
+    fastnn_release(memory);
+    return grown;
+}

@@ -1,0 +1,461 @@
+// Softmax and the losses. Compiled once for each instruction set and dtype, as elementwise_kernels.c.
+//
+// Each operation is a function on a block of samples (samples.h); it reads a vector of the output's place before it
+// writes there, so that the output may be the input.
+#include "softmax/softmax_kernels.h"
+
+#include "softmax/samples.h"
+
+typedef double Operation(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
+                         size_t sample);
+
+// ---- exponentials of logits, and their sum -------------------------------------------------------------------------
+
+// exp(x) is taken 2^(EXP_SHIFT - k) times as large, k being the largest logit / ln 2, rounded. So x goes into the
+// exponential as it is: the rounding of x - max would be many ULP of the result. Only where all that counts is far from
+// 0, and the difference exact, the largest logit is taken away first. EXP_SHIFT keeps the smallest terms normal.
+enum { EXP_SHIFT = 10 * (int)sizeof(real) };
+typedef struct {
+    V largest, center, least, rounder;
+} Shift;
+
+FORCE_INLINE Shift shift_for(V largest) {
+    const V center = vselect(vlt(vabs(largest), vset(256)), vzero(), largest), top = largest - center;
+    const V rounder = vset(ROUNDER), k = vfma(top, vset(LOG2_E), rounder) - rounder;
+    return (Shift){largest, center, top + vset(EXP_LEAST), vset(ROUNDER + (real)(EXPONENT_BIAS + EXP_SHIFT)) - k};
+}
+FORCE_INLINE V shifted_exponential(const Shift *s, V x) {
+    const V d = vmax(s->least, x - s->center);
+    const V m = vfma(d, vset(LOG2_E), s->rounder), n = m - s->rounder;
+    return exp_value(reduced_exponential(vfnma(n, vset(LN2_LOW), vfnma(n, vset(LN2_HIGH), d)), m));
+}
+
+// log of the sum of exp(x - largest), given that of the shifted exponentials. One large logit gives exactly 0.
+FORCE_INLINE V log_of_sum(const Shift *s, V sum) {
+    const V ratio = sum / shifted_exponential(s, s->largest), e = vexponent(ratio);
+    const V f = ratio * vpower_of_2(vset(ROUNDER + EXPONENT_BIAS) - e) - vone();
+    return vfma(e, vset((real)0.69314718055994530942), log1p_unit(f));
+}
+
+FORCE_INLINE void max_step(const void *state, Sum *largest, Place at, int u) {
+    largest->now[u] = vmax(load_logits(state, at), largest->now[u]);  // NaN is passed over
+}
+FORCE_INLINE V largest_of(Block b, const real *x) {
+    Sum m;
+    for (int u = 0; u < TOGETHER; u++) m.now[u] = vset(-(real)__builtin_inf());
+    walk(b, x, max_step, &m, 0);
+    return joined_max(b, vmax(m.now[0], m.now[1]));
+}
+
+typedef struct {
+    Shift shift;
+    const real *x;
+    real *out;  // NULL: the sum alone is wanted
+} Exponentials;
+// A row's exponentials wait in L1 for their sum: the memory of the result may be far away, and is written once.
+enum { ROW_SPACE = 4096 };
+FORCE_INLINE real *space_for(Block b, real *scratch, real *out) {
+    return b.row && b.classes <= ROW_SPACE ? scratch : out;
+}
+FORCE_INLINE void exp_step(const void *state, Sum *sums, Place at, int u) {
+    const Exponentials *s = state;
+    const V e = shifted_exponential(&s->shift, load_logits(s->x, at));
+    sums[0].now[u] += e;
+    if (s->out != NULL) store(s->out, at, e);
+}
+
+// ---- softmax -------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    const real *x, *other;
+    real *out;
+    V a, b;  // one of each for a sample; what they are is up to the step
+} Map;
+
+// e / sum, with the rounding of 1 / sum made good: one large logit gives exactly 1.
+FORCE_INLINE V quotient(V e, V sum, V inverse) {
+    const V y = e * inverse;
+    return vfma(vfnma(y, sum, e), inverse, y);
+}
+FORCE_INLINE void quotient_step(const void *state, Sum *sums, Place at, int u) {
+    const Map *s = state;
+    (void)sums, (void)u, store(s->out, at, quotient(load(s->x, at), s->a, s->b));
+}
+FORCE_INLINE double softmax(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
+                            size_t sample) {
+    Sum sum = no_sum();
+    real scratch[ROW_SPACE];
+    const Exponentials e = {shift_for(largest_of(b, x)), x, space_for(b, scratch, out)};
+    walk(b, &e, exp_step, &sum, 1);
+    Map map = {.x = e.out, .out = out, .a = sum_of(b, &sum)};
+    map.b = vone() / map.a;
+    walk(b, &map, quotient_step, NULL, 0);
+    return (void)call, (void)other, (void)sample, 0;
+}
+
+FORCE_INLINE void difference_step(const void *state, Sum *sums, Place at, int u) {
+    const Map *s = state;
+    (void)sums, (void)u, store(s->out, at, (load(s->x, at) - s->a) - s->b);
+}
+FORCE_INLINE double log_softmax(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
+                                size_t sample) {
+    Sum sum = no_sum();
+    const Exponentials e = {shift_for(largest_of(b, x)), x, NULL};
+    walk(b, &e, exp_step, &sum, 1);
+    const Map map = {.x = x, .out = out, .a = e.shift.largest, .b = log_of_sum(&e.shift, sum_of(b, &sum))};
+    walk(b, &map, difference_step, NULL, 0);
+    return (void)call, (void)other, (void)sample, 0;
+}
+
+FORCE_INLINE void dot_step(const void *state, Sum *sums, Place at, int u) {
+    const Map *s = state;
+    sums[0].now[u] = vmadd(load(s->x, at), load(s->other, at), sums[0].now[u]);
+}
+FORCE_INLINE void softmax_backward_step(const void *state, Sum *sums, Place at, int u) {
+    const Map *s = state;
+    (void)sums, (void)u, store(s->out, at, load(s->x, at) * (load(s->other, at) - s->a));
+}
+FORCE_INLINE double softmax_backward(const fastnn_samples *call, Block b, const real *y, const real *dy, real *dx,
+                                     size_t sample) {
+    Sum sum = no_sum();
+    Map map = {.x = y, .other = dy, .out = dx};
+    walk(b, &map, dot_step, &sum, 1);
+    map.a = sum_of(b, &sum);
+    walk(b, &map, softmax_backward_step, NULL, 0);
+    return (void)call, (void)sample, 0;
+}
+
+FORCE_INLINE void sum_step(const void *state, Sum *sums, Place at, int u) {
+    sums[0].now[u] += load(((const Map *)state)->other, at);
+}
+FORCE_INLINE void log_softmax_backward_step(const void *state, Sum *sums, Place at, int u) {
+    const Map *s = state;
+    const V y = exp_full(vmin(vset(EXP_LARGEST), load(s->x, at)));
+    (void)sums, (void)u, store(s->out, at, vfnma(y, s->a, load(s->other, at)));
+}
+FORCE_INLINE double log_softmax_backward(const fastnn_samples *call, Block b, const real *y, const real *dy, real *dx,
+                                         size_t sample) {
+    Sum sum = no_sum();
+    Map map = {.x = y, .other = dy, .out = dx};
+    walk(b, &map, sum_step, &sum, 1);
+    map.a = sum_of(b, &sum);
+    walk(b, &map, log_softmax_backward_step, NULL, 0);
+    return (void)call, (void)sample, 0;
+}
+
+// ---- losses of samples ---------------------------------------------------------------------------------------------
+
+// One number for each sample of a block, in its lane; for a row in all lanes.
+FORCE_INLINE V by_sample(Block b, const real *numbers) { return b.row ? vset(numbers[0]) : vload(numbers); }
+
+FORCE_INLINE double deliver_losses(const fastnn_samples *call, Block b, size_t sample, V loss) {
+    real each[LANES];
+    double sum = 0;
+    vstore(each, loss);
+    if (call->losses != NULL) memcpy((real *)call->losses + sample, each, b.samples * sizeof(real));
+    for (size_t s = 0; s < b.samples; s++) sum += (double)each[s];
+    return sum;
+}
+
+// The target is a distribution q and, where there are labels, a spike at each sample's label besides. The loss is the
+// sum of q (largest - x + log_of_sum), the gradient (sum of q) softmax(x) - q.
+typedef struct {
+    Exponentials e;
+    real *out;
+    bool row;
+    const real *t, *weight;
+    V keep, uniform, active, scale, sum, inverse, mass;
+} CrossEntropy;
+
+FORCE_INLINE V target_at(const CrossEntropy *s, Place at) {
+    const V t = s->t != NULL ? vmadd(load(s->t, at), s->keep, s->uniform) : s->uniform;
+    if (s->weight == NULL) return only(at.lanes, t * s->active);
+    const V weight = s->row ? load(s->weight, (Place){at.class, at.class, at.lanes}) : vset(s->weight[at.class]);
+    return only(at.lanes, t * s->active * weight);
+}
+FORCE_INLINE void soft_step(const void *state, Sum *sums, Place at, int u) {
+    const CrossEntropy *s = state;
+    const V x = load_logits(s->e.x, at), q = target_at(s, at);
+    const V part = q * (s->e.shift.largest - x);
+    exp_step(&s->e, sums, at, u);
+    sums[1].now[u] += q;
+    sums[2].now[u] += vselect(vle(vabs(q), vzero()), vzero(), part);  // a masked class, with x = -infinity
+}
+FORCE_INLINE void soft_gradient_step(const void *state, Sum *sums, Place at, int u) {
+    const CrossEntropy *s = state;
+    const V p = quotient(load(s->e.out, at), s->sum, s->inverse) * s->mass;
+    const V dx = vselect(vlt(vzero(), s->active), p - target_at(s, at) * s->scale, vzero());
+    (void)sums, (void)u, store(s->out, at, dx);
+}
+FORCE_INLINE void hard_gradient_step(const void *state, Sum *sums, Place at, int u) {
+    const CrossEntropy *s = state;
+    const V p = quotient(load(s->e.out, at), s->sum, s->inverse) * s->mass;
+    (void)sums, (void)u, store(s->out, at, vselect(vlt(vzero(), s->active), p, vzero()));
+}
+
+FORCE_INLINE double cross_entropy(const fastnn_samples *call, Block b, const real *x, const real *t, real *out,
+                                  size_t sample) {
+    const bool soft = t != NULL || call->uniform != 0;
+    const real *weight = call->weight;
+    real active[LANES] = {0}, spike[LANES] = {0}, logit[LANES] = {0};
+    size_t place[LANES] = {0};
+    for (size_t i = 0; i < b.samples; i++) {
+        const int64_t label = t != NULL ? call->ignored : call->labels[sample + i];
+        active[i] = t != NULL || label != call->ignored;
+        if (label == call->ignored) continue;
+        place[i] = (size_t)label * b.stride + i;
+        spike[i] = (real)call->keep * (weight != NULL ? weight[label] : 1);
+        logit[i] = x[place[i]];
+    }
+    Sum sums[3] = {no_sum(), no_sum(), no_sum()};
+    real scratch[ROW_SPACE];
+    CrossEntropy s = {.e = {shift_for(largest_of(b, x)), x, space_for(b, scratch, out)},
+                      .out = out,
+                      .row = b.row,
+                      .t = t,
+                      .weight = weight};
+    s.keep = vset((real)call->keep), s.uniform = vset((real)call->uniform), s.scale = vset((real)call->scale);
+    s.active = by_sample(b, active);
+    if (soft)
+        walk(b, &s, soft_step, sums, 3);
+    else
+        walk(b, &s.e, exp_step, sums, 1);
+    s.sum = sum_of(b, &sums[0]), s.inverse = vone() / s.sum;
+    const V mass = sum_of(b, &sums[1]), spikes = by_sample(b, spike), log_sum = log_of_sum(&s.e.shift, s.sum);
+    const V hard_loss = spikes * (s.e.shift.largest - by_sample(b, logit) + log_sum);
+    const V loss = vmadd(mass, log_sum, sum_of(b, &sums[2])) + hard_loss;
+    s.mass = (mass + spikes) * s.scale;
+    if (soft)
+        walk(b, &s, soft_gradient_step, NULL, 0);
+    else
+        walk(b, &s, hard_gradient_step, NULL, 0);
+    for (size_t i = 0; i < b.samples; i++)
+        if (spike[i] != 0) out[place[i]] -= spike[i] * (real)call->scale;
+    return deliver_losses(call, b, sample, vselect(vlt(vzero(), s.active), loss, vzero()));
+}
+
+typedef struct {
+    const real *x;
+    real *out;
+    V margin, label, scale;
+} Hinge;
+FORCE_INLINE void hinge_step(const void *state, Sum *sums, Place at, int u) {
+    const Hinge *s = state;
+    const V m = (load_logits(s->x, at) - s->label) + s->margin;
+    const M met = vle(m, vzero());
+    sums[0].now[u] += vmax(vzero(), m);
+    sums[1].now[u] += vselect(met, vzero(), vone());
+    store(s->out, at, vselect(met, vzero(), s->scale));
+}
+// The label's own term is the margin, exactly: it is counted with the others and taken away.
+FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
+                          size_t sample) {
+    const real margin = (real)call->margin, own = margin > 0 ? margin : 0;
+    real label[LANES] = {0}, over[LANES];
+    for (size_t i = 0; i < b.samples; i++) label[i] = x[(size_t)call->labels[sample + i] * b.stride + i];
+    Sum sums[2] = {no_sum(), no_sum()};
+    const Hinge s = {x, out, vset(margin), by_sample(b, label), vset((real)call->scale)};
+    walk(b, &s, hinge_step, sums, 2);
+    vstore(over, sum_of(b, &sums[1]) - vset(margin > 0));
+    for (size_t i = 0; i < b.samples; i++)
+        out[(size_t)call->labels[sample + i] * b.stride + i] = -over[i] * (real)call->scale;
+    return (void)other, deliver_losses(call, b, sample, sum_of(b, &sums[0]) - vset(own));
+}
+
+// ---- losses of elements --------------------------------------------------------------------------------------------
+
+typedef struct {
+    const real *x, *t, *weight, *pos_weight;
+    real *out, *losses;
+    V scale;
+} Elements;
+
+FORCE_INLINE void add_loss(const Elements *s, Sum *sums, Place at, int u, V loss) {
+    sums[0].now[u] += only(at.lanes, loss);
+    if (s->losses != NULL) store(s->losses, at, loss);
+}
+
+FORCE_INLINE void mse_step(const void *state, Sum *sums, Place at, int u) {
+    const Elements *s = state;
+    const V d = load(s->x, at) - load(s->t, at);
+    store(s->out, at, (d + d) * s->scale);
+    add_loss(s, sums, at, u, d * d);
+}
+
+// softplus(x) (1 - t) + softplus(-x) t pos_weight, where the terms with factor 0 are 0 for any x; the gradient has
+// sigmoid(x) and -sigmoid(-x) in their places.
+FORCE_INLINE void bce_step(const void *state, Sum *sums, Place at, int u) {
+    const Elements *s = state;
+    const V x = load(s->x, at), t = load(s->t, at), zero = vzero();
+    const V e = exp_full(vnabs(x)), log1p_e = log1p_unit(e), near = vone() / (vone() + e), far = e * near;
+    const M positive = vlt(zero, x);
+    const V weight = s->weight != NULL ? load(s->weight, at) : vone();
+    const V pos_weight = s->pos_weight != NULL ? load(s->pos_weight, at) : vone();
+    const V no = (vone() - t) * weight, yes = t * pos_weight * weight;
+    const V no_loss = no * (vmax(zero, x) + log1p_e), yes_loss = yes * (vmax(zero, -x) + log1p_e);
+    const V slope = no * vselect(positive, near, far) - yes * vselect(positive, far, near);
+    store(s->out, at, slope * s->scale);
+    add_loss(s, sums, at, u,
+             vselect(vle(vabs(no), zero), zero, no_loss) + vselect(vle(vabs(yes), zero), zero, yes_loss));
+}
+
+FORCE_INLINE double of_elements(const fastnn_samples *call, size_t first, size_t count, Step *step) {
+#define FROM(array) ((array) != NULL ? (real *)(array) + first : NULL)
+    const Elements s = {FROM(call->x),   FROM(call->other),  FROM(call->weight),     FROM(call->pos_weight),
+                        FROM(call->out), FROM(call->losses), vset((real)call->scale)};
+    const Block b = {.row = true, .classes = count};
+    double total = 0;
+    real high[LANES], low[LANES];
+    Sum sum = no_sum();
+    walk(b, &s, step, &sum, 1);
+    vstore(high, sum.total), vstore(low, sum.low);
+    for (int i = 0; i < LANES; i++) total += (double)high[i] + (double)low[i];
+    return total;
+}
+static double mse(const fastnn_samples *call, size_t first, size_t count) {
+    return of_elements(call, first, count, mse_step);
+}
+static double bce_with_logits(const fastnn_samples *call, size_t first, size_t count) {
+    return of_elements(call, first, count, bce_step);
+}
+
+// ---- from samples to blocks ----------------------------------------------------------------------------------------
+
+// Two kinds of samples are copied to a tile, where they are columns side by side: short rows, whose vectors would be
+// half empty, and columns in memory. Those are far apart there, so that they crowd in few lines of the caches, and
+// memory wants to be read in longer runs than a vector. What the next tile needs is fetched meanwhile.
+enum {
+    TILE_CLASSES = 256,
+    SHORT_ROW = 24,
+    TILE_COLUMNS = 384 / sizeof(real),
+    TILE_SPACE = 32768 / sizeof(real),  // at least 2 LANES columns of TILE_CLASSES
+};
+
+FORCE_INLINE size_t offset_of(const fastnn_samples *call, size_t sample) {
+    if (call->inner == 1) return sample * call->classes;
+    return sample / call->inner * call->inner * call->classes + sample % call->inner;
+}
+// Do samples lie one after the other, for some vectors at least? Then a tile's are all of one outer index.
+FORCE_INLINE bool are_columns(const fastnn_samples *call) { return call->inner >= LANES; }
+FORCE_INLINE size_t left_of_columns(const fastnn_samples *call, size_t sample) {
+    return call->inner - sample % call->inner;
+}
+
+static void gather(const fastnn_samples *call, size_t first, size_t count, const real *from, real *tile,
+                   size_t stride) {
+    if (are_columns(call)) {
+        const real *row = from + offset_of(call, first);
+        for (size_t c = 0; c < call->classes; c++, row += call->inner, tile += stride) {
+            size_t s = 0;
+            for (; s + LANES <= count; s += LANES) {
+                __builtin_prefetch(row + s + count, 0, 2);
+                vstore(tile + s, vload(row + s));
+            }
+            if (s < count) vstore(tile + s, vload_part(row + s, count - s));
+        }
+        return;
+    }
+    if (count % LANES != 0) memset(tile, 0, call->classes * stride * sizeof(real));
+    for (size_t s = 0; s < count; s++) {
+        const real *sample = from + offset_of(call, first + s);
+        for (size_t c = 0; c < call->classes; c++) tile[c * stride + s] = sample[c * call->inner];
+    }
+}
+static void scatter(const fastnn_samples *call, size_t first, size_t count, real *to, const real *tile, size_t stride) {
+    if (are_columns(call)) {
+        real *row = to + offset_of(call, first);
+        for (size_t c = 0; c < call->classes; c++, row += call->inner, tile += stride) {
+            size_t s = 0;
+            for (; s + LANES <= count; s += LANES) {
+                __builtin_prefetch(row + s + count, 1, 2);
+                vstore(row + s, vload(tile + s));
+            }
+            if (s < count) vstore_part(row + s, count - s, vload(tile + s));
+        }
+        return;
+    }
+    for (size_t s = 0; s < count; s++) {
+        real *sample = to + offset_of(call, first + s);
+        for (size_t c = 0; c < call->classes; c++) sample[c * call->inner] = tile[c * stride + s];
+    }
+}
+
+FORCE_INLINE double run_tiles(const fastnn_samples *call, size_t first, size_t count, Operation *columns) {
+    real x[TILE_SPACE], other[TILE_SPACE];
+    const size_t room = TILE_SPACE / call->classes / LANES * LANES;
+    const size_t stride = room < TILE_COLUMNS ? room : TILE_COLUMNS;
+    double loss = 0;
+    for (size_t at = first, end = first + count, samples; at < end; at += samples) {
+        samples = end - at < stride ? end - at : stride;
+        if (are_columns(call) && samples > left_of_columns(call, at)) samples = left_of_columns(call, at);
+        gather(call, at, samples, call->x, x, stride);
+        if (call->other != NULL) gather(call, at, samples, call->other, other, stride);
+        for (size_t s = 0; s < samples; s += LANES) {
+            const size_t inside = samples - s < LANES ? samples - s : LANES;
+            const Block b = {.classes = call->classes, .samples = inside, .lanes = LANES, .stride = stride};
+            loss += columns(call, b, x + s, call->other != NULL ? other + s : NULL, x + s, at + s);
+        }
+        scatter(call, at, samples, call->out, x, stride);
+    }
+    return loss;
+}
+
+FORCE_INLINE double run_columns(const fastnn_samples *call, size_t first, size_t count, Operation *columns) {
+    const real *x = call->x, *other = call->other;
+    real *out = call->out;
+    double loss = 0;
+    for (size_t at = first, end = first + count, samples; at < end; at += samples) {
+        const size_t offset = offset_of(call, at);
+        samples = left_of_columns(call, at);
+        if (samples > end - at) samples = end - at;
+        if (samples > LANES) samples = LANES;
+        const Block b = {.classes = call->classes, .samples = samples, .lanes = samples, .stride = call->inner};
+        loss += columns(call, b, x + offset, other != NULL ? other + offset : NULL, out + offset, at);
+    }
+    return loss;
+}
+
+FORCE_INLINE double run_rows(const fastnn_samples *call, size_t first, size_t count, Operation *operation) {
+    const Block b = {.row = true, .classes = call->classes, .samples = 1, .stride = 1};
+    const real *x = call->x, *other = call->other;
+    real *out = call->out;
+    double loss = 0;
+    for (size_t s = first; s < first + count; s++) {
+        const size_t i = s * call->classes;
+        loss += operation(call, b, x + i, other != NULL ? other + i : NULL, out + i, s);
+    }
+    return loss;
+}
+
+#define SAMPLES_KERNEL(name)                                                                                   \
+    static __attribute__((noinline)) double name##_columns(const fastnn_samples *call, Block b, const real *x, \
+                                                           const real *other, real *out, size_t sample) {      \
+        b.row = false;                                                                                         \
+        return name(call, b, x, other, out, sample);                                                           \
+    }                                                                                                          \
+    static double name##_kernel(const fastnn_samples *call, size_t first, size_t count) {                      \
+        if (call->classes <= (call->inner == 1 ? SHORT_ROW : TILE_CLASSES))                                    \
+            return run_tiles(call, first, count, name##_columns);                                              \
+        return call->inner == 1 ? run_rows(call, first, count, name)                                           \
+                                : run_columns(call, first, count, name##_columns);                             \
+    }
+SAMPLES_KERNEL(softmax)
+SAMPLES_KERNEL(log_softmax)
+SAMPLES_KERNEL(softmax_backward)
+SAMPLES_KERNEL(log_softmax_backward)
+SAMPLES_KERNEL(cross_entropy)
+SAMPLES_KERNEL(hinge)
+
+const fastnn_softmax_table FASTNN_TABLE(softmax) = {
+    .kernels =
+        {
+            [FASTNN_SOFTMAX] = softmax_kernel,
+            [FASTNN_LOG_SOFTMAX] = log_softmax_kernel,
+            [FASTNN_SOFTMAX_BACKWARD] = softmax_backward_kernel,
+            [FASTNN_LOG_SOFTMAX_BACKWARD] = log_softmax_backward_kernel,
+            [FASTNN_CROSS_ENTROPY] = cross_entropy_kernel,
+            [FASTNN_HINGE] = hinge_kernel,
+            [FASTNN_BCE_WITH_LOGITS] = bce_with_logits,
+            [FASTNN_MSE] = mse,
+        },
+};

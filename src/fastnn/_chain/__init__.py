@@ -1,0 +1,1 @@
+"""Chains of stages on the CPU: their layout in memory, running statistics, and the calls of the kernels."""

@@ -1,0 +1,87 @@
+"""The machine: which instruction set and how many threads the kernels use. It knows no kernel."""
+
+from __future__ import annotations
+
+import operator
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from fastnn import _kernels
+from fastnn._version import __version__
+
+_MOST_THREADS = 1024
+
+
+def get_num_threads() -> int:
+    """How many threads a call may use: at first, the CPUs that affinity and cgroup quota leave."""
+    return _kernels.get_num_threads()
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Sets how many threads a call may use, in every Python thread, from the next call on.
+
+    Results do not depend on it. TypeError unless it is an integer, ValueError unless it is in [1, 1024].
+    """
+    try:
+        count = operator.index(num_threads)
+    except TypeError:
+        raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}") from None
+    if not 1 <= count <= _MOST_THREADS:
+        raise ValueError(f"num_threads must be in [1, {_MOST_THREADS}], got {count}")
+    _kernels.set_num_threads(count)
+
+
+def start() -> None:
+    """Follows the environment: FASTNN_ISA and FASTNN_NUM_THREADS. Called by `import fastnn`."""
+    try:
+        _kernels.select_isa(os.environ.get("FASTNN_ISA") or None)
+    except ValueError as error:
+        raise ImportError(str(error)) from None
+    threads = os.environ.get("FASTNN_NUM_THREADS")
+    if threads:
+        try:
+            set_num_threads(int(threads))
+        except ValueError:
+            message = f"FASTNN_NUM_THREADS must be a number in [1, {_MOST_THREADS}], got {threads!r}"
+            raise ImportError(message) from None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _caches() -> dict[str, str]:
+    """Level and size of the first CPU's data caches, as Linux tells them."""
+    caches = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            caches[f"L{level}"] = size
+    return caches
+
+
+def info() -> dict[str, Any]:
+    """What fastnn runs on: version, instruction sets, threads, CPU, caches, compiler, and GPU.
+
+    "cuda" has the GPU and the versions of its driver and packages, or what is missing and how to get it.
+    The shell command `fastnn info` prints it.
+    """
+    from fastnn.cuda._runtime.status import status  # which importing fastnn does not need
+
+    return {
+        "version": __version__,
+        "isa": _kernels.isa(),
+        "available_isas": _kernels.available_isas(),
+        "threads": get_num_threads(),
+        "cpu": _cpu_name(),
+        "caches": _caches(),
+        "compiler": _kernels.compiler(),
+        "cuda": status(),
+    }

@@ -1,0 +1,1 @@
+"""Chains of stages on a GPU: the twins of fastnn._chain."""

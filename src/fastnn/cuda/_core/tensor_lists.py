@@ -1,0 +1,282 @@
+"""The twin of fastnn._core.tensor_lists: lists of arrays in a GPU's memory for the rules of kernels/rules.py.
+
+It knows memory, and no rule.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn._core import tensor_lists
+from fastnn._core.tensor_lists import NO_PENALTIES, Penalties
+from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._runtime import launch, replay
+from fastnn.cuda._runtime.ptx import computing_dtype
+from fastnn.cuda._runtime.replay import Recording
+from fastnn.cuda.kernels.common.tiles import THREADS
+from fastnn.cuda.kernels.optim import lists
+from fastnn.cuda.kernels.optim.rules import OWN_NUMBERS
+
+Arrays = tuple[DeviceArray, ...]
+
+
+def kind_of(array: Any) -> tuple[str, bool]:
+    """Where it is, and whether it is computed in float64."""
+    found = device_arrays.describe("data", array)
+    return f"GPU {found.device}", found.dtype == "float64"
+
+
+def new_array(data: Any, value: float) -> Any:
+    """An array for a parameter's state, filled with a value; RuntimeError where each replay would do so."""
+    if Recording.current is not None:
+        raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
+    like = device_arrays.describe("data", data)
+    made = device_arrays.empty(like, like.shape, computing_dtype(like.dtype)).owner
+    made[...] = value
+    return made
+
+
+def computing_copy(data: Any) -> Any:
+    """A copy in C order, in the dtype that rules compute in."""
+    made = new_array(data, 0.0)
+    made[...] = data
+    return made
+
+
+def copy_of(data: Any) -> Any:
+    """A copy."""
+    like = device_arrays.describe("data", data)
+    made = device_arrays.empty_like(like).owner
+    made[...] = data
+    return made
+
+
+def to_host(data: Any) -> Any:
+    """A NumPy copy; it waits for the GPU."""
+    return data.get() if hasattr(data, "get") else data.cpu().numpy()
+
+
+def placed_like(values: Any, data: Any) -> Any:
+    """A copy of a NumPy array where `data` is, in the dtype that rules compute in."""
+    made = new_array(data, 0.0)
+    assign(made, values)
+    return made
+
+
+def assign(target: Any, values: Any) -> None:
+    """target[...] = values, which are NumPy's."""
+    host = np.ascontiguousarray(values, device_arrays.describe("target", target).dtype).reshape(target.shape)
+    if hasattr(target, "set"):
+        target.set(host)
+    else:
+        target.copy_(sys.modules["torch"].from_numpy(host))
+
+
+# ---- tables ------------------------------------------------------------------------------------------------
+
+_tables: dict[tuple[Any, ...], DeviceArray] = {}
+_MOST_TABLES = 64
+
+
+def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
+    """The words in the GPU's memory, where they remain for the next call; in a recording, for the graph."""
+    if Recording.current is not None:
+        table = _written(words, like)
+        Recording.current.kept.append(table)
+        return table
+    key = like.device, device_arrays.stream(like), *words
+    if key not in _tables:
+        while len(_tables) >= _MOST_TABLES:
+            del _tables[next(iter(_tables))]
+        _tables[key] = _written(words, like)
+    return _tables[key]
+
+
+def _written(words: list[int], like: DeviceArray) -> DeviceArray:
+    table = device_arrays.empty(like, (len(words),), "int64")
+    replay.write(table, words)
+    return table
+
+
+class _Table:
+    """Tensors of the same dtypes, as kernels take them."""
+
+    def __init__(self, tensors: Sequence[Arrays]) -> None:
+        self.like = tensors[0][0]
+        self.dtypes = tuple(array.dtype for array in tensors[0])
+        rows = [(arrays[0].size, [array.address for array in arrays]) for arrays in tensors]
+        self.size = lists.chunk_elements(sum(count for count, _ in rows))
+        words, self.blocks = lists.table_words(rows, self.size)
+        self.tensors, self._words = len(rows), words
+
+    def launch(self, template: Any, key: tuple[Any, ...], *arguments: Any) -> None:
+        """Launch a kernel on all blocks."""
+        table = _in_memory(self._words, self.like)
+        first = table.address, self.tensors, self.size
+        self.run(template, key, self.blocks, *first, *arguments)
+
+    def trust(self, *arguments: Any) -> None:
+        """Launch the kernel that makes factors of norms."""
+        table = _in_memory(self._words, self.like)
+        self.run(lists.trust, (), self.tensors, table.address, len(self.dtypes), self.blocks, *arguments)
+
+    def run(self, template: Any, key: tuple[Any, ...], grid: int, *arguments: Any) -> None:
+        """Launch a kernel where the tensors are."""
+        launch.run(
+            template, key, self.like.device, device_arrays.stream(self.like), grid, THREADS, *arguments
+        )
+
+
+# ---- lists -------------------------------------------------------------------------------------------------
+
+
+class TensorList:
+    """As fastnn._core.tensor_lists.TensorList, for arrays of one GPU."""
+
+    def __init__(self, room: int) -> None:
+        self.targets: list[DeviceArray] = []
+        self._tensors: list[Arrays] = []
+        self._copied: list[tuple[DeviceArray, DeviceArray]] = []
+
+    def add(self, arrays: tuple[Any, ...], where: str, index: int, kinds: tuple[str, ...]) -> None:
+        """Add one tensor. `kinds` names the arrays that the user gave; the others are the caller's own."""
+        names = [f"{where}[{index}].{kind}" for kind in (*kinds, *["state"] * (len(arrays) - len(kinds)))]
+        found = tuple(device_arrays.describe(name, array) for name, array in zip(names, arrays, strict=True))
+        given = list(zip(names, found, strict=True))
+        device_arrays.same_device(given)
+        tensor_lists.check_alike([pair for kind, pair in zip(kinds, given, strict=False) if kind])
+        for name, array in given[1:]:
+            if array.shape != found[0].shape:
+                raise ValueError(
+                    f"{name} has shape {array.shape}; it takes that of {names[0]}, {found[0].shape}"
+                )
+        plain = tuple(device_arrays.contiguous(array) for array in found)
+        self._tensors.append(plain)
+        self.targets.append(plain[0])
+        if plain[0] is not found[0]:
+            self._copied.append((found[0], plain[0]))
+
+    def perform(self, step: Callable[[], None]) -> None:
+        """Run a step on the list; a graph that is being captured runs it before each replay too."""
+        if Recording.current is None:
+            step()
+        else:
+            Recording.current.step(step)
+
+    def update(self, name: str, penalties: Penalties, numbers: tuple[float, ...]) -> None:
+        """One step of a rule."""
+        name, all_numbers = _same_kernel(name, numbers, penalties)
+        for table in self.tables:
+            live = _live((name, table.dtypes), all_numbers, table.like)
+            if not _only_numbers():
+                table.launch(lists.update, (name, table.dtypes), live, 0, 0, *all_numbers)
+
+    def update_by_trust(
+        self, name: str, penalties: Penalties, numbers: tuple[float, ...], coefficient: float, decay: float
+    ) -> None:
+        """One step of a rule whose size is, for each tensor, times coefficient |p| / (|d| + decay |p|)."""
+        name, all_numbers = _same_kernel(name, numbers, penalties, (coefficient, decay))
+        for table in self.tables:
+            live = _live((name, table.dtypes), all_numbers, table.like)
+            if _only_numbers():
+                continue
+            partial = device_arrays.empty(table.like, (2 * table.blocks,), "float64")
+            factors = device_arrays.empty(table.like, (table.tensors,), "float64")
+            direction = lists.SQUARES, f"{name}_direction", table.dtypes
+            table.launch(lists.measure, direction, live, partial.address, *all_numbers)
+            table.trust(live, partial.address, factors.address, *all_numbers)
+            table.launch(lists.update, (name, table.dtypes), live, factors.address, 8, *all_numbers)
+
+    def limit_rows(self, limit: float) -> None:
+        """Scale rows along the first axis of tensors of two or more dimensions down to this norm."""
+        live = _live("max_norm", (limit,), self.targets[0])
+        if _only_numbers():
+            return
+        for array in self.targets:
+            if len(array.shape) > 1 and array.size > 0:
+                length, stream = array.size // array.shape[0], device_arrays.stream(array)
+                numbers = array.address, length, live, float(limit)
+                launch.run(
+                    lists.limit_rows, (array.dtype,), array.device, stream, array.shape[0], THREADS, *numbers
+                )
+
+    def write_back(self) -> None:
+        """Copy results to where they belong."""
+        if not _only_numbers():
+            for target, copy in self._copied:
+                target.library.assign(target.owner, copy.owner)
+
+    @functools.cached_property
+    def tables(self) -> list[_Table]:
+        """The tensors, those of the same dtypes together. None is added any more."""
+        groups: dict[tuple[str, ...], list[Arrays]] = {}
+        for arrays in self._tensors:
+            if arrays[0].size > 0:
+                groups.setdefault(tuple(array.dtype for array in arrays), []).append(arrays)
+        return [_Table(tensors) for tensors in groups.values()]
+
+
+def _same_kernel(
+    name: str, numbers: tuple[float, ...], penalties: Penalties, trust: tuple[float, float] = (0.0, 0.0)
+) -> tuple[str, tuple[float, ...]]:
+    """A kernel's name and all its numbers: in a graph, all steps are the same kernel's."""
+    if name == "radam_start":
+        name, numbers = "radam", (*numbers, 0.0, 1.0)
+    negate, decay, l1, shrink = penalties
+    own = *numbers, *[0.0] * (OWN_NUMBERS - len(numbers))
+    return name, tuple(float(x) for x in (*own, negate, decay, l1, 1 - shrink, *trust))
+
+
+def _live(kind: Any, numbers: tuple[float, ...], like: DeviceArray) -> int:
+    """Where a recorded kernel finds its numbers; 0 where nothing is recorded."""
+    if Recording.current is None:
+        return 0
+    return Recording.current.numbers(kind, replay.words_of(numbers), like)
+
+
+def _only_numbers() -> bool:
+    return Recording.current is not None and Recording.current.replays
+
+
+# ---- norms -------------------------------------------------------------------------------------------------
+
+_KINDS = {1.0: lists.SIZES, 2.0: lists.SQUARES, math.inf: lists.LARGEST}
+
+
+def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Any:
+    """Scale all tensors so that their norm together is at most max_norm; return it, an array without axes."""
+    tables = [table for each in given for table in each.tables]
+    like = given[0].targets[0]
+    found = _norm(tables, like, max_norm, norm_type)
+    if error_if_nonfinite and not math.isfinite(float(found.owner[0])):
+        tensor_lists.raise_nonfinite(float(found.owner[0]), norm_type)
+    _, numbers = _same_kernel("scale", (1.0,), NO_PENALTIES)
+    for table in tables:
+        table.launch(lists.update, ("scale", table.dtypes), 0, found.address + 8, 0, *numbers)
+    for each in given:
+        each.write_back()
+    return found.owner[0]
+
+
+def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: float) -> DeviceArray:
+    """The norm of all tables together, and the factor that limits it."""
+    kind, blocks = _KINDS.get(norm_type, lists.POWERS), sum(table.blocks for table in tables)
+    partial, found = (
+        device_arrays.empty(like, (2 * blocks,), "float64"),
+        device_arrays.empty(like, (2,), "float64"),
+    )
+    _, numbers = _same_kernel("scale", (norm_type,), NO_PENALTIES)
+    first = partial.address
+    for table in tables:
+        table.launch(lists.measure, (kind, "", table.dtypes), 0, first, *numbers)
+        first += 16 * table.blocks
+    arguments = blocks, partial.address, found.address, float(max_norm), float(norm_type)
+    launch.run(lists.total, (kind,), like.device, device_arrays.stream(like), 1, THREADS, *arguments)
+    return found

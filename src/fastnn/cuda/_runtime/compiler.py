@@ -1,0 +1,145 @@
+"""Templates of kernels: when one is wanted, numba-cuda makes PTX of Python, and nvJitLink machine code of it.
+
+Nothing here needs a GPU. It must not know any operation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
+
+from cuda.core import Linker, LinkerOptions, ObjectCode
+from numba import cuda
+from numba.cuda import dispatcher
+from numba.cuda.core.compiler_lock import global_compiler_lock
+from numba.cuda.cudadrv.nvrtc import get_supported_ccs
+
+from fastnn.cuda._runtime import cache
+from fastnn.cuda._runtime.ptx import building_for
+
+Capability = tuple[int, int]
+Key = tuple[Any, ...]
+Built = tuple[Callable[..., None], tuple[Any, ...]]
+
+#: Of a thread, unless a template says otherwise: half of the threads then fit, which keeps memory busy.
+REGISTERS = 64
+
+
+class Code(NamedTuple):
+    """A compiled kernel: its text in PTX, the name of its entry, its machine code."""
+
+    ptx: str
+    entry: str
+    cubin: bytes
+
+
+class Template:
+    """A family of kernels: `build(*key)` returns the Python function for a key, and its argument types.
+
+    A key is made of strings, numbers and tuples of them, whose repr tells them apart. `examples` are the keys
+    that the tests compile: every branch of `build` should be in one. The machine code is held to `registers`
+    a thread, and to 16-byte accesses unless `narrow` says why there are none; both may be functions of the
+    key. `options` go to numba's compiler.
+    """
+
+    all: ClassVar[list[Template]] = []
+
+    def __init__(
+        self,
+        build: Callable[..., Built],
+        examples: Callable[[], Iterable[Key]],
+        *,
+        registers: int | Callable[..., int] = REGISTERS,
+        narrow: str | Callable[..., str] = "",
+        **options: Any,
+    ) -> None:
+        self.name = f"{build.__module__.rpartition('.')[2]}.{build.__name__}"
+        self.build, self.examples, self.options = build, examples, options
+        self.registers, self.narrow = registers, narrow
+        Template.all.append(self)
+
+    def most_registers(self, key: Key) -> int:
+        """What the kernel for a key is held to."""
+        return self.registers(*key) if callable(self.registers) else self.registers
+
+    def why_narrow(self, key: Key) -> str:
+        """Why it has no 16-byte loads or no such stores; nothing where it must have both."""
+        return self.narrow(*key) if callable(self.narrow) else self.narrow
+
+    def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
+        """The kernel for a compute capability, from the disk if it was compiled before."""
+        label = f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
+        code = _read(label)
+        if code is None:
+            code = self._compiled(capability, key, fast_math)
+            _write(label, code)
+        return code
+
+    def _compiled(self, capability: Capability, key: Key, fast_math: bool) -> Code:
+        with _asked_for(capability):
+            function, types = self.build(*key)
+            ptx, _ = cuda.compile(
+                function, types, cc=capability, device=False, abi="numba", fastmath=fast_math, **self.options
+            )
+        entry = re.search(r"\.entry\s+([\w$]+)", ptx)
+        assert entry is not None
+        return Code(ptx, entry[1], machine_code(ptx, capability))
+
+
+@contextlib.contextmanager
+def _asked_for(capability: Capability) -> Iterator[None]:
+    """For a while, numba-cuda finds a GPU of this compute capability where there is another, or none.
+
+    What a kernel calls it compiles for the current device, even if the kernel is for another. Its lock keeps
+    other threads from compiling meanwhile.
+    """
+    with global_compiler_lock:
+        before = dispatcher.get_current_device
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+        building_for.append(capability)
+        try:
+            yield
+        finally:
+            building_for.pop()
+            dispatcher.get_current_device = before
+
+
+def template(
+    examples: Callable[[], Iterable[Key]], **options: Any
+) -> Callable[[Callable[..., Built]], Template]:
+    """Decorator: the function is `build` of a Template."""
+    return lambda build: Template(build, examples, **options)
+
+
+def machine_code(ptx: str, capability: Capability) -> bytes:
+    """PTX assembled for a compute capability."""
+    major, minor = capability
+    linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=LinkerOptions(arch=f"sm_{major}{minor}"))
+    return bytes(linker.link("cubin").code)
+
+
+def nearest(capability: Capability) -> Capability:
+    """The compute capability to compile for: this one, or the latest before it that the compiler knows."""
+    known: list[Capability] = [(major, minor) for major, minor, *_ in get_supported_ccs()]
+    older = [each for each in known if each <= capability]
+    if not older:
+        major, minor = capability
+        raise RuntimeError(f"this GPU has compute capability {major}.{minor}; CUDA 13 takes 7.5 and later")
+    return max(older)
+
+
+def _read(label: str) -> Code | None:
+    found = cache.read(label)
+    if found is None:
+        return None
+    head, _, cubin = found.partition(b"\n")
+    return Code(**json.loads(head), cubin=cubin)
+
+
+def _write(label: str, code: Code) -> None:
+    head = json.dumps({"ptx": code.ptx, "entry": code.entry})
+    cache.write(label, head.encode() + b"\n" + code.cubin)

@@ -1,0 +1,1 @@
+"""Kernels of activations, element by element and of halves, slopes and pieces."""

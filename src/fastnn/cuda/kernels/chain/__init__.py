@@ -1,0 +1,1 @@
+"""Kernels of batch normalisation and fused chains."""

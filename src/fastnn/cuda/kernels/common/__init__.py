@@ -1,0 +1,1 @@
+"""What kernels share: mathematics, tiles, rows, and sums over blocks."""

@@ -1,0 +1,1 @@
+"""Kernels of softmax and the losses."""

@@ -1,0 +1,125 @@
+"""Losses of elements, with gradients, and each block's sum of them. It knows no library of arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from numba import types
+
+from fastnn.cuda._runtime.compiler import Built, Key, template
+from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, made_once
+from fastnn.cuda.kernels.common import rows
+from fastnn.cuda.kernels.common.numbers import put_double
+from fastnn.cuda.kernels.common.rows import (
+    ADDRESSES,
+    AT,
+    MEMBER,
+    NUMBERS,
+    SAMPLE,
+    Cut,
+    Read,
+    Round,
+    Work,
+    Written,
+)
+
+#: Addresses: gradient, input, target, weight, pos_weight, each block's sum (0: not wanted), each element's
+#: loss.
+DX, X, TARGET, WEIGHT, POS_WEIGHT, SUMS, LOSSES, ADDRESS_COUNT = 0, 1, 2, 3, 4, 5, 6, 7
+#: The number that gradients are multiplied by.
+SCALE = 0
+MSE, BCE = "mse", "bce"
+
+
+def cut_for(dtype: str, operands: int, aligned: bool) -> Cut:
+    """Two vectors of each array for a thread, less where there are four of them."""
+    width = WIDTH[dtype] if aligned else 1
+    span = max(width, 4) if operands > 2 else 2 * max(width, 4)
+    return Cut("piece", 256, span, width, aligned)
+
+
+@made_once
+def _squared_error(dtype: str) -> Any:
+    """(x, t, w, pos): the loss, and its slope."""
+
+    @device
+    def squared_error(x: float, t: float, w: float, pos: float) -> tuple[float, float]:
+        d = x - t
+        return d * d, d + d
+
+    return squared_error
+
+
+@made_once
+def _binary_entropy(dtype: str) -> Any:
+    """(x, t, w, pos): the loss, and its slope; with s = sigmoid(x), both keep their digits for large x."""
+    real = computing(dtype)
+
+    @device
+    def binary_entropy(x: float, t: float, w: float, pos: float) -> tuple[float, float]:
+        e = math.exp(-abs(x))
+        near = real(1) / (real(1) + e)
+        far, log1p_e = e * near, math.log1p(e)
+        no, yes = (real(1) - t) * w, t * pos * w
+        # softplus(x) and softplus(-x); a term with factor 0 is 0 for any x
+        loss = real(0) if no == 0 else no * ((x if x > 0 else real(0)) + log1p_e)
+        loss += real(0) if yes == 0 else yes * ((-x if x < 0 else real(0)) + log1p_e)
+        positive, negative = (near, far) if x > 0 else (far, near)
+        return loss, no * positive - yes * negative
+
+    return binary_entropy
+
+
+_FORMULAS = {MSE: _squared_error, BCE: _binary_entropy}
+
+
+def _examples() -> Iterator[Key]:
+    for dtype in ITEMSIZE:
+        for aligned in (True, False):
+            yield dtype, MSE, False, False, False, tuple(cut_for(dtype, 2, aligned))
+            yield dtype, BCE, True, True, True, tuple(cut_for(dtype, 4, aligned))
+
+
+@template(_examples, **rows.OPTIONS)
+def elements(
+    dtype: str, name: str, weighted: bool, positive: bool, each: bool, cut: tuple[Any, ...]
+) -> Built:
+    """The gradient, and each block's sum of losses in float64; with `each` the losses in the sum's place."""
+    how, real = Cut(*cut), computing(dtype)
+    span, has, formula = how.span, rows.has(how), _FORMULAS[name](dtype)
+    pos_row = 3 if weighted else 2
+
+    @device
+    def gather(c: Any, v: Any, s: Any, r: Any) -> None:
+        scale, total = real(c[NUMBERS][SCALE]), real(0)
+        for e in range(span):
+            w = v[2, e] if weighted else real(1)
+            pos = v[pos_row, e] if positive else real(1)
+            loss, slope = formula(v[0, e], v[1, e], w, pos)
+            v[0, e], v[1, e] = slope * scale, loss
+            total += loss if has(c, e) else real(0)
+        r[0] += total
+
+    @device
+    def finish(c: Any, s: Any, r: Any) -> None:
+        if c[AT][MEMBER] == 0 and not each:
+            put_double(c[ADDRESSES][SUMS], c[AT][SAMPLE], r[0])
+
+    reads = [Read(dtype, X), Read(dtype, TARGET)]
+    reads += [Read(dtype, WEIGHT)] if weighted else []
+    reads += [Read(dtype, POS_WEIGHT)] if positive else []
+    written = [Written(dtype, DX), Written(dtype, LOSSES, 1)]
+    work = Work(
+        reads=tuple(reads),
+        written=tuple(written if each else written[:1]),
+        addresses=ADDRESS_COUNT,
+        words=0,
+        numbers=1,
+        state=1,
+        begin=rows.nothing,
+        rounds=(Round(types.float64, (0.0,), gather, rows.add_each, finish),),
+        emit=rows.nothing,
+    )
+    return rows.kernel(how, work, real)

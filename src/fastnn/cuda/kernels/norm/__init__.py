@@ -1,0 +1,1 @@
+"""Kernels of norms of rows: layer, RMS, group and instance norm."""

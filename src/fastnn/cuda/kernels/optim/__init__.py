@@ -1,0 +1,1 @@
+"""Kernels of the optimisers' rules, on lists of tensors."""

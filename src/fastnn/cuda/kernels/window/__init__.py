@@ -1,0 +1,1 @@
+"""Kernels of pooling, and of the patches that convolution multiplies."""

@@ -1,0 +1,139 @@
+"""Builds and runs the C tests of tests/c: with sanitizers, with all warnings, and for AArch64 under qemu."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": PATH,
+    "TSAN_OPTIONS": "halt_on_error=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+WARNINGS = "-Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion"
+ARM = platform.machine() == "aarch64"
+
+PROGRAMS = ("kernels", "chains", "products", "optimizers", "windows")
+
+# name: (compiler, flags, programs that are run, whether by way of qemu)
+BUILDS = {
+    "gcc": ("gcc", WARNINGS, ("threads", "memory", *PROGRAMS), False),
+    "clang": ("clang", WARNINGS, ("threads", "memory", *PROGRAMS), False),
+    "thread": ("cc", "-g1 -fsanitize=thread", ("threads", "memory"), False),
+    "address": (
+        "cc",
+        "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
+        ("threads", "memory", *PROGRAMS),
+        False,
+    ),
+    "arm": (
+        "cc" if ARM else "aarch64-linux-gnu-gcc",
+        WARNINGS,
+        (*PROGRAMS, "accuracy"),
+        not ARM,
+    ),
+}
+PLAIN = [name for name, (_, flags, *_) in BUILDS.items() if flags == WARNINGS]
+
+Build = Callable[[str], tuple[Path, str]]
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def tool(name: str) -> str:
+    """The path of a program; the test is skipped where it is not installed."""
+    path = shutil.which(name, path=PATH)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def check_sanitizer(cc: str, flags: str, folder: Path) -> None:
+    """Skips the test where the sanitizer has no runtime, or one that does not run on this kernel."""
+    sanitizer = [flag for flag in flags.split() if flag.startswith("-fsanitize")]
+    if not sanitizer:
+        return
+    source, program = folder / "probe.c", folder / "probe"
+    source.write_text("int main(void) { return 0; }\n")
+    if run(cc, *sanitizer, source, "-o", program).returncode != 0:
+        pytest.skip(f"{cc} has no runtime for {sanitizer[0]}")
+    if run(program).returncode != 0:
+        pytest.skip(f"programs built with {sanitizer[0]} do not run here")
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A function that builds in one of the ways of BUILDS: the folder, and what the compiler said."""
+
+    @functools.cache
+    def build(name: str) -> tuple[Path, str]:
+        compiler, flags, programs, emulated = BUILDS[name]
+        folder = tmp_path_factory.mktemp(name)
+        cc = tool(compiler)
+        check_sanitizer(cc, flags, folder)
+        configuration = [f"-DCMAKE_C_COMPILER={cc}", f"-DCMAKE_C_FLAGS={flags}", "-DFASTNN_C_TESTS=ON"]
+        if emulated:
+            configuration += ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
+        targets = ["all"] if flags == WARNINGS else [f"test_{program}" for program in programs]
+        for command in (
+            ["-S", str(ROOT), "-B", str(folder), "-GNinja", *configuration],
+            ["--build", str(folder), "--parallel", "2", "--target", *targets],
+        ):
+            done = run(tool("cmake"), *command)
+            assert done.returncode == 0, done.stdout[-6000:]
+        return folder, done.stdout
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [(name, program) for name, (_, _, programs, _) in BUILDS.items() for program in programs],
+)
+def test_program(build: Build, name: str, program: str) -> None:
+    emulator = [tool("qemu-aarch64"), "-L", "/usr/aarch64-linux-gnu"] if BUILDS[name][-1] else []
+    done = run(*emulator, build(name)[0] / "tests" / "c" / f"test_{program}", *["small"] * bool(emulator))
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_no_warnings(build: Build, name: str) -> None:
+    _, output = build(name)
+    assert "warning" not in output, output[-6000:]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_kernels_export_their_table_alone(build: Build, name: str) -> None:
+    # A weak or common symbol of a wide instruction set could be the copy that the linker takes for all.
+    folder, _ = build(name)
+    objects = sorted(folder.glob("CMakeFiles/fastnn_kernels_*/**/*_kernels.c.o"))
+    assert len(objects) == 8 * (2 if name == "arm" or ARM else 6)
+    for path in objects:
+        suffix = path.relative_to(folder).parts[1].removesuffix(".dir").removeprefix("fastnn_kernels_")
+        area = path.name.removesuffix("_kernels.c.o")
+        done = run(tool("nm"), "--extern-only", "--defined-only", path)
+        assert [line.split()[1:] for line in done.stdout.splitlines()] in (
+            [["R", f"fastnn_{area}_{suffix}"]],
+            [["D", f"fastnn_{area}_{suffix}"]],
+        )

@@ -1,0 +1,311 @@
+"""The arrays that every function takes: layouts, dtypes, overlap, outputs; and the errors for others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastnn.functional as F
+from support.layouts import LAYOUTS, Array
+from support.operations import CALLS, FULL, HALF, LOOSE_ULP, Call, case, case_of, normal
+
+EACH = pytest.mark.parametrize("call", CALLS, ids=str)
+FORWARD = pytest.mark.parametrize("call", [call for call in CALLS if not call.backward], ids=str)
+BACKWARD = pytest.mark.parametrize("call", [call for call in CALLS if call.backward], ids=str)
+DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
+
+SHAPE = (5, 6, 14)
+F32 = np.dtype(np.float32)
+
+
+@EACH
+@DTYPES
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(call: Call, dtype: np.dtype[Any], layout: str) -> None:
+    ordinary, lay_out = case(call, SHAPE, dtype), LAYOUTS[layout]
+    arrays = [lay_out(array) for array in ordinary.arrays]
+    result = call(*arrays)
+    assert result.dtype == dtype
+    call.check(result, ordinary, LOOSE_ULP)
+    out = lay_out(np.full(result.shape, 7, dtype))
+    for inputs in (arrays, ordinary.arrays):
+        assert call(*inputs, out=out) is out
+        call.check(out.astype(dtype), ordinary, LOOSE_ULP)
+        out[...] = 7
+    for array, before in zip(arrays, ordinary.arrays, strict=True):
+        np.testing.assert_array_equal(array, before)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_half_types_are_rounded_once(call: Call, dtype: np.dtype[Any], isa: str) -> None:
+    ordinary = case(call, SHAPE, dtype)
+    call.check(call(*ordinary.arrays), ordinary)
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.5, 0.75, -1.5, 1 + 2.0**-11])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_every_half_is_converted_exactly(slope: float, dtype: np.dtype[Any], isa: str) -> None:
+    """Halfway cases, subnormals, overflow, infinities, NaN; the product is exact in float32."""
+    every = np.arange(2**16, dtype=np.uint16).view(dtype)[:-1]
+    with np.errstate(all="ignore"):
+        wide = every.astype(np.float32)
+        expected = np.where(wide > 0, wide, wide * np.float32(slope)).astype(dtype)
+    got = F.leaky_relu(every, slope)
+    number = ~np.isnan(expected)
+    assert (np.isnan(got) == ~number).all()
+    np.testing.assert_array_equal(got.view(np.uint16)[number], expected.view(np.uint16)[number])
+
+
+@EACH
+@DTYPES
+def test_broadcast_input_is_only_read(call: Call, dtype: np.dtype[Any]) -> None:
+    arrays = [np.broadcast_to(array[:1, ..., :1], array.shape) for array in case(call, SHAPE, dtype).arrays]
+    assert not any(array.flags.writeable for array in arrays)
+    call.check(call(*arrays), case_of(call, *arrays), LOOSE_ULP)
+
+
+@EACH
+@DTYPES
+def test_no_dimensions(call: Call, dtype: np.dtype[Any]) -> None:
+    if not call.any_shape:
+        pytest.skip("needs a dimension to cut")
+    ordinary = case(call, (), dtype)
+    out = np.full((), 7, dtype)
+    for result in (call(*ordinary.arrays), call(*ordinary.arrays, out=out), out):
+        assert type(result) is np.ndarray
+        call.check(result, ordinary, LOOSE_ULP)
+
+
+@EACH
+@DTYPES
+def test_no_elements(call: Call, dtype: np.dtype[Any]) -> None:
+    ordinary = case(call, (0, 6, 2), dtype)
+    assert call(*ordinary.arrays).shape == ordinary.exact.shape
+    assert call(*[np.asfortranarray(array) for array in ordinary.arrays]).dtype == dtype
+
+
+@EACH
+@pytest.mark.parametrize("integers", ["bool", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4"])
+def test_integers_promote_as_for_tanh(call: Call, integers: str) -> None:
+    shape = (*call.shape(11)[:-1], 12)
+    x = np.random.default_rng(0).integers(0, 9, shape).astype(integers)
+    dtype = np.tanh(x).dtype
+    arrays = [array.astype(integers) for array in call.data(x.astype(dtype))]
+    result = call(*arrays)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, call(*[array.astype(dtype) for array in arrays]))
+
+
+@EACH
+def test_lists_and_scalars(call: Call) -> None:
+    arrays = case(call, (2, 6, 2), np.dtype(np.float64)).arrays
+    np.testing.assert_array_equal(call(*[array.tolist() for array in arrays]), call(*arrays))
+    if call.any_shape:
+        for number in (2, 0.5, True, np.float32(0.5)):
+            result = call(*[number] * len(arrays))
+            assert type(result) is np.ndarray
+            assert (result.shape, result.dtype) == ((), np.tanh(number).dtype)
+
+
+@BACKWARD
+def test_arguments_of_two_dtypes_meet_in_the_wider(call: Call) -> None:
+    dy, saved = case(call, SHAPE, F32).arrays
+    if call.name == "maxout":
+        pytest.skip("the gradient has the dtype of dy alone")
+    for narrow in (np.float16, ml_dtypes.bfloat16, np.float32):
+        wide = call(dy.astype(narrow).astype(np.float64), saved.astype(np.float64))
+        result = call(dy.astype(narrow), saved.astype(np.float64))
+        assert result.dtype == np.float64
+        np.testing.assert_array_equal(result, wide)
+    with pytest.raises(TypeError, match=r"dtypes .* dy of float16 and (input|output) of bfloat16"):
+        call(dy.astype(np.float16), saved.astype(ml_dtypes.bfloat16))
+
+
+# ---- outputs that share memory with inputs -----------------------------------------------------------------
+
+
+@EACH
+@DTYPES
+def test_in_place(call: Call, dtype: np.dtype[Any], isa: str) -> None:
+    _in_place(call, dtype, np.copy)
+
+
+@EACH
+@DTYPES
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_in_place_in_any_layout(call: Call, dtype: np.dtype[Any], layout: str) -> None:
+    _in_place(call, dtype, LAYOUTS[layout])
+
+
+def _in_place(call: Call, dtype: np.dtype[Any], lay_out: Callable[[Array], Array]) -> None:
+    ordinary = case(call, SHAPE, dtype)
+    for i, array in enumerate(ordinary.arrays):
+        if array.shape != ordinary.exact.shape:
+            continue
+        arrays = [lay_out(array.copy()) for array in ordinary.arrays]
+        assert call(*arrays, out=arrays[i]) is arrays[i]
+        call.check(arrays[i].astype(dtype), ordinary, LOOSE_ULP)
+
+
+@BACKWARD
+@DTYPES
+def test_one_array_is_all_arguments(call: Call, dtype: np.dtype[Any]) -> None:
+    if not call.any_shape:
+        pytest.skip("its arguments differ in shape")
+    both = np.abs(normal(SHAPE, dtype))
+    expected = call(both, both.copy())
+    np.testing.assert_array_equal(call(both, both, out=both), expected)
+
+
+def _place(memory: Array, at: int, like: Array) -> Array:
+    """A view of the memory, from a byte on, with the values, shape and dtype of another array."""
+    view: Array = np.frombuffer(memory, like.dtype, like.size, at).reshape(like.shape)
+    view[...] = like
+    return view
+
+
+@EACH
+@DTYPES
+@pytest.mark.parametrize("shift", [-24, -8, -3, 1, 8, 40])
+def test_partial_overlap(call: Call, dtype: np.dtype[Any], shift: int) -> None:
+    ordinary = case(call, call.shape(3001 if call.any_shape else 130), dtype)
+    expected = call(*ordinary.arrays)
+    for i, array in enumerate(ordinary.arrays):
+        memory = np.empty(max(array.nbytes, expected.nbytes) + 80, np.uint8)
+        out = np.frombuffer(memory, dtype, expected.size, 40 + shift).reshape(expected.shape)
+        arrays = list(ordinary.arrays)
+        arrays[i] = _place(memory, 40, array)
+        assert call(*arrays, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+
+
+@EACH
+@DTYPES
+def test_the_output_is_the_input_transposed(call: Call, dtype: np.dtype[Any]) -> None:
+    if not call.any_shape:
+        pytest.skip("a square input does not have a square result")
+    ordinary = case(call, (50, 50), dtype)
+    expected = call(*ordinary.arrays)
+    for i in range(len(ordinary.arrays)):
+        arrays = [array.copy() for array in ordinary.arrays]
+        np.testing.assert_array_equal(call(*arrays, out=arrays[i].T), expected)
+
+
+@EACH
+def test_the_output_is_the_input_in_the_other_byte_order(call: Call) -> None:
+    ordinary = case(call, call.shape(40), F32)
+    for i, array in enumerate(ordinary.arrays):
+        if array.shape != ordinary.exact.shape:
+            continue
+        arrays = [array.copy() for array in ordinary.arrays]
+        out = arrays[i].view(F32.newbyteorder())
+        np.testing.assert_array_equal(call(*arrays, out=out), call(*ordinary.arrays))
+
+
+# ---- errors ------------------------------------------------------------------------------------------------
+
+
+def _wrong_arrays() -> dict[str, Any]:
+    real = np.ones(SHAPE)
+    return {
+        "complex": real.astype(complex),
+        "object": real.astype(object),
+        "str": real.astype("U3"),
+        "datetime": real.astype("M8[s]"),
+        "longdouble": real.astype(np.longdouble),
+        "none": None,
+        "text": "one",
+    }
+
+
+@EACH
+@pytest.mark.parametrize("wrong", _wrong_arrays())
+def test_another_dtype_is_an_error_that_names_the_argument(call: Call, wrong: str) -> None:
+    ordinary = case(call, SHAPE, F32)
+    out = np.full(ordinary.exact.shape, 7, F32)
+    for i, name in enumerate(call.arguments):
+        arrays: list[Any] = list(ordinary.arrays)
+        arrays[i] = _wrong_arrays()[wrong]
+        with pytest.raises(TypeError, match=rf"^{name} must be an array of float16, .* got "):
+            call(*arrays, out=out)
+    assert (out == 7).all()
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float16)], ids=str)
+def test_an_output_that_does_not_fit(call: Call, dtype: np.dtype[Any]) -> None:
+    ordinary = case(call, SHAPE, dtype)
+    shape = ordinary.exact.shape
+    read_only = np.full(shape, 7, dtype)
+    read_only.flags.writeable = False
+    wrong: list[tuple[type[Exception], str, Any]] = [
+        (ValueError, "shape", np.full((*shape, 1), 7, dtype)),
+        (ValueError, "shape", np.full(shape[1:], 7, dtype)),
+        (ValueError, "shape", np.full((shape[0] + 1, *shape[1:]), 7, dtype)),
+        (ValueError, "shape", np.full(math.prod(shape), 7, dtype)),
+        (TypeError, "dtype", np.full(shape, 7, np.float64)),
+        (TypeError, "dtype", np.full(shape, 7, ml_dtypes.bfloat16)),
+        (TypeError, "dtype", np.full(shape, 7, np.int32)),
+        (ValueError, "writeable", read_only),
+        (TypeError, "NumPy array", [[7.0]]),
+        (TypeError, "NumPy array", 7.0),
+    ]
+    for error, takes, out in wrong:
+        with pytest.raises(error, match=f"^out must .*{takes}.*, got"):
+            call(*ordinary.arrays, out=out)
+        assert (np.asarray(out) == 7).all()
+
+
+@BACKWARD
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float16)], ids=str)
+def test_gradients_of_two_shapes(call: Call, dtype: np.dtype[Any]) -> None:
+    dy, saved = case(call, SHAPE, dtype).arrays
+    out = np.full(call(dy, saved).shape, 7, dtype)
+    for wrong in (dy[:-1], dy[:1], dy[0], dy[..., :1], dy.reshape(-1), dy[..., None], dy[0, 0, 0]):
+        with pytest.raises(ValueError, match=r"^(dy|input|output) must have the shape of .*\(.*, got \("):
+            call(wrong, saved, out=out)
+    assert (out == 7).all()
+
+
+# ---- any layout at all -------------------------------------------------------------------------------------
+
+
+@st.composite
+def laid_out(draw: st.DrawFn, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of this shape whose axes have any order, step, direction and gap in memory."""
+    steps = draw(st.tuples(*[st.sampled_from([1, 1, 2, 3, -1, -2]) for _ in shape]))
+    order = draw(st.permutations(range(len(shape))))
+    extents = [shape[axis] * abs(steps[axis]) + draw(st.integers(0, 2)) for axis in order]
+    offset = draw(st.sampled_from([0, 0, 1]))
+    memory = np.zeros(math.prod(extents) * dtype.itemsize + offset, np.uint8)
+    whole = np.frombuffer(memory, dtype, math.prod(extents), offset).reshape(extents)
+    named = whole.transpose([order.index(axis) for axis in range(len(shape))])
+    # The dots keep an array without dimensions an array.
+    forward: Any = (*(slice(0, n * abs(step), abs(step)) for n, step in zip(shape, steps, strict=True)), ...)
+    turned: Any = (*(slice(None, None, -1 if step < 0 else 1) for step in steps), ...)
+    laid: Array = named[forward][turned]
+    return laid
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_layout(data: st.DataObject) -> None:
+    call = data.draw(st.sampled_from([call for call in CALLS if call.any_shape]))
+    dtype = data.draw(st.sampled_from([*FULL, *HALF]))
+    shape = tuple(data.draw(st.lists(st.integers(0, 7), max_size=4)))
+    ordinary = case(call, shape, dtype)
+    arrays = [data.draw(laid_out(shape, dtype)) for _ in ordinary.arrays]
+    for array, values in zip(arrays, ordinary.arrays, strict=True):
+        array[...] = values
+    call.check(call(*arrays), ordinary, LOOSE_ULP)
+    out = data.draw(st.sampled_from([data.draw(laid_out(shape, dtype)), *arrays]))
+    call(*arrays, out=out)
+    call.check(out, ordinary, LOOSE_ULP)

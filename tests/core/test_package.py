@@ -1,0 +1,103 @@
+"""What users download: the sdist builds, and the wheel made from it holds what it should and no more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "*.so")
+
+pytest.importorskip("build")
+pytest.importorskip("scikit_build_core")
+
+
+def build(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Builds a copy of this checkout with what is installed here; .ci/run does it in pip's own way."""
+    shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
+    return subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", folder, folder / "source"],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist of this checkout and the wheel that was built from that sdist."""
+    folder = tmp_path_factory.mktemp("packages")
+    done = build(folder)
+    assert done.returncode == 0, done.stdout[-4000:]
+    return folder
+
+
+def test_wheel(packages: Path) -> None:
+    (wheel,) = packages.glob("*.whl")
+    _, _, python, abi, _ = wheel.stem.split("-")
+    assert (python, abi) == ("cp311", "abi3")
+    assert (
+        wheel.stat().st_size <= 1.6e6
+    )  # kernels for three instruction sets 1.1e6, Python 0.3e6, the GPU's 0.15e6
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
+    assert {"fastnn/py.typed", "fastnn/_kernels.pyi", "fastnn/_kernels.abi3.so"} <= set(names)
+    assert {Path(name).suffix for name in names if name.startswith("fastnn/")} == {
+        ".py",
+        ".pyi",
+        ".so",
+        ".typed",
+    }
+    assert all(name.startswith(("fastnn/", "fastnn-")) for name in names)
+    modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+    assert modules <= set(names)
+    needed = [
+        line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra" not in line
+    ]
+    assert len(needed) == 1
+    assert needed[0].startswith("Requires-Dist: numpy")
+
+
+def test_wheel_exports_its_entry_and_the_threads_alone(packages: Path) -> None:
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("nm is not installed")
+    (wheel,) = packages.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        module = archive.extract("fastnn/_kernels.abi3.so", packages)
+    done = subprocess.run([nm, "-D", "--defined-only", module], capture_output=True, text=True, check=True)
+    symbols = {line.split()[-1] for line in done.stdout.splitlines()}
+    assert symbols == {"PyInit__kernels", "fastnn_get_num_threads", "fastnn_set_num_threads"}
+
+
+def test_sdist_has_the_sources(packages: Path) -> None:
+    (sdist,) = packages.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("csrc", "src", "tests", "bench", "examples", "docs")
+    sources = {
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for pattern in ("*.c", "*.h", "*.def", "*.py", "*.pyx", "*.pyi", "*.md")
+        for path in (ROOT / folder).rglob(pattern)
+    }
+    assert {"CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE"} | sources <= names
+
+
+@pytest.mark.parametrize("compiler", ["/nonexistent/cc", "false"])
+def test_a_missing_compiler_is_named(compiler: str, tmp_path: Path) -> None:
+    done = build(tmp_path, "--wheel", CC=compiler)
+    assert done.returncode != 0
+    output = " ".join(done.stdout.split())
+    assert f'no C compiler works here (CC is "{compiler}")' in output
+    assert "apt install gcc" in output

@@ -1,0 +1,112 @@
+"""The documentation says what is so: its examples run, its commands, signatures and links exist."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+import shlex
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+import fastnn.functional as F
+from fastnn import cli, nn
+from support.documents import ROOT, blocks
+
+README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+CI = ROOT / ".ci" / "run"
+
+VENV = "python3 -m venv .venv && .venv/bin/pip install"
+TRAIN_LINE = f"{VENV} '.[demo]' && .venv/bin/fastnn train"
+TEST_LINE = f"{VENV} '.[test]' && .venv/bin/pytest"
+
+FUNCTIONS = [name for name in F.__all__ if isinstance(getattr(F, name), FunctionType)]
+
+
+def table(text: str) -> dict[str, list[str]]:
+    """The cells of the rows that begin with a name in code, by that name."""
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", text, re.M)
+    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+
+
+def signature(name: str) -> str:
+    """As the docs write it: without types."""
+    plain = inspect.signature(getattr(F, name))
+    parameters = [p.replace(annotation=p.empty) for p in plain.parameters.values()]
+    return f"{name}{plain.replace(parameters=parameters, return_annotation=plain.empty)}"
+
+
+@pytest.mark.parametrize("code", blocks(README, "python"), ids=lambda code: code.split("\n")[-2])
+def test_examples_run_and_show_what_they_say(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if ">>>" not in code:
+        exec(code, {"__name__": "example"})
+        return
+    report: list[str] = []
+    example = doctest.DocTestParser().get_doctest(code, {}, "README.md", None, 0)
+    failures = doctest.DocTestRunner().run(example, out=report.append)
+    assert failures.attempted
+    assert not failures.failed, "".join(report)
+
+
+def test_set_up_is_one_line_each() -> None:
+    shell = blocks(README, "sh")
+    assert f"{TRAIN_LINE}\n" in shell
+    assert f"{TEST_LINE}\n" in shell
+
+
+@pytest.mark.skipif(not CI.exists(), reason="a source distribution has no .ci")
+def test_ci_runs_the_test_line_of_the_readme() -> None:
+    assert TEST_LINE in CI.read_text().splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_have_the_options_that_are_shown(page: Path) -> None:
+    lines = [shlex.split(line) for block in blocks(page.read_text(), "sh") for line in block.splitlines()]
+    for words in lines:
+        if "fastnn" in words:
+            arguments = words[words.index("fastnn") + 1 :]
+            assert cli._parser().parse_args(arguments).command, words
+    if page.name == "README.md":
+        assert sum("fastnn" in words for words in lines) > 3
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_have_their_signatures_in_the_docs(name: str) -> None:
+    assert f"`{signature(name)}`" in (ROOT / "docs" / "functions.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in table(README) if f"{name}_backward" in FUNCTIONS])
+def test_the_readme_has_the_parameters(name: str) -> None:
+    parameters, saved = table(README)[name]
+    taken = [
+        p for p in inspect.signature(getattr(F, name)).parameters.values() if p.name not in ("input", "out")
+    ]
+    expected = {p.name: p.default for p in taken}
+    code = ", ".join(re.findall("`(.*?)`", parameters))
+    assert given(code) == expected
+    assert saved == list(inspect.signature(getattr(F, f"{name}_backward")).parameters)[1]
+
+
+def given(parameters: str) -> dict[str, Any]:
+    """Names and defaults of a list of parameters."""
+    function: Any = eval(f"lambda {parameters}: None") if parameters else lambda: None
+    return {p.name: p.default for p in inspect.signature(function).parameters.values()}
+
+
+def test_the_readme_names_the_layers() -> None:
+    layers = README.partition("## Layers")[2].partition("\n## ")[0]
+    for layer in nn.ACTIVATIONS.values():
+        assert f"`{layer.__name__}`" in layers
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target

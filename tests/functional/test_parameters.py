@@ -1,0 +1,72 @@
+"""Errors for parameters: each names the parameter, what it got and what it takes, and writes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnn.functional as F
+from fastnn import _kernels, reference
+from support.operations import BACKWARD_ULP, CALLS, FORWARD_ULP, Call, normal
+from support.ulp import assert_within, widen
+
+# The numbers that functions take beside arrays, as the C table has them.
+PARAMETERS = {name: list(parameters) for name, (_, parameters) in _kernels.activations().items()}
+PARAMETERS["rrelu"] = ["lower", "upper"]
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if PARAMETERS.get(call.name)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])  # the short way to the kernels, and the long one
+def test_a_parameter_that_is_not_a_number(call: Call, dtype: str) -> None:
+    x, out = np.ones(4, dtype), np.full(4, 7, dtype)
+    arrays = [x] * len(call.arguments)
+    wrong: Any
+    for name in PARAMETERS[call.name]:
+        for wrong in ("1", None, 1j, [1.0], np.ones(4), np.array(1.0)):
+            params = {**call.params, name: wrong}
+            with pytest.raises(
+                TypeError, match=rf"^{name} must be a real number, got {type(wrong).__name__}"
+            ):
+                getattr(F, call.callee)(*arrays, **params, out=out)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize("number", [1, True, np.float32(1), np.int8(1), np.float64(1)])
+def test_any_real_number_will_do(number: Any) -> None:
+    x = normal((40,), np.dtype(np.float32))
+    np.testing.assert_array_equal(F.elu(x, number), F.elu(x, 1.0))
+    np.testing.assert_array_equal(F.softplus(x, number, number), F.softplus(x, 1.0, 1.0))
+    np.testing.assert_array_equal(F.hardtanh(x, -1, number), F.hardtanh(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        *[("softplus", {"beta": beta}, "beta must be > 0, got") for beta in (0.0, -1.0, np.nan)],
+        *[("celu", {"alpha": alpha}, "alpha must be > 0, got") for alpha in (0.0, -1.0, np.nan)],
+        *[(name, {"lambd": -0.5}, "lambd must be >= 0, got") for name in ("hardshrink", "softshrink")],
+        *[("squareplus", {"b": b}, "b must be >= 0, got") for b in (-0.5, np.nan)],
+        ("hardtanh", {"min_val": 2.0}, "min_val must be <= max_val, got 2.0 and 1.0"),
+        ("hardtanh", {"max_val": np.nan}, "min_val must be <= max_val, got"),
+        ("gelu", {"approximate": "fast"}, "approximate must be 'none' or 'tanh', got 'fast'"),
+        ("gelu", {"approximate": None}, "approximate must be 'none' or 'tanh', got None"),
+    ],
+)
+def test_a_parameter_out_of_range(name: str, params: dict[str, Any], message: str) -> None:
+    x, out = np.ones(4), np.full(4, 7.0)
+    with pytest.raises(ValueError, match=rf"^{message}"):
+        getattr(F, name)(x, **params, out=out)
+    with pytest.raises(ValueError, match=rf"^{message}"):
+        getattr(F, name + "_backward")(x, x, **params, out=out)
+    assert (out == 7).all()
+
+
+def test_elu_with_a_negative_alpha_has_no_gradient_by_its_output() -> None:
+    x = normal((40,), np.dtype(np.float32))
+    assert_within(F.elu(x, -0.5), reference.elu(widen(x), -0.5), FORWARD_ULP)
+    with pytest.raises(ValueError, match=r"^alpha must be >= 0, got -0\.5"):
+        F.elu_backward(x, x, -0.5)
+    gradient = reference.elu_backward(widen(x), widen(x), 0.0)
+    assert_within(F.elu_backward(x, x, 0.0), gradient, BACKWARD_ULP)

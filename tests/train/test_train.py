@@ -1,0 +1,544 @@
+"""`fastnn train` from end to end, and the data it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastnn
+from fastnn import datasets, nn, optim, train
+from fastnn.cli import main
+from fastnn.cli.models import NETWORKS, Design
+from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
+
+pytest.importorskip("sklearn")
+pytest.importorskip("safetensors")
+pytest.importorskip("matplotlib")
+
+Array = NDArray[Any]
+FILES = {"checkpoints", "curves.png", "log.jsonl", "metrics.json", "weights.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output folder of `fastnn train` as it comes."""
+    output = tmp_path_factory.mktemp("run")
+    assert main(["train", "--output", str(output)]) == 0
+    return output
+
+
+def weights(folder: Path) -> dict[str, Array]:
+    from safetensors.numpy import load_file
+
+    return dict(load_file(folder / "weights.safetensors"))
+
+
+def test_digits_are_learnt(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["accuracy"] >= 0.97
+    assert metrics["settings"]["sizes"] == [64, 128, 10]
+    assert len(metrics["epochs"]) == metrics["settings"]["epochs"] == 30
+    assert metrics["epochs"][-1]["loss"] < metrics["epochs"][0]["loss"] / 10
+    assert metrics["epochs"][-1]["val_accuracy"] == metrics["accuracy"]
+    assert {path.name for path in run.iterdir()} == FILES
+
+
+def test_weights_give_the_same_predictions(run: Path) -> None:
+    check_predictions(run, nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)))
+
+
+def check_predictions(run: Path, model: nn.Module) -> None:
+    """The saved weights, in this model, get the accuracy that the run printed."""
+    saved = weights(run)
+    mean, std, classes = (saved.pop(name) for name in ("input.mean", "input.std", "classes"))
+    model.eval().load_state_dict(saved)
+    x, y = datasets.digits()
+    data = train.prepare((x, y))
+    held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in np.rint(data.x_test * std + mean)]
+    logits = model(((x[held_out] - mean) / std).astype(np.float32))
+    right = np.mean(classes[logits.argmax(axis=1)] == y[held_out])
+    assert right == json.loads((run / "metrics.json").read_text())["accuracy"]
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--norm", norm, "--dropout", "0.25", "--layers", "96,40", "--epochs", "8"]
+    assert main(["train", *options, "--output", str(tmp_path)]) == 0
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((64, 96), (96, 40)):
+        norms = {"batch": nn.BatchNorm1d(outputs), "layer": nn.LayerNorm(outputs)}
+        normalise = [norms[norm]] if norm in norms else []
+        layers += [nn.Linear(inputs, outputs), *normalise, nn.ReLU(), nn.Dropout(0.25)]
+    model = nn.Sequential(*layers, nn.Linear(40, 10))
+    assert repr(model) in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["settings"]["norm"], metrics["settings"]["dropout"]) == (norm, 0.25)
+    assert metrics["accuracy"] > 0.95
+    assert {*weights(tmp_path)} == {*model.state_dict(), "input.mean", "input.std", "classes"}
+    check_predictions(tmp_path, model)  # in evaluation mode, as the accuracy printed is
+    if norm == "batch":
+        assert weights(tmp_path)["1.num_batches_tracked"].shape == ()
+        assert weights(tmp_path)["1.num_batches_tracked"] == 8 * 45
+        assert np.abs(weights(tmp_path)["1.running_mean"]).max() > 0.1
+
+
+def test_batch_norm_and_a_lone_last_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["train", "--norm", "batch", "--epochs", "1", "--output", str(tmp_path)]
+    assert main([*options, "--batch-size", "479"]) == 0  # 1438 = 3 * 479 + 1
+    assert "3/3" in capsys.readouterr().err
+    assert weights(tmp_path)["1.num_batches_tracked"] == 3
+    assert main([*options, "--batch-size", "1"]) == 2
+    assert re.search("more than one value per channel.*use a larger batch", capsys.readouterr().err)
+
+
+def test_curves_are_a_picture(run: Path) -> None:
+    from matplotlib.image import imread
+
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = imread(run / "curves.png")[..., :3]
+    assert min(pixels.shape[:2]) >= 400
+    line = np.abs(pixels - np.array([0x0B, 0x6F, 0xB8]) / 255).max(axis=2) < 0.02  # the colour of "held out"
+    left, right = np.array_split(line.any(axis=0), 2)
+    assert left.mean() > 0.5
+    assert right.mean() > 0.5
+
+
+def test_progress_and_epochs_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--layers", "8,6", "--activation", "gelu", "--epochs", "2", "--batch-size", "64"]
+    assert main(["train", *arguments, "--output", str(tmp_path / "a" / "b")]) == 0
+    out, err = capsys.readouterr()
+    assert "1438 training and 359 held-out samples" in out
+    assert "(2): Linear(in_features=8, out_features=6, bias=True)\n  (3): GELU(approximate='none')" in out
+    assert out.count("\nepoch ") == 2
+    assert "epoch 2/2  loss " in out
+    assert "46/46" in err  # steps of the progress bar
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == FILES
+
+
+def bits(folder: Path, seed: int, threads: int) -> bytes:
+    """Train in a new process with that many BLAS and fastnn threads and return the weights' file."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "FASTNN_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    command = [sys.executable, "-m", "fastnn", "train", "--epochs", "2", "--batch-size", "256"]
+    command += ["--norm", "batch", "--dropout", "0.5", "--seed", str(seed), "--output", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_same_seed_same_bits_for_any_thread_count(tmp_path: Path) -> None:
+    first = bits(tmp_path / "first", seed=4, threads=1)
+    assert bits(tmp_path / "second", seed=4, threads=2) == first
+    assert bits(tmp_path / "other", seed=5, threads=1) != first
+
+
+def blobs(samples: int = 200) -> tuple[Array, Array]:
+    """Return two kinds of 4 x 3 images that are easy to tell apart, labelled 7 and -1."""
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(samples) < 0.5, 7, -1)
+    x = rng.normal(0, 1, (samples, 4, 3))
+    x[:, 0, 0] += y
+    x[:, 1, 1] = 5.0  # a constant feature
+    return x, y
+
+
+@pytest.mark.parametrize("x_dtype", ["float64", "float32", "float16", "int16", ">f4"])
+@pytest.mark.parametrize("y_dtype", ["int64", "int8"])
+def test_own_data(tmp_path: Path, x_dtype: str, y_dtype: str) -> None:
+    x, y = blobs()
+    np.savez(tmp_path / "mine.npz", x=x.astype(x_dtype), y=y.astype(y_dtype), unused=np.array(["text"]))
+    output = tmp_path / "out"
+    options = ["--data", str(tmp_path / "mine.npz"), "--epochs", "5", "--layers", ""]
+    assert main(["train", *options, "--output", str(output)]) == 0
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9
+    assert metrics["settings"]["sizes"] == [12, 2]
+    assert weights(output)["classes"].tolist() == [-1, 7]
+    assert all(np.isfinite(tensor).all() for tensor in weights(output).values())
+
+
+X, Y = blobs(10)
+WITH_NAN, WITH_INFINITY = X.copy(), X.copy()
+WITH_NAN[3, 2, 1] = np.nan
+WITH_INFINITY[0, 0, 0] = -np.inf
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X}, "key 'y' is missing; the file has ['x']"),
+        ({"data": X, "y": Y}, "key 'x' is missing; the file has ['data', 'y']"),
+        ({"x": X[:, 0, 0], "y": Y}, "x has shape (10,); it takes (samples, features)"),
+        ({"x": np.float64(1), "y": Y}, "x has shape ()"),
+        ({"x": X[:0], "y": Y[:0]}, "x has shape (0, 4, 3)"),
+        ({"x": X[:, :0], "y": Y}, "x has shape (10, 0, 3)"),
+        ({"x": X.astype(str), "y": Y}, "x has dtype <U"),
+        ({"x": X + 1j, "y": Y}, "x has dtype complex128"),
+        ({"x": WITH_NAN, "y": Y}, "x holds 1 values that are NaN, infinite or too large for float32; the first is nan at (3, 2, 1)"),  # noqa: E501
+        ({"x": WITH_INFINITY, "y": Y}, "the first is -inf at (0, 0, 0)"),
+        ({"x": X * 1e300, "y": Y}, "too large for float32"),
+        ({"x": X, "y": Y[:-1]}, "y has shape (9,); it takes (10,)"),
+        ({"x": X, "y": Y[:, None]}, "y has shape (10, 1); it takes (10,)"),
+        ({"x": X, "y": Y.astype(float)}, "y has dtype float64; it takes whole numbers"),
+        ({"x": X, "y": Y.astype(str)}, "y has dtype <U"),
+        ({"x": X, "y": np.zeros(10, int)}, "y holds one class only, 0"),
+        ({"x": X[:4], "y": Y[:4]}, "x and y hold 4 samples"),
+        ({"x": X, "y": Y.astype(object)}, "key 'y' cannot be read: Object arrays cannot be loaded"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_bad_data_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, Array], message: str
+) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    assert main(["train", "--data", str(path), "--output", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"fastnn train: error: {path}: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def broken_file(kind: str, path: Path) -> None:
+    if kind == "text":
+        path.write_text("x,y\n1,2\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "one array":
+        with path.open("wb") as file:
+            np.save(file, X)
+    else:
+        np.savez(path, x=X, y=Y)
+        content = bytearray(path.read_bytes())
+        if kind == "cut off":
+            del content[len(content) // 2 :]
+        elif kind == "bit flipped":
+            content[300] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("text", "not a .npz file"),
+        ("empty", "not a .npz file"),
+        ("cut off", "not a .npz file"),
+        ("one array", "one array, not a .npz file"),
+        ("bit flipped", "key 'x' cannot be read"),
+    ],
+)
+def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> None:
+    broken_file(kind, tmp_path / "broken.npz")
+    with pytest.raises(ValueError, match=f"broken.npz: {message}"):
+        datasets.npz(tmp_path / "broken.npz")
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        datasets.npz(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layers", "128,x"], "argument --layers: 'x' is not a whole number of at least 1"),
+        (["--layers", "0"], "argument --layers"),
+        (["--lr", "-1"], "argument --lr: '-1' is not a number"),
+        (["--lr", "nan"], "argument --lr"),
+        (["--momentum", "1"], "argument --momentum: '1' is not a number from 0 to below 1"),
+        (["--epochs", "0"], "argument --epochs: '0' is not a whole number of at least 1"),
+        (["--batch-size", "2.5"], "argument --batch-size"),
+        (["--seed", "-1"], "argument --seed"),
+        (["--dropout", "1"], "argument --dropout: '1' is not a number from 0 to below 1"),
+        (["--norm", "group"], "argument --norm: invalid choice: 'group'"),
+        (["--activation", "step"], "argument --activation: invalid choice: 'step'"),
+    ],
+)
+def test_bad_options_are_named(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *arguments])
+    assert stop.value.code == 2
+    assert f"fastnn train: error: {message}" in capsys.readouterr().err
+
+
+def test_diverging_training_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--lr", "1e6", "--epochs", "3", "--output", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert re.search(
+        r"error: the loss became .* in epoch 1, step \d+: .* layer '.*learning rate 1e\+06: try a", err
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer", "schedule"),
+    [
+        ("--optimizer adam --schedule cosine", "adam", "cosine"),
+        ("--optimizer sgd --schedule onecycle --lr 0.1", "sgd", "onecycle"),
+        ("--optimizer adamw --lr 0.002 --schedule warmup-cosine", "adamw", "warmup-cosine"),
+    ],
+)
+def test_optimizers_and_schedules(options: str, optimizer: str, schedule: str, tmp_path: Path) -> None:
+    assert main(["train", *options.split(), "--epochs", "10", "--output", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["settings"]["optimizer"], metrics["settings"]["schedule"]) == (optimizer, schedule)
+    assert metrics["accuracy"] > 0.95
+    rates = [epoch["lr"] for epoch in metrics["epochs"]]
+    assert rates[-1] < max(rates) / 100
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_learns(name: str) -> None:
+    fastnn.manual_seed(0)
+    data = train.prepare(datasets.digits())
+    model = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    optimizer = make_optimizer(name, model, {"lr": None})
+    history = train.fit(model, (data.x_train, data.y_train), optimizer=optimizer, epochs=4)
+    assert history[-1]["loss"] < history[0]["loss"] / 1.1
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_ends_where_it_should(name: str) -> None:
+    optimizer = optim.SGD([nn.Parameter(np.zeros(1, np.float32))], lr=0.5)
+    per, make = SCHEDULES[name]
+    scheduler = make(optimizer, 6, 60)
+    rates = []
+    for _ in range(60 if per == "step" else 6):
+        rates.append(optimizer.param_groups[0]["lr"])
+        if scheduler is not None:
+            scheduler.step(*[1.0] * (name == "plateau"))
+    assert max(rates) == pytest.approx(0.5)
+    last = {"none": 0.5, "step": 0.005, "exponential": 0.5 * 0.01 ** (5 / 6), "plateau": 0.05}.get(name)
+    assert rates[-1] == pytest.approx(last) if last else rates[-1] < 0.01
+
+
+def test_patience(tmp_path: Path) -> None:
+    options = ["--lr", "0.5", "--momentum", "0", "--patience", "2", "--epochs", "90"]
+    assert main(["train", *options, "--output", str(tmp_path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    losses = [epoch["val_loss"] for epoch in metrics["epochs"]]
+    assert len(losses) < 90
+    assert metrics["loss"] == min(losses) == losses[-3]
+
+
+def test_resumed_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train_in(name: str, *options: str) -> int:
+        common = ["--epochs", "4", "--dropout", "0.2", "--schedule", "cosine", "--optimizer", "adam"]
+        return main(["train", *common, "--output", str(tmp_path / name), *options])
+
+    def interrupt(log: train.JsonLog, trainer: train.Trainer) -> None:
+        if trainer.epoch == 3:
+            raise KeyboardInterrupt
+
+    assert train_in("whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(train.JsonLog, "on_epoch_end", interrupt)
+        assert train_in("resumed") == 130
+    capsys.readouterr()
+    assert train_in("resumed", "--resume") == 0
+    out, err = capsys.readouterr()
+    assert f"going on from {tmp_path / 'resumed' / 'checkpoints' / 'step-00000090.json'}" in out
+    assert out.count("\nepoch ") == 2
+    assert " 50%" in err
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "resumed")]
+    assert files[0] == files[1]
+    assert train_in("resumed") == 0  # without --resume it starts anew
+    assert capsys.readouterr().out.count("\nepoch ") == 4
+    assert train_in("new", "--resume") == 0  # killed before the first checkpoint: at the start
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ("", "--lr 0.5", "--lr is 0.5, and was not given when the run was started"),
+        ("", "--activation gelu", "--activation is gelu, and was relu when the run was started"),
+        ("", "--layers 64,8", "--layers is 64,8, and was 128 when the run was started"),
+        ("", "--optimizer adam", "--optimizer is adam, and was sgd when the run was started"),
+        ("", "--patience 3", "--patience is 3, and was not given when the run was started"),
+        ("--patience 3", "", "--patience is not given, and was 3 when the run was started"),
+        ("", "--model cnn", "--model is cnn, and was mlp when the run was started"),
+        ("", "--seed 1", "--seed is 1, and was 0 when the run was started"),
+        (
+            "--schedule cosine",
+            "--schedule cosine --epochs 3",
+            "--epochs is 3, and was 1 when the run was started",
+        ),
+    ],
+)
+def test_resumed_with_other_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str, then: str, message: str
+) -> None:
+    """They would be ignored, as the checkpoint has its own, and metrics.json would be wrong."""
+    assert main(["train", "--epochs", "1", *first.split(), "--output", str(tmp_path)]) == 0
+    before = (tmp_path / "metrics.json").read_bytes()
+    assert main(["train", "--epochs", "1", *then.split(), "--output", str(tmp_path), "--resume"]) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("schedule", ["none", "plateau"])
+def test_resumed_for_more_epochs(tmp_path: Path, schedule: str) -> None:
+    common = ["train", "--schedule", schedule, "--output"]
+    assert main([*common, str(tmp_path / "whole"), "--epochs", "3"]) == 0
+    assert main([*common, str(tmp_path / "longer"), "--epochs", "1"]) == 0
+    assert main([*common, str(tmp_path / "longer"), "--epochs", "3", "--resume"]) == 0
+    whole, longer = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "longer"))
+    assert whole == longer
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_goes_through_onecycle(name: str) -> None:
+    """It cycles the momentum where there is one, and gives none to those that have none."""
+    model = nn.Linear(2, 2)
+    optimizer = make_optimizer(name, model, {})
+    before = optimizer.param_groups[0].get("momentum")
+    SCHEDULES["onecycle"][1](optimizer, 2, 20)
+    assert bool(optimizer.param_groups[0].get("momentum")) == bool(before)
+
+
+def test_options_that_an_optimizer_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--optimizer", "adam", "--momentum", "0.5", "--output", str(tmp_path)]) == 2
+    assert "error: --momentum: adam has no such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ("--model cnn --layers 8,16", "(0): Conv2d(1, 8, "),
+        ("--model cnn --layers 8 --norm none --dropout 0.1", "(4): Dropout(p=0.1"),
+        ("--model resnet --layers 8,16 --norm layer", "AdaptiveAvgPool2d(output_size=1)"),
+    ],
+)
+def test_models_of_images(
+    options: str, layers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", *options.split(), "--optimizer", "adam", "--lr", "0.005", "--epochs", "4"]
+    assert main([*arguments, "--output", str(tmp_path)]) == 0
+    assert layers in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9
+    assert metrics["settings"]["sizes"][:3] == [1, 8, 8]
+    assert weights(tmp_path)["input.mean"].shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("model", ["cnn", "resnet"])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 5, 7), (1, 1, 1)])
+def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int]) -> None:
+    design = Design((4, 6, 8), "gelu", "batch", 0.5)
+    network = NETWORKS[model].build(shape, 10, design)
+    x = np.random.default_rng(0).standard_normal((6, *shape), np.float32)
+    y = network(x)
+    assert y.shape == (6, 10)
+    assert network.backward(y).shape == x.shape
+
+
+def test_data_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, x=X[:, 0], y=Y)
+    assert main(["train", "--model", "cnn", "--data", str(path)]) == 2
+    assert f"error: {path}: x has shape (10, 3); a model of images takes" in capsys.readouterr().err
+
+
+def test_a_resnet_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--model", "resnet", "--layers", "", "--output", str(tmp_path)]) == 2
+    assert "error: --layers: a resnet takes at least one size" in capsys.readouterr().err
+
+
+def test_images_are_standardised_by_channel() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((30, 3, 4, 5)) * np.array([50, 100, 200])[:, None, None] + 20).astype(np.uint8)
+    y = np.arange(30) % 3 + 4
+    data = train.prepare((x[:20], y[:20]), (x[20:], y[20:]), images=True)
+    assert data.mean.shape == data.std.shape == (3, 1, 1)
+    np.testing.assert_allclose(data.x_train.mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(data.x_train.std(axis=(0, 2, 3)), 1, rtol=1e-5)
+    np.testing.assert_allclose(data.x_test * data.std + data.mean, x[20:], atol=1e-4)
+    assert data.x_train.dtype == data.x_test.dtype == np.float32
+    assert data.classes[data.y_test].tolist() == y[20:].tolist()
+    for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
+        assert train.prepare((rows, y), images=True).x_train.shape[1:] == shape
+    with pytest.raises(
+        ValueError, match=r"x has shape \(30, 15\); a model of images takes \(samples, channels"
+    ):
+        train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
+
+
+def test_more_samples_than_fit_in_a_part() -> None:
+    x = np.random.default_rng(0).normal(100, 3, (10_001, 3))
+    data = train.prepare((x, np.arange(10_001) % 2))
+    np.testing.assert_allclose(data.std, np.std(data.x_train * data.std, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(data.x_train.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.std(axis=0, dtype=np.float64), 1, rtol=1e-6)
+
+
+def test_a_csv_file(tmp_path: Path) -> None:
+    x, y = blobs(60)
+    names = np.where(y == 7, "seven", "none")
+    rows = [",".join([*map(str, row), name]) for row, name in zip(x.reshape(60, -1), names, strict=True)]
+    header = ",".join([*(f"f{index}" for index in range(12)), "label"])
+    (tmp_path / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
+    options = ["--data", str(tmp_path / "mine.csv"), "--epochs", "5", "--layers", ""]
+    assert main(["train", *options, "--output", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["classes"] == ["none", "seven"]
+    assert metrics["accuracy"] > 0.9
+
+
+def test_missing_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert main(["train", "--output", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert err == "fastnn train: error: safetensors is not installed: pip install 'fastnn[demo]'\n"
+    assert out == ""
+
+
+def test_output_that_is_a_file_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("kept")
+    assert main(["train", "--output", str(tmp_path / "file")]) == 2
+    message = f"fastnn train: error: --output: cannot make the folder {tmp_path / 'file'}: File exists\n"
+    assert capsys.readouterr().err == message
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_held_out_fifth() -> None:
+    x, y = datasets.digits()
+    data = train.prepare((x, y))
+    assert (len(data.x_train), len(data.x_test)) == (1438, 359)
+    share = np.bincount(data.y_test) / np.bincount(y)
+    assert np.abs(share - 0.2).max() < 0.01
+    np.testing.assert_allclose(data.x_train.mean(axis=0), 0, atol=1e-5)
+    constant = x.min(axis=0) == x.max(axis=0)
+    np.testing.assert_allclose(
+        data.x_train.std(axis=0, dtype=np.float64), np.where(constant, 0.0, 1.0), rtol=1e-5
+    )
+    rows = np.concatenate([data.x_train, data.x_test]) * data.std + data.mean
+    np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(x, axis=0), atol=1e-4)
+
+
+def test_example_learns_the_digits() -> None:
+    script = Path(__file__).parents[2] / "examples" / "digits.py"
+    assert len(script.read_text().splitlines()) <= 40
+    result = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
+    assert float(result.stdout.rstrip().removesuffix("%").rpartition(" ")[2]) >= 97
+    assert result.stderr == ""
+
+
+def test_info_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    assert "version" in capsys.readouterr().out
+    assert main([]) == 0
+    assert "fastnn train" in capsys.readouterr().out

@@ -1,0 +1,526 @@
+"""fit: what it computes, what it measures, and what it calls when."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastnn
+import fastnn.functional as F
+from fastnn import nn, optim, train
+from fastnn.train import batches
+from support.documents import ROOT, blocks
+
+Array = NDArray[Any]
+RNG = np.random.default_rng(1)
+X = RNG.standard_normal((50, 4), np.float32)
+Y = (X[:, 0] > 0).astype(np.int64)
+DATA = X, Y
+
+
+def network(seed: int = 0, dtype: Any = np.float32) -> nn.Sequential:
+    fastnn.manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 8, dtype=dtype), nn.Tanh(), nn.Linear(8, 2, dtype=dtype))
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(
+        np.array_equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("sklearn", "matplotlib", "safetensors"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}  # one block goes on where the last ended
+    report: list[str] = []
+    for code in blocks((ROOT / "docs" / "training.md").read_text(), "python"):
+        example = doctest.DocTestParser().get_doctest(code, names, "training.md", None, 0)
+        example.globs = names
+        doctest.DocTestRunner().run(example, out=report.append, clear_globs=False)
+    assert len(names) > 10
+    assert not report, "".join(report)
+
+
+# ---- batches -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", range(1, 12))
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 20])
+def test_batches(samples: int, size: int) -> None:
+    cut = batches.cut(np.arange(samples), size)
+    assert np.concatenate(cut).tolist() == list(range(samples))
+    assert len(cut) == train.steps_per_epoch(samples, size)
+    lengths = [len(batch) for batch in cut]
+    assert lengths[:-1] == [size] * (len(cut) - 1) or lengths[:-1] == []
+    assert 1 < lengths[-1] <= size + 1 or size == 1 == lengths[-1] or samples == 1
+
+
+def test_take_is_indexing() -> None:
+    for array in (X, Y, X[::-1, ::2], X.astype(">f4"), np.arange(50).astype(np.uint8).reshape(50, 1, 1)):
+        rows = np.array([3, 49, 0, 3])
+        taken = batches.take(array, rows)
+        assert np.array_equal(taken, array[rows])
+        assert taken.flags.c_contiguous
+
+
+# ---- the loop ----------------------------------------------------------------------------------------------
+
+
+def test_it_is_the_loop_that_one_would_write() -> None:
+    by_hand, fitted = network(), network()
+    history = train.fit(
+        fitted, DATA, optimizer=optim.SGD(fitted.parameters(), lr=0.1, momentum=0.9), epochs=2, batch_size=16
+    )
+    network()  # the generator again where it was
+    optimizer = optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9)
+    for epoch in range(2):
+        order, total, right = fastnn.random.default_generator().numpy().permutation(50), 0.0, 0
+        for rows in np.split(order, [16, 32, 48]):
+            output = by_hand(X[rows])
+            loss, doutput = F.cross_entropy(output, Y[rows])
+            optimizer.zero_grad()
+            by_hand.backward(doutput)
+            optimizer.step()
+            total += loss * len(rows)
+            right += int((output.argmax(axis=1) == Y[rows]).sum())
+        assert history[epoch]["loss"] == pytest.approx(total / 50, rel=1e-12)
+        assert history[epoch]["accuracy"] == pytest.approx(right / 50)
+    assert same(by_hand, fitted)
+    assert not any(module.training for module in fitted.modules())
+    assert [(record["epoch"], record["step"], record["lr"]) for record in history] == [
+        (1, 4, 0.1),
+        (2, 8, 0.1),
+    ]
+
+
+def test_every_sample_once_an_epoch_in_training_mode() -> None:
+    seen: dict[bool, list[int]] = {True: [], False: []}
+
+    class Spy(nn.Module):
+        weight = None
+
+        def __init__(self) -> None:
+            self.weight = nn.Parameter(np.ones(1, np.float32))
+
+        def forward(self, x: Array) -> Array:
+            seen[self.training] += x[:, 0].astype(int).tolist()
+            return np.zeros((len(x), 2), np.float32)
+
+        def backward(self, dy: Array) -> Array:
+            return dy
+
+    x, y = np.arange(50, dtype=np.float32).reshape(-1, 1), np.arange(50) % 2
+    model = Spy()
+    history = train.fit(model, (x[:40], y[:40]), validation=(x[40:], y[40:]), epochs=2, batch_size=16)
+    first, second = seen[True][:40], seen[True][40:]
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second
+    assert seen[False] == [*range(40, 50)] * 2
+    assert not model.training
+    for record in history:
+        np.testing.assert_allclose([record["loss"], record["val_loss"]], np.log(2), rtol=1e-6)
+        assert (record["accuracy"], record["val_accuracy"]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("batch_size", [10, 7, 16])
+def test_accumulated_batches_are_one_large_batch(batch_size: int) -> None:
+    data = X.astype(np.float64), Y
+    small, large = network(dtype=np.float64), network(dtype=np.float64)
+    counts = []
+    for model, size, accumulate in ((small, batch_size, 3), (large, 3 * batch_size, 1)):
+        fastnn.manual_seed(7)
+        optimizer = optim.SGD(model.parameters(), lr=0.5, momentum=0.5)
+        options = {"batch_size": size, "accumulate": accumulate, "optimizer": optimizer}
+        history = train.fit(model, data, epochs=3, **options)  # type: ignore[arg-type]
+        counts.append(history[-1]["step"])
+        assert counts[-1] == 3 * train.steps_per_epoch(50, size, accumulate)
+    assert counts[0] == counts[1]
+    for a, b in zip(small.state_dict().values(), large.state_dict().values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
+def test_evaluate() -> None:
+    model = network().train()
+    large = np.tile(X, (60, 1)), np.tile(Y, 60)  # more than one batch of an evaluation
+    measured = train.evaluate(model, large)
+    loss, _ = F.cross_entropy(model(X), Y)
+    assert measured["loss"] == pytest.approx(loss, rel=1e-6)
+    assert measured["accuracy"] == pytest.approx(np.mean(model(X).argmax(axis=1) == Y))
+    assert not model.training
+
+
+# ---- losses, metrics ---------------------------------------------------------------------------------------
+
+
+class Criterion:
+    """A loss as a layer."""
+
+    def __call__(self, output: Array, target: Array) -> float:
+        loss, self._gradient = F.cross_entropy(output, target)
+        return float(loss)
+
+    def backward(self) -> Array:
+        return self._gradient
+
+
+def test_losses_by_name_function_and_layer() -> None:
+    models = [network(), network(), network()]
+    losses: list[Any] = ["cross_entropy", F.cross_entropy, Criterion()]
+    for model, loss in zip(models, losses, strict=True):
+        fastnn.manual_seed(0)
+        train.fit(model, DATA, loss=loss, epochs=2)
+    assert same(models[0], models[1])
+    assert same(models[0], models[2])
+
+
+def test_regression() -> None:
+    targets = X @ np.array([[1.0], [-2], [0.5], [0]], np.float32)
+
+    def largest_error(output: Array, target: Array) -> float:
+        return float(np.abs(output - target).max())
+
+    model = nn.Sequential(nn.Linear(4, 1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    options: dict[str, Any] = {"validation": (X, targets), "optimizer": optimizer, "epochs": 40}
+    history = train.fit(model, (X, targets), loss=F.mse_loss, metrics=[largest_error], **options)
+    names = ["epoch", "step", "lr", "loss", "largest_error", "val_loss", "val_largest_error", "seconds"]
+    assert list(history[0]) == names
+    assert history[-1]["val_loss"] < 1e-4
+    named = train.evaluate(model, (X, targets), loss="mse_loss", metrics={"error": largest_error})
+    assert named == {"loss": history[-1]["val_loss"], "error": history[-1]["val_largest_error"]}
+    assert list(train.evaluate(model, (X, targets), loss="mse_loss")) == ["loss"]
+
+
+# ---- callbacks ---------------------------------------------------------------------------------------------
+
+
+def test_callbacks_are_called_in_order() -> None:
+    calls: list[str] = []
+
+    class Note(train.Callback):
+        def __getattribute__(self, name: str) -> Any:
+            if name.startswith("on_"):
+                return lambda trainer: calls.append(f"{name[3:]} {trainer.epoch}.{trainer.step}")
+            return super().__getattribute__(name)
+
+    train.fit(network(), DATA, epochs=2, batch_size=25, callbacks=[Note()])
+    assert calls == [
+        *("train_start 0.0", "epoch_start 1.0", "gradients 1.0", "step 1.1", "gradients 1.1", "step 1.2"),
+        *("epoch_end 1.2", "epoch_start 2.2", "gradients 2.2", "step 2.3", "gradients 2.3", "step 2.4"),
+        *("epoch_end 2.4", "train_end 2.4"),
+    ]
+
+
+def test_gradients_can_be_changed() -> None:
+    class Clip(train.Callback):
+        def on_gradients(self, trainer: train.Trainer) -> None:
+            for parameter in trainer.model.parameters():
+                assert parameter.grad is not None
+                parameter.grad[...] = 0
+
+    model, before = network(), network()
+    train.fit(model, DATA, optimizer=optim.SGD(model.parameters(), lr=0.1), callbacks=[Clip()])
+    assert same(model, before)
+
+
+def test_a_callback_can_stop() -> None:
+    class Stop(train.Callback):
+        def on_step(self, trainer: train.Trainer) -> None:
+            if trainer.step == 5:
+                trainer.stop("enough")
+
+    last = Last()
+    assert len(train.fit(network(), DATA, epochs=9, batch_size=25, callbacks=[Stop(), last])) == 2
+    assert (last.trainer.step, last.trainer.stopped) == (5, "enough")
+
+
+class Last(train.Callback):
+    """Keeps the trainer."""
+
+    trainer: train.Trainer
+
+    def on_train_end(self, trainer: train.Trainer) -> None:
+        self.trainer = trainer
+
+
+class Script(nn.Module):
+    """A model whose loss on the validation is what the script says, epoch by epoch."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+        self.weight = nn.Parameter(np.zeros(1, np.float32))
+
+    def forward(self, x: Array) -> Array:
+        if self.training:
+            self.weight.data += 1  # the epoch
+        return np.full(
+            (len(x), 1), 1.0 if self.training else self.values[int(self.weight.data[0]) - 1], np.float32
+        )
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+def scripted(values: list[float], stopping: train.EarlyStopping) -> tuple[int, float, str]:
+    """How many epochs were trained, of which epoch the weights are, and why training ended."""
+    zeros = np.zeros((10, 1), np.float32)
+
+    def value(output: Array, target: Array) -> tuple[float, Array]:
+        return float(output[0, 0]), output
+
+    def accuracy(output: Array, target: Array) -> float:
+        return float(output[0, 0])
+
+    model, last, data = Script(values), Last(), (zeros, zeros)
+    options: dict[str, Any] = {"validation": data, "epochs": len(values), "batch_size": 10}
+    history = train.fit(model, data, loss=value, metrics=[accuracy], callbacks=[stopping, last], **options)
+    return len(history), float(model.weight.data[0]), last.trainer.stopped
+
+
+def test_early_stopping() -> None:
+    why = "val_loss has not been better since epoch 2"
+    assert scripted([5, 3, 4, 3, 9, 9], train.EarlyStopping(2)) == (4, 2, why)
+    assert scripted([5, 3, 4, 2, 9, 1], train.EarlyStopping(2)) == (6, 6, "")
+    assert scripted([5, 3, 4, 2, 9], train.EarlyStopping(9)) == (5, 4, "")
+    why = "val_loss has not been better since epoch 1"
+    assert scripted([5, 4.9, 4.8, 4.7], train.EarlyStopping(2, min_delta=0.5)) == (3, 1, why)
+    why = "val_accuracy has not been better since epoch 3"
+    assert scripted([0.1, 0.2, 0.4, 0.4, 0.9], train.EarlyStopping(1, "val_accuracy")) == (4, 3, why)
+    with pytest.raises(
+        ValueError, match="monitor is 'val_f1'; an epoch's record has epoch, step, lr, loss, acc"
+    ):
+        scripted([1.0], train.EarlyStopping(1, "val_f1"))
+    with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
+        train.EarlyStopping(0)
+
+
+# ---- schedules ---------------------------------------------------------------------------------------------
+
+
+class Rates(train.Callback):
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_step(self, trainer: train.Trainer) -> None:
+        self.rates.append(trainer.lr)
+
+
+@pytest.mark.parametrize(("per", "rates"), [("step", [8, 4, 2, 1]), ("epoch", [8, 8, 4, 4])])
+def test_schedules_by_step_and_by_epoch(per: str, rates: list[float]) -> None:
+    model, seen = network(), Rates()
+    optimizer = optim.SGD(model.parameters(), lr=8 / 1024)
+    scheduler = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    options: dict[str, Any] = {"optimizer": optimizer, "scheduler": scheduler, "schedule_per": per}
+    history = train.fit(model, DATA, epochs=2, batch_size=25, callbacks=[seen], **options)
+    assert [1024 * rate for rate in seen.rates] == rates
+    assert len(history) == 2
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_plateau_gets_the_loss(validated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    scheduler = optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    given: list[float] = []
+    monkeypatch.setattr(scheduler, "step", given.append)
+    validation = (X[:20], Y[:20]) if validated else None
+    history = train.fit(
+        model, DATA, validation=validation, optimizer=optimizer, scheduler=scheduler, epochs=3
+    )
+    assert given == [record["val_loss" if validated else "loss"] for record in history]
+
+
+# ---- the log, TensorBoard, curves, progress ----------------------------------------------------------------
+
+
+def test_a_log_of_another_program(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('[1]\n{}\n"text"\n')
+    train.fit(network(), DATA, epochs=1, callbacks=[train.JsonLog(tmp_path / "log.jsonl")])
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["epoch"] == 1
+    missing = tmp_path / "none" / "log.jsonl"
+    with pytest.raises(FileNotFoundError, match=f"'{missing}'"):
+        train.fit(network(), DATA, epochs=1, callbacks=[train.JsonLog(missing)])
+
+
+def test_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+
+    class Read(train.Callback):
+        def on_epoch_end(self, trainer: train.Trainer) -> None:
+            assert len(path.read_text().splitlines()) == 3 * trainer.epoch  # it is there at once
+
+    def odd(output: Array, target: Array) -> float:
+        return float("nan")
+
+    callbacks = [train.JsonLog(path, steps=True), Read()]
+    history = train.fit(network(), DATA, epochs=2, batch_size=25, metrics=[odd], callbacks=callbacks)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["step", "step", "epoch"] * 2
+    assert [line["step"] for line in lines] == [1, 2, 2, 3, 4, 4]
+    assert lines[2] == {"event": "epoch", **history[0], "odd": None}
+    assert list(lines[0]) == ["event", "epoch", "step", "loss", "lr"]
+    train.fit(network(), DATA, epochs=1, callbacks=[train.JsonLog(path)])
+    assert len(path.read_text().splitlines()) == 1
+
+
+class Writer:
+    """tensorboardX's SummaryWriter, as far as it is used."""
+
+    def __init__(self, folder: str, purge_step: int) -> None:
+        self.given, self.closed = [(folder, purge_step)], False
+        Writer.last = self
+        self.scalars: dict[str, list[tuple[float, int]]] = {}
+
+    last: Writer
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.scalars.setdefault(tag, []).append((value, step))
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    module: Any = types.ModuleType("tensorboardX")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    callbacks = [train.TensorBoard(tmp_path)]
+    history = train.fit(network(), DATA, validation=DATA, epochs=2, batch_size=25, callbacks=callbacks)
+    writer = Writer.last
+    assert writer.given == [(str(tmp_path), 1)]
+    assert writer.closed
+    assert writer.scalars["epoch/val_loss"] == [(record["val_loss"], record["step"]) for record in history]
+    assert [step for _, step in writer.scalars["step/loss"]] == [1, 2, 3, 4]
+    assert writer.scalars["step/lr"] == [(0.001, step) for step in (1, 2, 3, 4)]
+
+
+def test_tensorboard_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch.utils.tensorboard", "tensorboardX"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        ImportError, match=r"tensorboardX is not installed: pip install 'fastnn\[tensorboard\]'"
+    ):
+        train.TensorBoard("runs")
+
+
+def test_tensorboard_files(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    train.fit(network(), DATA, epochs=1, callbacks=[train.TensorBoard(tmp_path)])
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    assert b"epoch/loss" in events.read_bytes()
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_curves(tmp_path: Path, panels: int) -> None:
+    image = pytest.importorskip("matplotlib.image")
+
+    def second(output: Array, target: Array) -> float:
+        return -1.0
+
+    metrics: list[Any] = ["accuracy", second][: panels - 1]
+    curves = train.Curves(tmp_path / "curves.png", title="a title")
+    train.fit(network(), DATA, validation=DATA, epochs=3, metrics=metrics, callbacks=[curves])
+    pixels = image.imread(tmp_path / "curves.png")[..., :3]
+    assert pixels.shape == (570, 675 * panels, 3)
+    line = np.abs(pixels - np.array([0x0B, 0x6F, 0xB8]) / 255).max(axis=2) < 0.02  # the colour of "held out"
+    assert all(part.any() for part in np.array_split(line.any(axis=0), panels))
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    train.fit(network(), DATA, validation=DATA, epochs=2, batch_size=25, progress=True)
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 2
+    assert out.startswith("epoch 1/2  loss 0.")
+    assert "%  held out: loss 0." in out
+    assert "4/4" in err
+    train.fit(network(), DATA, epochs=1)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("module", ["safetensors.numpy", "matplotlib.figure", "tqdm"])
+def test_missing_extras_are_named_before_the_work(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    make = {"safetensors.numpy": train.Checkpoints, "matplotlib.figure": train.Curves}
+    with pytest.raises(ImportError, match=r"is not installed: pip install 'fastnn\[demo\]'"):
+        make[module](tmp_path) if module in make else train.Progress()
+
+
+# ---- arguments ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"data": X}, TypeError, r"data is ndarray; it takes \(x, y\), two arrays"),
+        (
+            {"data": (X, Y[:-1])},
+            ValueError,
+            r"data has x of shape \(50, 4\) and y of \(49,\); it takes a row",
+        ),
+        ({"data": (X[:0], Y[:0])}, ValueError, "data has x of shape"),
+        ({"validation": (X, Y[:2])}, ValueError, "validation has x of shape"),
+        ({"epochs": 0}, ValueError, "epochs is 0; it takes a whole number of at least 1"),
+        ({"batch_size": 2.5}, ValueError, "batch_size is 2.5; it takes"),
+        ({"accumulate": -1}, ValueError, "accumulate is -1; it takes"),
+        (
+            {"loss": "entropy"},
+            ValueError,
+            "loss must be a function or one of cross_entropy, hinge_loss.*'entropy'",
+        ),
+        ({"loss": 3}, TypeError, "loss must be a function or a name, got int"),
+        ({"model": 3}, TypeError, "model is int; it takes a layer"),
+        ({"optimizer": "adam"}, TypeError, "optimizer is 'adam'; it takes one of fastnn.optim"),
+        (
+            {"optimizer": optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)},
+            ValueError,
+            "optimizer has none of the model's parameters",
+        ),
+        ({"scheduler": 3}, TypeError, "scheduler is 3; it takes one of fastnn.optim.lr_scheduler"),
+        ({"callbacks": train.Callback()}, TypeError, "callbacks is <.*>; it takes a list"),
+        ({"callbacks": [3]}, TypeError, r"callbacks is \[3\]; it takes a list"),
+        ({"metrics": "accuracy"}, TypeError, r"metrics is 'accuracy'; it takes a list, as \['accuracy'\]"),
+        ({"metrics": ["f1"]}, ValueError, "metrics: unknown name 'f1'; it takes functions or accuracy"),
+        (
+            {"metrics": ["accuracy"] * 2},
+            ValueError,
+            "metrics: two are called 'accuracy'; a dict gives them names",
+        ),
+        ({"schedule_per": "batch"}, ValueError, "schedule_per is 'batch'; it takes 'epoch' or 'step'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    usual: dict[str, Any] = {"model": network(), "data": DATA}
+    with pytest.raises(error, match=message):
+        train.fit(**(usual | arguments))
+
+
+def test_nobody_needs_the_gradient_for_the_data() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
+    given: list[object] = []
+    model[0].register_full_backward_hook(lambda module, dy, dx: given.append(dx))
+    x = np.random.default_rng(0).standard_normal((40, 4), np.float32)
+    train.fit(model, (x, np.arange(40) % 3), epochs=1)
+    assert given
+    assert all(dx is None for dx in given)
+    model(x)
+    assert model.backward(np.ones((40, 3), np.float32)).shape == x.shape
