@@ -120,6 +120,16 @@ def default_generator() -> Generator:
     return _default
 
 
+def given_or_default(generator: Generator | None) -> Generator:
+    """`generator`, or the default one for None."""
+    return _default if generator is None else generator
+
+
+def given_or_next(key: tuple[int, int] | None) -> Key:
+    """The key of a random call: `key` with its two words checked; for None the default generator's next."""
+    return _default.key() if key is None else as_key(key)
+
+
 def manual_seed(seed: int) -> Generator:
     """Seeds the default generator and returns it: what follows is repeatable, for any number of threads."""
     return _default.manual_seed(seed)

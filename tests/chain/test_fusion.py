@@ -13,7 +13,8 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import stages
-from support.chains import HEADS, KEY, Array, Arrays, Results, Shape, arrays, fused
+from fastnn._core.typing import Array
+from support.chains import HEADS, KEY, Arrays, Results, Shape, arrays, fused
 from support.gradients import numerical_gradient
 from support.layouts import LAYOUTS
 from support.operations import CALLS, FULL, HALF, ROWS, normal
@@ -533,7 +534,7 @@ def test_arrays_that_do_not_fit() -> None:
     _, saved = chain.forward(given.x, **right)
     dout = np.full((4, 3), 7, F32)
     for shape in ((4,), (3, 4), (4, 3, 1)):
-        with pytest.raises(ValueError, match=r"^dy must have the shape of the output, \(4, 3\), got"):
+        with pytest.raises(ValueError, match=r"^dy must have the shape of forward's result, \(4, 3\), got"):
             chain.backward(np.ones(shape, F32), saved, out=dout)
     with pytest.raises(TypeError, match=r"^saved must be .*got"):
         chain.backward(given.dy, None, out=dout)  # type: ignore[arg-type]

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import functional as F
 from fastnn import nn, stages
+from fastnn._core.typing import Array
 from fastnn.random import Key, default_generator
 
-Array = NDArray[Any]
 Model = tuple[Callable[[], list[nn.Module]], tuple[int, ...]]
 
 

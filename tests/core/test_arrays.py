@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn.functional as F
-from support.layouts import LAYOUTS, Array
+from fastnn._core.typing import Array
+from support.layouts import LAYOUTS
 from support.operations import CALLS, FULL, HALF, LOOSE_ULP, Call, case, case_of, normal
 
 EACH = pytest.mark.parametrize("call", CALLS, ids=str)

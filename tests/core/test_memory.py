@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, optim
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 # In float32 from 64 KB, the least that is cached, to more than 4 MB, which is mapped for itself.
 SIZES = [1 << 14, 100_003, 1 << 20, (1 << 20) + 1]
 FULL = 1 << 16

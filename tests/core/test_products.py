@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import _kernels
 from fastnn._core.products import matmul
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 Shape = tuple[int, int]
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -17,14 +17,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import Key, _kernels
 from fastnn._core import dlpack
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 FUNCTIONS = [name for name in F.__all__ if isinstance(getattr(F, name), FunctionType)]
 NO_ARRAYS = ["dropout_mask"]

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 DEADLINE = 60.0  # seconds; only a hang takes so long
 
 

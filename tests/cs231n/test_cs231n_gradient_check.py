@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.cs231n.gradient_check import (
     eval_numerical_gradient,
     eval_numerical_gradient_array,
@@ -18,8 +18,6 @@ from fastnn.cs231n.gradient_check import (
     grad_check_sparse,
 )
 from fastnn.cs231n.im2col import col2im_indices, get_im2col_indices, im2col_indices
-
-Array = NDArray[Any]
 
 
 def test_gradient_of_a_number(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.cs231n import gradient_check, layers
 from fastnn.cs231n.layers import (
     affine_backward,
@@ -34,8 +34,6 @@ from fastnn.cs231n.layers import (
     svm_loss,
 )
 from support.notebooks import gradient_errors, rel_error
-
-Array = NDArray[Any]
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.cs231n.optim import adam, rmsprop, sgd, sgd_momentum
 from support.notebooks import rel_error
-
-Array = NDArray[Any]
 
 
 def line(start: float, stop: float) -> Array:

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from examples.cs231n_digits import FullyConnectedNet, accuracy, train
+from fastnn._core.typing import Array
 from fastnn.cs231n import layer_utils, layers
 from fastnn.cs231n.gradient_check import eval_numerical_gradient
 from support.notebooks import rel_error
-
-Array = NDArray[Any]
 
 
 @pytest.fixture(autouse=True)

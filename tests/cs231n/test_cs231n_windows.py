@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.cs231n import fast_layers, layer_utils, layers
 from fastnn.cs231n.layers import (
     conv_backward_naive,
@@ -19,8 +19,6 @@ from fastnn.cs231n.layers import (
     max_pool_forward_naive,
 )
 from support.notebooks import gradient_errors, rel_error
-
-Array = NDArray[Any]
 
 POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
 CONVOLUTIONS = ["fast", "im2col", "strides"]

@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import nn, optim
 from fastnn._core import products
+from fastnn._core.typing import Array
 from fastnn.cuda import Graph
 from fastnn.random import Generator, Key
-
-Array = NDArray[Any]
 
 column_sums: Any = products.column_sums
 

@@ -307,7 +307,9 @@ def test_errors_are_the_cpu_s(cupy: Any, device: OnDevice) -> None:
     with pytest.raises(TypeError, match="input must be in the GPU's memory"):
         F.batch_norm(np.ones((4, 3), F32), weight=x[0], training=True)
     _, saved = F.batch_norm(x, training=True)
-    with pytest.raises(ValueError, match=re.escape("dy must have the shape of the output, (4, 3), got (3,)")):
+    with pytest.raises(
+        ValueError, match=re.escape("dy must have the shape of forward's result, (4, 3), got (3,)")
+    ):
         F.batch_norm_backward(x[0], saved)
     with pytest.raises(TypeError, match="dy must be in the GPU's memory"):
         F.batch_norm_backward(np.ones((4, 3), F32), saved)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fastnn import _kernels, reference
 from fastnn.cuda._runtime import ptx
@@ -25,8 +24,6 @@ from fastnn.cuda.kernels.common import coefficients
 from support.operations import CALLS, CHOICES, FULL, Call, Case, hard_case, normal
 from support.ptx_emulator.rounding import fma
 from support.ulp import assert_within, widen
-
-Array = NDArray[Any]
 
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 _BIT_PLACES: dict[int, tuple[Any, int]] = {4: (np.uint32, 23), 8: (np.uint64, 52)}

@@ -11,7 +11,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from support.ptx_text import Array, compute
+from fastnn._core.typing import Array
+from support.ptx_text import compute
 
 _DTYPES: dict[str, Any] = {
     "f16": np.float16,

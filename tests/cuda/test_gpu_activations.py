@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn.functional
 from fastnn.cuda import fast_math
@@ -15,8 +14,6 @@ from fastnn.cuda.kernels.activation import elementwise
 from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
 from support.operations import CALLS, FULL, HALF, Call, Case, case, case_of, hard_case, normal, points
 from support.ulp import widen
-
-Array = NDArray[Any]
 
 F: Any = fastnn.functional  # here of CuPy's arrays, which its annotations do not know
 

@@ -135,5 +135,5 @@ def test_errors(cupy: Any) -> None:
     ]:
         with pytest.raises(error, match=message):
             conv2d(*arguments)
-    with pytest.raises(ValueError, match=r"^dy must have the shape of the result, \(2, 4, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"^dy must have the shape of forward's result, \(2, 4, 3, 3\)"):
         conv2d_backward(x, x, w)

@@ -9,13 +9,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
+from fastnn._core.typing import Array
 from fastnn.random import Key, keep_threshold
-
-Array = NDArray[Any]
 
 KEY = Key(2**63 + 12345, 2**40 + 7)
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]

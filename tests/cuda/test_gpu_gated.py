@@ -8,15 +8,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional
 from fastnn import Key, reference
+from fastnn._core.typing import Array
 from support.operations import FULL, HALF, LOOSE_ULP, normal
 from support.ulp import assert_within, widen
-
-Array = NDArray[Any]
 
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 ALL_DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
@@ -224,7 +222,7 @@ def test_gated_errors(cupy: Any) -> None:
     with pytest.raises(ValueError, match=r"^dim must be in \[-2, 2\) .* got 2"):
         F.swiglu(x, 2)
     with pytest.raises(
-        ValueError, match=re.escape("dy must have the shape of the output, (3, 2), got (3, 4)")
+        ValueError, match=re.escape("dy must have the shape of forward's result, (3, 2), got (3, 4)")
     ):
         F.glu_backward(x, x)
     with pytest.raises(ValueError, match=re.escape("out must have shape (3, 2), got (3, 4)")):
@@ -281,7 +279,7 @@ def test_maxout_errors(cupy: Any) -> None:
     with pytest.raises(TypeError, match=r"^saved must be the MaxoutSaved that maxout returned, got tuple"):
         F.maxout_backward(x, (1, 2))
     with pytest.raises(
-        ValueError, match=re.escape("dy must have the shape of maxout's result, (4, 3), got (4, 6)")
+        ValueError, match=re.escape("dy must have the shape of forward's result, (4, 3), got (4, 6)")
     ):
         F.maxout_backward(x, saved)
     with pytest.raises(TypeError, match=r"^saved.winners must be in the GPU's memory"):

@@ -8,13 +8,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import nn, optim
+from fastnn._core.typing import Array
 from support.optimizers import CASES, VARIANTS
-
-Array = NDArray[Any]
 
 # A step rounds as the CPU's where that has FMA; sums of squares may differ in float64's last bit.
 EXACT = 0 if "avx2" in fastnn.info()["available_isas"] else 1e-6

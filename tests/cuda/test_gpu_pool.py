@@ -142,7 +142,7 @@ def test_errors(cupy: Any) -> None:
         (
             lambda: max_pool2d_backward(x, saved),
             ValueError,
-            r"^dy must have the shape of the result, \(2, 3",
+            r"^dy must have the shape of forward's result, \(2, 3",
         ),
         (lambda: max_pool2d_backward(x, of_cpu), TypeError, "^saved must be what forward returned"),
         (lambda: max_pool2d(x, 2, out=x), ValueError, r"^out must have shape \(2, 3, 2, 2\)"),

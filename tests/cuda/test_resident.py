@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional
 from fastnn import stages
+from fastnn._core.typing import Array
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._runtime import launch
@@ -29,7 +29,6 @@ F: Any = fastnn.functional  # whose arrays are a GPU's here, and no NumPy's
 fuse: Any = fastnn.fuse
 LEAKY = stages.Activation("leaky_relu")
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
-Array = NDArray[Any]
 
 #: Of one channel a tile, and of several; with fewer pieces than blocks, and in several turns.
 SHAPES = [(2, 1, 30_000), (700, 24), (20, 8, 7, 7), (9, 2, 2, 4, 32), (2, 3, 16, 16), (4, 8)]

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from fastnn import datasets
+from fastnn._core.typing import Array
 from fastnn.datasets.pickles import read_pickle
 from support.dataset_files import (
     FORMS,
     NUMBERS,
     PIXELS,
     TYPES,
-    Array,
     cifar_batch,
     draw,
     idx_bytes,

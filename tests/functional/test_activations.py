@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels
+from fastnn._core.typing import Array
 from support.operations import (
     BACKWARD_ULP,
     CALLS,
@@ -30,8 +30,6 @@ from support.operations import (
     hard_case,
     normal,
 )
-
-Array = NDArray[Any]
 
 EACH = pytest.mark.parametrize("call", CALLS, ids=str)
 FORWARD = pytest.mark.parametrize("call", [call for call in CALLS if not call.backward], ids=str)

@@ -14,7 +14,8 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import reference
-from support.batch_norm import F32, Array, Problem, Shape, channels_last, check, parameter_dtype, problem, run
+from fastnn._core.typing import Array
+from support.batch_norm import F32, Problem, Shape, channels_last, check, parameter_dtype, problem, run
 from support.gradients import numerical_gradient
 from support.layouts import LAYOUTS
 from support.operations import BFLOAT16, FULL, HALF

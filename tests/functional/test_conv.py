@@ -10,15 +10,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, reference
+from fastnn._core.typing import Array
 from support.gradients import numerical_gradient
 from support.ulp import widen
 
-Array = NDArray[Any]
 Pair = int | tuple[int, int]
 
 FULL: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -323,7 +322,7 @@ def test_a_stride_beyond_the_image(stride: int) -> None:
 def test_a_gradient_of_another_shape() -> None:
     x, weight = np.ones((1, 2, 5, 5)), np.ones((4, 2, 3, 3))
     with pytest.raises(
-        ValueError, match=r"^dy must have the shape of the result, \(1, 4, 3, 3\), got \(1, 4, 5, 5\)"
+        ValueError, match=r"^dy must have the shape of forward's result, \(1, 4, 3, 3\), got \(1, 4, 5, 5\)"
     ):
         F.conv2d_backward(np.ones((1, 4, 5, 5)), x, weight)
     with pytest.raises(ValueError, match=r"^out must have shape \(1, 4, 3, 3\)"):
@@ -400,7 +399,7 @@ def test_layer_errors() -> None:
     with pytest.raises(ValueError, match="input must have 2 channels"):
         layer(np.ones((1, 3, 4, 4), np.float32))
     layer(np.ones((1, 2, 4, 4), np.float32))
-    with pytest.raises(ValueError, match=r"dy must have the shape of the result, \(1, 3, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"dy must have the shape of forward's result, \(1, 3, 2, 2\)"):
         layer.backward(np.ones((1, 3, 4, 4), np.float32))
 
 

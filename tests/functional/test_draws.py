@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fastnn import Key, _kernels
+from fastnn._core.typing import Array
 from fastnn.reference.philox import philox4x32
 
-Array = NDArray[Any]
 PAGE = Path(__file__).parents[2] / "docs" / "random.md"
 N = 1 << 21  # draws
 

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 import fastnn
 import fastnn.functional as F
 from fastnn import Generator, Key, _kernels, nn, reference
+from fastnn._core.typing import Array
 from fastnn.random import default_generator
 from support.ulp import assert_within, widen
-
-Array = NDArray[Any]
 
 KEY = Key(2**63 + 5, 2**40 + 7)
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)

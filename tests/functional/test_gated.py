@@ -8,15 +8,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import Key, reference
+from fastnn._core.typing import Array
 from support.operations import FORWARD_ULP, FULL, HALF, LOOSE_ULP, normal
 from support.ulp import assert_within, widen
-
-Array = NDArray[Any]
 
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 ALL_DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
@@ -270,7 +268,9 @@ def test_gated_errors(name: str) -> None:
         for wrong in (0.0, "0", None):
             with pytest.raises(TypeError, match=rf"^dim must be an integer, got {type(wrong).__name__}"):
                 call(x, wrong)
-    with pytest.raises(ValueError, match=r"^dy must have the shape of the output, \(3, 2\), got \(3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"^dy must have the shape of forward's result, \(3, 2\), got \(3, 4\)"
+    ):
         getattr(F, name + "_backward")(x, x)
 
 
@@ -359,7 +359,7 @@ def test_maxout_errors() -> None:
     with pytest.raises(ValueError, match=r"^dim must be in"):
         F.maxout(np.ones(6), 2)
     for shape in ((2, 6), (3,), (3, 2)):
-        with pytest.raises(ValueError, match=r"^dy must have the shape of maxout's result, \(2, 3\), got"):
+        with pytest.raises(ValueError, match=r"^dy must have the shape of forward's result, \(2, 3\), got"):
             F.maxout_backward(np.ones(shape), saved)
     for wrong in (None, x, tuple(saved)):
         with pytest.raises(TypeError, match=r"^saved must be the MaxoutSaved"):

@@ -14,11 +14,11 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import reference
+from fastnn._core.typing import Array
 from support.loss import (
     CASES,
     REDUCTIONS,
     TOLERANCE,
-    Array,
     Shape,
     cast,
     check,

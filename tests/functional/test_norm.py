@@ -13,8 +13,9 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import nn, reference
+from fastnn._core.typing import Array
 from support.gradients import numerical_gradient
-from support.norm import Array, Case, Shape, check, tolerance
+from support.norm import Case, Shape, check, tolerance
 from support.ulp import widen
 
 FULL = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -469,7 +470,7 @@ ERRORS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "dy",
         lambda: F.layer_norm_backward(X[0], F.layer_norm(X, 4)[1]),
         ValueError,
-        r"^dy must have the shape of forward's input, \(2, 6, 4\), got \(6, 4\)",
+        r"^dy must have the shape of forward's result, \(2, 6, 4\), got \(6, 4\)",
     ),
     ("saved", lambda: F.rms_norm_backward(X, X), TypeError, "^saved must be the NormSaved .*, got ndarray"),  # type: ignore[arg-type]
 ]

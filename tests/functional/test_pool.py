@@ -11,15 +11,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, reference
+from fastnn._core.typing import Array
 from fastnn.random import Key
 from support.gradients import numerical_gradient
-
-Array = NDArray[Any]
 
 FULL: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
@@ -372,12 +370,12 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         lambda: F.avg_pool2d_backward(X, F.avg_pool2d(X, 2)[1]),
         ValueError,
-        r"^dy must have the shape of the result, \(2, 3, 3, 3\), got \(2, 3, 6, 6\)",
+        r"^dy must have the shape of forward's result, \(2, 3, 3, 3\), got \(2, 3, 6, 6\)",
     ),
     (
         lambda: F.adaptive_avg_pool2d_backward(X, F.adaptive_avg_pool2d(X, (None, 2))[1]),
         ValueError,
-        r"^dy must have the shape of the result, \(2, 3, 6, 2\), got",
+        r"^dy must have the shape of forward's result, \(2, 3, 6, 2\), got",
     ),
 ]
 
@@ -415,7 +413,7 @@ def test_a_layer_is_its_function(name: str, params: dict[str, Any]) -> None:
     with pytest.raises(RuntimeError, match=f"{name}.backward needs a forward pass first"):
         layer.backward(y)
     layer(x)
-    with pytest.raises(ValueError, match="dy must have the shape of the result"):
+    with pytest.raises(ValueError, match="dy must have the shape of forward's result"):
         layer.backward(x[:1])
 
 

@@ -12,7 +12,8 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import nn
-from support.softmax import Array, Shape, check, check_backward, logits
+from fastnn._core.typing import Array
+from support.softmax import Shape, check, check_backward, logits
 
 NAMES = ("softmax", "log_softmax")
 NAME = pytest.mark.parametrize("name", NAMES)

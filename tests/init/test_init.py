@@ -14,13 +14,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import init, nn
+from fastnn._core.typing import Array
 from fastnn.nn.module import Module
 
-Array = NDArray[Any]
 PAGE = Path(__file__).parents[2] / "docs" / "init.md"
 
 DRAWS: dict[str, Callable[..., Any]] = {

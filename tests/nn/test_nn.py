@@ -13,7 +13,8 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import nn
-from support.gradients import Array, numerical_gradient
+from fastnn._core.typing import Array
+from support.gradients import numerical_gradient
 
 REQUIRED = {"threshold": {"threshold": 0.3, "value": -2.0}}
 LAYERS = [pytest.param(layer, REQUIRED.get(name, {}), id=name) for name, layer in nn.ACTIVATIONS.items()]

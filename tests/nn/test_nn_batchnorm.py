@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn.functional as F
 from fastnn import nn
+from fastnn._core.typing import Array
 from support.gradients import numerical_gradient
-
-Array = NDArray[Any]
 
 LAYERS: dict[type[nn.Module], list[tuple[int, ...]]] = {
     nn.BatchNorm1d: [(7, 3), (4, 3, 5)],

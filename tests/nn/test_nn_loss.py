@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn.functional as F
 from fastnn import nn, reference
+from fastnn._core.typing import Array
 from fastnn.nn.loss import Loss
 
-Array = NDArray[Any]
 RNG = np.random.default_rng(0)
 LOGITS, LABELS = RNG.standard_normal((7, 5)), RNG.integers(0, 5, 7)
 PROBABILITIES = RNG.dirichlet(np.ones(5), 7)

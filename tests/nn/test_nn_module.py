@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import nn, optim
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 def small_model() -> nn.Sequential:

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import Generator, nn
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 def numbers(seed: int, *shape: int) -> Array:

@@ -12,14 +12,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import nn, optim
+from fastnn._core.typing import Array
 from fastnn.reference import optim as reference
 from support.optimizers import CASES, PENALTIES, VARIANTS, Options
-
-Array = NDArray[Any]
 
 CASE = pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 RULE = pytest.mark.parametrize("name", VARIANTS)

@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from mpmath import mp
-from numpy.typing import NDArray
 
 from fastnn import reference
+from fastnn._core.typing import Array
 from fastnn.reference.philox import philox4x32, random_draws
-
-Array = NDArray[Any]
 
 EPS = np.finfo(np.float64).eps
 LEAST = 2.0**-1074  # the least subnormal float64

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import nn
+from fastnn._core.typing import Array
 
 pytest.importorskip("sklearn", minversion="1.7")  # from when its estimators have sample_weight and loss
 
@@ -28,8 +28,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import sklearn as ours
 from support.pages import run_page
-
-Array = NDArray[Any]
 
 QUICK: dict[str, Any] = {"max_iter": 60, "learning_rate_init": 0.01}
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"

@@ -7,15 +7,12 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnn.functional as F
 from fastnn import reference
+from fastnn._core.typing import Array
 from support.operations import HALF
 from support.ulp import assert_within, widen
-
-Array = NDArray[Any]
-
 
 Shape = tuple[int, ...]
 

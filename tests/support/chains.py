@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import Key, stages
+from fastnn._core.typing import Array
 from support.operations import normal
-
-Array = NDArray[Any]
-
 
 Shape = tuple[int, ...]
 

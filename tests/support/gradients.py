@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 def numerical_gradient(loss: Callable[[], float], array: Array, step: float = 1e-6) -> Array:

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import reference
+from fastnn._core.typing import Array
 from support.ulp import widen
-
-Array = NDArray[Any]
-
 
 Shape = tuple[int, ...]
 

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.cs231n.gradient_check import eval_numerical_gradient_array
-
-Array = NDArray[Any]
 
 
 def rel_error(x: Any, y: Any) -> float:

@@ -14,13 +14,12 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnn.functional as F
 from fastnn import Key, _kernels, reference
+from fastnn._core.typing import Array
 from support.ulp import assert_within, widen
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)

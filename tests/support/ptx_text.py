@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from support import ptx_emulator
 from support.ptx_emulator import memory
 from support.ptx_emulator.parser import WIDTHS
-
-Array = NDArray[Any]
 
 _HEAD = ".version 8.7\n.target sm_90\n.address_size 64\n"
 _REGISTERS = ".reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .b64 %d<16>; .reg .f32 %f<8>;"

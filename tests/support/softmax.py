@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import reference
+from fastnn._core.typing import Array
 from support.ulp import assert_within, widen
-
-Array = NDArray[Any]
-
 
 Shape = tuple[int, ...]
 

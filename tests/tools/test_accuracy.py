@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fastnn import _kernels
+from fastnn._core.typing import Array
 from tools.accuracy import campaign, columns, report, results, truth
 from tools.accuracy.__main__ import main
 from tools.accuracy.campaign import Task
 from tools.accuracy.measure import Worst, errors, ulp
 
-Array = NDArray[Any]
 Single = np.float32
 
 

@@ -8,14 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import datasets, nn, optim, train
+from fastnn._core.typing import Array
 from fastnn.cli import main
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
@@ -24,7 +23,6 @@ pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
-Array = NDArray[Any]
 FILES = {"checkpoints", "curves.png", "log.jsonl", "metrics.json", "weights.safetensors"}
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 from fastnn import nn, optim, train
+from fastnn._core.typing import Array
 from fastnn.train.watch import Watch
 
-Array = NDArray[Any]
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 6), np.float32)
 Y = (X[:, 0] > 0).astype(np.int64)

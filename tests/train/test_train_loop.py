@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
 from fastnn import nn, optim, train
+from fastnn._core.typing import Array
 from fastnn.train import batches
 from support.documents import ROOT, blocks
 
-Array = NDArray[Any]
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((50, 4), np.float32)
 Y = (X[:, 0] > 0).astype(np.int64)

@@ -12,13 +12,13 @@ from mpmath import mp
 from numpy.typing import NDArray
 
 from fastnn import _kernels
+from fastnn._core.typing import Array
 
 from . import columns, points, truth
 from .definitions import DEFINITIONS
 from .measure import Worst, errors, ulp
 from .rows import DIRECTIONS, ROWS, Row
 
-Array = NDArray[Any]
 Calls = dict[str, columns.Call]
 
 DTYPES = ("float32", "float64")

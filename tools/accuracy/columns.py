@@ -7,14 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from numpy.typing import NDArray
-
 import fastnn.functional as F
 from fastnn import _kernels, reference
+from fastnn._core.typing import Array
 
 from .rows import DType, Row
 
-Array = NDArray[Any]
 Call = Callable[[Array, Array], Array]  # (dy, saved): forward leaves dy alone
 
 PEERS = ("torch", "NumPy")

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 def ulp(values: Array, dtype: np.dtype[Any]) -> Array:

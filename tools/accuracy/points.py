@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import reference
+from fastnn._core.typing import Array
 
 from .rows import DType, Row
 
-Array = NDArray[Any]
 Random = np.random.Generator
 
 CHUNK = 2**15

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from fastnn import reference
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 DType = np.dtype[Any]
 Terms = Callable[[Array], tuple[Array, Array]]
 

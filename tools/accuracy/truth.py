@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 from mpmath import mp
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from fastnn import reference
+from fastnn._core.typing import Array
 
 from .rows import DType, Row
-
-Array = NDArray[Any]
 
 WIDER: dict[DType, DType] = {
     np.dtype(np.float32): np.dtype(np.float64),

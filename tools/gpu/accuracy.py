@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import fastnn
 import fastnn.functional as F
+from fastnn._core.typing import Array
 from tools.accuracy import campaign, report
 from tools.accuracy.campaign import Calls, Result, Task
 from tools.accuracy.columns import Call
-
-Array = NDArray[Any]
 
 LIMIT = 4.0  # ULP
 _HEAD = Path(__file__).with_name("accuracy.md")

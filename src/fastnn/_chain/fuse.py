@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn._chain import run
 from fastnn._core.switch import Switch
+from fastnn._core.typing import Array
 from fastnn.random import Key
 from fastnn.stages import Stage, checked
-
-Array = NDArray[Any]
 
 _ARGUMENTS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "key", "residual")
 

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import is_on_gpu, twin_of
-from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
+from fastnn._core.dtypes import computing_dtype
+from fastnn._core.typing import Array
+from fastnn.random import Key, given_or_next, keep_scale, keep_threshold
 from fastnn.stages import Activation, Add, BatchNorm, Dropout, Head, Stage
-
-Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
@@ -289,10 +289,6 @@ def _is_read_after_addition(stages: Sequence[Stage]) -> bool:
     return Activation in kinds[kinds.index(Add) :]
 
 
-def _computing(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float64 if dtype.char == "d" else np.float32)
-
-
 def _addend(residual: ArrayLike | None, x: Array) -> Array | None:
     if residual is None:
         return None
@@ -305,7 +301,7 @@ def _key_for(stages: tuple[Stage, ...], key: Key | None) -> Key | None:
     """The key that dropout takes, if there is any."""
     for stage in stages:
         if isinstance(stage, Dropout) and stage.p > 0:
-            return default_generator().key() if key is None else as_key(key)
+            return given_or_next(key)
     return key
 
 
@@ -335,7 +331,7 @@ def forward(
     addend = _addend(residual, x)
     if addend is not None:
         x = x.astype(arrays.common_dtype((("input", x), ("residual", addend))), copy=False)
-    dtype, layout = _computing(x.dtype), layout_of(x)
+    dtype, layout = computing_dtype(x.dtype), layout_of(x)
     scale, shift = _vector("weight", weight, x, dtype), _vector("bias", bias, x, dtype)
     if isinstance(head, BatchNorm):
         running.check(head, x)
@@ -393,12 +389,6 @@ def check_saved(saved: object) -> None:
         raise ValueError("saved has no input: forward wrote y over it (out=), and backward needs it")
 
 
-def check_gradient(dy: tuple[int, ...], input: tuple[int, ...]) -> None:
-    """Whether the shapes are the same."""
-    if dy != input:
-        raise ValueError(f"dy must have the shape of the output, {input}, got {dy}")
-
-
 def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
     """The gradients of a forward call, from dL/dy and what that call saved."""
     check_saved(saved)
@@ -407,12 +397,12 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
         gradients: Gradients = twin_of(backward)(dy, saved, out=out)
         return gradients
     g, x, head, stages = arrays.ready("dy", dy), saved.input, saved.head, saved.stages
-    check_gradient(g.shape, x.shape)
+    arrays.check_dy(g.shape, x.shape)
     if g.dtype != x.dtype:
         x = x.astype(arrays.common_dtype((("dy", g), ("input", x))), copy=False)
     if out is not None:
         arrays.check_out(out, x.shape, x.dtype)
-    dtype, layout = _computing(x.dtype), layout_of(x)
+    dtype, layout = computing_dtype(x.dtype), layout_of(x)
     plain, g = layout.arrange(x, dtype), layout.arrange(g, dtype)
     target = out if out is not None and _is_free(out, layout, g, plain) else layout.empty(dtype)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])

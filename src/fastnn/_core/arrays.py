@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn import _kernels
-
-Array = NDArray[Any]
+from fastnn._core.dtypes import computing_dtype
+from fastnn._core.typing import Array
 
 _FLOATS = (np.float16, np.float32, np.float64)
 
@@ -65,6 +65,12 @@ def ready(name: str, value: ArrayLike) -> Array:
     if array.dtype.char in "fd" and array.dtype.isnative:  # the short way: this is part of small calls
         return array
     return array.astype(float_dtype(name, array.dtype), copy=False)
+
+
+def check_dy(got: tuple[int, ...], result: tuple[int, ...]) -> None:
+    """ValueError unless dy has the shape of the forward call's result."""
+    if got != result:
+        raise ValueError(f"dy must have the shape of forward's result, {result}, got {got}")
 
 
 def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -142,10 +148,6 @@ def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[
     return apart(inputs, target), target
 
 
-def _computing(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    return np.float64 if dtype.char == "d" else np.float32
-
-
 def is_plain(array: Array) -> bool:
     """Whether the array is C-contiguous and in a computing dtype: float64, or float32 for all others."""
     flags = array.flags
@@ -154,9 +156,9 @@ def is_plain(array: Array) -> bool:
 
 def plain(array: Array) -> Array:
     """The same values in a plain array."""
-    return array if is_plain(array) else np.require(array, _computing(array.dtype), ["C", "A"])
+    return array if is_plain(array) else np.require(array, computing_dtype(array.dtype), ["C", "A"])
 
 
 def plain_target(target: Array) -> Array:
     """The target if it is plain, else a new plain array for `deliver`."""
-    return target if is_plain(target) else np.empty(target.shape, _computing(target.dtype))
+    return target if is_plain(target) else np.empty(target.shape, computing_dtype(target.dtype))

@@ -15,11 +15,9 @@ from types import FunctionType, MappingProxyType
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn._kernels import has_tensor
 
-Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CPU = (1, 3)  # DLPack's numbers of the devices whose memory is the CPU's: its own, and pinned for CUDA

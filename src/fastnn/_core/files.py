@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn._core.extras import require
-
-Array = NDArray[Any]
-
+from fastnn._core.typing import Array
 
 TEMPORARY = ".fastnn-"  # how the folders begin that a killed process leaves behind
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 def matmul(

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import _kernels
 from fastnn._core import dlpack
+from fastnn._core.dtypes import computing_dtype
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 Penalties = tuple[bool, float, float, float]  # negate, decay, l1, shrink
 Kind = bool | tuple[str, bool]
 
@@ -24,11 +24,6 @@ NO_PENALTIES = (False, 0.0, 0.0, 0.0)
 
 #: The number of a rule by its name.
 find_rule = functools.cache(_kernels.find_rule)
-
-
-def computing_dtype(array: Array) -> type[np.floating[Any]]:
-    """The dtype that a rule computes in: float64 for float64, float32 for all others."""
-    return np.float64 if array.dtype.char == "d" else np.float32
 
 
 def kind_of(array: Array) -> Kind:
@@ -56,7 +51,7 @@ def new_array(data: Array, value: float) -> Array:
     """An array for a parameter's state, filled with a value."""
     if dlpack.is_on_gpu(data):
         return _twin(new_array)(data, value)  # type: ignore[no-any-return]
-    array = _kernels.empty(np.shape(data), computing_dtype(data))
+    array = _kernels.empty(np.shape(data), computing_dtype(data.dtype))
     array.fill(value)
     return array
 
@@ -65,7 +60,7 @@ def computing_copy(data: Array) -> Array:
     """A copy in C order, in the dtype that rules compute in."""
     if dlpack.is_on_gpu(data):
         return _twin(computing_copy)(data)  # type: ignore[no-any-return]
-    return np.array(data, computing_dtype(data), order="C")
+    return np.array(data, computing_dtype(data.dtype), order="C")
 
 
 def copy_of(data: Array) -> Array:
@@ -82,7 +77,7 @@ def placed_like(values: Array, data: Array) -> Array:
     """A copy of a NumPy array where `data` is, in C order and the dtype that rules compute in."""
     if dlpack.is_on_gpu(data):
         return _twin(placed_like)(values, data)  # type: ignore[no-any-return]
-    return np.array(values, computing_dtype(data), order="C")
+    return np.array(values, computing_dtype(data.dtype), order="C")
 
 
 def assign(target: Array, values: Array) -> None:
@@ -121,7 +116,7 @@ class TensorList:
         given = [(f"{where}[{index}].{kind}", array) for kind, array in zip(kinds, arrays, strict=False)]
         _check_given([pair for kind, pair in zip(kinds, given, strict=True) if kind], bool(kinds[0]))
         plain = [
-            np.array(array, computing_dtype(array), order="C") if kind else array
+            np.array(array, computing_dtype(array.dtype), order="C") if kind else array
             for kind, array in zip(kinds, arrays, strict=False)
         ]
         copies = (*plain, *arrays[len(kinds) :])

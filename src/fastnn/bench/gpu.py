@@ -15,8 +15,9 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn._core.extras import require
+from fastnn._core.typing import Array
 from fastnn.bench import measure
-from fastnn.bench.data import Array, Buffers, Case, Data, Size
+from fastnn.bench.data import Buffers, Case, Data, Size
 from fastnn.bench.layers import by_label
 from fastnn.bench.peers import Call
 from fastnn.cuda._runtime import status

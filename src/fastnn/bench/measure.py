@@ -20,7 +20,8 @@ import numpy as np
 
 import fastnn
 import fastnn.functional as F
-from fastnn.bench.data import Array, Buffers, Case, Data, Size
+from fastnn._core.typing import Array
+from fastnn.bench.data import Buffers, Case, Data, Size
 from fastnn.bench.peers import OURS, Call, Contestant, load
 
 SETTLE = (

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn import nn
-from fastnn.bench.data import Array, Buffers, Case, Data, Shape, Size, view
+from fastnn._core.typing import Array
+from fastnn.bench.data import Buffers, Case, Data, Shape, Size, view
 from fastnn.random import default_generator
 
 CLASSES = 10

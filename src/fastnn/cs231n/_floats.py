@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[Any]
+from fastnn._core.typing import Array
+
 Param = dict[str, Any]  # bn_param, conv_param, ...: what the assignments pass beside the arrays
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
-from fastnn.cs231n._floats import Array, Param, floating, mode_of, promoted
+from fastnn._core.typing import Array
+from fastnn.cs231n._floats import Param, floating, mode_of, promoted
 
 Gradients = tuple[Array, Array, Array]
 Cache = tuple[Any, tuple[int, ...], tuple[int, ...]]  # what F's norm saved, the shapes of gamma and beta

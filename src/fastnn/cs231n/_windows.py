@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from fastnn.cs231n._floats import Array, Param, floating, promoted
+from fastnn._core.typing import Array
+from fastnn.cs231n._floats import Param, floating, promoted
 from fastnn.functional.conv import conv2d, conv2d_backward
 from fastnn.functional.pool import max_pool2d, max_pool2d_backward
 

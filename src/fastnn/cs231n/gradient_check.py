@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.cs231n._floats import Array
+from fastnn._core.typing import Array
 
 __all__ = [
     "eval_numerical_gradient",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.cs231n._floats import Array
+from fastnn._core.typing import Array
 
 __all__ = ["col2im_indices", "get_im2col_indices", "im2col_indices", "np"]
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn._core.typing import Array
 from fastnn.cs231n import fast_layers, layers
-from fastnn.cs231n._floats import Array, Param
+from fastnn.cs231n._floats import Param
 from fastnn.cs231n.fast_layers import *  # noqa: F403
 from fastnn.cs231n.layers import *  # noqa: F403
 

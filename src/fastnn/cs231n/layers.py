@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 import fastnn.functional as F
 from fastnn._core.products import matmul
-from fastnn.cs231n._floats import Array, Param, floating, mode_of, promoted
+from fastnn._core.typing import Array
+from fastnn.cs231n._floats import Param, floating, mode_of, promoted
 from fastnn.cs231n._norms import (
     batchnorm_backward,
     batchnorm_backward_alt,

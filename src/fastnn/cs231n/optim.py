@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.cs231n._floats import Array, Param
+from fastnn._core.typing import Array
+from fastnn.cs231n._floats import Param
 
 __all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.datasets.files import find, has, naming, read
 from fastnn.datasets.pickles import read_pickle
-
-Array = NDArray[Any]
 
 PIXELS = 3 * 32 * 32
 

@@ -7,15 +7,13 @@ import io
 import os
 from array import array
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.datasets.files import naming, read
 from fastnn.datasets.labelled import check_x, check_y, too_large
 
-Array = NDArray[Any]
 Row = tuple[int, list[str]]  # the line that it ends on, the cells
 
 LABEL_NAMES = ("label", "class", "target", "y")

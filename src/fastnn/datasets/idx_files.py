@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.datasets.files import find, naming, read
-
-Array = NDArray[Any]
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 INSIDE = ("", "raw")  # torchvision keeps the files in MNIST/raw

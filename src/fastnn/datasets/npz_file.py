@@ -7,12 +7,10 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.datasets.files import naming, read
 from fastnn.datasets.labelled import check_x, check_y
-
-Array = NDArray[Any]
 
 
 def npz(path: str | os.PathLike[str]) -> tuple[Array, Array]:

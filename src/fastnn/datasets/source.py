@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn._core.extras import require
+from fastnn._core.typing import Array
 from fastnn.datasets import cifar_files, idx_files
 from fastnn.datasets.cifar_files import CIFAR10, CIFAR100, cifar10, cifar100
 from fastnn.datasets.csv_file import csv
@@ -19,7 +18,6 @@ from fastnn.datasets.files import has
 from fastnn.datasets.idx_files import mnist
 from fastnn.datasets.npz_file import npz
 
-Array = NDArray[Any]
 Pair = tuple[Array, Array]
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn._core.arrays import real_number
+from fastnn._core.typing import Array
 from fastnn._kernels import backward, find_kernel, forward
 
-Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Array])
 
 _FORWARD = """

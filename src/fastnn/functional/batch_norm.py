@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn._chain import run
 from fastnn._core.arrays import real_number
 from fastnn._core.dlpack import accepted
+from fastnn._core.typing import Array
 from fastnn.stages import BatchNorm
-
-Array = NDArray[Any]
 
 _stage = lru_cache(BatchNorm)  # a part of small calls
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 Pair = int | Sequence[int]
 # Of rows or columns: (image size, windows, taps, stride, index of the first window's first tap, dilation).
 Axis = tuple[int, int, int, int, int, int]
@@ -116,11 +116,6 @@ def _check_bias(weight: Shaped, bias: Shaped | None) -> None:
         raise ValueError(f"bias must have shape {outputs}, one for each output, got {bias.shape}")
 
 
-def _check_dy(dy: Shaped, shape: tuple[int, ...]) -> None:
-    if dy.shape != shape:
-        raise ValueError(f"dy must have the shape of the result, {shape}, got {dy.shape}")
-
-
 @accepted
 def conv2d(
     input: ArrayLike,
@@ -196,7 +191,7 @@ def conv2d_backward(
     named = [(n, arrays.ready(n, a)) for n, a in (("dy", dy), ("input", input), ("weight", weight))]
     (_, g), (_, x), (_, w) = named
     rows, columns = _windows(x, w, stride, padding, dilation, groups)
-    _check_dy(g, (*x.shape[:-3], w.shape[0], rows[1], columns[1]))
+    arrays.check_dy(g.shape, (*x.shape[:-3], w.shape[0], rows[1], columns[1]))
     dtype = arrays.common_dtype(named)
     g, x, w = (arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
     images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, SupportsIndex, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import dlpack
 from fastnn._core.arrays import probability
-from fastnn.random import Key, as_key, default_generator, keep_scale, keep_threshold
+from fastnn._core.typing import Array
+from fastnn.random import Key, as_key, given_or_next, keep_scale, keep_threshold
 
-Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Array])
 
 _SHARED = """
@@ -85,7 +85,7 @@ def _rule(p: object, training: bool, scale: str = "train") -> _Rule:
 def _forward_key(key: Key | None, training: bool) -> Key:
     if not training:
         return _NO_KEY
-    return default_generator().key() if key is None else as_key(key)
+    return given_or_next(key)
 
 
 def _backward_key(key: Key | None, training: bool) -> Key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 _GLU, _GLU_BACKWARD = _kernels.find_kernel("glu"), _kernels.find_kernel("glu_backward")
 _SWIGLU, _SWIGLU_BACKWARD = _kernels.find_kernel("swiglu"), _kernels.find_kernel("swiglu_backward")
@@ -32,12 +31,6 @@ def _halves(array: Array, axis: int) -> tuple[Array, Array]:
     """Two views: the first and the second half along the axis."""
     before, half = (slice(None),) * axis, array.shape[axis] // 2
     return array[(*before, slice(half))], array[(*before, slice(half, None))]
-
-
-def check_dy(got: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless dy has the shape of the output."""
-    if got != shape:
-        raise ValueError(f"dy must have the shape of the output, {shape}, got {got}")
 
 
 @accepted
@@ -61,7 +54,7 @@ def _gated_backward(dy: ArrayLike, input: ArrayLike, kernel: int, dim: int, out:
     if dx is not None:
         return dx
     shape = _halves(x, axis)[0].shape
-    check_dy(g.shape, shape)
+    arrays.check_dy(g.shape, shape)
     dtype = arrays.common_dtype((("dy", g), ("input", x)))
     target = arrays.target_for(out, x.shape, dtype)
     x, g = arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
@@ -130,12 +123,6 @@ def check_saved(saved: object) -> None:
         raise TypeError(f"saved must be the MaxoutSaved that maxout returned, got {type(saved).__name__}")
 
 
-def check_best_dy(got: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless dy has the shape of maxout's result."""
-    if got != shape:
-        raise ValueError(f"dy must have the shape of maxout's result, {shape}, got {got}")
-
-
 def check_pieces(k: int, length: int, dim: int) -> int:
     """k as an integer that divides the length."""
     try:
@@ -176,7 +163,7 @@ def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = No
     """
     check_saved(saved)
     g = arrays.ready("dy", dy)
-    check_best_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
+    arrays.check_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
     target = arrays.target_for(out, saved.shape, g.dtype)
     (g,) = arrays.apart((g,), target)
     dx = arrays.plain_target(target)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient
 
 REDUCTIONS = ("mean", "sum", "none")

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
+from fastnn._core.typing import Array
 
-Array = NDArray[Any]
 Statistics = NDArray[np.float64]
 Gradients = tuple[Array, Array | None, Array | None]
 
@@ -93,8 +93,7 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
     if x is None:
         raise ValueError("saved must have forward's input, got none: forward's out was in the input's memory")
     g = arrays.ready("dy", dy)
-    if g.shape != x.shape:
-        raise ValueError(f"dy must have the shape of forward's input, {x.shape}, got {g.shape}")
+    arrays.check_dy(g.shape, x.shape)
     parameter = next((p for p in (weight, bias) if p is not None), None)
     shape = () if parameter is None else parameter.shape
     options = mean, rstd, given, blocks, shape, bias is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
+from fastnn._core.typing import Array
 from fastnn.functional.conv import Axis, Pair, Shaped, pair
-from fastnn.random import Key, as_key, default_generator
+from fastnn.random import Key, given_or_next
 
-Array = NDArray[Any]
 MOST_TAPS = 2**24  # of a window: what float32, which the kernels number them by, counts to
 Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]  # where regions begin and end, of rows or columns
 
@@ -51,11 +51,6 @@ def _check_images(x: Shaped) -> None:
         raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
 
 
-def _check_dy(dy: Shaped, shape: tuple[int, ...]) -> None:
-    if dy.shape != shape:
-        raise ValueError(f"dy must have the shape of the result, {shape}, got {dy.shape}")
-
-
 def _where_dtype(taps: int) -> str:
     """Of a number below `taps` for each result."""
     return "uint8" if taps <= 256 else "uint32"
@@ -81,7 +76,7 @@ def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | No
     else:
         places = tuple(begin.shape[-1] for begin, _ in saved.regions)
     g, shape, planes = arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
-    _check_dy(g, (*shape[:-2], *places))
+    arrays.check_dy(g.shape, (*shape[:-2], *places))
 
     def run(g: Array, dx: Array) -> None:
         if isinstance(saved, WindowsSaved):
@@ -342,7 +337,7 @@ def _fractional_bounds(
 ) -> tuple[Bounds, Bounds]:
     """Where the windows of each plane are, drawn by the key."""
     planes = math.prod(x.shape[:-2])
-    key = default_generator().key() if key is None else as_key(key)
+    key = given_or_next(key)
     draws = _kernels.draw_blocks(key, 0, -(-planes // 4))[: 2 * planes]
     u = (draws.reshape(planes, 2) + 0.5) / 2**16
     rows = _starts(u[:, 1], x.shape[-2], places[0], kernel[0])

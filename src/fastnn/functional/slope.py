@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
+from fastnn._core.typing import Array
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
-from fastnn.random import Key, as_key, default_generator
-
-Array = NDArray[Any]
+from fastnn.random import Key, as_key, given_or_next
 
 _LEAKY_RELU = _kernels.find_kernel("leaky_relu")
 _SLOPE = _kernels.find_kernel("slope")
@@ -120,7 +118,7 @@ def rrelu(
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     inputs, target = arrays.prepare((("input", input),), out)
-    seed, offset = default_generator().key() if key is None else as_key(key)
+    seed, offset = given_or_next(key)
     _kernels.map_with_uniform(_SLOPE, (target,), inputs, seed, offset, low, high)
     return arrays.deliver(target, out)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dlpack import accepted
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 def _forward(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from fastnn._core.arrays import probability, real_number
-from fastnn.init.target import Array, Draws, T, array_of, at_least_zero, fill, matrix_of, numbers
+from fastnn._core.typing import Array
+from fastnn.init.target import Draws, T, array_of, at_least_zero, fill, matrix_of, numbers
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0, generator: Draws = None) -> T:

@@ -7,9 +7,10 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from fastnn._core.arrays import real_number
+from fastnn._core.typing import Array
 from fastnn.init.draws import orthogonal_
 from fastnn.init.residual import weight_layers, zero_bias
-from fastnn.init.target import Array, Draws
+from fastnn.init.target import Draws
 
 if TYPE_CHECKING:
     from fastnn.nn import Module

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastnn._core.arrays import real_number
-from fastnn.random import Generator, default_generator
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
+from fastnn.random import Generator, given_or_default
 
 
 class HasData(Protocol):
@@ -55,7 +54,7 @@ def numbers(generator: Draws) -> np.random.Generator:
     """Where this call's random numbers come from: the given generator, or the default one."""
     if isinstance(generator, np.random.Generator):
         return generator
-    return (default_generator() if generator is None else generator).numpy()
+    return given_or_default(generator).numpy()
 
 
 def at_least_zero(name: str, value: object) -> float:

@@ -6,15 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.extras import require
+from fastnn._core.typing import Array
 
 if TYPE_CHECKING:
     from fastnn.nn.module import Module
 
-Array = NDArray[Any]
 
 CPU = None
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._core.extras import require
-from fastnn.nn._device import Array, assign, on_host
+from fastnn._core.typing import Array
+from fastnn.nn._device import assign, on_host
 
 
 class IncompatibleKeys(NamedTuple):

@@ -11,7 +11,7 @@ import fastnn.functional as F
 from fastnn.functional.conv import Pair, paddings, pair
 from fastnn.nn._checks import check_array, check_counts, check_dtype
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
-from fastnn.random import Generator, default_generator
+from fastnn.random import Generator, given_or_default
 
 
 class Conv2d(Module):
@@ -57,7 +57,7 @@ class Conv2d(Module):
         paddings(self.padding, self.kernel_size, self.stride, self.dilation)  # a bad name is reported here
         shape = out_channels, in_channels // groups, *self.kernel_size
         bound = 1 / math.sqrt(math.prod(shape[1:]))
-        draw = (generator or default_generator()).numpy()
+        draw = given_or_default(generator).numpy()
         self.weight = Parameter(draw.uniform(-bound, bound, shape).astype(dtype))
         self.bias = Parameter(draw.uniform(-bound, bound, out_channels).astype(dtype)) if bias else None
 

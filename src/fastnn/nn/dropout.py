@@ -17,7 +17,7 @@ import fastnn.functional as F
 from fastnn import stages
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Array, Module, Parameter
-from fastnn.random import Generator, Key, default_generator
+from fastnn.random import Generator, Key, given_or_default
 
 _stage = lru_cache(stages.Dropout)
 
@@ -34,7 +34,7 @@ class _Drawing(Module):
 
     def _next_key(self) -> Key | None:
         """Return the key for a forward pass, which backward uses again; None in evaluation."""
-        generator = default_generator() if self.generator is None else self.generator
+        generator = given_or_default(self.generator)
         key = generator.key() if self.training else None
         self._kept = (key,)
         return key

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from fastnn._core.products import column_sums, matmul
 from fastnn.nn._checks import check_array, check_counts, check_dtype
 from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
-from fastnn.random import Generator, default_generator
+from fastnn.random import Generator, given_or_default
 
 
 class Linear(Module):
@@ -37,7 +37,7 @@ class Linear(Module):
         self.in_features = in_features
         self.out_features = out_features
         bound = 1 / math.sqrt(in_features)
-        draw = (generator or default_generator()).numpy()
+        draw = given_or_default(generator).numpy()
         self.weight = Parameter(draw.uniform(-bound, bound, (out_features, in_features)).astype(dtype))
         self.bias = Parameter(draw.uniform(-bound, bound, out_features).astype(dtype)) if bias else None
 

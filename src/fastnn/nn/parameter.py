@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastnn.nn._device import Array, alike
+from fastnn._core.typing import Array
+from fastnn.nn._device import alike
 
 __all__ = ["Array", "Parameter"]
 

@@ -8,7 +8,7 @@ import fastnn.functional as F
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import adaptive_numbers, fractional_numbers, window_numbers
 from fastnn.nn.module import Array, Module
-from fastnn.random import Generator, default_generator
+from fastnn.random import Generator, given_or_default
 
 
 class MaxPool2d(Module):
@@ -132,7 +132,7 @@ class FractionalMaxPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.fractional_max_pool2d of `x`, with the generator's next key."""
-        key = (self.generator or default_generator()).key()
+        key = given_or_default(self.generator).key()
         places = self.output_size, self.output_ratio
         y, self._kept = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
         return y

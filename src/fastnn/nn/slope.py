@@ -9,7 +9,7 @@ import fastnn.functional as F
 from fastnn.nn._checks import check_counts
 from fastnn.nn._device import alike
 from fastnn.nn.module import Array, Module, Parameter
-from fastnn.random import Generator, default_generator
+from fastnn.random import Generator, given_or_default
 
 
 class PReLU(Module):
@@ -55,8 +55,7 @@ class RReLU(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.rrelu of `x`, keeping it and the key."""
-        generator = default_generator() if self.generator is None else self.generator
-        key = generator.key() if self.training else None
+        key = given_or_default(self.generator).key() if self.training else None
         self._kept = x, key
         return F.rrelu(x, self.lower, self.upper, key is not None, key=key)
 

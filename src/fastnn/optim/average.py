@@ -11,7 +11,6 @@ import numpy as np
 
 from fastnn._core.tensor_lists import (
     NO_PENALTIES,
-    Array,
     Kind,
     TensorList,
     assign,
@@ -22,6 +21,7 @@ from fastnn._core.tensor_lists import (
     new_list,
     to_host,
 )
+from fastnn._core.typing import Array
 from fastnn.nn.parameter import Parameter
 from fastnn.optim._options import check_options
 

@@ -12,17 +12,15 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastnn._core.typing import Array
 from fastnn.sklearn._network import ACTIVATIONS, NORMS, SOLVERS, Design, Network
 from fastnn.sklearn._training import Samples, train
-
-Array = NDArray[Any]
 
 POSITIVE, NOT_NEGATIVE = Interval(Real, 0, None, closed="neither"), Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 import fastnn.functional as F
+from fastnn._core.typing import Array
 from fastnn.sklearn._base import BaseMLP
 from fastnn.sklearn._outputs import OUTPUTS
-
-Array = NDArray[Any]
 
 
 @dataclass(eq=False, repr=False)

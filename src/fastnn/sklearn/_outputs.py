@@ -7,15 +7,13 @@ is function(z) - y each time, as in scikit-learn. Knows nothing of estimators.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import xlogy
 
 import fastnn.functional as F
-
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 
 class Output(NamedTuple):

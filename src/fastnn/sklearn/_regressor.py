@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 
+from fastnn._core.typing import Array
 from fastnn.sklearn._base import BaseMLP
 from fastnn.sklearn._outputs import OUTPUTS
-
-Array = NDArray[Any]
 
 
 @dataclass(eq=False, repr=False)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches, shuffle
 
+from fastnn._core.typing import Array
 from fastnn.sklearn._outputs import OUTPUTS
-
-Array = NDArray[Any]
 
 SMALLEST_RATE = 1e-6  # "adaptive" divides a learning rate above it by 5
 

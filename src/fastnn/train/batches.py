@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from fastnn import _kernels
+from fastnn._core.typing import Array
 from fastnn.random import Generator, Key
-
-Array = NDArray[Any]
 
 
 def shuffled(samples: int, key: Key) -> Array:

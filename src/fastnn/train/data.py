@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.datasets.labelled import AT_LEAST
-
-Array = NDArray[Any]
 
 Samples = tuple[Array, Array]  # x, labels
 

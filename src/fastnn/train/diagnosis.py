@@ -6,15 +6,13 @@ Knows nothing of the loop; it is called when training has failed, so it takes it
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.nn._device import on_host
-
-Array = NDArray[Any]
 
 
 class Diverged(FloatingPointError):  # noqa: N818

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import optim
+from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.train.batches import Array
 from fastnn.train.callbacks import Callback
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure

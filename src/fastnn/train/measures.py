@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
 import fastnn.functional as F
+from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.nn._device import as_floats, device_of_model, moved
 
-Array = NDArray[Any]
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # of an epoch, by name: numbers
 Metric = Callable[[Array, Array], Any]  # (output, target) -> the batch's mean, a number

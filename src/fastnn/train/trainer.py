@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.nn._device import device_of_model, moved
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.random import Generator, Key, default_generator
-from fastnn.train.batches import Array, cut, grouped, shuffled, steps_per_epoch, take
+from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
 from fastnn.train.callbacks import Callback
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.diagnosis import Diverged, diagnose

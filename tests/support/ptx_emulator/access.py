@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from support.ptx_emulator.machine import Array, Machine
+from fastnn._core.typing import Array
+from support.ptx_emulator.machine import Machine
 from support.ptx_emulator.memory import BASE, Bytes, DeviceMemoryError, memory
 from support.ptx_emulator.program import LOCAL_WINDOW, SHARED_WINDOW
 

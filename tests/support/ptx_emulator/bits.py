@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator.elementwise import Function, simple, step
-from support.ptx_emulator.machine import Array, Step
+from support.ptx_emulator.machine import Step
 from support.ptx_emulator.parser import WIDTHS
 from support.ptx_emulator.program import DTYPES, Operation, instruction
 

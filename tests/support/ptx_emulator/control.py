@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from support.ptx_emulator.machine import Array, End, Machine
+from fastnn._core.typing import Array
+from support.ptx_emulator.machine import End, Machine
 from support.ptx_emulator.program import Ending, Operation, instruction
 
 

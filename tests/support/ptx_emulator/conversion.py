@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator import rounding
 from support.ptx_emulator.elementwise import Function, simple, step
-from support.ptx_emulator.machine import Array, Machine, Step
+from support.ptx_emulator.machine import Machine, Step
 from support.ptx_emulator.memory import BASE
 from support.ptx_emulator.parser import WIDTHS, split
 from support.ptx_emulator.program import DTYPES, LOCAL_WINDOW, SHARED_WINDOW, Operation, instruction, is_float

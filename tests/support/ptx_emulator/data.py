@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator import rounding
 from support.ptx_emulator.access import Access, Offsets
 from support.ptx_emulator.elementwise import select
 from support.ptx_emulator.floats import on_halves
-from support.ptx_emulator.machine import Array, Machine, Step
+from support.ptx_emulator.machine import Machine, Step
 from support.ptx_emulator.memory import BASE
 from support.ptx_emulator.parser import WIDTHS, split
 from support.ptx_emulator.program import DTYPES, Operation, Writer, instruction

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from support.ptx_emulator.machine import Array, Step
+from fastnn._core.typing import Array
+from support.ptx_emulator.machine import Step
 from support.ptx_emulator.program import Operation, Reader, Writer
 
 Function = Callable[..., Array]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator import rounding
 from support.ptx_emulator.elementwise import Function, simple, step
-from support.ptx_emulator.machine import Array, Step
+from support.ptx_emulator.machine import Step
 from support.ptx_emulator.parser import WIDTHS
 from support.ptx_emulator.program import DTYPES, Operation, instruction
 

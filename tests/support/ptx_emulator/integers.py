@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator.elementwise import Function, simple, step
-from support.ptx_emulator.machine import Array, Machine, Step
+from support.ptx_emulator.machine import Machine, Step
 from support.ptx_emulator.program import DTYPES, Operation, instruction
 
 

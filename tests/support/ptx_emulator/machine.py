@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._core.typing import Array
 from support.ptx_emulator.races import Races
 
-Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 Step = Callable[["Machine"], None]
 End = Callable[["Machine"], int | None]

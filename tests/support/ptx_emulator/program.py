@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from support.ptx_emulator.machine import Array, Block, End, Layout, Machine, Step
+from fastnn._core.typing import Array
+from support.ptx_emulator.machine import Block, End, Layout, Machine, Step
 from support.ptx_emulator.memory import memory
 from support.ptx_emulator.parser import WIDTHS, Instruction, Kernel, Variable, literal
 

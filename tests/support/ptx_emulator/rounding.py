@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numba import vectorize
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastnn._core.typing import Array
 
 _FESETROUND = ctypes.CDLL(None).fesetround
 _MODES = (

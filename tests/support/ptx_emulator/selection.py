@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator import rounding
 from support.ptx_emulator.elementwise import Function, select, step
-from support.ptx_emulator.machine import Array, Machine, Step
+from support.ptx_emulator.machine import Machine, Step
 from support.ptx_emulator.program import Operation, instruction, is_float
 
 _COMPARISONS: dict[str, Function] = {

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastnn._core.typing import Array
 from support.ptx_emulator.control import ballot, meeting
-from support.ptx_emulator.machine import Array, Machine, Step
+from support.ptx_emulator.machine import Machine, Step
 from support.ptx_emulator.program import DTYPES, Ending, Operation, instruction
 
 _UNDEFINED = np.uint32(0xFFFFFFFF)  # what a lane that takes no part gives: NaN, or -1

@@ -9,7 +9,8 @@ from typing import Any
 
 import fastnn
 import fastnn.functional as F
-from fastnn.bench.data import Array, Data
+from fastnn._core.typing import Array
+from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
 from fastnn.bench.peers import Call, fastnn_training
 from fastnn.bench.peers.arguments import bind

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from fastnn import reference
-from fastnn.bench.data import Array, Data
+from fastnn._core.typing import Array
+from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
 from fastnn.bench.peers import Call
 from fastnn.bench.peers.arguments import bind, place

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastnn._chain.run import Saved
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._runtime.launch import fast_math
-from fastnn.cuda._runtime.ptx import computing_dtype
 from fastnn.cuda.kernels.activation import elementwise
 from fastnn.cuda.kernels.chain import channels, gradients, moments, resident, scaling
 from fastnn.cuda.kernels.common import tiles
@@ -129,7 +129,7 @@ def run_backward(
         return each.dweight, each.dbias
     cut, training = problem.cut(*arrays), each.head.kind == "batch"
     sums = training or each.weight is not None or each.bias is not None
-    count, kind = x.shape[1], computing_dtype(x.dtype)
+    count, kind = x.shape[1], computing_name(x.dtype)
     pieces = problem.empty((count * cut.pieces * 4,), kind) if sums else None
     slopes = problem.empty((count * 2,), kind) if training else None
     back = _Backward(problem, each, arrays, addend is not None, cut, pieces, slopes)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of
 from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._runtime.launch import fast_math
-from fastnn.cuda._runtime.ptx import computing_dtype
 from fastnn.cuda.kernels.activation import elementwise
 from fastnn.cuda.kernels.chain import channels, moments, resident, scaling
 from fastnn.cuda.kernels.common import tiles
@@ -67,7 +67,7 @@ def _batch(problem: Problem, head: BatchNorm, running: OnDevice, cut: channels.C
         head,
         running,
         Statistics(*[problem.empty((count,), "float64") for _ in range(3)]),
-        problem.empty((count * cut.pieces * 4,), computing_dtype(problem.x.dtype)),
+        problem.empty((count * cut.pieces * 4,), computing_name(problem.x.dtype)),
         (dtype_of(running.mean), dtype_of(running.var)),
         dtype_of(running.batches, "int64"),
     )

@@ -16,7 +16,6 @@ from fastnn._chain.run import (
     _is_read_after_addition,
     _key_for,
     check_counter,
-    check_gradient,
     check_residual,
     check_running,
     check_saved,
@@ -24,6 +23,7 @@ from fastnn._chain.run import (
     check_vector,
     layout,
 )
+from fastnn._core.arrays import check_dy
 from fastnn.cuda._chain.backward import run_backward
 from fastnn.cuda._chain.forward import OnDevice, run_forward
 from fastnn.cuda._chain.problem import Problem, known
@@ -166,7 +166,7 @@ def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:
     """The gradients of a forward call, from dL/dy and what that call saved."""
     check_saved(saved)
     g, x = device_arrays.ready("dy", dy), device_arrays.describe("saved.input", saved.input)
-    check_gradient(g.shape, x.shape)
+    check_dy(g.shape, x.shape)
     dtype = device_arrays.common_dtype((("dy", g), ("input", x)))
     given = None if out is None else device_arrays.check_out(out, x.shape, dtype)
     device_arrays.same_device((("dy", g), ("input", x), ("out", given)))

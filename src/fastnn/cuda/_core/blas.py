@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._core.dtypes import computing_name
 from fastnn._core.extras import require
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current
 from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing_dtype
+from fastnn.cuda._runtime.ptx import ITEMSIZE
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: no TF32, float32 for half types
@@ -69,7 +70,7 @@ def multiply(
     m, n, k = sizes
     if m * n * k * count == 0:
         return
-    kind = computing_dtype(a.dtype)
+    kind = computing_name(a.dtype)
     zero, one = _FACTORS[kind]
     # cuBLAS has columns contiguous, and so sees every matrix transposed: c^T = b^T a^T.
     left, right, result = _operand(b, count), _operand(a, count), _operand(c, count)

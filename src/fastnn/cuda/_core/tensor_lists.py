@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from fastnn._core import tensor_lists
+from fastnn._core.dtypes import computing_name
 from fastnn._core.tensor_lists import NO_PENALTIES, Penalties
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._runtime import launch, replay
-from fastnn.cuda._runtime.ptx import computing_dtype
 from fastnn.cuda._runtime.replay import Recording
 from fastnn.cuda.kernels.common.tiles import THREADS
 from fastnn.cuda.kernels.optim import lists
@@ -38,7 +38,7 @@ def new_array(data: Any, value: float) -> Any:
     if Recording.current is not None:
         raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = device_arrays.describe("data", data)
-    made = device_arrays.empty(like, like.shape, computing_dtype(like.dtype)).owner
+    made = device_arrays.empty(like, like.shape, computing_name(like.dtype)).owner
     made[...] = value
     return made
 

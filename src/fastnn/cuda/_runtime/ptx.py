@@ -19,6 +19,8 @@ from numba.cuda import cgutils
 from numba.cuda.core.targetconfig import ConfigStack
 from numba.cuda.extending import intrinsic
 
+from fastnn._core.dtypes import computing_name
+
 F = TypeVar("F", bound=Callable[..., Any])
 #: A number in a kernel, float32 or float64.
 Real: TypeAlias = Any
@@ -82,14 +84,9 @@ def in_turn(functions: Sequence[Any]) -> Any:
     return both
 
 
-def computing_dtype(dtype: str) -> str:
-    """The dtype that arrays of this one are computed in."""
-    return "float64" if dtype == "float64" else "float32"
-
-
 def computing(dtype: str) -> Any:
-    """The same as a type of Numba's."""
-    return getattr(types, computing_dtype(dtype))
+    """The dtype that arrays of this one are computed in, as a type of Numba's."""
+    return getattr(types, computing_name(dtype))
 
 
 #: Kinds of registers, as assembly calls them.

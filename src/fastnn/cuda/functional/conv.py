@@ -9,14 +9,16 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from fastnn._core.arrays import check_dy
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.blas import Matrix, multiply
 from fastnn.cuda._core.cupy_arrays import fill, output, put
 from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._core.products import ones
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing_dtype
+from fastnn.cuda._runtime.ptx import ITEMSIZE
 from fastnn.cuda.kernels.window import patches
-from fastnn.functional.conv import Axis, Pair, _check_bias, _check_dy, _windows
+from fastnn.functional.conv import Axis, Pair, _check_bias, _windows
 
 COLUMNS = 64 << 20  # bytes of columns at a time, or those of one image if that is more
 
@@ -178,7 +180,7 @@ def conv2d_backward(
     named = [(name, device_arrays.ready(name, value)) for name, value in given]
     (_, g), (_, x), (_, w) = named
     windows = _windows(x, w, stride, padding, dilation, groups)
-    _check_dy(g, (*x.shape[:-3], w.shape[0], windows[0][1], windows[1][1]))
+    check_dy(g.shape, (*x.shape[:-3], w.shape[0], windows[0][1], windows[1][1]))
     call, (g, x, w) = _call(named, groups, windows)
     g = g._replace(shape=(call.x.shape[0], *g.shape[-3:]))
     dx = _input_gradient(call, g, x.shape) if needs_input else None
@@ -208,7 +210,7 @@ def _parameter_gradients(
     """Sums over the windows of some images at once: one product for each group."""
     if not (needs_weight or needs_bias):
         return None, None
-    wide = computing_dtype(dy.dtype)
+    wide = computing_name(dy.dtype)
     dweight, dbias = (
         device_arrays.empty(dy, call.w.shape, wide),
         device_arrays.empty(dy, call.w.shape[:1], wide),

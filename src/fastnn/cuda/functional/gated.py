@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fastnn import _kernels
 from fastnn._core.arrays import axis as axis_of
+from fastnn._core.arrays import check_dy
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise, Shape
 from fastnn.cuda._runtime import launch
@@ -21,8 +22,6 @@ from fastnn.functional.gated import (
     MaxoutSaved,
     best_shape,
     blocks,
-    check_best_dy,
-    check_dy,
     check_pieces,
     check_saved,
     even_axis,
@@ -123,7 +122,7 @@ def maxout_backward(dy: Any, saved: MaxoutSaved, *, out: Any = None) -> Any:
     winners = device_arrays.describe("saved.winners", saved.winners)
     (g,) = _ready((("dy", dy),), out)
     device_arrays.same_device((("dy", g), ("saved.winners", winners)))
-    check_best_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
+    check_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
     arrays = _target(out, saved.shape, (g,))
     cut = _cut(saved.shape, saved.k, saved.dim)
     _run_maxout(kernels.maxout_backward, arrays.target, g, winners, saved.k, cut)

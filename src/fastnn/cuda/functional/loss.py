@@ -11,9 +11,9 @@ import math
 from typing import Any
 
 from fastnn import _kernels
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
-from fastnn.cuda._runtime.ptx import computing_dtype
 from fastnn.cuda.functional.softmax import sizes
 from fastnn.cuda.kernels.common import rows, totals
 from fastnn.cuda.kernels.loss import element_losses, losses
@@ -33,7 +33,7 @@ def _reduced(
     arrays: Elementwise, numbers: DeviceArray, reduction: str, count: int, divisor: DeviceArray | None = None
 ) -> Loss:
     """(loss, gradient) from losses, or sums of them; the mean is over `count`, or the divisor."""
-    dtype = computing_dtype(arrays.target.dtype)
+    dtype = computing_name(arrays.target.dtype)
     if reduction == "sum":
         loss = totals.add_up(numbers, dtype)
     elif divisor is None:

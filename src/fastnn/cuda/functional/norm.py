@@ -9,11 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import check_dy, real_number
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._runtime import launch
-from fastnn.cuda._runtime.ptx import WIDTH, computing_dtype
+from fastnn.cuda._runtime.ptx import WIDTH
 from fastnn.cuda.kernels.chain import running
 from fastnn.cuda.kernels.common import row_sums, rows
 from fastnn.cuda.kernels.common.division import magic
@@ -62,9 +63,9 @@ def _parameter(name: str, value: Any, shape: tuple[int, ...]) -> DeviceArray | N
 def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: DeviceArray) -> _Parameters:
     named = [(name, array) for name, array in (("weight", weight), ("bias", bias)) if array is not None]
     device_arrays.same_device([("input", target), *named])
-    kinds, wide = {array.dtype for _, array in named}, computing_dtype(target.dtype)
+    kinds, wide = {array.dtype for _, array in named}, computing_name(target.dtype)
     dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
-    if computing_dtype(dtype) != wide:
+    if computing_name(dtype) != wide:
         dtype = wide
     fitting = {name: device_arrays.apart(device_arrays.astype(array, dtype), target) for name, array in named}
     return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
@@ -311,7 +312,7 @@ def _by_element(call: _Call) -> _Sums:
     turns = -(-samples // (cut.together * _WANTED_BLOCKS))
     turns = max(turns, _LEAST_TURNS)
     blocks = -(-samples // (cut.together * turns))
-    wide = computing_dtype(call.x.dtype)
+    wide = computing_name(call.x.dtype)
     sums = device_arrays.empty(call.x, (2, blocks, groups, length), wide)
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
     words = samples, length, 1, magic(1), groups, turns
@@ -331,7 +332,7 @@ def _long_rows(call: _Call) -> _Sums:
     columns = -(-length // (row_sums.LANES * width))
     each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
     blocks = -(-samples // each)
-    wide = computing_dtype(call.x.dtype)
+    wide = computing_name(call.x.dtype)
     sums = device_arrays.empty(call.x, (2, blocks, groups, length), wide)
     key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
     words, grid = (samples, length, each, groups, columns, magic(columns)), (groups * columns, blocks)
@@ -403,8 +404,7 @@ def _backward(dy: Any, saved: NormSaved, out: Any) -> Gradients:
     if saved.input is None:
         raise ValueError("saved must have forward's input, got none: forward's out was in the input's memory")
     g, x = device_arrays.ready("dy", dy), device_arrays.ready("input", saved.input)
-    if g.shape != x.shape:
-        raise ValueError(f"dy must have the shape of forward's input, {x.shape}, got {g.shape}")
+    check_dy(g.shape, x.shape)
     arrays = device_arrays.elementwise((("dy", g.owner), ("input", x.owner)), out, in_c_order=True)
     dx, (g, x) = arrays.target, arrays.inputs
     given = [None if value is None else device_arrays.describe("saved", value) for value in saved[1:5]]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fastnn._core.arrays import check_dy
 from fastnn._core.extras import require
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current, output
@@ -17,7 +18,6 @@ from fastnn.functional.pool import (
     Bounds,
     _adaptive_bounds,
     _adaptive_places,
-    _check_dy,
     _check_images,
     _fractional_bounds,
     _fractional_places,
@@ -70,7 +70,7 @@ def _backward(dy: Any, saved: Saved, out: Any) -> Any:
         raise TypeError(f"saved must be what forward returned beside y, got {type(saved).__name__}")
     pooling, shape = saved.pooling, saved.shape
     g = device_arrays.ready("dy", dy)
-    _check_dy(g, (*shape[:-2], pooling.rows[1], pooling.columns[1]))
+    check_dy(g.shape, (*shape[:-2], pooling.rows[1], pooling.columns[1]))
     g = device_arrays.contiguous(g)
     target = output(out, shape, g.dtype, (g,))
     if saved.where is None:

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
 from fastnn.cuda._runtime import launch
-from fastnn.cuda._runtime.ptx import computing_dtype
 from fastnn.cuda.kernels.activation import slope, slope_sums
 from fastnn.cuda.kernels.common import strips
 from fastnn.cuda.kernels.common.strips import Strips
 from fastnn.cuda.kernels.random import draws
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.functional.slope import blocks, bounds, check_weight, forward_key
-from fastnn.random import Key, as_key, default_generator
+from fastnn.random import Key, given_or_next
 
 # ---- PReLU -------------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ def rrelu(
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     arrays = _promoted((("input", input),), out)
-    _run(arrays, default_generator().key() if key is None else as_key(key), low, high)
+    _run(arrays, given_or_next(key), low, high)
     return arrays.result()
 
 
@@ -100,7 +100,7 @@ def rrelu_backward(
 
 def _line(low: float, high: float, dtype: str) -> list[float]:
     """A draw's slope as (step, step_low, start, start_low): two numbers in two parts each."""
-    real: Any = getattr(np, computing_dtype(dtype))
+    real: Any = getattr(np, computing_name(dtype))
     step = (np.longdouble(high) - low) / 65536
     numbers = step, low + step / 2
     return [float(part) for number in numbers for part in (real(number), real(number - real(number)))]

@@ -14,18 +14,9 @@ from typing import Any
 
 from numba import cuda, types
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    WIDTH,
-    computing,
-    computing_dtype,
-    device,
-    fma,
-    like,
-    load,
-    store,
-)
+from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
 from fastnn.cuda.kernels.chain import chain, channels, scaling
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, SLOTS
 from fastnn.cuda.kernels.chain.moments import WARPS
@@ -125,7 +116,7 @@ def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, r
 
 def _put(dtype: str) -> Any:
     """(to, channel, sum of g, sum of g d): a piece of a channel to memory, four numbers for one access."""
-    write, real = numbers.quad(computing_dtype(dtype), store), computing(dtype)
+    write, real = numbers.quad(computing_name(dtype), store), computing(dtype)
 
     @device
     def put(to: Any, channel: int, first: float, second: float) -> None:
@@ -144,7 +135,7 @@ def _no_sums(sums: Any, g: Any, channels: int, room: Any, to: Any) -> None:
 
 def _slopes(dtype: str, does: str) -> Any:
     """(address, channel, slot, table): slope and level into a column of the table."""
-    get, real = numbers.get(computing_dtype(dtype)), computing(dtype)
+    get, real = numbers.get(computing_name(dtype)), computing(dtype)
 
     @device
     def fill(address: int, channel: int, slot: int, table: Any) -> None:
@@ -260,11 +251,11 @@ def whole(dtype: str, head: Head) -> Any:
 
     count: pieces of a channel. n: elements of one.
     """
-    find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(computing_dtype(dtype), load)
+    find, real, read = scaling.statistics(head), computing(dtype), numbers.quad(computing_name(dtype), load)
     put_weight, put_bias, put = (
         numbers.put(head.weight),
         numbers.put(head.bias),
-        numbers.put(computing_dtype(dtype)),
+        numbers.put(computing_name(dtype)),
     )
     weight, training = numbers.get(head.weight, 1.0), head.kind == "batch"
 

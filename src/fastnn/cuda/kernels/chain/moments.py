@@ -15,12 +15,12 @@ from typing import Any
 
 from numba import cuda, types
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
 from fastnn.cuda._runtime.ptx import (
     ITEMSIZE,
     WIDTH,
     computing,
-    computing_dtype,
     device,
     fma,
     in_turn,
@@ -146,7 +146,7 @@ def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
 
 def _put(dtype: str) -> Any:
     """(to, channel, sum from the base, squares about it): what a piece of a channel has, to memory."""
-    real, write = computing(dtype), numbers.quad(computing_dtype(dtype), store)
+    real, write = computing(dtype), numbers.quad(computing_name(dtype), store)
 
     @device
     def put(to: Any, channel: int, total: float, squares: float) -> None:
@@ -232,7 +232,7 @@ def merge(dtype: str) -> Any:
     All its threads have the result. The mean is the sum of two numbers, of which the second is too small to
     change the first.
     """
-    read, real = numbers.quad(computing_dtype(dtype), load), computing(dtype)
+    read, real = numbers.quad(computing_name(dtype), load), computing(dtype)
 
     @device
     def whole(pieces: int, channel: int, count: int) -> Any:

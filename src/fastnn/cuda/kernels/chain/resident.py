@@ -13,12 +13,12 @@ from typing import Any
 
 from numba import cuda, types
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
 from fastnn.cuda._runtime.ptx import (
     ITEMSIZE,
     WIDTH,
     add_in_order,
-    computing_dtype,
     device,
     dynamic_shared,
     quotient,
@@ -99,7 +99,7 @@ def forward(
     head = Head(*head)
     place = channels.place(width, single)
     find = moments.piece(dtype, width, single, walks.KEEP)
-    merge = moments.whole(computing_dtype(dtype), head.mean, head.var, counter if cumulative else "")
+    merge = moments.whole(computing_name(dtype), head.mean, head.var, counter if cumulative else "")
     run = scaling.pass_over(dtype, width, single, head, stages, draws, walks.RECALL)
     count = moments.count_up(counter)
 

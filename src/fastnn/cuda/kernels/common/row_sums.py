@@ -6,8 +6,9 @@ from typing import Any
 
 from numba import cuda, types
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, computing_dtype, load
+from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, load
 from fastnn.cuda.kernels.common import rows
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, read, write
@@ -27,7 +28,7 @@ def column_sums(dtype: str, width: int, has_mean: bool) -> Built:
     blocks beside each other that have a group's columns, and the magic to divide by these.
     """
     real, size = computing(dtype), ITEMSIZE[dtype]
-    access, put, collect = load(dtype, width), write(computing_dtype(dtype)), add_terms(width, real)
+    access, put, collect = load(dtype, width), write(computing_name(dtype)), add_terms(width, real)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         shared = cuda.shared.array((2, DEEP, LANES, width), real)

@@ -12,18 +12,9 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    WIDTH,
-    computing,
-    computing_dtype,
-    device,
-    fma,
-    in_turn,
-    made_once,
-    quotient,
-)
+from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, in_turn, made_once, quotient
 from fastnn.cuda.kernels.common import rows
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read, write
@@ -304,7 +295,7 @@ def many_cut(length: int, dtype: str, aligned: bool) -> Cut | None:
 
 def _many_examples() -> Iterator[Key]:
     for dtype in TYPICAL:
-        wide = computing_dtype(dtype)
+        wide = computing_name(dtype)
         cuts = [many_cut(n, dtype, aligned) for n, aligned in ((64, True), (4096, True), (768, False))]
         first, second, third = (tuple(cut) for cut in cuts if cut is not None)
         yield from ((dtype, dtype, True, True, cut) for cut in (first, second))
@@ -364,7 +355,7 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
 @made_once
 def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
-    wide = computing_dtype(dtype)
+    wide = computing_name(dtype)
     span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
     put, shape = write(wide), (together, team * span)
     own_product, own_sum = (rows.moved(cut, wide, SUMS, k, None) for k in range(2))

@@ -12,8 +12,9 @@ from typing import Any
 
 from numba import cuda, types
 
+from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, computing_dtype, device, fma, load, made_once
+from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, fma, load, made_once
 from fastnn.cuda.kernels.common import rows
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, put_double
@@ -292,7 +293,7 @@ def _examples() -> Iterator[Key]:
         if cut.kind == "row":
             yield dtype, dtype, "own", ("element", True, True, not cut.ragged), tuple(cut)
     for dtype in TYPICAL:
-        wide = computing_dtype(dtype)
+        wide = computing_name(dtype)
         how = tuple(example_cuts(dtype, 1)[1])
         yield dtype, wide, "rms", ("element", True, False, True), how
         yield dtype, dtype, "own", ("element", False, False, True), how
