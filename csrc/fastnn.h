@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// How a call ended. Drivers that need scratch memory allocate it themselves; a call without memory has written nothing.
+typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
+
 // ---- operations (activations.def) ----------------------------------------------------------------------------------
 
 typedef enum { FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16 } fastnn_dtype;
@@ -291,8 +294,6 @@ typedef struct {
     size_t size, places, taps, stride;  // of the image; windows; elements of a window; from a window to the next
     ptrdiff_t start, step;
 } fastnn_axis;
-
-typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
 
 // y[n, g, o] = bias[g, o] + the sum over channels c and taps (i, j) of weight[g, o, c, i, j] x[n, g, c, ...];
 // contiguous arrays (samples, groups, channels, ...), (samples, groups, outputs, ...), (groups, outputs, channels,

@@ -20,6 +20,8 @@ cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept  # an exception stays set, for `finish`
 
 cdef extern from "fastnn.h" nogil:
+    ctypedef enum fastnn_outcome:
+        FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY
     ctypedef enum fastnn_dtype:
         FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16
     ctypedef struct fastnn_parameter:
@@ -117,6 +119,13 @@ fastnn_set_interrupt_check(check_signals)
 cdef inline int finish(bint done) except -1:
     """Raises what the interrupt check left."""
     return 0 if done else pending_error()
+
+
+cdef inline int conclude(fastnn_outcome outcome) except -1:
+    """The same for calls that allocate scratch memory."""
+    if outcome == FASTNN_NO_MEMORY:
+        raise MemoryError("no scratch memory for this call")
+    return finish(outcome == FASTNN_DONE)
 
 
 # ---- arrays ------------------------------------------------------------------------------------------------------

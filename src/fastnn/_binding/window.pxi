@@ -5,8 +5,6 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_axis:
         size_t size, places, taps, stride
         ptrdiff_t start, step
-    ctypedef enum fastnn_outcome:
-        FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY
     ctypedef struct fastnn_convolution:
         bint float64
         size_t samples, groups, channels, outputs
@@ -52,12 +50,6 @@ cdef extern from "fastnn.h" nogil:
         void *dx
         void *where
     fastnn_outcome fastnn_run_regions(const fastnn_regions *)
-
-
-cdef int conclude(fastnn_outcome outcome) except -1:
-    if outcome == FASTNN_NO_MEMORY:
-        raise MemoryError("no memory for the workspace")
-    return finish(outcome == FASTNN_DONE)
 
 
 cdef int set_axes(fastnn_axis *axes, tuple windows) except -1:
