@@ -1,6 +1,6 @@
 """Types of the compiled module: the binding over csrc/. What each function does is said in _kernels.pyx."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,6 +10,10 @@ from typing_extensions import disjoint_base
 __test__: dict[str, str]  # Cython adds it to every module
 
 def are_plain(inputs: tuple[ArrayLike, ...], out: object) -> bool: ...
+def real_number(name: str, value: object) -> float: ...
+def register_general(
+    call: str, way: Callable[..., Any], twin_for: Callable[[type], Callable[..., Any] | None]
+) -> None: ...
 def has_tensor(args: tuple[object, ...], kwargs: dict[str, Any]) -> bool: ...
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]: ...
 def forward(
@@ -18,7 +22,13 @@ def forward(
 def backward(
     kernel: int, dy: ArrayLike, saved: ArrayLike, out: NDArray[Any] | None, p0: float = 0.0, p1: float = 0.0
 ) -> NDArray[Any]: ...
-def map_arrays(kernel: int, outputs: tuple[NDArray[Any], ...], inputs: tuple[NDArray[Any], ...]) -> None: ...
+def map_arrays(
+    kernel: int,
+    outputs: tuple[NDArray[Any], ...],
+    inputs: tuple[NDArray[Any], ...],
+    p0: float = 0.0,
+    p1: float = 0.0,
+) -> None: ...
 def map_with_uniform(
     kernel: int,
     outputs: tuple[NDArray[Any], ...],
@@ -28,13 +38,11 @@ def map_with_uniform(
     lower: float,
     upper: float,
 ) -> None: ...
-def prelu(
-    leaky_relu: int, input: ArrayLike, weight: ArrayLike, out: NDArray[Any] | None
-) -> NDArray[Any] | None: ...
-def gated(kernel: int, input: ArrayLike, axis: int, out: NDArray[Any] | None) -> NDArray[Any] | None: ...
+def prelu(input: ArrayLike, weight: ArrayLike, out: NDArray[Any] | None) -> NDArray[Any]: ...
+def gated(kernel: int, input: ArrayLike, dim: int, out: NDArray[Any] | None) -> NDArray[Any]: ...
 def gated_backward(
-    kernel: int, dy: ArrayLike, input: ArrayLike, axis: int, out: NDArray[Any] | None
-) -> NDArray[Any] | None: ...
+    kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out: NDArray[Any] | None
+) -> NDArray[Any]: ...
 def prelu_backward(
     dy: NDArray[Any], input: NDArray[Any], weight: NDArray[Any], dx: NDArray[Any], outer: int, inner: int
 ) -> NDArray[np.float64]: ...
@@ -130,6 +138,16 @@ def dropout(
     dropped: float = 0.0,
     axes: int = -1,
 ) -> NDArray[Any]: ...
+def dropout_arrays(
+    target: NDArray[Any],
+    input: NDArray[Any],
+    key: tuple[int, int],
+    threshold: int,
+    scale: float,
+    shift: float,
+    dropped: float,
+    axes: int,
+) -> None: ...
 def dropout_mask(
     mask: NDArray[Any], count: int, key: tuple[int, int], threshold: int, first: int = 0
 ) -> None: ...
@@ -169,10 +187,8 @@ LOG_SOFTMAX: int
 BCE_WITH_LOGITS: int
 MSE: int
 
-def softmax(kind: int, input: object, dim: object, out: object) -> NDArray[Any] | None: ...
-def softmax_backward(
-    kind: int, dy: object, output: object, dim: object, out: object
-) -> NDArray[Any] | None: ...
+def softmax(kind: int, input: object, dim: object, out: object) -> NDArray[Any]: ...
+def softmax_backward(kind: int, dy: object, output: object, dim: object, out: object) -> NDArray[Any]: ...
 def cross_entropy(
     input: object,
     target: object,
@@ -181,10 +197,10 @@ def cross_entropy(
     reduction: object,
     label_smoothing: object,
     out: object,
-) -> tuple[Any, NDArray[Any]] | None: ...
+) -> tuple[Any, NDArray[Any]]: ...
 def hinge_loss(
     input: object, target: object, margin: object, reduction: object, out: object
-) -> tuple[Any, NDArray[Any]] | None: ...
+) -> tuple[Any, NDArray[Any]]: ...
 def elements_loss(
     kind: int,
     input: object,
@@ -193,7 +209,7 @@ def elements_loss(
     pos_weight: object,
     reduction: object,
     out: object,
-) -> tuple[Any, NDArray[Any]] | None: ...
+) -> tuple[Any, NDArray[Any]]: ...
 
 # ---- the table, the machine
 

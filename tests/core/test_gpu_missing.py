@@ -15,7 +15,7 @@ import pytest
 import fastnn
 import fastnn.cuda
 import fastnn.functional as F
-from fastnn._core import dlpack
+from fastnn._core import dispatch
 from fastnn.cli import main
 from fastnn.cuda._core import twins
 from fastnn.cuda._runtime import status
@@ -158,7 +158,7 @@ def test_arrays_without_the_packages(monkeypatch: pytest.MonkeyPatch, missing: s
 
     monkeypatch.setattr(importlib, "import_module", absent)
     twins.twin_of.cache_clear()
-    dlpack.twin_of.cache_clear()
+    dispatch.twin_of.cache_clear()
     array: Any = OnGpu()
     expected = rf"{missing} is not installed: pip install 'fastnn\[cuda\]'"
     with pytest.raises(ImportError, match=expected):

@@ -21,7 +21,7 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import Key, _kernels
-from fastnn._core import dlpack
+from fastnn._core import dispatch
 from fastnn._core.typing import Array
 
 FUNCTIONS = [name for name in F.__all__ if isinstance(getattr(F, name), FunctionType)]
@@ -187,7 +187,7 @@ def test_nothing_is_copied(library: Library) -> None:
         seen.append(input)
         return made
 
-    result = dlpack.accepted(function)(library.wrap(x))
+    result = dispatch.takes_tensors(function)(library.wrap(x))
     assert (seen[0].ctypes.data, seen[0].shape, seen[0].strides) == (x.ctypes.data, x.shape, x.strides)
     assert library.look(result).ctypes.data == made.ctypes.data
 

@@ -16,7 +16,7 @@ import pytest
 import fastnn.cuda
 import fastnn.functional as F
 from fastnn import _kernels
-from fastnn._core import dlpack
+from fastnn._core import dispatch
 from fastnn.cuda._core.twins import twin_of
 
 #: Modules of fastnn.cuda that stand beside none of fastnn's.
@@ -120,7 +120,7 @@ def called(function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> set
         asked.add((wanted.__module__, wanted.__name__))
         raise AskedError
 
-    monkeypatch.setattr(dlpack, "twin_of", ask)
+    monkeypatch.setattr(dispatch, "twin_of", ask)
     given = inspect.signature(function).parameters
     for shape in SHAPES:
         array = OnGpu(shape)

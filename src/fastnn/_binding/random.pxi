@@ -1,4 +1,14 @@
-# Dropout and its masks. Part of _kernels.pyx.
+# Random draws: Philox, dropout and its masks. Part of _kernels.pyx.
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fastnn_dropout:
+        uint64_t seed, offset
+        uint32_t threshold
+        double scale, shift, dropped
+    bint fastnn_run_dropout(const fastnn_map *, const fastnn_dropout *, size_t)
+    bint fastnn_run_dropout_mask(const fastnn_dropout *, uint64_t, size_t, bint, uint8_t *)
+    void fastnn_draw_blocks(uint64_t, uint64_t, uint64_t, size_t, uint16_t *)
+    void fastnn_philox4x32(const uint32_t *, const uint32_t *, uint32_t *)
 
 cdef int IDENTITY = fastnn_find_kernel(b"identity")
 
@@ -13,38 +23,38 @@ cdef size_t unit_of(cnp.ndarray array, int axes):
 
 
 def dropout(str name, input, out, key, uint32_t threshold, double scale, double shift=0.0, double dropped=0.0, int axes=-1):
-    """scale x + shift where the draw is below `threshold`, else `dropped`; `name` is what messages call the input."""
+    """scale x + shift where the draw is below `threshold`, else `dropped`; `name` is what messages call the input.
+
+    Elements of one index into the first `axes` axes share a draw; axes < 0: every one has its own.
+    """
+    if not is_plain(input, PLAIN) or not (out is None or fits(out, input)):
+        return general("dropout", input, (name, input, out, key, threshold, scale, shift, dropped, axes))
+    if out is None:
+        out = new_like(input)
+    dropout_arrays(out, input, key, threshold, scale, shift, dropped, axes)
+    return out
+
+
+cpdef dropout_arrays(cnp.ndarray target, cnp.ndarray input, key, uint32_t threshold, double scale, double shift,
+                     double dropped, int axes):
+    """The same for two arrays as map_arrays takes them."""
     cdef fastnn_dropout rule
     cdef fastnn_map map
     cdef bint done
+    cdef size_t unit = unit_of(target, axes)
     rule.seed, rule.offset = key
     rule.threshold, rule.scale, rule.shift, rule.dropped = threshold, scale, shift, dropped
-    target = out
-    if not is_plain(input, PLAIN) or not (out is None or fits(out, input)):
-        if is_tensor(input) or is_tensor(out):
-            args = name, input, out, key, threshold, scale, shift, dropped, axes
-            return call_with_tensors(dropout, input, ("name", name, "out"), args)
-        from fastnn._core import arrays  # which itself needs this module
-
-        (input,), target = arrays.prepare(((name, input),), out)
-    elif out is None:
-        target = new_like(input)
     start_map(&map, IDENTITY, 1, 1, target)
     fill_operand(&map.operands[0], target)
     fill_operand(&map.operands[1], input)
-    cdef size_t unit = unit_of(target, axes)
     if threshold == 65536 and scale == 1 and shift == 0:
         run(&map)  # the bits of every NaN too
-    elif cnp.PyArray_SIZE(<cnp.ndarray>target) < GIL_FREE_ELEMENTS:
+    elif cnp.PyArray_SIZE(target) < GIL_FREE_ELEMENTS:
         finish(fastnn_run_dropout(&map, &rule, unit))
     else:
         with nogil:
             done = fastnn_run_dropout(&map, &rule, unit)
         finish(done)
-    if out is None or out is target:
-        return target
-    out[...] = target
-    return out
 
 
 def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold, uint64_t first=0):
@@ -71,3 +81,12 @@ def draw_blocks(key, uint64_t first, size_t blocks):
     with nogil:
         fastnn_draw_blocks(seed, offset, first, blocks, data)
     return draws
+
+
+def philox4x32(counter, key):
+    """One block of Philox4x32-10: four words from a counter of four and a key of two."""
+    cdef uint32_t[4] c = counter
+    cdef uint32_t[2] k = key
+    cdef uint32_t[4] words
+    fastnn_philox4x32(c, k, words)
+    return words[0], words[1], words[2], words[3]

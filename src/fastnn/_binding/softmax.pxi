@@ -1,5 +1,4 @@
-# Softmax and the losses. Part of _kernels.pyx. Each function takes plain arrays and parameters that are in order, and
-# does nothing but return None if they are not: fastnn.functional then says what is wrong, or makes them so.
+# Softmax and the losses. Part of _kernels.pyx. Calls with wrong parameters go the general way, too, which says so.
 
 from libc.math cimport NAN, isfinite
 from libc.stdint cimport int64_t
@@ -57,21 +56,7 @@ cdef double run_samples(fastnn_samples_kind kind, cnp.ndarray like, const fastnn
 
 # ---- softmax -----------------------------------------------------------------------------------------------------
 
-cdef inline int axis_of(object dim, cnp.ndarray x):
-    """`dim` as an axis >= 0; -1 if it is none."""
-    cdef Py_ssize_t dims = cnp.PyArray_NDIM(x), axis
-    if type(dim) is not int:
-        return -1
-    if dims == 0:
-        dims = 1
-    if not -dims <= dim < dims:
-        return -1
-    axis = dim
-    return <int>(axis + dims if axis < 0 else axis)
-
-
-def softmax(int kind, input, dim, out):
-    """SOFTMAX or LOG_SOFTMAX of a plain array."""
+cdef object plain_softmax(int kind, input, dim, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and (out is None or fits(out, input))):
         return None
@@ -86,8 +71,13 @@ def softmax(int kind, input, dim, out):
     return out
 
 
-def softmax_backward(int kind, dy, output, dim, out):
-    """The gradient of SOFTMAX or LOG_SOFTMAX; plain arrays of one form."""
+def softmax(int kind, input, dim, out):
+    """SOFTMAX or LOG_SOFTMAX of a plain array."""
+    result = plain_softmax(kind, input, dim, out)
+    return general("softmax", input, (kind, input, dim, out)) if result is None else result
+
+
+cdef object plain_softmax_backward(int kind, dy, output, dim, out):
     cdef fastnn_samples call
     if not (is_plain(dy, PLAIN) and is_plain(output, PLAIN) and same_form(dy, output)):
         return None
@@ -100,6 +90,12 @@ def softmax_backward(int kind, dy, output, dim, out):
     call.x, call.other, call.out = data_of(output), data_of(dy), data_of(out)
     run_samples(FASTNN_SOFTMAX_BACKWARD if kind == FASTNN_SOFTMAX else FASTNN_LOG_SOFTMAX_BACKWARD, out, &call)
     return out
+
+
+def softmax_backward(int kind, dy, output, dim, out):
+    """The gradient of SOFTMAX or LOG_SOFTMAX; plain arrays of one form."""
+    result = plain_softmax_backward(kind, dy, output, dim, out)
+    return general("softmax_backward", dy, (kind, dy, output, dim, out)) if result is None else result
 
 
 # ---- losses ------------------------------------------------------------------------------------------------------
@@ -160,8 +156,7 @@ cdef object run_loss(fastnn_samples_kind kind, fastnn_samples *call, cnp.ndarray
     return loss, out
 
 
-def cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out):
-    """(loss, gradient); target: labels in range, or probabilities."""
+cdef object plain_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(label_smoothing) is float
             and 0 <= label_smoothing <= 1 and type(ignore_index) is int):
@@ -194,8 +189,15 @@ def cross_entropy(input, target, weight, ignore_index, reduction, label_smoothin
     return run_loss(FASTNN_CROSS_ENTROPY, &call, x, out, reduction, count, True)
 
 
-def hinge_loss(input, target, margin, reduction, out):
-    """(loss, gradient); target: labels in range."""
+def cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out):
+    """(loss, gradient); target: labels in range, or probabilities."""
+    result = plain_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
+    if result is not None:
+        return result
+    return general("cross_entropy", input, (input, target, weight, ignore_index, reduction, label_smoothing, out))
+
+
+cdef object plain_hinge_loss(input, target, margin, reduction, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(margin) is float and isfinite(margin)):
         return None
@@ -214,8 +216,13 @@ def hinge_loss(input, target, margin, reduction, out):
     return run_loss(FASTNN_HINGE, &call, x, out, reduction, <double>(call.outer * call.inner), True)
 
 
-def elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
-    """(loss, gradient) of MSE or BCE_WITH_LOGITS; plain arrays of one form, the weights None or of it too."""
+def hinge_loss(input, target, margin, reduction, out):
+    """(loss, gradient); target: labels in range."""
+    result = plain_hinge_loss(input, target, margin, reduction, out)
+    return general("hinge_loss", input, (input, target, margin, reduction, out)) if result is None else result
+
+
+cdef object plain_elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and is_reduction(reduction)):
         return None
@@ -228,3 +235,11 @@ def elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
     call.outer, call.classes, call.inner = <size_t>cnp.PyArray_SIZE(<cnp.ndarray>input), 1, 1
     call.other, call.weight, call.pos_weight = data_of(target), data_of(weight), data_of(pos_weight)
     return run_loss(<fastnn_samples_kind>kind, &call, input, out, reduction, <double>call.outer, False)
+
+
+def elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
+    """(loss, gradient) of MSE or BCE_WITH_LOGITS; plain arrays of one form, the weights None or of it too."""
+    result = plain_elements_loss(kind, input, target, weight, pos_weight, reduction, out)
+    if result is not None:
+        return result
+    return general("elements_loss", input, (kind, input, target, weight, pos_weight, reduction, out))

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import is_on_gpu, twin_of
+from fastnn._core.dispatch import twin_of
+from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
 from fastnn.random import Key, given_or_next, keep_scale, keep_threshold

@@ -16,17 +16,9 @@ from numpy.typing import ArrayLike
 from fastnn import _kernels
 from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
+from fastnn._kernels import real_number as real_number
 
 _FLOATS = (np.float16, np.float32, np.float64)
-
-
-def real_number(name: str, value: object) -> float:
-    """`value` as a float; a TypeError that names the parameter if it is not one real number."""
-    if type(value) is float:  # the short way: this is part of small calls
-        return value
-    if isinstance(value, (bool, int, float, np.integer, np.floating)):
-        return float(value)
-    raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
 
 
 def axis(dim: int, ndim: int) -> int:

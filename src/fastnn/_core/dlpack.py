@@ -1,8 +1,8 @@
-"""Tensors of other libraries as arguments: NumPy views of their memory go in, tensors come out, by DLPack.
+"""Tensors of other libraries, by DLPack: NumPy views of their memory go in, and tensors come out.
 
 A function that meets a tensor is called again with a view of it; nothing is copied. Results become tensors of
-the library that the first argument comes from, on the memory that fastnn made for them. It must not know any
-function, and imports no library: who has a tensor has imported it.
+the library that the first argument comes from, on the memory that fastnn made for them. This file imports no
+library: who has a tensor has imported it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType, MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,35 +22,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 _CPU = (1, 3)  # DLPack's numbers of the devices whose memory is the CPU's: its own, and pinned for CUDA
 
 
-def accepted(function: F) -> F:
-    """The function with tensors accepted for arrays. It costs a call more: quick ways come before it."""
-    names = cast(FunctionType, function).__code__.co_varnames
-
-    @functools.wraps(function)
-    def with_tensors(*args: Any, **kwargs: Any) -> Any:
-        if not has_tensor(args, kwargs):
-            return function(*args, **kwargs)
-        return call(function, args[0] if args else kwargs.get(names[0]), names, args, kwargs)
-
-    return cast(F, with_tensors)
-
-
-def call(
+def call_with_views(
     function: Callable[..., Any],
     like: Any,
     names: Sequence[str],
     args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    kwargs: Mapping[str, Any],
 ) -> Any:
     """The function called with views of the tensors among the arguments; `names` has the first ones' names.
 
-    Where one of them is in a GPU's memory, its twin in fastnn.cuda is called with all arguments as they are.
     Arrays among its results become tensors if `like` is one, of its library. An array that was written to is
     the tensor that was given.
     """
-    if any(is_on_gpu(value) for value in (like, *args, *kwargs.values())):
-        twin = twin_of(function)
-        return twin(*args, **kwargs) if kwargs else twin(*args)  # an empty mapping costs a microsecond
     positional = [_view(name, value) for name, value in zip(names, args, strict=False)]
     positional += args[len(names) :]
     keywords = {name: _view(name, value) for name, value in kwargs.items()}
@@ -67,7 +49,7 @@ def call(
 def is_on_gpu(value: Any) -> bool:
     """Whether it is an array in the memory of an NVIDIA GPU, of any library."""
     kind: Any = type(value)
-    whole_type = _type_on_gpu(kind)
+    whole_type = type_is_on_gpu(kind)
     if whole_type is not None:
         return whole_type
     is_cuda = getattr(value, "is_cuda", None)  # torch's, whose interface raises where a gradient is required
@@ -75,25 +57,11 @@ def is_on_gpu(value: Any) -> bool:
 
 
 @functools.cache
-def _type_on_gpu(kind: Any) -> bool | None:
-    """Whether all of a type are; None where each has to be asked, which takes a microsecond for CuPy's."""
+def type_is_on_gpu(kind: Any) -> bool | None:
+    """Whether all arrays of a type are on a GPU; None where each array has to be asked: that takes longer."""
     if issubclass(kind, np.ndarray | bool | int | float | str | tuple | list | None):
         return False
     return kind.__module__.partition(".")[0] == "cupy" or None
-
-
-@functools.cache
-def twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What does the same for arrays on a GPU; NotImplementedError where nothing does."""
-    from fastnn.cuda._core import twins  # which only those with a GPU need
-
-    return twins.twin_of(function.__module__, function.__name__)
-
-
-@functools.cache
-def twin_for(function: Callable[..., Any], kind: Any) -> Callable[..., Any] | None:
-    """The twin, for a type whose arrays are all on a GPU; None for others, which `call` takes."""
-    return twin_of(function) if _type_on_gpu(kind) else None
 
 
 def _view(name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
 
 
@@ -30,7 +30,7 @@ def matmul(
     return _matmul(a, b, out, add, bias) if done is None else done
 
 
-@accepted
+@takes_tensors
 def column_sums(a: Array, out: Array | None = None, add: bool = False) -> Array:
     """Return the sums of a's columns, (1, n), as the product of ones with a; out and add as for matmul."""
     return matmul(np.ones((1, len(a)), a.dtype), a, out, add)
@@ -46,7 +46,7 @@ def _check(name: str, value: object) -> Array:
     return value
 
 
-@accepted
+@takes_tensors
 def _matmul(a: Array, b: Array, out: Array | None, add: bool, bias: Array | None) -> Array:
     """The same for what the short way does not take."""
     a, b = _check("a", a), _check("b", b)

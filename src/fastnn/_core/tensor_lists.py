@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn import _kernels
-from fastnn._core import dlpack
+from fastnn._core import dispatch, dlpack
 from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
 
@@ -89,7 +89,7 @@ def assign(target: Array, values: Array) -> None:
 
 
 def _twin(function: Any) -> Any:
-    return dlpack.twin_of(function)
+    return dispatch.twin_of(function)
 
 
 class TensorList:

@@ -4,238 +4,36 @@ F.name(input, <parameters>, *, out=None) and F.name_backward(dy, input_or_output
 names, argument order and defaults are torch.nn.functional's.
 """
 
-from fastnn.functional.activation import (
-    celu,
-    celu_backward,
-    elu,
-    elu_backward,
-    exp,
-    exp_backward,
-    gelu,
-    gelu_backward,
-    hardshrink,
-    hardshrink_backward,
-    hardsigmoid,
-    hardsigmoid_backward,
-    hardswish,
-    hardswish_backward,
-    hardtanh,
-    hardtanh_backward,
-    identity,
-    identity_backward,
-    leaky_relu,
-    leaky_relu_backward,
-    logsigmoid,
-    logsigmoid_backward,
-    mish,
-    mish_backward,
-    relu,
-    relu6,
-    relu6_backward,
-    relu_backward,
-    selu,
-    selu_backward,
-    sigmoid,
-    sigmoid_backward,
-    silu,
-    silu_backward,
-    softplus,
-    softplus_backward,
-    softshrink,
-    softshrink_backward,
-    softsign,
-    softsign_backward,
-    square,
-    square_backward,
-    squareplus,
-    squareplus_backward,
-    swish,
-    swish_backward,
-    tanh,
-    tanh_backward,
-    tanhshrink,
-    tanhshrink_backward,
-    threshold,
-    threshold_backward,
-)
-from fastnn.functional.batch_norm import batch_norm, batch_norm_backward
-from fastnn.functional.conv import conv2d, conv2d_backward
-from fastnn.functional.dropout import (
-    alpha_dropout,
-    alpha_dropout_backward,
-    drop_connect,
-    drop_connect_backward,
-    drop_path,
-    drop_path_backward,
-    dropout,
-    dropout1d,
-    dropout1d_backward,
-    dropout2d,
-    dropout2d_backward,
-    dropout3d,
-    dropout3d_backward,
-    dropout_backward,
-    dropout_mask,
-)
-from fastnn.functional.gated import (
-    MaxoutSaved,
-    glu,
-    glu_backward,
-    maxout,
-    maxout_backward,
-    swiglu,
-    swiglu_backward,
-)
-from fastnn.functional.loss import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    hinge_loss,
-    mse_loss,
-)
-from fastnn.functional.norm import (
-    NormSaved,
-    group_norm,
-    group_norm_backward,
-    instance_norm,
-    instance_norm_backward,
-    layer_norm,
-    layer_norm_backward,
-    rms_norm,
-    rms_norm_backward,
-)
-from fastnn.functional.pool import (
-    RegionsSaved,
-    WindowsSaved,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_backward,
-    avg_pool2d,
-    avg_pool2d_backward,
-    fractional_max_pool2d,
-    fractional_max_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
-from fastnn.functional.slope import (
-    prelu,
-    prelu_backward,
-    rrelu,
-    rrelu_backward,
-)
-from fastnn.functional.softmax import (
-    log_softmax,
-    log_softmax_backward,
-    softmax,
-    softmax_backward,
-)
+from fastnn.functional import activation as _activation
+from fastnn.functional import batch_norm as _batch_norm
+from fastnn.functional import conv as _conv
+from fastnn.functional import dropout as _dropout
+from fastnn.functional import gated as _gated
+from fastnn.functional import loss as _loss
+from fastnn.functional import norm as _norm
+from fastnn.functional import pool as _pool
+from fastnn.functional import slope as _slope
+from fastnn.functional import softmax as _softmax
+from fastnn.functional.activation import *
+from fastnn.functional.batch_norm import *
+from fastnn.functional.conv import *
+from fastnn.functional.dropout import *
+from fastnn.functional.gated import *
+from fastnn.functional.loss import *
+from fastnn.functional.norm import *
+from fastnn.functional.pool import *
+from fastnn.functional.slope import *
+from fastnn.functional.softmax import *
 
-__all__ = [
-    "MaxoutSaved",
-    "NormSaved",
-    "RegionsSaved",
-    "WindowsSaved",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_backward",
-    "alpha_dropout",
-    "alpha_dropout_backward",
-    "avg_pool2d",
-    "avg_pool2d_backward",
-    "batch_norm",
-    "batch_norm_backward",
-    "binary_cross_entropy_with_logits",
-    "celu",
-    "celu_backward",
-    "conv2d",
-    "conv2d_backward",
-    "cross_entropy",
-    "drop_connect",
-    "drop_connect_backward",
-    "drop_path",
-    "drop_path_backward",
-    "dropout",
-    "dropout1d",
-    "dropout1d_backward",
-    "dropout2d",
-    "dropout2d_backward",
-    "dropout3d",
-    "dropout3d_backward",
-    "dropout_backward",
-    "dropout_mask",
-    "elu",
-    "elu_backward",
-    "exp",
-    "exp_backward",
-    "fractional_max_pool2d",
-    "fractional_max_pool2d_backward",
-    "gelu",
-    "gelu_backward",
-    "glu",
-    "glu_backward",
-    "group_norm",
-    "group_norm_backward",
-    "hardshrink",
-    "hardshrink_backward",
-    "hardsigmoid",
-    "hardsigmoid_backward",
-    "hardswish",
-    "hardswish_backward",
-    "hardtanh",
-    "hardtanh_backward",
-    "hinge_loss",
-    "identity",
-    "identity_backward",
-    "instance_norm",
-    "instance_norm_backward",
-    "layer_norm",
-    "layer_norm_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
-    "log_softmax",
-    "log_softmax_backward",
-    "logsigmoid",
-    "logsigmoid_backward",
-    "max_pool2d",
-    "max_pool2d_backward",
-    "maxout",
-    "maxout_backward",
-    "mish",
-    "mish_backward",
-    "mse_loss",
-    "prelu",
-    "prelu_backward",
-    "relu",
-    "relu6",
-    "relu6_backward",
-    "relu_backward",
-    "rms_norm",
-    "rms_norm_backward",
-    "rrelu",
-    "rrelu_backward",
-    "selu",
-    "selu_backward",
-    "sigmoid",
-    "sigmoid_backward",
-    "silu",
-    "silu_backward",
-    "softmax",
-    "softmax_backward",
-    "softplus",
-    "softplus_backward",
-    "softshrink",
-    "softshrink_backward",
-    "softsign",
-    "softsign_backward",
-    "square",
-    "square_backward",
-    "squareplus",
-    "squareplus_backward",
-    "swiglu",
-    "swiglu_backward",
-    "swish",
-    "swish_backward",
-    "tanh",
-    "tanh_backward",
-    "tanhshrink",
-    "tanhshrink_backward",
-    "threshold",
-    "threshold_backward",
-]
+# Modules and functions share names, so the modules have others here. Type checkers follow this form.
+__all__: list[str] = []
+__all__ += _activation.__all__
+__all__ += _batch_norm.__all__
+__all__ += _conv.__all__
+__all__ += _dropout.__all__
+__all__ += _gated.__all__
+__all__ += _loss.__all__
+__all__ += _norm.__all__
+__all__ += _pool.__all__
+__all__ += _slope.__all__
+__all__ += _softmax.__all__

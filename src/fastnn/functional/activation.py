@@ -15,9 +15,67 @@ from typing import TypeVar, cast
 
 from numpy.typing import ArrayLike
 
+from fastnn import _kernels
+from fastnn._core import arrays
 from fastnn._core.arrays import real_number
+from fastnn._core.dispatch import general_way
 from fastnn._core.typing import Array
-from fastnn._kernels import backward, find_kernel, forward
+from fastnn._kernels import backward, forward
+
+__all__ = [
+    "celu",
+    "celu_backward",
+    "elu",
+    "elu_backward",
+    "exp",
+    "exp_backward",
+    "gelu",
+    "gelu_backward",
+    "hardshrink",
+    "hardshrink_backward",
+    "hardsigmoid",
+    "hardsigmoid_backward",
+    "hardswish",
+    "hardswish_backward",
+    "hardtanh",
+    "hardtanh_backward",
+    "identity",
+    "identity_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "logsigmoid",
+    "logsigmoid_backward",
+    "mish",
+    "mish_backward",
+    "relu",
+    "relu6",
+    "relu6_backward",
+    "relu_backward",
+    "selu",
+    "selu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "softshrink",
+    "softshrink_backward",
+    "softsign",
+    "softsign_backward",
+    "square",
+    "square_backward",
+    "squareplus",
+    "squareplus_backward",
+    "swish",
+    "swish_backward",
+    "tanh",
+    "tanh_backward",
+    "tanhshrink",
+    "tanhshrink_backward",
+    "threshold",
+    "threshold_backward",
+]
 
 F = TypeVar("F", bound=Callable[..., Array])
 
@@ -65,54 +123,53 @@ def _ordered(low_name: str, low: float, high_name: str, high: float) -> None:
         raise ValueError(f"{low_name} must be <= {high_name}, got {low} and {high}")
 
 
-_IDENTITY = find_kernel("identity")
-_IDENTITY_BACKWARD = find_kernel("identity_backward")
-_RELU = find_kernel("relu")
-_RELU_BACKWARD = find_kernel("relu_backward")
-_LEAKY_RELU = find_kernel("leaky_relu")
-_LEAKY_RELU_BACKWARD = find_kernel("leaky_relu_backward")
-_ELU = find_kernel("elu")
-_ELU_BACKWARD = find_kernel("elu_backward")
-_SELU = find_kernel("selu")
-_SELU_BACKWARD = find_kernel("selu_backward")
-_CELU = find_kernel("celu")
-_CELU_BACKWARD = find_kernel("celu_backward")
-_SIGMOID = find_kernel("sigmoid")
-_SIGMOID_BACKWARD = find_kernel("sigmoid_backward")
-_TANH = find_kernel("tanh")
-_TANH_BACKWARD = find_kernel("tanh_backward")
-_SILU = find_kernel("silu")
-_SILU_BACKWARD = find_kernel("silu_backward")
-_MISH = find_kernel("mish")
-_MISH_BACKWARD = find_kernel("mish_backward")
-_SOFTPLUS = find_kernel("softplus")
-_SOFTPLUS_BACKWARD = find_kernel("softplus_backward")
-_SOFTSIGN = find_kernel("softsign")
-_SOFTSIGN_BACKWARD = find_kernel("softsign_backward")
-_LOGSIGMOID = find_kernel("logsigmoid")
-_LOGSIGMOID_BACKWARD = find_kernel("logsigmoid_backward")
-_HARDSIGMOID = find_kernel("hardsigmoid")
-_HARDSIGMOID_BACKWARD = find_kernel("hardsigmoid_backward")
-_HARDSWISH = find_kernel("hardswish")
-_HARDSWISH_BACKWARD = find_kernel("hardswish_backward")
-_HARDTANH = find_kernel("hardtanh")
-_HARDTANH_BACKWARD = find_kernel("hardtanh_backward")
-_RELU6 = find_kernel("relu6")
-_RELU6_BACKWARD = find_kernel("relu6_backward")
-_THRESHOLD = find_kernel("threshold")
-_THRESHOLD_BACKWARD = find_kernel("threshold_backward")
-_HARDSHRINK = find_kernel("hardshrink")
-_HARDSHRINK_BACKWARD = find_kernel("hardshrink_backward")
-_SOFTSHRINK = find_kernel("softshrink")
-_SOFTSHRINK_BACKWARD = find_kernel("softshrink_backward")
-_TANHSHRINK = find_kernel("tanhshrink")
-_TANHSHRINK_BACKWARD = find_kernel("tanhshrink_backward")
-_SQUAREPLUS = find_kernel("squareplus")
-_SQUAREPLUS_BACKWARD = find_kernel("squareplus_backward")
-_SQUARE = find_kernel("square")
-_SQUARE_BACKWARD = find_kernel("square_backward")
-_EXP = find_kernel("exp")
-_EXP_BACKWARD = find_kernel("exp_backward")
+#: What backward takes of each activation, by its row in the table of kernels: its input or its output.
+_SAVED = [saved for saved, _ in _kernels.activations().values()]
+
+
+def _kernels_of(name: str) -> tuple[int, int]:
+    """The numbers of an activation's two kernels."""
+    return _kernels.find_kernel(name), _kernels.find_kernel(f"{name}_backward")
+
+
+@general_way("forward", like="input")
+def _forward(kernel: int, input: ArrayLike, out: Array | None, p0: float, p1: float) -> Array:
+    inputs, target = arrays.prepare((("input", input),), out)
+    _kernels.map_arrays(kernel, (target,), inputs, p0, p1)
+    return arrays.deliver(target, out)
+
+
+@general_way("backward", like="dy", names=lambda kernel, *_: ("kernel", "dy", _SAVED[kernel // 2], "out"))
+def _backward(kernel: int, dy: ArrayLike, saved: ArrayLike, out: Array | None, p0: float, p1: float) -> Array:
+    inputs, target = arrays.prepare((("dy", dy), (_SAVED[kernel // 2], saved)), out)
+    _kernels.map_arrays(kernel, (target,), inputs, p0, p1)
+    return arrays.deliver(target, out)
+
+
+_IDENTITY, _IDENTITY_BACKWARD = _kernels_of("identity")
+_RELU, _RELU_BACKWARD = _kernels_of("relu")
+_LEAKY_RELU, _LEAKY_RELU_BACKWARD = _kernels_of("leaky_relu")
+_ELU, _ELU_BACKWARD = _kernels_of("elu")
+_SELU, _SELU_BACKWARD = _kernels_of("selu")
+_CELU, _CELU_BACKWARD = _kernels_of("celu")
+_SIGMOID, _SIGMOID_BACKWARD = _kernels_of("sigmoid")
+_TANH, _TANH_BACKWARD = _kernels_of("tanh")
+_SILU, _SILU_BACKWARD = _kernels_of("silu")
+_MISH, _MISH_BACKWARD = _kernels_of("mish")
+_SOFTPLUS, _SOFTPLUS_BACKWARD = _kernels_of("softplus")
+_SOFTSIGN, _SOFTSIGN_BACKWARD = _kernels_of("softsign")
+_LOGSIGMOID, _LOGSIGMOID_BACKWARD = _kernels_of("logsigmoid")
+_HARDSIGMOID, _HARDSIGMOID_BACKWARD = _kernels_of("hardsigmoid")
+_HARDSWISH, _HARDSWISH_BACKWARD = _kernels_of("hardswish")
+_HARDTANH, _HARDTANH_BACKWARD = _kernels_of("hardtanh")
+_RELU6, _RELU6_BACKWARD = _kernels_of("relu6")
+_THRESHOLD, _THRESHOLD_BACKWARD = _kernels_of("threshold")
+_HARDSHRINK, _HARDSHRINK_BACKWARD = _kernels_of("hardshrink")
+_SOFTSHRINK, _SOFTSHRINK_BACKWARD = _kernels_of("softshrink")
+_TANHSHRINK, _TANHSHRINK_BACKWARD = _kernels_of("tanhshrink")
+_SQUAREPLUS, _SQUAREPLUS_BACKWARD = _kernels_of("squareplus")
+_SQUARE, _SQUARE_BACKWARD = _kernels_of("square")
+_EXP, _EXP_BACKWARD = _kernels_of("exp")
 
 
 @_forward_doc
@@ -213,12 +270,7 @@ def celu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0, *, out: 
     return backward(_CELU_BACKWARD, dy, output, out, alpha)
 
 
-def _gelu_kernels() -> dict[str, tuple[int, int]]:
-    kernels = {"none": "gelu", "tanh": "gelu_tanh"}
-    return {key: (find_kernel(name), find_kernel(f"{name}_backward")) for key, name in kernels.items()}
-
-
-_GELU = _gelu_kernels()
+_GELU = {"none": _kernels_of("gelu"), "tanh": _kernels_of("gelu_tanh")}
 
 
 def _gelu_choice(approximate: str) -> tuple[int, int]:

@@ -10,9 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn._chain import run
 from fastnn._core.arrays import real_number
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
 from fastnn.stages import BatchNorm
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+]
 
 _stage = lru_cache(BatchNorm)  # a part of small calls
 
@@ -25,7 +30,7 @@ def described(
     return _stage(real_number("eps", eps), weight_of_new, bool(training), biased_running_var, skip_nonfinite)
 
 
-@accepted
+@takes_tensors
 def batch_norm(
     input: ArrayLike,
     running_mean: Array | None = None,
@@ -65,7 +70,7 @@ def batch_norm(
     return run.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
 
-@accepted
+@takes_tensors
 def batch_norm_backward(
     dy: ArrayLike, saved: run.Saved, *, out: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:

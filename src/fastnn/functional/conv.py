@@ -12,8 +12,13 @@ from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
+
+__all__ = [
+    "conv2d",
+    "conv2d_backward",
+]
 
 Pair = int | Sequence[int]
 # Of rows or columns: (image size, windows, taps, stride, index of the first window's first tap, dilation).
@@ -116,7 +121,7 @@ def _check_bias(weight: Shaped, bias: Shaped | None) -> None:
         raise ValueError(f"bias must have shape {outputs}, one for each output, got {bias.shape}")
 
 
-@accepted
+@takes_tensors
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -164,7 +169,7 @@ def _plain(array: Array, dtype: np.dtype[Any], place: Array) -> Array:
     return ready.copy() if np.may_share_memory(ready, place) else ready
 
 
-@accepted
+@takes_tensors
 def conv2d_backward(
     dy: ArrayLike,
     input: ArrayLike,

@@ -10,16 +10,35 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, SupportsIndex, TypeVar, cast
+from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import _kernels
-from fastnn._core import dlpack
+from fastnn._core import arrays
 from fastnn._core.arrays import probability
+from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
 from fastnn.random import Key, as_key, given_or_next, keep_scale, keep_threshold
+
+__all__ = [
+    "alpha_dropout",
+    "alpha_dropout_backward",
+    "drop_connect",
+    "drop_connect_backward",
+    "drop_path",
+    "drop_path_backward",
+    "dropout",
+    "dropout1d",
+    "dropout1d_backward",
+    "dropout2d",
+    "dropout2d_backward",
+    "dropout3d",
+    "dropout3d_backward",
+    "dropout_backward",
+    "dropout_mask",
+]
 
 F = TypeVar("F", bound=Callable[..., Array])
 
@@ -96,6 +115,23 @@ def _backward_key(key: Key | None, training: bool) -> Key:
     return as_key(key)
 
 
+@general_way("dropout", like="input", names=lambda name, *_: ("name", name, "out"))
+def _dropout(
+    name: str,
+    input: ArrayLike,
+    out: Array | None,
+    key: Key,
+    threshold: int,
+    scale: float,
+    shift: float,
+    dropped: float,
+    axes: int,
+) -> Array:
+    (x,), target = arrays.prepare(((name, input),), out)
+    _kernels.dropout_arrays(target, x, key, threshold, scale, shift, dropped, axes)
+    return arrays.deliver(target, out)
+
+
 @_documented("input")
 def dropout(
     input: ArrayLike,
@@ -134,6 +170,7 @@ def dropout_backward(
     return _kernels.dropout("dy", dy, out, _backward_key(key, training), *rule)
 
 
+@takes_tensors(like="like")
 def dropout_mask(
     shape: SupportsIndex | Sequence[SupportsIndex],
     p: float = 0.5,
@@ -149,9 +186,6 @@ def dropout_mask(
     library and, on a GPU, in whose device's memory the mask is made; None: a NumPy array. Raises ValueError
     for a p outside [0, 1] and a negative shape, TypeError for what is no number or no shape.
     """
-    if _kernels.has_tensor((like,), {}):
-        options = {"key": key, "packed": packed, "like": like}
-        return cast(Array, dlpack.call(dropout_mask, like, ("shape",), (shape, p), options))
     drop = probability("p", p)
     sizes = _shape(shape)
     count = math.prod(sizes)

@@ -11,8 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
+
+__all__ = [
+    "MaxoutSaved",
+    "glu",
+    "glu_backward",
+    "maxout",
+    "maxout_backward",
+    "swiglu",
+    "swiglu_backward",
+]
 
 _GLU, _GLU_BACKWARD = _kernels.find_kernel("glu"), _kernels.find_kernel("glu_backward")
 _SWIGLU, _SWIGLU_BACKWARD = _kernels.find_kernel("swiglu"), _kernels.find_kernel("swiglu_backward")
@@ -33,28 +43,20 @@ def _halves(array: Array, axis: int) -> tuple[Array, Array]:
     return array[(*before, slice(half))], array[(*before, slice(half, None))]
 
 
-@accepted
-def _gated(input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
+@general_way("gated", like="input")
+def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     x = arrays.ready("input", input)
-    axis = even_axis(x.shape, dim)
-    y = _kernels.gated(kernel, x, axis, out)
-    if y is not None:
-        return y
-    halves = _halves(x, axis)
+    halves = _halves(x, even_axis(x.shape, dim))
     target = arrays.target_for(out, halves[0].shape, x.dtype)
     _kernels.map_arrays(kernel, (target,), arrays.apart(halves, target))
     return arrays.deliver(target, out)
 
 
-@accepted
-def _gated_backward(dy: ArrayLike, input: ArrayLike, kernel: int, dim: int, out: Array | None) -> Array:
+@general_way("gated_backward", like="dy")
+def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out: Array | None) -> Array:
     x, g = arrays.ready("input", input), arrays.ready("dy", dy)
     axis = even_axis(x.shape, dim)
-    dx = _kernels.gated_backward(kernel, g, x, axis, out)
-    if dx is not None:
-        return dx
-    shape = _halves(x, axis)[0].shape
-    arrays.check_dy(g.shape, shape)
+    arrays.check_dy(g.shape, _halves(x, axis)[0].shape)
     dtype = arrays.common_dtype((("dy", g), ("input", x)))
     target = arrays.target_for(out, x.shape, dtype)
     x, g = arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
@@ -68,7 +70,7 @@ def glu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
     Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a
     dim that the input does not have. Dauphin, Fan, Auli and Grangier, 2017.
     """
-    return _gated(input, _GLU, dim, out)
+    return _kernels.gated(_GLU, input, dim, out)
 
 
 def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -77,7 +79,7 @@ def glu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array |
     dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises
     ValueError for shapes that do not fit. Dauphin, Fan, Auli and Grangier, 2017.
     """
-    return _gated_backward(dy, input, _GLU_BACKWARD, dim, out)
+    return _kernels.gated_backward(_GLU_BACKWARD, dy, input, dim, out)
 
 
 def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -86,7 +88,7 @@ def swiglu(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Arra
     Dtypes as for relu; out has half the input's length along dim. Raises ValueError for an odd length or a
     dim that the input does not have. Shazeer, 2020.
     """
-    return _gated(input, _SWIGLU, dim, out)
+    return _kernels.gated(_SWIGLU, input, dim, out)
 
 
 def swiglu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -95,7 +97,7 @@ def swiglu_backward(dy: ArrayLike, input: ArrayLike, dim: int = -1, *, out: Arra
     dy: half the input's length along dim; out: the input's shape, and the input itself is allowed. Raises
     ValueError for shapes that do not fit. Shazeer, 2020.
     """
-    return _gated_backward(dy, input, _SWIGLU_BACKWARD, dim, out)
+    return _kernels.gated_backward(_SWIGLU_BACKWARD, dy, input, dim, out)
 
 
 class MaxoutSaved(NamedTuple):
@@ -134,7 +136,7 @@ def check_pieces(k: int, length: int, dim: int) -> int:
     return pieces
 
 
-@accepted
+@takes_tensors
 def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) -> tuple[Array, MaxoutSaved]:
     """y[c] = max over j < k of x[c k + j], along dim: each unit is the best of k neighbouring linear pieces.
 
@@ -154,7 +156,7 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     return arrays.deliver(arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
 
 
-@accepted
+@takes_tensors
 def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = None) -> Array:
     """dx = dy for the piece that won, 0 for the others.
 

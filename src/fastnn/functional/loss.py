@@ -15,8 +15,15 @@ from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import general_way
 from fastnn._core.typing import Array
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge_loss",
+    "mse_loss",
+]
 
 Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient
 
@@ -31,11 +38,9 @@ def _check_reduction(reduction: object) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _finish(kernel: Callable[[Array], Loss | None], target: Array, out: Array | None) -> Loss:
+def _finish(kernel: Callable[[Array], Loss], target: Array, out: Array | None) -> Loss:
     """The loss and the gradient, which `kernel` writes into the plain array it is given."""
-    result = kernel(arrays.plain_target(target))
-    assert result is not None
-    loss, dx = result
+    loss, dx = kernel(arrays.plain_target(target))
     if isinstance(loss, np.ndarray):
         loss = loss.astype(target.dtype, copy=False)
     return loss, arrays.deliver(arrays.deliver(dx, target), out)
@@ -93,7 +98,8 @@ def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Ar
     return _apart(arrays.plain(full.astype(like.dtype, copy=False)), target)
 
 
-def _of_elements(
+@general_way("elements_loss", like="input")
+def _elements_loss(
     kind: int,
     input: ArrayLike,
     target: ArrayLike,
@@ -102,23 +108,6 @@ def _of_elements(
     reduction: str,
     out: Array | None,
 ) -> Loss:
-    result = _kernels.elements_loss(kind, input, target, weight, pos_weight, reduction, out)
-    if result is not None:
-        return result
-    return _of_any_elements(input, target, weight, pos_weight, reduction, out, kind)
-
-
-@accepted
-def _of_any_elements(
-    input: ArrayLike,
-    target: ArrayLike,
-    weight: ArrayLike | None,
-    pos_weight: ArrayLike | None,
-    reduction: str,
-    out: Array | None,
-    kind: int,
-) -> Loss:
-    """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
     inputs, dx = arrays.prepare((("input", input), ("target", target)), out)
     x, t = (arrays.plain(array) for array in inputs)
@@ -178,14 +167,11 @@ def cross_entropy(
     not fit; ValueError for a shape, a label or a parameter that does not. Szegedy et al., 2016 (label
     smoothing).
     """
-    result = _kernels.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
-    if result is not None:
-        return result
-    return _any_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
+    return _kernels.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
 
 
-@accepted
-def _any_cross_entropy(
+@general_way("cross_entropy", like="input")
+def _cross_entropy(
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None,
@@ -194,7 +180,6 @@ def _any_cross_entropy(
     label_smoothing: float,
     out: Array | None,
 ) -> Loss:
-    """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
     x, t = _ready_logits(input), np.asarray(target)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
@@ -236,15 +221,13 @@ def hinge_loss(
     reduction, out and the result as for cross_entropy. Raises TypeError for a dtype that does not fit;
     ValueError for a shape, a label or a parameter that does not. Weston and Watkins, 1999.
     """
-    result = _kernels.hinge_loss(input, target, margin, reduction, out)
-    return _any_hinge_loss(input, target, margin, reduction, out) if result is None else result
+    return _kernels.hinge_loss(input, target, margin, reduction, out)
 
 
-@accepted
-def _any_hinge_loss(
+@general_way("hinge_loss", like="input")
+def _hinge_loss(
     input: ArrayLike, target: ArrayLike, margin: float, reduction: str, out: Array | None
 ) -> Loss:
-    """The same where the arrays are not plain, or an argument is wrong."""
     _check_reduction(reduction)
     margin = _check_margin(margin)
     x = _ready_logits(input)
@@ -277,7 +260,7 @@ def binary_cross_entropy_with_logits(
     shape, and input and target themselves are allowed. Raises ValueError for shapes that do not fit.
     """
     kind = _kernels.BCE_WITH_LOGITS
-    return _of_elements(kind, input, target, weight, pos_weight, reduction, out)
+    return _kernels.elements_loss(kind, input, target, weight, pos_weight, reduction, out)
 
 
 def mse_loss(
@@ -290,4 +273,4 @@ def mse_loss(
     input, target: one shape, dtypes as for relu. reduction, out and the result as for
     binary_cross_entropy_with_logits. Raises ValueError for shapes that differ.
     """
-    return _of_elements(_kernels.MSE, input, target, None, None, reduction, out)
+    return _kernels.elements_loss(_kernels.MSE, input, target, None, None, reduction, out)

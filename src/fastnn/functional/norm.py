@@ -16,8 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
+
+__all__ = [
+    "NormSaved",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
+]
 
 Statistics = NDArray[np.float64]
 Gradients = tuple[Array, Array | None, Array | None]
@@ -128,7 +140,7 @@ def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...
     return shape
 
 
-@accepted
+@takes_tensors
 def layer_norm(
     input: ArrayLike,
     normalized_shape: int | Sequence[int],
@@ -153,7 +165,7 @@ def layer_norm(
     return _normalise(x, w, b, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps)
 
 
-@accepted
+@takes_tensors
 def layer_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight and xhat = (x - mean) rstd.
 
@@ -165,7 +177,7 @@ def layer_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = 
     return _backward(dy, saved, out)
 
 
-@accepted
+@takes_tensors
 def rms_norm(
     input: ArrayLike,
     normalized_shape: int | Sequence[int],
@@ -188,7 +200,7 @@ def rms_norm(
     return _normalise(x, w, None, out, x.shape[: -len(shape)], (1, math.prod(shape), 1), eps, centred=False)
 
 
-@accepted
+@takes_tensors
 def rms_norm_backward(
     dy: ArrayLike, saved: NormSaved, *, out: Array | None = None
 ) -> tuple[Array, Array | None]:
@@ -224,7 +236,7 @@ def _group_blocks(shape: tuple[int, ...], num_groups: int) -> tuple[int, int, in
     return groups, channels // groups, inner
 
 
-@accepted
+@takes_tensors
 def group_norm(
     input: ArrayLike,
     num_groups: int,
@@ -248,7 +260,7 @@ def group_norm(
     return _normalise(x, w, b, out, (n, blocks[0]), blocks, eps)
 
 
-@accepted
+@takes_tensors
 def group_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
 
@@ -269,7 +281,7 @@ def _running(name: str, array: object, channels: int) -> Array:
     return array
 
 
-@accepted
+@takes_tensors
 def instance_norm(
     input: ArrayLike,
     running_mean: Array | None = None,
@@ -339,7 +351,7 @@ def _check_instances(shape: tuple[int, ...], inner: int) -> None:
         )
 
 
-@accepted
+@takes_tensors
 def instance_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = None) -> Gradients:
     """dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight[c], xhat = (x - mean) rstd.
 

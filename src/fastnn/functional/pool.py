@@ -11,10 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
 from fastnn.functional.conv import Axis, Pair, Shaped, pair
 from fastnn.random import Key, given_or_next
+
+__all__ = [
+    "RegionsSaved",
+    "WindowsSaved",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+]
 
 MOST_TAPS = 2**24  # of a window: what float32, which the kernels number them by, counts to
 Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]  # where regions begin and end, of rows or columns
@@ -140,7 +153,7 @@ def _pool_windows(
     return y, WindowsSaved(x.shape, where, divisors, windows)
 
 
-@accepted
+@takes_tensors
 def max_pool2d(
     input: ArrayLike,
     kernel_size: Pair,
@@ -164,7 +177,7 @@ def max_pool2d(
     return _pool_windows(x, _windows(x, kernel_size, stride, padding, dilation, ceil_mode), None, out)
 
 
-@accepted
+@takes_tensors
 def max_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy over the windows of which x is the largest element.
 
@@ -193,7 +206,7 @@ def _override(divisor: float | None) -> float | None:
     return number
 
 
-@accepted
+@takes_tensors
 def avg_pool2d(
     input: ArrayLike,
     kernel_size: Pair,
@@ -220,7 +233,7 @@ def avg_pool2d(
     return _pool_windows(x, windows, (rows, columns), out)
 
 
-@accepted
+@takes_tensors
 def avg_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy / divisor over the windows that x is in.
 
@@ -264,7 +277,7 @@ def _adaptive_bounds(size: int, places: int) -> Bounds:
     return i * size // places, -(-(i + 1) * size // places)
 
 
-@accepted
+@takes_tensors
 def adaptive_avg_pool2d(
     input: ArrayLike, output_size: int | Sequence[int | None] | None, *, out: Array | None = None
 ) -> tuple[Array, RegionsSaved]:
@@ -280,7 +293,7 @@ def adaptive_avg_pool2d(
     return _pool_regions(x, bounds, None, out)
 
 
-@accepted
+@takes_tensors
 def adaptive_avg_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy / (elements of the region) over the regions that x is in.
 
@@ -345,7 +358,7 @@ def _fractional_bounds(
     return (rows, rows + kernel[0]), (columns, columns + kernel[1])
 
 
-@accepted
+@takes_tensors
 def fractional_max_pool2d(
     input: ArrayLike,
     kernel_size: Pair,
@@ -372,7 +385,7 @@ def fractional_max_pool2d(
     return _pool_regions(x, _fractional_bounds(x, kernel, places, key), where, out)
 
 
-@accepted
+@takes_tensors
 def fractional_max_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
     """dx = the sum of dy over the windows of which x is the largest element.
 

@@ -9,12 +9,18 @@ from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
 from fastnn.functional.activation import leaky_relu, leaky_relu_backward
 from fastnn.random import Key, as_key, given_or_next
 
-_LEAKY_RELU = _kernels.find_kernel("leaky_relu")
+__all__ = [
+    "prelu",
+    "prelu_backward",
+    "rrelu",
+    "rrelu_backward",
+]
+
 _SLOPE = _kernels.find_kernel("slope")
 _SLOPE_BACKWARD = _kernels.find_kernel("slope_backward")
 
@@ -45,13 +51,11 @@ def prelu(input: ArrayLike, weight: ArrayLike, *, out: Array | None = None) -> A
     input: (N, C, ...), or any shape with one weight; weight: (1,) or (C,), taken in input's dtype. Dtypes and
     out as for relu. Raises ValueError for a weight that does not fit. He, Zhang, Ren and Sun, 2015.
     """
-    y = _kernels.prelu(_LEAKY_RELU, input, weight, out)
-    return _prelu(input, weight, out) if y is None else y
+    return _kernels.prelu(input, weight, out)
 
 
-@accepted
+@general_way("prelu", like="input")
 def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
-    """PReLU of any arrays."""
     x = arrays.ready("input", input)
     w = _prelu_weight(weight, x)
     if w.size == 1:
@@ -63,7 +67,7 @@ def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
     return arrays.deliver(target, out)
 
 
-@accepted
+@takes_tensors
 def prelu_backward(
     dy: ArrayLike, input: ArrayLike, weight: ArrayLike, *, out: Array | None = None
 ) -> tuple[Array, Array]:
@@ -98,7 +102,7 @@ def forward_key(key: Key | None) -> Key:
     return as_key(key)
 
 
-@accepted
+@takes_tensors
 def rrelu(
     input: ArrayLike,
     lower: float = 1 / 8,
@@ -123,7 +127,7 @@ def rrelu(
     return arrays.deliver(target, out)
 
 
-@accepted
+@takes_tensors
 def rrelu_backward(
     dy: ArrayLike,
     input: ArrayLike,

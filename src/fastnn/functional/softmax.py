@@ -6,38 +6,31 @@ from numpy.typing import ArrayLike
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dlpack import accepted
+from fastnn._core.dispatch import general_way
 from fastnn._core.typing import Array
 
+__all__ = [
+    "log_softmax",
+    "log_softmax_backward",
+    "softmax",
+    "softmax_backward",
+]
 
-def _forward(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
-    y = _kernels.softmax(kind, input, dim, out)
-    return _of_any(input, kind, dim, out) if y is None else y
 
-
-@accepted
-def _of_any(input: ArrayLike, kind: int, dim: int, out: Array | None) -> Array:
-    """The same where the array is not plain, or an argument is wrong."""
+@general_way("softmax", like="input")
+def _softmax(kind: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     (x,), target = arrays.prepare((("input", input),), out)
     axis = arrays.axis(dim, max(x.ndim, 1))
     y = _kernels.softmax(kind, arrays.plain(x), axis, arrays.plain_target(target))
-    assert y is not None
     return arrays.deliver(arrays.deliver(y, target), out)
 
 
-def _backward(kind: int, dy: ArrayLike, output: ArrayLike, dim: int, out: Array | None) -> Array:
-    dx = _kernels.softmax_backward(kind, dy, output, dim, out)
-    return _backward_of_any(dy, output, kind, dim, out) if dx is None else dx
-
-
-@accepted
-def _backward_of_any(dy: ArrayLike, output: ArrayLike, kind: int, dim: int, out: Array | None) -> Array:
-    """The same where the arrays are not plain, or an argument is wrong."""
+@general_way("softmax_backward", like="dy")
+def _softmax_backward(kind: int, dy: ArrayLike, output: ArrayLike, dim: int, out: Array | None) -> Array:
     (g, y), target = arrays.prepare((("dy", dy), ("output", output)), out)
     axis = arrays.axis(dim, max(target.ndim, 1))
     place = arrays.plain_target(target)
     dx = _kernels.softmax_backward(kind, arrays.plain(g), arrays.plain(y), axis, place)
-    assert dx is not None
     return arrays.deliver(arrays.deliver(dx, target), out)
 
 
@@ -49,7 +42,7 @@ def softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Arr
     0, and a slice along dim that has nothing else NaN, as one with NaN or inf. Raises ValueError for a dim
     that the input does not have. Bridle, 1990.
     """
-    return _forward(_kernels.SOFTMAX, input, dim, out)
+    return _kernels.softmax(_kernels.SOFTMAX, input, dim, out)
 
 
 def softmax_backward(dy: ArrayLike, output: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -58,7 +51,7 @@ def softmax_backward(dy: ArrayLike, output: ArrayLike, dim: int = -1, *, out: Ar
     dy, output (softmax's y): one shape; out: that shape, and each of them is allowed. Raises ValueError for
     shapes that differ, and as softmax does.
     """
-    return _backward(_kernels.SOFTMAX, dy, output, dim, out)
+    return _kernels.softmax_backward(_kernels.SOFTMAX, dy, output, dim, out)
 
 
 def log_softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) -> Array:
@@ -67,7 +60,7 @@ def log_softmax(input: ArrayLike, dim: int = -1, *, out: Array | None = None) ->
     input, dim, dtypes, out and the treatment of infinities and NaN as for softmax, but that -inf gives -inf.
     Raises what softmax raises.
     """
-    return _forward(_kernels.LOG_SOFTMAX, input, dim, out)
+    return _kernels.softmax(_kernels.LOG_SOFTMAX, input, dim, out)
 
 
 def log_softmax_backward(
@@ -78,4 +71,4 @@ def log_softmax_backward(
     dy, output (log_softmax's y): one shape; out: that shape, and each of them is allowed. Raises ValueError
     for shapes that differ, and as softmax does.
     """
-    return _backward(_kernels.LOG_SOFTMAX, dy, output, dim, out)
+    return _kernels.softmax_backward(_kernels.LOG_SOFTMAX, dy, output, dim, out)

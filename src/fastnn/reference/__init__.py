@@ -3,228 +3,33 @@
 The oracle of the tests and the baseline of the benchmark: slower, and meant to be read.
 """
 
-from .activation import (
-    celu,
-    celu_backward,
-    elu,
-    elu_backward,
-    exp,
-    exp_backward,
-    gelu,
-    gelu_backward,
-    hardshrink,
-    hardshrink_backward,
-    hardsigmoid,
-    hardsigmoid_backward,
-    hardswish,
-    hardswish_backward,
-    hardtanh,
-    hardtanh_backward,
-    identity,
-    identity_backward,
-    leaky_relu,
-    leaky_relu_backward,
-    logsigmoid,
-    logsigmoid_backward,
-    mish,
-    mish_backward,
-    prelu,
-    prelu_backward,
-    relu,
-    relu6,
-    relu6_backward,
-    relu_backward,
-    rrelu,
-    rrelu_backward,
-    selu,
-    selu_backward,
-    sigmoid,
-    sigmoid_backward,
-    silu,
-    silu_backward,
-    softplus,
-    softplus_backward,
-    softshrink,
-    softshrink_backward,
-    softsign,
-    softsign_backward,
-    square,
-    square_backward,
-    squareplus,
-    squareplus_backward,
-    swish,
-    swish_backward,
-    tanh,
-    tanh_backward,
-    tanhshrink,
-    tanhshrink_backward,
-    threshold,
-    threshold_backward,
-)
-from .batch_norm import batch_norm, batch_norm_backward
-from .conv import conv2d, conv2d_backward
-from .dropout import (
-    alpha_dropout,
-    alpha_dropout_backward,
-    drop_connect,
-    drop_connect_backward,
-    drop_path,
-    drop_path_backward,
-    dropout,
-    dropout1d,
-    dropout1d_backward,
-    dropout2d,
-    dropout2d_backward,
-    dropout3d,
-    dropout3d_backward,
-    dropout_backward,
-    dropout_mask,
-)
-from .gated import (
-    glu,
-    glu_backward,
-    maxout,
-    maxout_backward,
-    swiglu,
-    swiglu_backward,
-)
-from .loss import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    hinge_loss,
-    mse_loss,
-)
-from .norm import (
-    group_norm,
-    group_norm_backward,
-    instance_norm,
-    instance_norm_backward,
-    layer_norm,
-    layer_norm_backward,
-    rms_norm,
-    rms_norm_backward,
-)
-from .pool import (
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_backward,
-    avg_pool2d,
-    avg_pool2d_backward,
-    fractional_max_pool2d,
-    fractional_max_pool2d_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
-from .softmax import (
-    log_softmax,
-    log_softmax_backward,
-    softmax,
-    softmax_backward,
-)
+from fastnn.reference import activation as _activation
+from fastnn.reference import batch_norm as _batch_norm
+from fastnn.reference import conv as _conv
+from fastnn.reference import dropout as _dropout
+from fastnn.reference import gated as _gated
+from fastnn.reference import loss as _loss
+from fastnn.reference import norm as _norm
+from fastnn.reference import pool as _pool
+from fastnn.reference import softmax as _softmax
+from fastnn.reference.activation import *
+from fastnn.reference.batch_norm import *
+from fastnn.reference.conv import *
+from fastnn.reference.dropout import *
+from fastnn.reference.gated import *
+from fastnn.reference.loss import *
+from fastnn.reference.norm import *
+from fastnn.reference.pool import *
+from fastnn.reference.softmax import *
 
-__all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_backward",
-    "alpha_dropout",
-    "alpha_dropout_backward",
-    "avg_pool2d",
-    "avg_pool2d_backward",
-    "batch_norm",
-    "batch_norm_backward",
-    "binary_cross_entropy_with_logits",
-    "celu",
-    "celu_backward",
-    "conv2d",
-    "conv2d_backward",
-    "cross_entropy",
-    "drop_connect",
-    "drop_connect_backward",
-    "drop_path",
-    "drop_path_backward",
-    "dropout",
-    "dropout1d",
-    "dropout1d_backward",
-    "dropout2d",
-    "dropout2d_backward",
-    "dropout3d",
-    "dropout3d_backward",
-    "dropout_backward",
-    "dropout_mask",
-    "elu",
-    "elu_backward",
-    "exp",
-    "exp_backward",
-    "fractional_max_pool2d",
-    "fractional_max_pool2d_backward",
-    "gelu",
-    "gelu_backward",
-    "glu",
-    "glu_backward",
-    "group_norm",
-    "group_norm_backward",
-    "hardshrink",
-    "hardshrink_backward",
-    "hardsigmoid",
-    "hardsigmoid_backward",
-    "hardswish",
-    "hardswish_backward",
-    "hardtanh",
-    "hardtanh_backward",
-    "hinge_loss",
-    "identity",
-    "identity_backward",
-    "instance_norm",
-    "instance_norm_backward",
-    "layer_norm",
-    "layer_norm_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
-    "log_softmax",
-    "log_softmax_backward",
-    "logsigmoid",
-    "logsigmoid_backward",
-    "max_pool2d",
-    "max_pool2d_backward",
-    "maxout",
-    "maxout_backward",
-    "mish",
-    "mish_backward",
-    "mse_loss",
-    "prelu",
-    "prelu_backward",
-    "relu",
-    "relu6",
-    "relu6_backward",
-    "relu_backward",
-    "rms_norm",
-    "rms_norm_backward",
-    "rrelu",
-    "rrelu_backward",
-    "selu",
-    "selu_backward",
-    "sigmoid",
-    "sigmoid_backward",
-    "silu",
-    "silu_backward",
-    "softmax",
-    "softmax_backward",
-    "softplus",
-    "softplus_backward",
-    "softshrink",
-    "softshrink_backward",
-    "softsign",
-    "softsign_backward",
-    "square",
-    "square_backward",
-    "squareplus",
-    "squareplus_backward",
-    "swiglu",
-    "swiglu_backward",
-    "swish",
-    "swish_backward",
-    "tanh",
-    "tanh_backward",
-    "tanhshrink",
-    "tanhshrink_backward",
-    "threshold",
-    "threshold_backward",
-]
+# Modules and functions share names, so the modules have others here. Type checkers follow this form.
+__all__: list[str] = []
+__all__ += _activation.__all__
+__all__ += _batch_norm.__all__
+__all__ += _conv.__all__
+__all__ += _dropout.__all__
+__all__ += _gated.__all__
+__all__ += _loss.__all__
+__all__ += _norm.__all__
+__all__ += _pool.__all__
+__all__ += _softmax.__all__

@@ -12,6 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .activation import Array, floating, quiet
 
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+]
+
 
 class BatchNormSaved(NamedTuple):
     """What batch_norm_backward needs: x itself, and the statistics that it was normalised with, (C,) each."""

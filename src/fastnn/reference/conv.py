@@ -11,6 +11,11 @@ from numpy.typing import ArrayLike
 
 from .activation import Array, floating, quiet
 
+__all__ = [
+    "conv2d",
+    "conv2d_backward",
+]
+
 Pair = int | Sequence[int]
 
 

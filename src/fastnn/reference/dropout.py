@@ -13,6 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 from .activation import floating, quiet
 from .philox import random_draws
 
+__all__ = [
+    "alpha_dropout",
+    "alpha_dropout_backward",
+    "drop_connect",
+    "drop_connect_backward",
+    "drop_path",
+    "drop_path_backward",
+    "dropout",
+    "dropout1d",
+    "dropout1d_backward",
+    "dropout2d",
+    "dropout2d_backward",
+    "dropout3d",
+    "dropout3d_backward",
+    "dropout_backward",
+    "dropout_mask",
+]
+
 Array = NDArray[np.floating[Any]]
 Pair = tuple[int, int]  # seed and offset
 

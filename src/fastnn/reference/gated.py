@@ -10,6 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .activation import Array, floating, sigmoid, silu, silu_backward, times_sigmoid
 
+__all__ = [
+    "glu",
+    "glu_backward",
+    "maxout",
+    "maxout_backward",
+    "swiglu",
+    "swiglu_backward",
+]
+
 
 def _halves(x: Array, dim: int) -> list[Array]:
     if x.shape[dim] % 2:

@@ -12,6 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from .activation import Array, floating, quiet
 from .softmax import log_probabilities
 
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge_loss",
+    "mse_loss",
+]
+
 Loss = tuple[Any, Array]
 
 

@@ -12,6 +12,17 @@ from numpy.typing import ArrayLike
 
 from .activation import Array, floating, quiet
 
+__all__ = [
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
+]
+
 _OVER = (2, 3)
 
 

@@ -15,6 +15,17 @@ from .activation import Array, floating, quiet
 from .conv import Pair, _pair
 from .philox import random_draws
 
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+]
+
 Indices = list[NDArray[np.int64]]  # of each row of results, or each column
 
 

@@ -5,6 +5,13 @@ from numpy.typing import ArrayLike
 
 from .activation import Array, floating, quiet
 
+__all__ = [
+    "log_softmax",
+    "log_softmax_backward",
+    "softmax",
+    "softmax_backward",
+]
+
 
 def _along(dim: int, array: Array) -> Array:
     """The array with `dim` last; one number is a vector of one."""

@@ -79,7 +79,7 @@ def _run(template: Template, kernel: int, operands: list[Strips], like: DeviceAr
     strips.run(template, (like.dtype, _NAMES[kernel]), like, operands, shape)
 
 
-def _gated(input: Any, kernel: int, dim: int, out: Any) -> Any:
+def _gated(kernel: int, input: Any, dim: int, out: Any) -> Any:
     """GLU or SwiGLU, by the number of the CPU's kernel."""
     axis = even_axis(device_arrays.describe("input", input).shape, dim)
     (x,) = _ready((("input", input),), out)
@@ -89,7 +89,7 @@ def _gated(input: Any, kernel: int, dim: int, out: Any) -> Any:
     return arrays.result()
 
 
-def _gated_backward(dy: Any, input: Any, kernel: int, dim: int, out: Any) -> Any:
+def _gated_backward(kernel: int, dy: Any, input: Any, dim: int, out: Any) -> Any:
     """The gradient of GLU or SwiGLU."""
     axis = even_axis(device_arrays.describe("input", input).shape, dim)
     x, g = _ready((("input", input), ("dy", dy)), out)

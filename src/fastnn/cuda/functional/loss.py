@@ -92,7 +92,7 @@ def _delivered(
     return _reduced(arrays, each, reduction, each.size, divisor)
 
 
-def _any_cross_entropy(
+def _cross_entropy(
     input: Any,
     target: Any,
     weight: Any,
@@ -130,7 +130,7 @@ def _any_cross_entropy(
     return _delivered(arrays, each, reduction, divisor)
 
 
-def _any_hinge_loss(input: Any, target: Any, margin: float, reduction: str, out: Any) -> Loss:
+def _hinge_loss(input: Any, target: Any, margin: float, reduction: str, out: Any) -> Loss:
     """As fastnn.functional.hinge_loss, with the loss on the GPU; labels out of range as above."""
     _check_reduction(reduction)
     margin = _check_margin(margin)
@@ -163,8 +163,8 @@ def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArr
     return full if full.address == target.address else device_arrays.apart(full, target)
 
 
-def _of_any_elements(
-    input: Any, target: Any, weight: Any, pos_weight: Any, reduction: str, out: Any, kind: int
+def _elements_loss(
+    kind: int, input: Any, target: Any, weight: Any, pos_weight: Any, reduction: str, out: Any
 ) -> Loss:
     """As fastnn.functional.mse_loss and binary_cross_entropy_with_logits, with the loss on the GPU."""
     _check_reduction(reduction)

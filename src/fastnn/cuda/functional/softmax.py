@@ -19,7 +19,7 @@ def sizes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
     return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
 
 
-def _of_any(input: Any, kind: int, dim: int, out: Any) -> Any:
+def _softmax(kind: int, input: Any, dim: int, out: Any) -> Any:
     """SOFTMAX or LOG_SOFTMAX. A GPU moves each element once in and once out where registers hold a sample."""
     arrays = device_arrays.elementwise((("input", input),), out, in_c_order=True)
     shape = arrays.target.shape
@@ -27,7 +27,7 @@ def _of_any(input: Any, kind: int, dim: int, out: Any) -> Any:
     return arrays.result()
 
 
-def _backward_of_any(dy: Any, output: Any, kind: int, dim: int, out: Any) -> Any:
+def _softmax_backward(kind: int, dy: Any, output: Any, dim: int, out: Any) -> Any:
     """The gradient of SOFTMAX or LOG_SOFTMAX."""
     arrays = device_arrays.elementwise((("dy", dy), ("output", output)), out, in_c_order=True)
     shape = arrays.target.shape

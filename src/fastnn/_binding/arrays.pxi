@@ -1,0 +1,143 @@
+# What the binding needs to know of arrays and numbers: whether they are plain, and new ones. Part of _kernels.pyx.
+
+import numpy
+
+cdef extern from "Python.h":
+    bint PyFloat_CheckExact(object)
+    double PyFloat_AsDouble(object) except? -1
+
+cdef extern from "fastnn.h" nogil:
+    enum: FASTNN_MAX_DIMS
+
+cdef extern from "_numpy_memory.h":
+    object fastnn_new_array(int, cnp.npy_intp *, int)
+
+cdef enum:
+    CACHED_BYTES = 65536  # from here on results come from the caching allocator: below, NumPy's own is as quick
+
+cdef int PLAIN = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
+cdef int PLAIN_OUT = PLAIN | cnp.NPY_ARRAY_WRITEABLE
+
+
+cdef inline bint is_plain(object array, int flags):
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    cdef cnp.ndarray a = array
+    cdef int type = cnp.PyArray_TYPE(a)
+    return (
+        (type == cnp.NPY_FLOAT or type == cnp.NPY_DOUBLE)
+        and (cnp.PyArray_FLAGS(a) & flags) == flags
+        and cnp.PyArray_ISNOTSWAPPED(a)
+    )
+
+
+cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
+    cdef int d  # or it would be a Python integer
+    if cnp.PyArray_NDIM(array) != dims:
+        return False
+    for d in range(dims):
+        if cnp.PyArray_DIM(array, d) != shape[d]:
+            return False
+    return True
+
+
+cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
+    """The memory of two contiguous arrays has nothing in common."""
+    cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
+    return p + <uintptr_t>cnp.PyArray_NBYTES(a) <= q or q + <uintptr_t>cnp.PyArray_NBYTES(b) <= p
+
+
+cdef inline bint same_form(cnp.ndarray a, cnp.ndarray b):
+    """Shape and dtype agree."""
+    return cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b) and has_shape(a, cnp.PyArray_NDIM(b), cnp.PyArray_DIMS(b))
+
+
+cdef inline bint apart_or_same(cnp.ndarray a, cnp.ndarray b):
+    """The memory of two contiguous arrays of one form is the same, or has nothing in common."""
+    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b) or are_apart(a, b)
+
+
+cdef inline bint fits(object out, object like):
+    """`out` is a plain array of the form of `like`, and the same memory or apart from it."""
+    return is_plain(out, PLAIN_OUT) and same_form(out, like) and apart_or_same(out, like)
+
+
+def are_plain(tuple inputs, out):
+    """Whether a kernel takes them as they are: plain arrays of one form, and `out` (or None) fits them all."""
+    first = inputs[0]
+    for array in inputs:
+        if not (is_plain(array, PLAIN) and is_plain(first, PLAIN) and same_form(array, first) and (out is None or fits(out, array))):
+            return False
+    return True
+
+
+cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
+    """An uninitialised C-ordered array of elements of `bytes` bytes."""
+    cdef int d
+    for d in range(dims):
+        bytes *= <size_t>shape[d]
+    if bytes < CACHED_BYTES:
+        return cnp.PyArray_EMPTY(dims, shape, type, 0)
+    return fastnn_new_array(dims, shape, type)
+
+
+cdef inline object new_like(cnp.ndarray array):
+    """An uninitialised array of the form of a plain one."""
+    return new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array),
+                     cnp.PyArray_ITEMSIZE(array))
+
+
+def empty(tuple shape, dtype):
+    """An uninitialised C-ordered array; a large one has its memory from the caching allocator."""
+    cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
+    form = cnp.dtype(dtype)
+    for d in range(len(shape)):
+        sizes[d] = shape[d]
+    return new_array(len(shape), sizes, form.num, form.itemsize)
+
+
+cdef inline bint is_tensor(object value):
+    """Another library's array: it has DLPack or is on a GPU. What most arguments are is told at once."""
+    if value is None or isinstance(value, (float, int, tuple, list, str)) or cnp.PyArray_Check(value):
+        return False
+    return hasattr(value, "__dlpack__") or hasattr(value, "__cuda_array_interface__")
+
+
+def has_tensor(tuple args, dict kwargs):
+    """Whether another library's tensor is among the arguments."""
+    for value in args:
+        if is_tensor(value):
+            return True
+    for value in kwargs.values():
+        if is_tensor(value):
+            return True
+    return False
+
+
+cdef inline void *data_or_null(object array) except? NULL:
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+cdef tuple REAL = (int, float, numpy.integer, numpy.floating)  # bool is an int
+
+
+def real_number(str name, value):
+    """`value` as a float; a TypeError that names the parameter if it is not one real number."""
+    if PyFloat_CheckExact(value):
+        return value
+    if not isinstance(value, REAL):
+        raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
+    return float(value)
+
+
+cdef inline int axis_of(object dim, cnp.ndarray x):
+    """`dim` as an axis >= 0; -1 if it is none. An array without dimensions has one axis."""
+    cdef Py_ssize_t dims = cnp.PyArray_NDIM(x), axis
+    if type(dim) is not int:
+        return -1
+    if dims == 0:
+        dims = 1
+    if not -dims <= dim < dims:
+        return -1
+    axis = dim
+    return <int>(axis + dims if axis < 0 else axis)
