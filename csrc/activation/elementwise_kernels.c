@@ -2,7 +2,7 @@
 // constant table. Everything else is static, so no code of a wide instruction set leaks into the baseline.
 #include "activation/activations.h"
 #include "math/half.h"
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 // The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
 enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula keeps about eight values at a time

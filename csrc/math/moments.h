@@ -4,7 +4,7 @@
 
 #include <float.h>
 
-#include "runtime/kernels.h"
+#include "math/merge_moments.h"
 #include "simd/simd.h"
 
 // From the sums of `count` differences from `near`, and of their squares.

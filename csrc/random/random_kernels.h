@@ -2,7 +2,7 @@
 #ifndef FASTNN_RANDOM_KERNELS_H
 #define FASTNN_RANDOM_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 // Blocks are made many at a time: how many beyond the last may be read or written, and their draws.
 enum { BLOCKS_BEYOND = 32, DRAWS_BEYOND = 8 * BLOCKS_BEYOND };

@@ -2,7 +2,7 @@
 #ifndef FASTNN_TILES_H
 #define FASTNN_TILES_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 enum {
     TILE_ELEMENTS = 1024,  // 4 or 8 KB an operand: all operands of a kernel stay in L1

@@ -1,7 +1,7 @@
 // What one instruction set exports for one dtype: a table for each file that is compiled per instruction set
 // (elementwise_kernels.c and all *_kernels.c), which the drivers call.
-#ifndef FASTNN_KERNELS_H
-#define FASTNN_KERNELS_H
+#ifndef FASTNN_TABLES_H
+#define FASTNN_TABLES_H
 
 #include "fastnn.h"
 
@@ -25,29 +25,6 @@ enum {
 #undef KERNEL
     ACTIVATION_COUNT
 };
-
-// Of `count` elements: their mean, which is mean + rest (of float64, one number would not have digits enough beside a
-// small variance), and the sum of the squared deviations from it.
-typedef struct {
-    double count, mean, rest, m2;  // none: all 0
-} fastnn_moments;
-
-// mean += part, and rest has what that lost (Knuth's exact sum).
-static inline void add_to_mean(double *mean, double *rest, double part) {
-    const double sum = *mean + part, taken = sum - *mean;
-    *rest += (*mean - (sum - taken)) + (part - taken);
-    *mean = sum;
-}
-
-// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-static inline fastnn_moments merge_moments(fastnn_moments a, fastnn_moments b) {
-    if (a.count == 0) return b;
-    const double count = a.count + b.count, delta = (b.mean - a.mean) + (b.rest - a.rest);
-    const double part = delta * (b.count / count);
-    fastnn_moments all = {count, a.mean, a.rest, a.m2 + b.m2 + delta * part * a.count};
-    add_to_mean(&all.mean, &all.rest, part);
-    return all;
-}
 
 typedef struct {
     fastnn_kernel *kernels[KERNEL_COUNT];
