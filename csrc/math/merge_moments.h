@@ -1,5 +1,5 @@
-// The moments of a set of numbers, and those of the union of two sets: plain C, for drivers and kernels alike. moments.h
-// finds the moments of an array.
+// The moments of a set of numbers, and those of the union of two sets: plain C, for drivers and kernels alike.
+// moments.h finds the moments of an array.
 #ifndef FASTNN_MERGE_MOMENTS_H
 #define FASTNN_MERGE_MOMENTS_H
 

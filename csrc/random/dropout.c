@@ -4,6 +4,7 @@
 
 #include "random/random_kernels.h"
 #include "runtime/sizes.h"
+#include "runtime/streaming.h"
 #include "runtime/tiles.h"
 
 enum {
@@ -79,33 +80,28 @@ static void run_tile(const dropout_job *job, size_t first, size_t count) {
     fastnn_scatter(job->table, &job->y, first, count, y);
 }
 
-// Streaming stores write whole lines: a tile goes to L1 first (elementwise.c has the reasons).
+static char *y_at(const dropout_job *job, size_t i) { return job->y.operand.data + i * job->size; }
+static const char *x_at(const dropout_job *job, size_t i) { return job->x.operand.data + i * job->size; }
+
 static void stream_tile(const dropout_job *job, size_t first, size_t count) {
     _Alignas(LINE) char tile[TILE_BYTES];
-    mask(job, first, count, tile, job->x.operand.data + first * job->size);
-    job->table->stream_copy(count, job->y.operand.data + first * job->size, tile);
+    mask(job, first, count, tile, x_at(job, first));
+    fastnn_stream_tile(job->table, job->size, count, y_at(job, first), tile);
 }
 
 static void run_piece(const void *context, size_t index) {
     const dropout_job *job = context;
     const size_t piece = piece_elements(job->count), end = smaller((index + 1) * piece, job->count);
-    size_t first = index * piece;
-    if (job->stream) {
-        const size_t to_line = (size_t)(-(uintptr_t)(job->y.operand.data + first * job->size)) % LINE / job->size;
-        const size_t head = smaller(to_line, end - first);
-        if (head > 0) run_tile(job, first, head);
-        first += head;
-    }
-    for (size_t count; first < end; first += count) {
-        count = smaller(TILE_ELEMENTS, end - first);
-        if (job->prefetch)
-            fastnn_prefetch(job->x.operand.data + (first + count) * job->size, TILE_ELEMENTS * job->size);
+    for (size_t first = index * piece, count; first < end; first += count) {
+        count = job->stream ? fastnn_streamed_elements(y_at(job, first), job->size, TILE_ELEMENTS) : TILE_ELEMENTS;
+        count = smaller(count, end - first);
+        if (job->prefetch) fastnn_prefetch(x_at(job, first + count), TILE_ELEMENTS * job->size);
         if (job->stream)
             stream_tile(job, first, count);
         else
             run_tile(job, first, count);
     }
-    if (job->stream) __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
+    if (job->stream) fastnn_finish_streaming();
 }
 
 bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit) {
@@ -123,7 +119,8 @@ bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, si
     fastnn_make_view(&job.x, x, map->float64, map->dims, map->shape, x->strides);
     const size_t bytes = 2 * job.count * job.size;
     job.prefetch = bytes >= PREFETCH_BYTES && fastnn_is_contiguous(&job.x);
-    job.stream = bytes >= FASTNN_STREAM_BYTES && job.prefetch && x->data != y->data && fastnn_is_contiguous(&job.y);
+    job.stream = job.prefetch && fastnn_is_contiguous(&job.y) &&
+                 fastnn_should_stream(bytes, y->data, job.size, (const void *[]){x->data}, 1);
     return run_pieces(job.count, run_piece, &job);
 }
 

@@ -7,8 +7,6 @@
 enum {
     TILE_ELEMENTS = 1024,  // 4 or 8 KB an operand: all operands of a kernel stay in L1
     TILE_BYTES = TILE_ELEMENTS * 8,
-    // From how many bytes of arrays on outputs are stored past the caches: three times a large last-level cache.
-    FASTNN_STREAM_BYTES = 96 << 20,
 };
 
 // An operand with its dimensions joined where its memory allows, so that a contiguous one has at most one.
