@@ -1,5 +1,7 @@
-// The C interface that the binding sees: kernels found by name, elementwise maps over strided arrays, the thread pool
-// and the caching allocator. Nothing here knows about Python.
+// The C interface that the binding sees: activations and other elementwise maps over strided arrays, chains, norms,
+// softmax and losses, matrix products, convolution and pooling, dropout and random numbers, steps of optimisers; and
+// beneath them the choice of the instruction set, the thread pool and the caching allocator. Nothing here knows about
+// Python.
 #ifndef FASTNN_H
 #define FASTNN_H
 
@@ -78,14 +80,12 @@ bool fastnn_run_map(const fastnn_map *map);
 // The same for contiguous arrays of the computing dtype; data has the outputs first.
 bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters);
 
-// PReLU on contiguous (outer, channels, inner) arrays. Backward gives dx, and dweight summed in double in an order that
-// depends on the shape alone. With one channel, outer and inner may be cut in any way. `partial` has
-// fastnn_prelu_pieces(...) * channels elements.
+// PReLU on contiguous (outer, channels, inner) arrays, with a weight for each channel. Backward gives dx, and dweight
+// summed in double in an order that depends on the shape alone. With one channel only the product outer * inner counts.
 bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight,
                   void *y);
-size_t fastnn_prelu_pieces(size_t outer, size_t channels, size_t inner);
-bool fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy, const void *x,
-                           const void *weight, void *dx, double *dweight, double *partial);
+fastnn_outcome fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy,
+                                     const void *x, const void *weight, void *dx, double *dweight);
 
 // Maxout on contiguous (outer, groups, k, inner) arrays; y is (outer, groups, inner). The winners of y's elements are
 // numbers of `bits` bits, kept as bit planes of (count + 7) / 8 bytes each, least significant plane first.

@@ -82,6 +82,17 @@ static double sum(size_t n, const void *memory) {
            ((partial[4] + partial[5]) + (partial[6] + partial[7]));
 }
 
+static double get(const void *memory, size_t i) { return (double)((const real *)memory)[i]; }
+
+// Eight at a time: a loop of constant length is what compilers vectorise at -O2.
+static void add_to(size_t n, double *restrict sums, const void *memory) {
+    const real *restrict x = memory;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t k = 0; k < 8; k++) sums[i + k] += (double)x[i + k];
+    for (; i < n; i++) sums[i] += (double)x[i];
+}
+
 static void take_bit(size_t n, void *memory, int weight, uint8_t *bits) {
     real *x = memory;
     const V w = vset((real)weight);
@@ -106,6 +117,13 @@ static void add_bit(size_t n, void *memory, int weight, const uint8_t *bits) {
     }
 }
 
+static void spread_to_winners(size_t n, size_t k, void *dx_memory, const void *dy_memory, const void *winners_memory) {
+    real *dx = dx_memory;
+    const real *dy = dy_memory, *winners = winners_memory;
+    memset(dx, 0, n * k * sizeof(real));
+    for (size_t i = 0; i < n; i++) dx[i * k + (size_t)winners[i]] = dy[i];
+}
+
 const fastnn_table FASTNN_TABLE(elementwise) = {
     .kernels =
         {
@@ -114,9 +132,12 @@ const fastnn_table FASTNN_TABLE(elementwise) = {
 #include "activation/activations.def"
         },
     .stream_copy = stream_copy,
+    .get = get,
     .sum = sum,
+    .add_to = add_to,
     .take_bit = take_bit,
     .add_bit = add_bit,
+    .spread_to_winners = spread_to_winners,
 #if FASTNN_BITS == 32
     .from_half = {from_float16, from_bfloat16},
     .to_half = {to_float16, to_bfloat16},

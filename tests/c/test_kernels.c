@@ -94,7 +94,7 @@ static void check_halves(int type) {
     }
 }
 
-static void check_stream_and_sum(bool float64) {
+static void check_copies_and_sums(bool float64) {
     const fastnn_table *table = fastnn_current_table(float64);
     const size_t size = size_of(float64);
     for (size_t count = 0; count < 300; count = count < 40 ? count + 1 : count * 2) {
@@ -105,7 +105,12 @@ static void check_stream_and_sum(bool float64) {
         table->stream_copy(count, to, from);
         CHECK(memcmp(to, from, count * size) == 0, "%zu elements", count);
         CHECK(table->sum(count, from) == (double)(count * (count - 1) / 2), "%zu elements", count);
-        free(to), free(from);
+        double *sums = malloc(count * sizeof *sums + 1);
+        for (size_t i = 0; i < count; i++) sums[i] = 0.5;
+        table->add_to(count, sums, from);
+        for (size_t i = 0; i < count; i++)
+            CHECK(sums[i] == (double)i + 0.5 && table->get(from, i) == (double)i, "element %zu of %zu", i, count);
+        free(to), free(from), free(sums);
     }
 }
 
@@ -188,14 +193,14 @@ static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, 
     const size_t size = size_of(float64), count = outer * channels * inner;
     char *x = malloc(count * size), *weight = malloc(channels * size), *dx = malloc(count * size);
     double *dweight = malloc(channels * sizeof(double));
-    double *partial = malloc(fastnn_prelu_pieces(outer, channels, inner) * channels * sizeof(double));
     for (size_t i = 0; i < count; i++) set(x, float64, i, i % 2 ? 1 : -1);
     for (size_t c = 0; c < channels; c++) set(weight, float64, c, 0.5);
-    CHECK(fastnn_prelu_backward(float64, outer, channels, inner, x, x, weight, dx, dweight, partial), "interrupted");
+    CHECK(fastnn_prelu_backward(float64, outer, channels, inner, x, x, weight, dx, dweight) == FASTNN_DONE,
+          "interrupted");
     double sum = 0;
     for (size_t c = 0; c < channels; c++) sum += dweight[c];
     CHECK(sum == (double)((count + 1) / 2), "the sum of dweight is %g of %zu", sum, count);
-    free(weight), free(dweight), free(partial);
+    free(weight), free(dweight);
 
     // Each of the channels is the best of k = channels pieces, so y has one group.
     const size_t results = outer * inner;
@@ -311,7 +316,7 @@ int main(void) {
         CHECK(fastnn_select_isa(isa), "%s", isa);
         for (int kernel = 0; kernel < KERNEL_COUNT; kernel++)
             for (int float64 = 0; float64 < 2; float64++) check_kernel(kernel, float64);
-        for (int float64 = 0; float64 < 2; float64++) check_stream_and_sum(float64);
+        for (int float64 = 0; float64 < 2; float64++) check_copies_and_sums(float64);
         for (int float64 = 0; float64 < 2; float64++) {
             for (size_t classes = 1; classes < 70; classes += classes < 40 ? 1 : 7)
                 check_samples(float64, 19, classes, 1);
