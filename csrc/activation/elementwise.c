@@ -1,12 +1,12 @@
-// Elementwise maps: how arrays are cut into pieces for the threads and tiles for the caches. The cut depends on the
-// size alone. Kernels see contiguous tiles; strides, half types, generated inputs and streaming stores are handled
-// here.
+// Elementwise maps: arrays are cut into pieces for the threads and tiles for the caches, in a way that depends on the
+// size alone. Kernels see contiguous memory of one dtype; strides, half types, generated inputs and streaming stores
+// are dealt with here.
 #include "runtime/sizes.h"
 #include "runtime/streaming.h"
 #include "runtime/tiles.h"
 
-// From how many elements on the calling thread wants help: where waking the pool costs less than it saves. Measured
-// with tools/serial_threshold.py.
+// From how many elements on a call uses several threads, since waking them costs less than it saves. Measured with
+// tools/serial_threshold.py.
 static const size_t serial_elements[] = {[FASTNN_CHEAP] = 98304, [FASTNN_MEDIUM] = 16384, [FASTNN_COSTLY] = 8192};
 
 // ---- contiguous arrays ---------------------------------------------------------------------------------------------
@@ -112,7 +112,8 @@ static void run_tile(const strided_job *job, size_t first, size_t count) {
     for (int k = 0; k < map->outputs; k++) fastnn_scatter(job->table, &job->views[k], first, count, out[k]);
 }
 
-// Rows of some length are computed in place. Returns how many elements it did; 0: the rows are short, or lie otherwise.
+// Computes elements from `first` on in place, if they are in place for all operands and not too few to be worth it.
+// Returns how many elements it computed, at most `most`; 0: none.
 static size_t run_row(const strided_job *job, size_t first, size_t most) {
     enum { LEAST_ROW = 64 };
     const fastnn_map *map = job->map;
@@ -138,8 +139,8 @@ static void run_strided_piece(const void *context, size_t index) {
     }
 }
 
-// The order of the dimensions in which the first output's memory is walked forward. Generated inputs count elements in
-// C order, so with one of them the order stays.
+// Orders the dimensions by the first output's strides, largest first, so that its memory is written from front to back.
+// A generated input counts elements in C order, so with one of them the order stays.
 static void order_dimensions(const fastnn_map *map, int *order) {
     for (int d = 0; d < map->dims; d++) order[d] = d;
     for (int k = 0; k < map->inputs; k++)

@@ -1,13 +1,14 @@
-// The kernels of one instruction set and dtype: CMake compiles this file once for each, and each object exports one
-// constant table. Everything else is static, so no code of a wide instruction set leaks into the baseline.
+// The elementwise kernels, and small helpers for the drivers. CMake compiles this file once for each instruction set
+// and dtype, and each object exports one constant table; all else is static, so that no code for a wide instruction set
+// can be linked in place of the baseline's.
 #include "activation/activations.h"
 #include "math/half.h"
 #include "runtime/tables.h"
 
-// The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
-enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula keeps about eight values at a time
+enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula needs about eight registers
 typedef void Formula(V *out, const V *in, const V *p);
 
+// The loop over vectors. `formula` and the counts are constants at every call, so each call compiles to its own loop.
 FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
                       int inputs, Formula *formula) {
     real *to[FASTNN_MAX_OUTPUTS];
@@ -66,7 +67,7 @@ static void stream_copy(size_t n, void *to_memory, const void *from_memory) {
     memcpy(to + i, from + i, (n - i) * sizeof(real));
 }
 
-// Pairwise over blocks of 128; a block goes to eight sums.
+// Pairwise down to blocks of 128, in which eight sums run side by side.
 static double sum(size_t n, const void *memory) {
     const real *x = memory;
     if (n > 128) {

@@ -1,5 +1,5 @@
-// Dropout of arrays, tile by tile: the bits that say what is kept are drawn into L1, used and forgotten. How arrays are
-// cut depends on the shape alone.
+// Dropout of arrays, tile by tile: the bits that say which elements are kept are drawn into L1 and used at once, never
+// stored. How arrays are cut depends on the shape alone.
 #include <string.h>
 
 #include "random/random_kernels.h"
@@ -8,8 +8,8 @@
 #include "runtime/tiles.h"
 
 enum {
-    SERIAL_ELEMENTS = 32768,   // from here on threads pay
-    PREFETCH_BYTES = 1 << 20,  // of arrays: from here on asking for the next tile pays
+    SERIAL_ELEMENTS = 32768,   // from so many elements on several threads are faster than one
+    PREFETCH_BYTES = 1 << 20,  // from so many bytes of arrays on prefetching the next tile pays
 };
 
 typedef struct {
@@ -32,10 +32,11 @@ static bool run_pieces(size_t count, fastnn_task task, const void *job) {
 // ---- which elements are kept ---------------------------------------------------------------------------------------
 
 typedef union {
-    uint8_t bytes[TILE_ELEMENTS / 8 + 64];  // as keep_bits wants them
+    uint8_t bytes[TILE_ELEMENTS / 8 + 64];  // with the room that keep_bits wants
     uint64_t words[TILE_ELEMENTS / 64];
 } tile_bits;
 
+// Sets bits from ... to - 1.
 static void set_bits(uint64_t *words, size_t from, size_t to) {
     for (size_t next; from < to; from = next) {
         next = smaller(to, (from / 64 + 1) * 64);
@@ -43,7 +44,7 @@ static void set_bits(uint64_t *words, size_t from, size_t to) {
     }
 }
 
-// The bits of elements first ... first + count - 1: one draw for each unit, for all of its elements.
+// The bits of elements first ... first + count - 1. All elements of a unit have the bit of its one draw.
 static void draw_bits(const dropout_job *job, size_t first, size_t count, tile_bits *bits) {
     if (job->unit == 1) {
         job->random->keep_bits(&job->dropout, first, count, bits->bytes);
@@ -135,7 +136,7 @@ typedef struct {
     uint8_t *mask;
 } mask_job;
 
-// Bit i of a byte to the lowest bit of byte i.
+// Bit i of `bits` becomes byte i, 0 or 1.
 static uint64_t spread(uint8_t bits) {
     const uint64_t each = bits * 0x0101010101010101u & 0x8040201008040201u;
     return (each + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u;

@@ -1,5 +1,5 @@
-// Which instruction set runs: found once by CPUID and XGETBV (the operating system must save the registers too), best
-// first. Also the names of the operations, since they are the same for every instruction set.
+// The kernels' names and tables: which kernels there are, and whose tables run. The instruction set is the best one, or
+// the one that is asked for, that the processor has (CPUID) and whose registers the operating system saves (XGETBV).
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -11,6 +11,8 @@
 #include "random/random_kernels.h"
 #include "softmax/softmax_kernels.h"
 #include "window/window_kernels.h"
+
+// ---- names ---------------------------------------------------------------------------------------------------------
 
 #define REQUIRED NAN
 #define NONE {NULL, 0}
@@ -25,7 +27,7 @@ const fastnn_activation fastnn_activations[] = {
 #undef KERNEL
 const int fastnn_activation_count = sizeof fastnn_activations / sizeof *fastnn_activations;
 
-// Backward is never dearer than forward.
+// Backward counts as costly as forward.
 #define ACTIVATION(name, saved, cost, ...) {#name, 1, 1, FASTNN_##cost}, {#name "_backward", 1, 2, FASTNN_##cost},
 #define KERNEL(name, outputs, inputs, cost) {#name, outputs, inputs, FASTNN_##cost},
 const fastnn_kernel_shape fastnn_kernel_shapes[KERNEL_COUNT] = {
@@ -39,6 +41,8 @@ int fastnn_find_kernel(const char *name) {
         if (strcmp(fastnn_kernel_shapes[i].name, name) == 0) return i;
     return -1;
 }
+
+// ---- instruction sets ----------------------------------------------------------------------------------------------
 
 const char *fastnn_compiler(void) {
 #ifdef __clang__
