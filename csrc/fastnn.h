@@ -9,16 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// How a call ended. Drivers that need scratch memory allocate it themselves; a call that
-// finds no memory has written nothing.
+// How a call ended. Drivers that need scratch memory allocate it themselves; a call that finds
+// no memory has written nothing.
 typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
 
 // ---- operations (activations.def) ----------------------------------------------------------------------------------
 
 typedef enum { FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16 } fastnn_dtype;
 
-// How costly an operation is per element: elementwise.c derives from it from how many elements on several threads are
-// worth waking.
+// How costly an operation is for each element; it decides from how many elements on elementwise.c uses several threads.
 typedef enum { FASTNN_CHEAP, FASTNN_MEDIUM, FASTNN_COSTLY } fastnn_cost;
 
 #define FASTNN_MAX_PARAMETERS 2

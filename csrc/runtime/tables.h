@@ -9,7 +9,7 @@
 // A kernel of activations.def, on n contiguous elements. An output may be one of the inputs.
 typedef void fastnn_kernel(size_t n, void *const *out, const void *const *in, const double *parameters);
 
-// The kernels' numbers (fastnn_find_kernel).
+// The kernels' numbers, as fastnn_find_kernel finds them.
 enum {
 #define ACTIVATION(name, ...) KERNEL_##name, KERNEL_##name##_backward,
 #define KERNEL(name, ...) KERNEL_##name,
@@ -19,6 +19,7 @@ enum {
     KERNEL_COUNT
 };
 
+// The activations' numbers: indices of fastnn_activations.
 enum {
 #define ACTIVATION(name, ...) ACTIVATION_##name,
 #define KERNEL(name, ...)
@@ -28,6 +29,7 @@ enum {
     ACTIVATION_COUNT
 };
 
+// The elementwise table: kernels and small helpers of one dtype, `real`, in which all x, dx, dy and winners are.
 typedef struct {
     fastnn_kernel *kernels[KERNEL_COUNT];
     void (*stream_copy)(size_t n, void *to, const void *from);  // `to` aligned to 64 bytes; past the caches
@@ -65,6 +67,7 @@ static inline const fastnn_table *fastnn_current_table(bool float64) { return fa
 #define FASTNN_TABLE_(area, suffix) FASTNN_TABLE__(area, suffix)
 #define FASTNN_TABLE__(area, suffix) fastnn_##area##_##suffix
 
+// What there is to know of each kernel beside its code.
 typedef struct {
     const char *name;
     int outputs, inputs;
