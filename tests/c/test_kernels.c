@@ -1,11 +1,13 @@
-// Every kernel of every instruction set of this machine, and the drivers over them, on exactly sized buffers: under
-// AddressSanitizer, which sees an access beyond them. And an element's result does not depend on where it stands.
+// Every elementwise kernel of every instruction set of this machine, random numbers, softmax, and the drivers that call
+// them. Buffers have exactly the size that is needed, so that AddressSanitizer sees an access beyond them. And an
+// element's result does not depend on its place in the array.
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "random/random_kernels.h"
+#include "runtime/streaming.h"
 
 enum { LONGEST = 2 * 16 + 1 };  // two of the longest vectors and one element
 
@@ -18,7 +20,7 @@ static void set(void *array, bool float64, size_t i, double value) {
         ((float *)array)[i] = (float)value;
 }
 
-// Ordinary numbers and all the others.
+// Ordinary and special numbers in turn.
 static double value_at(size_t i) {
     static const double special[] = {0.0, -0.0, 1e-310, -1e-40, 1e30, -1e30, 100, -100, 745, -746, 0.5, -3, 6};
     switch (i % 17) {
@@ -202,7 +204,7 @@ static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, 
     CHECK(sum == (double)((count + 1) / 2), "the sum of dweight is %g of %zu", sum, count);
     free(weight), free(dweight);
 
-    // Each of the channels is the best of k = channels pieces, so y has one group.
+    // The channels are the k candidates of y's one group.
     const size_t results = outer * inner;
     int bits = 0;
     while ((size_t)1 << bits < channels) bits++;
@@ -334,7 +336,8 @@ int main(void) {
     }
     fastnn_select_isa(NULL);
     for (int float64 = 0; float64 < 2; float64++) {
-        static const size_t counts[] = {1, 1025, 30001, 70003, (size_t)5 << 20};  // the last is streamed
+        const size_t streamed = FASTNN_STREAM_BYTES / (2 * size_of(float64)) + 1000;  // elements of two arrays
+        const size_t counts[] = {1, 1025, 30001, 70003, streamed};
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) check_contiguous(float64, counts[i]);
         check_dropout(float64, 1, 1);
         check_dropout(float64, 300, 7);
