@@ -1,5 +1,7 @@
-// The C interface that the binding sees: kernels found by name, elementwise maps over strided arrays, the thread pool
-// and the caching allocator. Nothing here knows about Python.
+// The C interface that the binding sees: activations and other elementwise maps over strided arrays, chains, norms,
+// softmax and losses, matrix products, convolution and pooling, dropout and random numbers, steps of optimisers; and
+// beneath them the choice of the instruction set, the thread pool and the caching allocator. Nothing here knows about
+// Python.
 #ifndef FASTNN_H
 #define FASTNN_H
 
@@ -7,14 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// How a call ended. Drivers that need scratch memory allocate it themselves; a call without memory has written nothing.
+// How a call ended. Drivers that need scratch memory allocate it themselves; a call that finds
+// no memory has written nothing.
 typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
 
 // ---- operations (activations.def) ----------------------------------------------------------------------------------
 
 typedef enum { FASTNN_FLOAT32, FASTNN_FLOAT64, FASTNN_FLOAT16, FASTNN_BFLOAT16 } fastnn_dtype;
 
-// How much work an element is; elementwise.c turns it into the size from which on threads pay.
+// How costly an operation is for each element; it decides from how many elements on elementwise.c uses several threads.
 typedef enum { FASTNN_CHEAP, FASTNN_MEDIUM, FASTNN_COSTLY } fastnn_cost;
 
 #define FASTNN_MAX_PARAMETERS 2
@@ -36,15 +39,17 @@ typedef struct {
 extern const fastnn_activation fastnn_activations[];
 extern const int fastnn_activation_count;
 
-// A kernel's number: activation i has kernels 2 i (forward) and 2 i + 1 (backward); the others follow.
+// The number of a kernel, -1 if there is none of that name. Activation i has kernels 2 i (forward) and 2 i + 1
+// (backward, "NAME_backward"); the other kernels follow.
 int fastnn_find_kernel(const char *name);
 
 // ---- instruction sets ----------------------------------------------------------------------------------------------
 
-// Chooses the best instruction set that this machine runs, or the one named. False: unknown or not available here.
+// Selects an instruction set by name, or with NULL the best one that this machine runs. False: unknown or not available
+// here.
 bool fastnn_select_isa(const char *name);
-const char *fastnn_isa(void);
-// The available ones, best first; NULL past the end.
+const char *fastnn_isa(void);  // the selected one
+// Number `index` of those that this machine runs, best first; NULL past the last.
 const char *fastnn_available_isa(int index);
 const char *fastnn_compiler(void);
 
@@ -64,7 +69,7 @@ struct fastnn_operand {
 
 typedef struct {
     int kernel;
-    bool float64;  // what is computed in; operands of that dtype are used in place, the half types are converted
+    bool float64;  // computed in float64, else in float32; operands are of that dtype or of a half type
     int dims;
     const size_t *shape;
     int outputs, inputs;
@@ -75,20 +80,19 @@ typedef struct {
 // out[i] = kernel(in[i], ...). An output may be an input too if both have the same layout. Returns false if
 // interrupted.
 bool fastnn_run_map(const fastnn_map *map);
-// The same for contiguous arrays of the computing dtype; data has the outputs first.
+// The same for contiguous arrays of the dtype that is computed in; data has the outputs first.
 bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters);
 
-// PReLU on contiguous (outer, channels, inner) arrays. Backward gives dx, and dweight summed in double in an order that
-// depends on the shape alone. With one channel, outer and inner may be cut in any way. `partial` has
-// fastnn_prelu_pieces(...) * channels elements.
+// PReLU on contiguous (outer, channels, inner) arrays, with a weight for each channel. Backward gives dx, and dweight
+// summed in double in an order that depends on the shape alone. With one channel only the product outer * inner counts.
 bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight,
                   void *y);
-size_t fastnn_prelu_pieces(size_t outer, size_t channels, size_t inner);
-bool fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy, const void *x,
-                           const void *weight, void *dx, double *dweight, double *partial);
+fastnn_outcome fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy,
+                                     const void *x, const void *weight, void *dx, double *dweight);
 
-// Maxout on contiguous (outer, groups, k, inner) arrays; y is (outer, groups, inner). The winners of y's elements are
-// numbers of `bits` bits, kept as bit planes of (count + 7) / 8 bytes each, least significant plane first.
+// Maxout on contiguous (outer, groups, k, inner) arrays; y is (outer, groups, inner), each element the largest of k.
+// Which of the k it was is a number of `bits` bits, the winner: `planes` has bit b of all count winners in plane b, of
+// (count + 7) / 8 bytes, the least significant plane first.
 bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y, int bits,
                    uint8_t *planes);
 bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
@@ -273,14 +277,16 @@ typedef struct {
     uint64_t seed, offset;
     double lower, upper;
 } fastnn_uniform_state;
-// The draws of whole blocks, eight of each.
+// The draws of blocks first ... first + blocks - 1, eight of each.
 void fastnn_draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t blocks, uint16_t *draws);
+// One block, of any counter and key: the function as Random123 defines it.
 void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
-// The map's kernel and parameters are not used; its output may be its input, in the same layout. `unit` elements that
-// follow each other in C order (a channel, a sample) share a draw. False if interrupted.
+// Dropout of the map's input to its output, which may be the input in the same layout; the map's kernel and parameters
+// are not used. `unit` elements that follow each other in C order (a channel, a sample) share a draw. False if
+// interrupted.
 bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit);
-// Which of the elements `first` and following are kept: bytes 0 and 1, or packed, element first + i in bit i % 8 of
-// byte i / 8.
+// Which of elements first ... first + count - 1 are kept: a byte for each, 0 or 1, or if packed a bit, that of element
+// first + i being bit i % 8 of byte i / 8.
 bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask);
 
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
@@ -351,22 +357,25 @@ fastnn_outcome fastnn_run_regions(const fastnn_regions *regions);
 // Exported under these names: a threadpoolctl controller finds them in the module.
 __attribute__((visibility("default"))) int fastnn_get_num_threads(void);
 __attribute__((visibility("default"))) void fastnn_set_num_threads(int count);  // count >= 1
-int fastnn_usable_cpus(void);                                                   // by affinity and cgroup quota
+int fastnn_usable_cpus(void);  // those that CPU affinity and the cgroup's quota allow
 // CPUs in a cgroup v2 cpu.max line ("max 100000", "150000 100000"), rounded up; 0: no limit.
 int fastnn_parse_cpu_max(const char *line);
-// Called now and then by the thread that waits for a long call; nonzero abandons the rest of the work.
+// Sets what the calling thread of a long call asks now and then: if it returns nonzero, the pieces that have not begun
+// are given up, and the call is interrupted.
 void fastnn_set_interrupt_check(int (*check)(void));
 
 typedef void (*fastnn_task)(const void *context, size_t piece);
 // Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. False if interrupted.
 bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
-// The same for work that must not stop halfway: the interrupt waits.
+// The same for work that must not stop halfway: it is not interrupted.
 void fastnn_parallel_to_end(size_t pieces, fastnn_task task, const void *context);
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
+// The caching allocator: memory is aligned to 64 bytes, and what is released is kept for the next request of its size.
 void *fastnn_allocate(size_t bytes);  // NULL: out of memory
-void fastnn_release(void *memory);
+void fastnn_release(void *memory);    // may be NULL
+// A new block with the old one's contents, which is released. NULL: out of memory, and the old block stays.
 void *fastnn_resize(void *memory, size_t bytes);
 size_t fastnn_cached_bytes(void);
 void fastnn_empty_cache(void);

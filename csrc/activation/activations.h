@@ -1,5 +1,6 @@
-// Each activation and its gradient: a formula in x, or in what the table says that backward needs. Nothing here knows
-// about memory, threads, dtypes or instruction sets. p holds the parameters in the table's order.
+// Each activation and its gradient as a formula on vectors: of x, and in backward of dy and the input or the output, as
+// activations.def says. Nothing here knows about memory, threads, dtypes or instruction sets. p holds the parameters in
+// the table's order.
 //
 // Conventions: gradients at kinks are torch's; comparisons are written so that NaN passes through.
 #ifndef FASTNN_ACTIVATIONS_H

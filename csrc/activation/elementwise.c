@@ -1,13 +1,12 @@
-// Elementwise maps: how arrays are cut into pieces for the threads and tiles for the caches. The cut depends on the
-// size alone. Kernels see contiguous tiles; strides, half types, generated inputs and streaming stores are handled
-// here.
-#include <string.h>
-
+// Elementwise maps: arrays are cut into pieces for the threads and tiles for the caches, in a way that depends on the
+// size alone. Kernels see contiguous memory of one dtype; strides, half types, generated inputs and streaming stores
+// are dealt with here.
 #include "runtime/sizes.h"
+#include "runtime/streaming.h"
 #include "runtime/tiles.h"
 
-// From how many elements on the calling thread wants help: where waking the pool costs less than it saves. Measured
-// with tools/serial_threshold.py.
+// From how many elements on a call uses several threads, since waking them costs less than it saves. Measured with
+// tools/serial_threshold.py.
 static const size_t serial_elements[] = {[FASTNN_CHEAP] = 98304, [FASTNN_MEDIUM] = 16384, [FASTNN_COSTLY] = 8192};
 
 // ---- contiguous arrays ---------------------------------------------------------------------------------------------
@@ -31,21 +30,16 @@ static void run_kernel(const contiguous_job *job, size_t first, size_t count, vo
     job->kernel(count, out, in, job->parameters);
 }
 
-// Computes into scratch that stays in L1, and streams from there: memory is spared the read that a plain store begins
-// with, and no kernel needs a second version. Streaming needs aligned lines, so the ends are stored plainly.
 static void run_streaming(const contiguous_job *job, size_t first, size_t count) {
     _Alignas(LINE) char scratch[FASTNN_MAX_OUTPUTS][TILE_BYTES];
     void *tiles[] = {scratch[0], scratch[1]};
-    const size_t to_line = (size_t)(-(uintptr_t)(job->data[0] + first * job->size)) % LINE / job->size;
-    const size_t head = to_line < count ? to_line : count;
-    if (head > 0) run_kernel(job, first, head, NULL);
-    for (size_t done = head; done < count; done += TILE_ELEMENTS) {
-        const size_t tile = count - done < TILE_ELEMENTS ? count - done : TILE_ELEMENTS;
-        run_kernel(job, first + done, tile, tiles);
+    for (size_t i = first, end = first + count, tile; i < end; i += tile) {
+        tile = smaller(fastnn_streamed_elements(job->data[0] + i * job->size, job->size, TILE_ELEMENTS), end - i);
+        run_kernel(job, i, tile, tiles);
         for (int k = 0; k < job->outputs; k++)
-            job->table->stream_copy(tile, job->data[k] + (first + done) * job->size, tiles[k]);
+            fastnn_stream_tile(job->table, job->size, tile, job->data[k] + i * job->size, tiles[k]);
     }
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
+    fastnn_finish_streaming();
 }
 
 static void run_contiguous_piece(const void *context, size_t index) {
@@ -59,13 +53,14 @@ static void run_contiguous_piece(const void *context, size_t index) {
 }
 
 // Streaming pays where a kernel reads more than it writes, or computes meanwhile: a mere copy was as fast without, and
-// on some pages slower. Outputs can stream if they are not inputs (whose lines are in the cache already) and their
-// lines start together.
-static bool can_stream(char *const *data, int outputs, int inputs, size_t size) {
-    for (int k = 0; k < outputs; k++) {
-        if ((uintptr_t)data[k] % size != 0 || ((uintptr_t)data[k] - (uintptr_t)data[0]) % LINE != 0) return false;
-        for (int j = outputs; j < outputs + inputs; j++)
-            if (data[k] == data[j]) return false;
+// on some pages slower. The lines of two outputs must start together, since both are cut into the same tiles.
+static bool should_stream(const contiguous_job *job, const fastnn_kernel_shape *shape) {
+    if (shape->inputs <= shape->outputs && shape->cost == FASTNN_CHEAP) return false;
+    const size_t bytes = job->count * job->size * (size_t)(job->outputs + job->inputs);
+    const void *const *inputs = (const void *const *)(job->data + job->outputs);
+    for (int k = 0; k < job->outputs; k++) {
+        if (!fastnn_should_stream(bytes, job->data[k], job->size, inputs, job->inputs)) return false;
+        if (((uintptr_t)job->data[k] - (uintptr_t)job->data[0]) % LINE != 0) return false;
     }
     return true;
 }
@@ -89,9 +84,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
         return true;
     }
     job.piece = fastnn_piece_elements(count);
-    job.stream = count * job.size * (size_t)(shape->outputs + shape->inputs) >= FASTNN_STREAM_BYTES &&
-                 (shape->inputs > shape->outputs || shape->cost > FASTNN_CHEAP) &&
-                 can_stream(job.data, job.outputs, job.inputs, job.size);
+    job.stream = should_stream(&job, shape);
     return fastnn_parallel(divided_up(count, job.piece), run_contiguous_piece, &job);
 }
 
@@ -119,7 +112,8 @@ static void run_tile(const strided_job *job, size_t first, size_t count) {
     for (int k = 0; k < map->outputs; k++) fastnn_scatter(job->table, &job->views[k], first, count, out[k]);
 }
 
-// Rows of some length are computed in place. Returns how many elements it did; 0: the rows are short, or lie otherwise.
+// Computes elements from `first` on in place, if they are in place for all operands and not too few to be worth it.
+// Returns how many elements it computed, at most `most`; 0: none.
 static size_t run_row(const strided_job *job, size_t first, size_t most) {
     enum { LEAST_ROW = 64 };
     const fastnn_map *map = job->map;
@@ -145,8 +139,8 @@ static void run_strided_piece(const void *context, size_t index) {
     }
 }
 
-// The order of the dimensions in which the first output's memory is walked forward. Generated inputs count elements in
-// C order, so with one of them the order stays.
+// Orders the dimensions by the first output's strides, largest first, so that its memory is written from front to back.
+// A generated input counts elements in C order, so with one of them the order stays.
 static void order_dimensions(const fastnn_map *map, int *order) {
     for (int d = 0; d < map->dims; d++) order[d] = d;
     for (int k = 0; k < map->inputs; k++)

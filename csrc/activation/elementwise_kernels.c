@@ -1,13 +1,14 @@
-// The kernels of one instruction set and dtype: CMake compiles this file once for each, and each object exports one
-// constant table. Everything else is static, so no code of a wide instruction set leaks into the baseline.
+// The elementwise kernels, and small helpers for the drivers. CMake compiles this file once for each instruction set
+// and dtype, and each object exports one constant table; all else is static, so that no code for a wide instruction set
+// can be linked in place of the baseline's.
 #include "activation/activations.h"
 #include "math/half.h"
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
-// The loop over vectors; `formula` and the counts are constants at every call, so each call compiles to its own loop.
-enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula keeps about eight values at a time
+enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula needs about eight registers
 typedef void Formula(V *out, const V *in, const V *p);
 
+// The loop over vectors. `formula` and the counts are constants at every call, so each call compiles to its own loop.
 FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
                       int inputs, Formula *formula) {
     real *to[FASTNN_MAX_OUTPUTS];
@@ -66,7 +67,7 @@ static void stream_copy(size_t n, void *to_memory, const void *from_memory) {
     memcpy(to + i, from + i, (n - i) * sizeof(real));
 }
 
-// Pairwise over blocks of 128; a block goes to eight sums.
+// Pairwise down to blocks of 128, in which eight sums run side by side.
 static double sum(size_t n, const void *memory) {
     const real *x = memory;
     if (n > 128) {
@@ -80,6 +81,17 @@ static double sum(size_t n, const void *memory) {
     for (; i < n; i++) partial[i % 8] += x[i];
     return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
            ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+static double get(const void *memory, size_t i) { return (double)((const real *)memory)[i]; }
+
+// Eight at a time: a loop of constant length is what compilers vectorise at -O2.
+static void add_to(size_t n, double *restrict sums, const void *memory) {
+    const real *restrict x = memory;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t k = 0; k < 8; k++) sums[i + k] += (double)x[i + k];
+    for (; i < n; i++) sums[i] += (double)x[i];
 }
 
 static void take_bit(size_t n, void *memory, int weight, uint8_t *bits) {
@@ -106,6 +118,13 @@ static void add_bit(size_t n, void *memory, int weight, const uint8_t *bits) {
     }
 }
 
+static void spread_to_winners(size_t n, size_t k, void *dx_memory, const void *dy_memory, const void *winners_memory) {
+    real *dx = dx_memory;
+    const real *dy = dy_memory, *winners = winners_memory;
+    memset(dx, 0, n * k * sizeof(real));
+    for (size_t i = 0; i < n; i++) dx[i * k + (size_t)winners[i]] = dy[i];
+}
+
 const fastnn_table FASTNN_TABLE(elementwise) = {
     .kernels =
         {
@@ -114,9 +133,12 @@ const fastnn_table FASTNN_TABLE(elementwise) = {
 #include "activation/activations.def"
         },
     .stream_copy = stream_copy,
+    .get = get,
     .sum = sum,
+    .add_to = add_to,
     .take_bit = take_bit,
     .add_bit = add_bit,
+    .spread_to_winners = spread_to_winners,
 #if FASTNN_BITS == 32
     .from_half = {from_float16, from_bfloat16},
     .to_half = {to_float16, to_bfloat16},

@@ -5,7 +5,8 @@
 #ifndef FASTNN_CHANNEL_KERNELS_H
 #define FASTNN_CHANNEL_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "math/merge_moments.h"
+#include "runtime/tables.h"
 
 enum {
     PLANES,

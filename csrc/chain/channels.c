@@ -9,6 +9,7 @@
 
 #include "chain/chain.h"
 #include "runtime/sizes.h"
+#include "runtime/streaming.h"
 
 enum {
     SERIAL_ELEMENTS = 32768,   // up to here the calling thread works alone

@@ -11,7 +11,7 @@
 #ifndef FASTNN_GEMM_KERNELS_H
 #define FASTNN_GEMM_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 // The left factor as the kernels read it: rows p `rows` ... of the matrix are data[p * panel + i * row + l * column].
 typedef struct {

@@ -1,5 +1,5 @@
-// float16 and bfloat16 to and from float32, rounded to nearest even; part of elementwise_kernels.c. The loops are plain
-// C where the compiler vectorises them, and the hardware's conversion where there is one.
+// float16 and bfloat16 to and from float32, rounded to nearest even, for elementwise_kernels.c. float16 uses the
+// processor's conversion where there is one; all else is plain C that the compiler vectorises.
 #ifndef FASTNN_HALF_H
 #define FASTNN_HALF_H
 #if FASTNN_BITS == 32

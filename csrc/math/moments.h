@@ -1,10 +1,11 @@
-// Mean and sum of squared deviations of contiguous runs, exact for any mean: part of the *_kernels.c files.
+// Mean and sum of squared deviations of contiguous runs, accurate however large the mean is beside the deviations. For
+// the *_kernels.c files.
 #ifndef FASTNN_MOMENTS_H
 #define FASTNN_MOMENTS_H
 
 #include <float.h>
 
-#include "runtime/kernels.h"
+#include "math/merge_moments.h"
 #include "simd/simd.h"
 
 // From the sums of `count` differences from `near`, and of their squares.
@@ -32,12 +33,12 @@ __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, siz
     return moments_of(count, near, sum, square);
 }
 
-static const real ones[LANES] = {[0 ... LANES - 1] = 1};  // the first of them: which lanes of a part are used
+static const real ones[LANES] = {[0 ... LANES - 1] = 1};  // vload_part(ones, n): 1 in the first n lanes, else 0
 
 // Of rows x n elements, with `stride` elements from one row to the next. Two passes: the first finds a value near the
 // mean, the second sums the differences from it, which loses nothing even where the mean is far larger than they are.
-// For what stays in L1, at most MOMENT_ELEMENTS: the sums are of `real`. What comes `next`, as many rows, is asked for
-// meanwhile.
+// For at most MOMENT_ELEMENTS elements, which stay in L1, since the sums are of `real`. The block at `next`, of the
+// same shape, is prefetched meanwhile.
 enum { MOMENT_ELEMENTS = 4096, MOMENT_SUMS = 4 };
 static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const real *x, const real *next) {
     const size_t part = n % LANES, whole = n - part, together = whole - whole % (MOMENT_SUMS * LANES);

@@ -2,7 +2,7 @@
 #ifndef FASTNN_ROW_KERNELS_H
 #define FASTNN_ROW_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 // What a row's gradient is made of: dx = scale weight dy - (slope (x - center) + shift), the mean's leading digits
 // being `center`.

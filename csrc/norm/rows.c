@@ -4,6 +4,7 @@
 
 #include "norm/row_kernels.h"
 #include "runtime/sizes.h"
+#include "runtime/streaming.h"
 #include "runtime/tiles.h"
 
 enum {

@@ -2,7 +2,7 @@
 #ifndef FASTNN_OPTIMIZER_KERNELS_H
 #define FASTNN_OPTIMIZER_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 enum {
 #define RULE(name, ...) RULE_##name,

@@ -1,14 +1,15 @@
-// Dropout of arrays, tile by tile: the bits that say what is kept are drawn into L1, used and forgotten. How arrays are
-// cut depends on the shape alone.
+// Dropout of arrays, tile by tile: the bits that say which elements are kept are drawn into L1 and used at once, never
+// stored. How arrays are cut depends on the shape alone.
 #include <string.h>
 
 #include "random/random_kernels.h"
 #include "runtime/sizes.h"
+#include "runtime/streaming.h"
 #include "runtime/tiles.h"
 
 enum {
-    SERIAL_ELEMENTS = 32768,   // from here on threads pay
-    PREFETCH_BYTES = 1 << 20,  // of arrays: from here on asking for the next tile pays
+    SERIAL_ELEMENTS = 32768,   // from so many elements on several threads are faster than one
+    PREFETCH_BYTES = 1 << 20,  // from so many bytes of arrays on prefetching the next tile pays
 };
 
 typedef struct {
@@ -31,10 +32,11 @@ static bool run_pieces(size_t count, fastnn_task task, const void *job) {
 // ---- which elements are kept ---------------------------------------------------------------------------------------
 
 typedef union {
-    uint8_t bytes[TILE_ELEMENTS / 8 + 64];  // as keep_bits wants them
+    uint8_t bytes[TILE_ELEMENTS / 8 + 64];  // with the room that keep_bits wants
     uint64_t words[TILE_ELEMENTS / 64];
 } tile_bits;
 
+// Sets bits from ... to - 1.
 static void set_bits(uint64_t *words, size_t from, size_t to) {
     for (size_t next; from < to; from = next) {
         next = smaller(to, (from / 64 + 1) * 64);
@@ -42,7 +44,7 @@ static void set_bits(uint64_t *words, size_t from, size_t to) {
     }
 }
 
-// The bits of elements first ... first + count - 1: one draw for each unit, for all of its elements.
+// The bits of elements first ... first + count - 1. All elements of a unit have the bit of its one draw.
 static void draw_bits(const dropout_job *job, size_t first, size_t count, tile_bits *bits) {
     if (job->unit == 1) {
         job->random->keep_bits(&job->dropout, first, count, bits->bytes);
@@ -79,33 +81,28 @@ static void run_tile(const dropout_job *job, size_t first, size_t count) {
     fastnn_scatter(job->table, &job->y, first, count, y);
 }
 
-// Streaming stores write whole lines: a tile goes to L1 first (elementwise.c has the reasons).
+static char *y_at(const dropout_job *job, size_t i) { return job->y.operand.data + i * job->size; }
+static const char *x_at(const dropout_job *job, size_t i) { return job->x.operand.data + i * job->size; }
+
 static void stream_tile(const dropout_job *job, size_t first, size_t count) {
     _Alignas(LINE) char tile[TILE_BYTES];
-    mask(job, first, count, tile, job->x.operand.data + first * job->size);
-    job->table->stream_copy(count, job->y.operand.data + first * job->size, tile);
+    mask(job, first, count, tile, x_at(job, first));
+    fastnn_stream_tile(job->table, job->size, count, y_at(job, first), tile);
 }
 
 static void run_piece(const void *context, size_t index) {
     const dropout_job *job = context;
     const size_t piece = piece_elements(job->count), end = smaller((index + 1) * piece, job->count);
-    size_t first = index * piece;
-    if (job->stream) {
-        const size_t to_line = (size_t)(-(uintptr_t)(job->y.operand.data + first * job->size)) % LINE / job->size;
-        const size_t head = smaller(to_line, end - first);
-        if (head > 0) run_tile(job, first, head);
-        first += head;
-    }
-    for (size_t count; first < end; first += count) {
-        count = smaller(TILE_ELEMENTS, end - first);
-        if (job->prefetch)
-            fastnn_prefetch(job->x.operand.data + (first + count) * job->size, TILE_ELEMENTS * job->size);
+    for (size_t first = index * piece, count; first < end; first += count) {
+        count = job->stream ? fastnn_streamed_elements(y_at(job, first), job->size, TILE_ELEMENTS) : TILE_ELEMENTS;
+        count = smaller(count, end - first);
+        if (job->prefetch) fastnn_prefetch(x_at(job, first + count), TILE_ELEMENTS * job->size);
         if (job->stream)
             stream_tile(job, first, count);
         else
             run_tile(job, first, count);
     }
-    if (job->stream) __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
+    if (job->stream) fastnn_finish_streaming();
 }
 
 bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit) {
@@ -123,7 +120,8 @@ bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, si
     fastnn_make_view(&job.x, x, map->float64, map->dims, map->shape, x->strides);
     const size_t bytes = 2 * job.count * job.size;
     job.prefetch = bytes >= PREFETCH_BYTES && fastnn_is_contiguous(&job.x);
-    job.stream = bytes >= FASTNN_STREAM_BYTES && job.prefetch && x->data != y->data && fastnn_is_contiguous(&job.y);
+    job.stream = job.prefetch && fastnn_is_contiguous(&job.y) &&
+                 fastnn_should_stream(bytes, y->data, job.size, (const void *[]){x->data}, 1);
     return run_pieces(job.count, run_piece, &job);
 }
 
@@ -138,7 +136,7 @@ typedef struct {
     uint8_t *mask;
 } mask_job;
 
-// Bit i of a byte to the lowest bit of byte i.
+// Bit i of `bits` becomes byte i, 0 or 1.
 static uint64_t spread(uint8_t bits) {
     const uint64_t each = bits * 0x0101010101010101u & 0x8040201008040201u;
     return (each + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u;

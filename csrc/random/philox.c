@@ -1,4 +1,4 @@
-// Random numbers outside the kernels: blocks of Philox, and the generated input of a map.
+// Philox for callers outside the kernels: single blocks, runs of blocks, and uniform numbers as a map's input.
 #include <string.h>
 
 #include "random/random_kernels.h"

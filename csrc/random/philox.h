@@ -1,8 +1,8 @@
 // Philox4x32-10, many blocks at a time: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 // SC 2011. Part of random_kernels.c; it knows words and counters, and not what a draw is used for.
 //
-// A word is the low half of a 64-bit lane. What is in the high half does not matter, since the product of two lanes is
-// that of their low halves; so the low half of a product needs no work, and the high half one shift.
+// A word is the low half of a 64-bit lane. The high half may hold anything, since umul multiplies the low halves alone.
+// So the low word of a product is the product's lane as it is, and the high word takes one shift.
 #ifndef FASTNN_PHILOX_H
 #define FASTNN_PHILOX_H
 
@@ -27,7 +27,7 @@ FORCE_INLINE philox_stream philox_open(uint64_t seed, uint64_t offset) {
     return stream;
 }
 
-// Of each block words 0 and 1 in a lane of `low`, words 2 and 3 in `high`.
+// The results of these blocks: words 0 and 1 of each block in its lane of `low`, words 2 and 3 in its lane of `high`.
 FORCE_INLINE void philox_blocks(const philox_stream *stream, const U block[PHILOX_VECTORS], U low[PHILOX_VECTORS],
                                 U high[PHILOX_VECTORS]) {
     const U multiplier[] = {uset(0xD2511F53u), uset(0xCD9E8D57u)};
@@ -57,7 +57,7 @@ FORCE_INLINE void philox_blocks(const philox_stream *stream, const U block[PHILO
     }
 }
 
-// Blocks `first` and following, in the order uorder().
+// The same for PHILOX_BLOCKS blocks from `first` on, in the order of lanes that uorder() gives.
 FORCE_INLINE void philox_following(const philox_stream *stream, uint64_t first, U low[PHILOX_VECTORS],
                                    U high[PHILOX_VECTORS]) {
     U block[PHILOX_VECTORS];

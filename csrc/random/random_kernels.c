@@ -1,5 +1,4 @@
-// Dropout masks and uniform numbers from Philox. Compiled once for each instruction set and dtype, as
-// elementwise_kernels.c.
+// Dropout masks and uniform numbers from Philox, compiled once for each instruction set and dtype.
 #include "random/random_kernels.h"
 
 #include "random/philox.h"
@@ -39,7 +38,7 @@ static void uniform(const fastnn_uniform_state *state, uint64_t first, size_t co
     }
 }
 
-// The bits from number `skip` on; reads up to 8 bytes beyond them.
+// Moves all bits down by `skip`, so that bit `skip` becomes bit 0; reads up to 8 bytes beyond the last.
 static void skip_bits(uint8_t *bits, size_t bytes, unsigned skip) {
     for (size_t i = 0; skip > 0 && i < bytes; i += 8) {
         uint64_t word;
@@ -49,12 +48,16 @@ static void skip_bits(uint8_t *bits, size_t bytes, unsigned skip) {
     }
 }
 
+// Nothing is drawn where all elements are kept or none is.
+static bool keep_all_or_none(const fastnn_dropout *dropout, size_t blocks, uint8_t *bits) {
+    if (dropout->threshold != 0 && dropout->threshold != 65536) return false;
+    memset(bits, dropout->threshold == 0 ? 0 : 0xff, blocks);
+    return true;
+}
+
 static void keep_bits(const fastnn_dropout *dropout, uint64_t first, size_t count, uint8_t *bits) {
     const size_t blocks = (first % 8 + count + 7) / 8;
-    if (dropout->threshold == 0 || dropout->threshold == 65536) {
-        memset(bits, dropout->threshold == 0 ? 0 : 0xff, blocks);
-        return;
-    }
+    if (keep_all_or_none(dropout, blocks, bits)) return;
     const philox_stream stream = philox_open(dropout->seed, dropout->offset);
     const uint16_t limit = (uint16_t)(dropout->threshold - 1);
     for (size_t done = 0; done < blocks; done += PHILOX_BLOCKS) {
@@ -66,10 +69,7 @@ static void keep_bits(const fastnn_dropout *dropout, uint64_t first, size_t coun
 }
 
 static void keep_blocks(const fastnn_dropout *dropout, size_t count, const uint64_t *blocks, uint8_t *bits) {
-    if (dropout->threshold == 0 || dropout->threshold == 65536) {
-        memset(bits, dropout->threshold == 0 ? 0 : 0xff, count);
-        return;
-    }
+    if (keep_all_or_none(dropout, count, bits)) return;
     const philox_stream stream = philox_open(dropout->seed, dropout->offset);
     const uint16_t limit = (uint16_t)(dropout->threshold - 1);
     for (size_t done = 0; done < count; done += PHILOX_BLOCKS) {
@@ -80,7 +80,8 @@ static void keep_blocks(const fastnn_dropout *dropout, size_t count, const uint6
     }
 }
 
-// The loop over vectors and the bits of their elements; `formula` is a constant at every call. 64 elements a turn.
+// The loop over vectors and the bits of their elements, 64 at a time. `formula` is a constant at every call, so each
+// call compiles to its own loop.
 typedef V Masked(M kept, V x, const V *p);
 FORCE_INLINE void masked(size_t n, void *y_memory, const void *x_memory, const uint8_t *bits, const V *p,
                          Masked *formula) {

@@ -16,7 +16,7 @@ static bool read_line(const char *path, char line[LONGEST]) {
     return read;
 }
 
-// This process' folder below ROOT, where the line "0::/path" of /proc/self/cgroup leads.
+// The folder of this process' group: ROOT and the path in the line "0::/path" of /proc/self/cgroup.
 static void find_group(char path[LONGEST]) {
     char line[LONGEST];
     strcpy(path, ROOT);

@@ -1,6 +1,5 @@
-// Which instruction set runs: found once by CPUID and XGETBV (the operating system must save the registers too), best
-// first. Also the names of the operations, since they are the same for every instruction set.
-#include <math.h>
+// Chooses the instruction set whose kernels run: the best one, or the one asked for, that the processor has (CPUID) and
+// whose registers the operating system saves (XGETBV). Here all tables of kernels come together.
 #include <stdatomic.h>
 #include <string.h>
 
@@ -11,34 +10,6 @@
 #include "random/random_kernels.h"
 #include "softmax/softmax_kernels.h"
 #include "window/window_kernels.h"
-
-#define REQUIRED NAN
-#define NONE {NULL, 0}
-#define INPUT false
-#define OUTPUT true
-#define ACTIVATION(name, saved, cost, ...) {#name, saved, FASTNN_##cost, {__VA_ARGS__}},
-#define KERNEL(name, ...)
-const fastnn_activation fastnn_activations[] = {
-#include "activation/activations.def"
-};
-#undef ACTIVATION
-#undef KERNEL
-const int fastnn_activation_count = sizeof fastnn_activations / sizeof *fastnn_activations;
-
-// Backward is never dearer than forward.
-#define ACTIVATION(name, saved, cost, ...) {#name, 1, 1, FASTNN_##cost}, {#name "_backward", 1, 2, FASTNN_##cost},
-#define KERNEL(name, outputs, inputs, cost) {#name, outputs, inputs, FASTNN_##cost},
-const fastnn_kernel_shape fastnn_kernel_shapes[KERNEL_COUNT] = {
-#include "activation/activations.def"
-};
-#undef ACTIVATION
-#undef KERNEL
-
-int fastnn_find_kernel(const char *name) {
-    for (int i = 0; i < KERNEL_COUNT; i++)
-        if (strcmp(fastnn_kernel_shapes[i].name, name) == 0) return i;
-    return -1;
-}
 
 const char *fastnn_compiler(void) {
 #ifdef __clang__

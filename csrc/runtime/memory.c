@@ -11,7 +11,8 @@
 #include "runtime/cgroup.h"
 #include "runtime/sizes.h"
 
-// In front of every block; 64 bytes, so that the data keep the alignment that vectors and streaming stores want.
+// The header in front of a block's data: 64 bytes, which keeps the data aligned to cache lines, as vectors and
+// streaming stores want them.
 typedef struct block {
     size_t class_index;
     size_t bytes;  // of the whole block, header included
@@ -25,7 +26,7 @@ enum {
     CLASSES = 64 * STEPS,
     HUGE_PAGE = 2 << 20,
 };
-// Blocks from here on are mapped for themselves, on huge pages where the system gives them.
+// Blocks of at least so many bytes are mapped one by one, on huge pages where the system gives them.
 static const size_t MAPPED_BYTES = 4 << 20;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,7 +41,7 @@ __attribute__((constructor)) static void protect_over_fork(void) {
 
 static size_t memory_max(const char *line) { return strtoull(line, NULL, 10); }  // "max" is 0
 
-// At most a quarter of the memory that the machine has, or that a container may use, is kept.
+// At most so many bytes are kept: a quarter of the machine's memory, or of what a container may use.
 static size_t cache_limit(void) {
     static atomic_size_t limit;
     if (limit == 0) {
@@ -51,7 +52,7 @@ static size_t cache_limit(void) {
     return limit;
 }
 
-// Rounds up to a class: eighths of a power of two.
+// The number of the size class that `bytes` belong to, and its size: a multiple of an eighth of a power of two.
 static size_t size_class(size_t bytes, size_t *rounded) {
     int power = 63 - __builtin_clzll(bytes | 1024);
     const size_t step = ((size_t)1 << power) / STEPS;
@@ -65,7 +66,7 @@ static block *map_block(size_t bytes) {
         void *memory;
         return posix_memalign(&memory, 64, bytes) == 0 ? memory : NULL;
     }
-    // A mapping one huge page too long has an aligned part; what is left over goes back.
+    // A mapping that is one huge page longer than needed contains an aligned part; the rest is unmapped.
     char *start = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED) return NULL;
     const size_t before = (size_t)(-(uintptr_t)start) % HUGE_PAGE;

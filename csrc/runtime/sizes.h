@@ -1,4 +1,4 @@
-// Arithmetic of sizes, for everything that cuts work into pieces.
+// Arithmetic of sizes, for all code that cuts work into pieces and memory into parts.
 #ifndef FASTNN_SIZES_H
 #define FASTNN_SIZES_H
 

@@ -1,10 +1,11 @@
 // The thread pool: started at first use, spinning a little before it sleeps. A private pool and no OpenMP, since two
 // OpenMP runtimes in one process deadlock or fall back to one thread, and libgomp hangs in a forked child.
 //
-// One job runs at a time. Each thread has a share of its pieces, the same in every call of a size, so that arrays which
-// stay in cache stay in the cache of one core; who is through takes pieces of the others' shares, so that a thread that
-// the system has descheduled costs one piece and not the whole call. A caller that finds the pool taken, by another
-// thread or by the job that it is itself a piece of, works alone.
+// One job runs at a time. Each thread has a share of its pieces, the same in every call of the same size, so that the
+// parts of an array that are in a core's cache are worked on by that core again. A thread that has finished its share
+// takes pieces of the others' shares, so that a thread that the system has descheduled delays the call by one piece and
+// not by its whole share. A caller that finds the pool busy, with another thread's job or with the job that the caller
+// itself is a piece of, does all the work alone.
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -20,28 +21,30 @@
 
 enum {
     MAX_THREADS = 1024,
-    // How long a worker stays awake for the next call: about 50 us spinning, then some 10 ms in which it lets any other
-    // thread have its core. A core that has gone to sleep takes long to be itself again.
+    // How long a worker waits for the next job before it sleeps: about 50 us of spinning, then some 10 ms in which it
+    // yields its core to any other thread. Sleeping at once would cost more: a core that was idle takes a while to
+    // reach its full speed again.
     SPINS = 4000,
     YIELDS = 30000,
-    STACK_BYTES = 1 << 20,  // a chain's tiles are there
-    CLOSED = 1 << 30,
+    STACK_BYTES = 1 << 20,  // drivers keep their tiles on the stack
+    CLOSED = 1 << 30,       // a bit of job.gate
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
 
-// The pieces that are left of each thread's share; the caller's is number 0, worker n's n + 1.
+// What is left of each thread's share, pieces next ... end - 1. The caller has share 0, worker n has share n + 1.
 static struct {
     _Alignas(LINE) atomic_size_t next;
     size_t end;
 } shares[MAX_THREADS];
 
-// On lines of their own, so that those who look for a job or read it do not slow down those who enter and leave.
+// The gate has a cache line of its own: workers that wait for a job read the other line, and must not slow down those
+// that enter or leave.
 static struct {
-    // The gate counts the workers inside the job; while CLOSED is set none may enter. So the caller waits for those
-    // that came in, and never for one that is still waking up.
+    // The gate counts the workers inside the job; while CLOSED is set none may enter. So the caller waits only for
+    // those that have entered, and never for one that is still waking up.
     _Alignas(LINE) atomic_int gate;
-    _Alignas(LINE) atomic_uint generation;  // changes with every job: what waiting workers look at
-    atomic_int invited;                     // workers numbered below may take part
+    _Alignas(LINE) atomic_uint generation;  // changes with every job; waiting workers watch it
+    atomic_int invited;                     // workers 0 ... invited - 1 may take part
     // Written while the gate is closed, read inside it.
     fastnn_task task;
     const void *context;
@@ -54,7 +57,7 @@ static struct {
 } workers[MAX_THREADS];
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER;  // held by the thread whose job it is
-static int started;                                        // workers; by the owner only
+static int started;                                        // how many workers there are; only the owner uses it
 static atomic_int thread_count;
 static int (*_Atomic interrupt_check)(void);
 
@@ -72,7 +75,8 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-// Whether the user wants to stop: asked by the calling thread after each piece, looked up now and then.
+// Whether the user wants to stop. The calling thread asks after each piece; the interrupt check itself, which is slow,
+// is called once in INTERRUPT_CHECK_SECONDS. NULL: the work must not be interrupted.
 static bool is_interrupted(double *next_check) {
     int (*check)(void) = interrupt_check;
     if (next_check == NULL || check == NULL || now() < *next_check) return false;
@@ -81,8 +85,8 @@ static bool is_interrupted(double *next_check) {
     return stop;
 }
 
-// The pieces of share `own`, then what is left of the others. `next_check`: NULL where nobody asks. False if
-// interrupted.
+// Runs the pieces of share `own`, then what is left of the other shares. False if interrupted, which takes all pieces
+// that have not begun away from everyone.
 static bool run_pieces(int own, double *next_check) {
     for (int k = 0; k < job.shares; k++) {
         const int share = (own + k) % job.shares;
@@ -105,7 +109,8 @@ static bool run_alone(size_t pieces, fastnn_task task, const void *context, doub
     return true;
 }
 
-// A worker that the last job did not invite sleeps at once: it would spin at the cost of those that work.
+// Waits until there is another job than generation `seen`. A worker that the last job did not invite sleeps at once,
+// since spinning it would take time from those that work.
 static void wait_for_job(int number, unsigned seen) {
     for (int i = 0; i < SPINS + YIELDS && number < atomic_load_explicit(&job.invited, memory_order_relaxed); i++) {
         if (atomic_load_explicit(&job.generation, memory_order_acquire) != seen) return;
@@ -114,8 +119,8 @@ static void wait_for_job(int number, unsigned seen) {
         else
             sched_yield();
     }
-    // Either open_job sees the sleeper or the sleeper sees the new generation, so no wake-up is missed. One that was
-    // meant for an earlier job may come in between.
+    // Either open_job sees that the worker sleeps, or the worker sees the new generation, so no wake-up is missed. The
+    // semaphore may still hold a wake-up of an earlier job, so the generation is checked again after each.
     for (;;) {
         atomic_store(&workers[number].asleep, true);
         if (atomic_load(&job.generation) != seen) break;
@@ -136,7 +141,7 @@ static void *work(void *argument) {
     return NULL;
 }
 
-// After fork the child has none of the workers, and a job that was under way is not its own.
+// A forked child has none of the workers, and no part in a job that was running in its parent.
 static void reset_in_child(void) {
     pthread_mutex_init(&owner, NULL);
     job.gate = CLOSED;
@@ -144,8 +149,8 @@ static void reset_in_child(void) {
 }
 __attribute__((constructor)) static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_in_child); }
 
-// Starts workers until there are `count`, and returns how many of those there are. Signals are for the program's own
-// threads.
+// Starts workers until there are `count`; returns how many there are, fewer if the system refuses one, and at most
+// `count`. Workers block all signals: handling those is left to the program's own threads.
 static int start_workers(int count) {
     if (started >= count) return count;
     sigset_t all, before;
@@ -182,6 +187,7 @@ static void open_job(fastnn_task task, const void *context, size_t pieces, int i
         if (atomic_load(&workers[i].asleep) && atomic_exchange(&workers[i].asleep, false)) sem_post(&workers[i].wake);
 }
 
+// Lets no more workers in, and waits for those that have entered.
 static void close_job(void) {
     atomic_fetch_or(&job.gate, CLOSED);
     for (unsigned i = 1; atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED; i++) {
@@ -190,7 +196,6 @@ static void close_job(void) {
     }
 }
 
-// `next_check`: NULL for work that must not be interrupted.
 static bool run_job(size_t pieces, fastnn_task task, const void *context, double *next_check) {
     const int threads = fastnn_get_num_threads();
     const int helpers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;

@@ -1,4 +1,4 @@
-// Gather and scatter: see tiles.h.
+// See tiles.h.
 #include "runtime/tiles.h"
 #include "runtime/sizes.h"
 
@@ -24,7 +24,7 @@ void fastnn_make_view(fastnn_view *view, const fastnn_operand *operand, bool flo
     view->dims = last + 1;
 }
 
-// Where element `index` is; `run`: how many elements follow it along the last dimension, itself included.
+// The address of element `index`; `run`: how many elements there are from it on along the last dimension.
 static char *locate(const fastnn_view *view, size_t index, size_t *run) {
     char *address = view->operand.data;
     *run = 1;
@@ -39,7 +39,7 @@ static char *locate(const fastnn_view *view, size_t index, size_t *run) {
 
 static ptrdiff_t last_stride(const fastnn_view *view) { return view->dims > 0 ? view->strides[view->dims - 1] : 0; }
 
-// Aligned elements of the computing dtype, one after the other.
+// Whether a run along the last dimension is contiguous, aligned and of the computing dtype.
 static bool has_unit_stride(const fastnn_view *view) {
     const fastnn_operand *o = &view->operand;
     const ptrdiff_t size = (ptrdiff_t)item_size(view);
@@ -55,7 +55,7 @@ size_t fastnn_row(const fastnn_view *view, size_t first, void **address) {
     return (uintptr_t)*address % item_size(view) == 0 ? run : 0;
 }
 
-// The address of a tile that lies as a kernel wants it; else NULL.
+// The address of a tile that a kernel can use in place, else NULL.
 static void *in_place(const fastnn_view *view, size_t first, size_t count) {
     void *address;
     return fastnn_row(view, first, &address) >= count ? address : NULL;

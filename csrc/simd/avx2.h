@@ -111,8 +111,8 @@ FORCE_INLINE void ustore_draws(void *p, U low, U high) {
     _mm256_storeu_si256(p, _mm256_permute2x128_si256(even, odd, 0x20));
     _mm256_storeu_si256((U *)p + 1, _mm256_permute2x128_si256(even, odd, 0x31));
 }
-// What is left over the limit is 0 where the draw is within it, and stays so when it is packed, which also puts the
-// blocks in order.
+// Saturated subtraction of the limit gives 0 where draw <= limit. Packing to bytes keeps zeros apart from the rest, and
+// puts the blocks in order.
 FORCE_INLINE void ustore_below(uint8_t *p, U low, U high, uint16_t limit) {
     const U limits = _mm256_set1_epi16((short)limit);
     const U even = _mm256_subs_epu16(_mm256_unpacklo_epi64(low, high), limits);

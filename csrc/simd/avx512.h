@@ -85,7 +85,7 @@ FORCE_INLINE V vzip_high(V a, V b) {
 typedef __m512i U;
 #define ULANES 8
 FORCE_INLINE U uset(uint64_t x) { return _mm512_set1_epi64((long long)x); }
-// Unpacking takes the even lanes, and then the odd ones.
+// The unpack instructions below take the even 64-bit lanes first and then the odd ones; this order undoes that.
 FORCE_INLINE U uorder(void) { return _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7); }
 FORCE_INLINE U uload(const uint64_t *p) { return _mm512_permutexvar_epi64(uorder(), _mm512_loadu_si512(p)); }
 FORCE_INLINE U umul(U a, U b) { return _mm512_mul_epu32(a, b); }

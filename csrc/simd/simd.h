@@ -45,7 +45,8 @@
 
 #define FORCE_INLINE static inline __attribute__((always_inline))
 
-// Before a loop over constant numbers, of registers: these stay such if it is unrolled whole, for Clang early.
+// Before a loop of constant length over an array of vectors: only if it is unrolled completely do these stay in
+// registers, and Clang must be told so to unroll it early enough.
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -66,7 +67,7 @@ typedef double real;
 #define REAL_MIN 2.2250738585072014e-308
 #endif
 
-// Adding this and taking it away rounds to an integer, which then stands in the low bits of the sum.
+// Adding this to a number and subtracting it again rounds to an integer, which is in the low bits of the sum.
 #define ROUNDER ((real)(3ull << (MANTISSA_BITS - 1)))
 
 #if defined(FASTNN_AVX512)
@@ -125,7 +126,7 @@ FORCE_INLINE V vscale(V x, V n) {
 }
 #endif
 
-// The first n lanes, for loops that are inlined twice: with n the constant LANES, and once for the rest.
+// The first n lanes, for loops that are inlined twice: once with n the constant LANES, and once for what is left.
 FORCE_INLINE V vload_some(const real *p, size_t n) { return n == LANES ? vload(p) : vload_part(p, n); }
 FORCE_INLINE void vstore_some(real *p, size_t n, V x) {
     if (n == LANES)

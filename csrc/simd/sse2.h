@@ -41,8 +41,8 @@ FORCE_INLINE V vfma(V a, V b, V c) {
     return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
 }
 #else
-// Doubles: the exact product by halves, Knuth's exact sum, and their errors added at the end. Not inlined: two dozen
-// operations wherever a formula fuses one made up a third of the library.
+// Doubles: the exact product by halves, Knuth's exact sum, and their errors added at the end. Not inlined: its two
+// dozen operations, in every place where a formula calls it, made up a third of the library.
 FORCE_INLINE V upper_half(V x) { return _mm_and_pd(x, _mm_castsi128_pd(_mm_set1_epi64x(-(1ll << 27)))); }
 __attribute__((noinline, unused)) static V vfma(V a, V b, V c) {
     const V p = a * b;
@@ -109,7 +109,7 @@ FORCE_INLINE void ustore_draws(void *p, U low, U high) {
     _mm_storeu_si128(p, _mm_unpacklo_epi64(low, high));
     _mm_storeu_si128((U *)p + 1, _mm_unpackhi_epi64(low, high));
 }
-// What is left over the limit is 0 where the draw is within it, and stays so when it is packed.
+// Saturated subtraction of the limit gives 0 where draw <= limit. Packing to bytes keeps zeros apart from the rest.
 FORCE_INLINE void ustore_below(uint8_t *p, U low, U high, uint16_t limit) {
     const U limits = _mm_set1_epi16((short)limit);
     const U first = _mm_subs_epu16(_mm_unpacklo_epi64(low, high), limits);

@@ -1,5 +1,5 @@
-// The transpose of a square of LANES vectors, for every instruction set: the compilers have shuffles of two vectors in
-// an order known beforehand, and choose the instructions.
+// The transpose of a square of LANES vectors, for every instruction set: written with the compilers' builtin that
+// shuffles two vectors in a constant order, for which they choose the instructions.
 #ifndef FASTNN_TRANSPOSE_H
 #define FASTNN_TRANSPOSE_H
 

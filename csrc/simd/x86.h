@@ -1,5 +1,5 @@
-// The primitives that SSE2, AVX2 and AVX-512 spell alike. Each of their headers defines V and OP, which makes an
-// intrinsic's name, and includes this one.
+// The primitives whose intrinsics differ only in their prefix between SSE2, AVX2 and AVX-512. Each of those headers
+// defines V and OP, which makes an intrinsic's name, and includes this one.
 FORCE_INLINE V vset(real x) { return OP(set1)(x); }
 FORCE_INLINE V vload(const real *p) { return OP(loadu)(p); }
 FORCE_INLINE void vstore(real *p, V x) { OP(storeu)(p, x); }

@@ -2,7 +2,7 @@
 #ifndef FASTNN_SOFTMAX_KERNELS_H
 #define FASTNN_SOFTMAX_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 // Samples first ... first + count - 1 of a call. Returns the sum of their losses, if it is a loss.
 typedef double fastnn_samples_kernel(const fastnn_samples *call, size_t first, size_t count);

@@ -3,7 +3,7 @@
 // convolution too: of dy, with the taps in reverse, once for each phase of a stride.
 #include <string.h>
 
-#include "runtime/slots.h"
+#include "runtime/scratch.h"
 #include "window/window.h"
 
 enum {
@@ -89,7 +89,7 @@ typedef struct {
     size_t panels, panel_elements;  // of a group; of a panel
     char *packed, *packed_bias;
     size_t places_bytes, planes_bytes;  // in a slot: offsets, places, planes, staged results
-    fastnn_slots slots;
+    fastnn_scratch scratch;
 } image_job;
 
 static void pack_panel(const void *context, size_t index) {
@@ -136,7 +136,7 @@ static void convolve_block(const void *context, size_t index) {
     block.row_stride = job->from_row, block.channel_stride = job->from_channel, block.sample_stride = job->from_sample;
     const layout l = lay_out(&block, lanes, job->channels * taps);
     const bool staged = l.flat || job->to_column > 1;
-    char *slot = fastnn_take_slot(&job->slots);
+    char *slot = fastnn_take_scratch(&job->scratch);
     fastnn_find_offsets(&block, (size_t *)slot);
     find_places(&block, &l, lanes, staged ? l.row : job->to_row, staged ? l.sample : job->to_sample,
                 (fastnn_place *)(slot + in_lines(taps * sizeof(size_t))));
@@ -147,7 +147,7 @@ static void convolve_block(const void *context, size_t index) {
         convolve_group(job, &block, &l, staged, group, slot,
                        from + group * job->channels * job->from_channel * job->size,
                        to + group * job->outputs * job->to_output * job->size);
-    fastnn_give_slot(&job->slots, slot);
+    fastnn_give_scratch(&job->scratch, slot);
 }
 
 static fastnn_outcome run_image_job(image_job *job) {
@@ -165,17 +165,18 @@ static fastnn_outcome run_image_job(image_job *job) {
     job->planes_bytes = in_lines(job->channels * block.channel * job->size) + LINE;
     const size_t stage_bytes = panel * places * lanes * job->size, panels = job->groups * job->panels;
     const size_t packed_bytes = in_lines(panels * job->panel_elements * job->size);
-    if (!fastnn_open_slots(&job->slots, fastnn_blocks(&job->cut), job->places_bytes + job->planes_bytes + stage_bytes,
-                           packed_bytes + panels * panel * job->size))
+    if (!fastnn_open_scratch(&job->scratch, fastnn_blocks(&job->cut),
+                             job->places_bytes + job->planes_bytes + stage_bytes,
+                             packed_bytes + panels * panel * job->size))
         return FASTNN_NO_MEMORY;
-    job->packed = job->slots.shared, job->packed_bias = job->packed + packed_bytes;
+    job->packed = job->scratch.shared, job->packed_bias = job->packed + packed_bytes;
     bool done = true;
     if (panels * job->panel_elements < PIECE_WORK / 4)
         for (size_t i = 0; i < panels; i++) pack_panel(job, i);
     else
         done = fastnn_parallel(panels, pack_panel, job);
     done = done && fastnn_parallel(fastnn_blocks(&job->cut), convolve_block, job);
-    fastnn_close_slots(&job->slots);
+    fastnn_close_scratch(&job->scratch);
     return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }
 
@@ -287,7 +288,7 @@ typedef struct {
     fastnn_cut cut;
     size_t runs_bytes, places_bytes, planes_bytes;  // in a slot: runs, places, planes, dy
     double *sums;                                   // [part][group][output][row]
-    fastnn_slots slots;
+    fastnn_scratch scratch;
 } weight_job;
 
 // What a piece does of all sums.
@@ -376,10 +377,10 @@ static void sum_piece(const void *context, size_t index) {
     s.sums = job->sums + (rest * call->outputs + s.output) * job->row + s.channel * job->taps;
     const size_t count = s.channels * job->taps + s.biased, blocks = fastnn_blocks(&job->cut);
     for (size_t o = 0; o < s.outputs; o++) memset(s.sums + o * job->row, 0, count * sizeof *s.sums);
-    char *slot = fastnn_take_slot(&job->slots);
+    char *slot = fastnn_take_scratch(&job->scratch);
     for (size_t block = part * blocks / job->parts; block < (part + 1) * blocks / job->parts; block++)
         add_block(job, &s, block, slot);
-    fastnn_give_slot(&job->slots, slot);
+    fastnn_give_scratch(&job->scratch, slot);
 }
 
 // The parts' sums of one output, rounded to the dtype.
@@ -441,10 +442,10 @@ fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call) {
         return FASTNN_DONE;
     }
     const size_t slot_bytes = plan(&job), pieces = job.parts * call->groups * job.output_pieces * job.channel_pieces;
-    if (!fastnn_open_slots(&job.slots, pieces, slot_bytes, job.parts * outputs * job.row * sizeof(double)))
+    if (!fastnn_open_scratch(&job.scratch, pieces, slot_bytes, job.parts * outputs * job.row * sizeof(double)))
         return FASTNN_NO_MEMORY;
-    job.sums = (double *)job.slots.shared;
+    job.sums = (double *)job.scratch.shared;
     const bool done = fastnn_parallel(pieces, sum_piece, &job) && fastnn_parallel(outputs, add_parts, &job);
-    fastnn_close_slots(&job.slots);
+    fastnn_close_scratch(&job.scratch);
     return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/slots.h"
+#include "runtime/scratch.h"
 #include "window/window.h"
 
 enum {
@@ -22,7 +22,7 @@ typedef struct {
     size_t planes_of_piece;
     size_t offsets_bytes;
     char *numbers[2];
-    fastnn_slots slots;
+    fastnn_scratch scratch;
 } pool_job;
 
 static void set_number(const pool_job *job, char *numbers, size_t i, double value) {
@@ -126,7 +126,7 @@ static void run_pairs(const pool_job *job, size_t plane, size_t strip) {
 
 static void run_piece(const void *context, size_t index) {
     const pool_job *job = context;
-    char *slot = fastnn_take_slot(&job->slots);
+    char *slot = fastnn_take_scratch(&job->scratch);
     const size_t first = index * job->planes_of_piece, all = job->pool->planes * job->strips;
     for (size_t i = first; i < first + job->planes_of_piece && i < all; i++) {
         if (job->pairs)
@@ -136,7 +136,7 @@ static void run_piece(const void *context, size_t index) {
         else
             unpool_strip(job, i / job->strips, i % job->strips, slot);
     }
-    fastnn_give_slot(&job->slots, slot);
+    fastnn_give_scratch(&job->scratch, slot);
 }
 
 // Strips of rows whose planes fit: windows in forward, rows of the image in backward.
@@ -175,11 +175,11 @@ fastnn_outcome fastnn_run_pool(const fastnn_pool *pool) {
     size_t number_bytes[2];
     for (int d = 0; d < 2; d++) number_bytes[d] = in_lines((axis[d].places + FASTNN_BLOCK_SLACK) * job.size);
     const size_t used = divided_up(strips, job.planes_of_piece);
-    if (!fastnn_open_slots(&job.slots, used, job.offsets_bytes + bytes, number_bytes[0] + number_bytes[1]))
+    if (!fastnn_open_scratch(&job.scratch, used, job.offsets_bytes + bytes, number_bytes[0] + number_bytes[1]))
         return FASTNN_NO_MEMORY;
-    job.numbers[0] = job.slots.shared, job.numbers[1] = job.numbers[0] + number_bytes[0];
+    job.numbers[0] = job.scratch.shared, job.numbers[1] = job.numbers[0] + number_bytes[0];
     find_numbers(&job);
     const bool done = fastnn_parallel(used, run_piece, &job);
-    fastnn_close_slots(&job.slots);
+    fastnn_close_scratch(&job.scratch);
     return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }

@@ -1,5 +1,5 @@
 // Pooling over regions whose places and sizes are given: a piece of the work is some planes.
-#include "runtime/slots.h"
+#include "runtime/scratch.h"
 #include "window/window.h"
 
 enum { PIECE_ELEMENTS = 16384, PIECES = 64 };
@@ -8,7 +8,7 @@ typedef struct {
     const fastnn_regions *regions;
     const fastnn_window_table *table;
     size_t size, planes_of_piece;
-    fastnn_slots slots;
+    fastnn_scratch scratch;
 } region_job;
 
 static void run_piece(const void *context, size_t index) {
@@ -16,7 +16,7 @@ static void run_piece(const void *context, size_t index) {
     const fastnn_regions *all = job->regions;
     const size_t image = all->size[0] * all->size[1], result = all->places[0] * all->places[1];
     const size_t first = index * job->planes_of_piece, end = smaller(first + job->planes_of_piece, all->planes);
-    char *slot = fastnn_take_slot(&job->slots);
+    char *slot = fastnn_take_scratch(&job->scratch);
     for (size_t plane = first; plane < end; plane++) {
         fastnn_regions r = *all;
         for (int d = 0; d < 2 && all->each; d++) {
@@ -30,7 +30,7 @@ static void run_piece(const void *context, size_t index) {
         else
             job->table->unpool_regions(&r, (const char *)all->dy + in_result, (char *)all->dx + in_image, where, slot);
     }
-    fastnn_give_slot(&job->slots, slot);
+    fastnn_give_scratch(&job->scratch, slot);
 }
 
 fastnn_outcome fastnn_run_regions(const fastnn_regions *regions) {
@@ -41,8 +41,8 @@ fastnn_outcome fastnn_run_regions(const fastnn_regions *regions) {
     const size_t pieces = larger(smaller(regions->planes * image / PIECE_ELEMENTS, PIECES), 1);
     job.planes_of_piece = divided_up(regions->planes, pieces);
     const size_t used = divided_up(regions->planes, job.planes_of_piece);
-    if (!fastnn_open_slots(&job.slots, used, regions->size[1] * job.size, 0)) return FASTNN_NO_MEMORY;
+    if (!fastnn_open_scratch(&job.scratch, used, regions->size[1] * job.size, 0)) return FASTNN_NO_MEMORY;
     const bool done = fastnn_parallel(used, run_piece, &job);
-    fastnn_close_slots(&job.slots);
+    fastnn_close_scratch(&job.scratch);
     return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }

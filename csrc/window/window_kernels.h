@@ -2,7 +2,7 @@
 #ifndef FASTNN_WINDOW_KERNELS_H
 #define FASTNN_WINDOW_KERNELS_H
 
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 // Part of some images, padded and laid out in *phase planes*, so that each tap of neighbouring windows is a contiguous
 // run at a constant distance from where the windows are, whatever stride and dilation. With stride s a row of an image

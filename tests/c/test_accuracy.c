@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 typedef long double wide;
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "runtime/kernels.h"
+#include "runtime/tables.h"
 
 enum { GUARD = 64, GUARD_BYTE = 0xa5 };
 

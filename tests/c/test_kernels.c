@@ -1,11 +1,13 @@
-// Every kernel of every instruction set of this machine, and the drivers over them, on exactly sized buffers: under
-// AddressSanitizer, which sees an access beyond them. And an element's result does not depend on where it stands.
+// Every elementwise kernel of every instruction set of this machine, random numbers, softmax, and the drivers that call
+// them. Buffers have exactly the size that is needed, so that AddressSanitizer sees an access beyond them. And an
+// element's result does not depend on its place in the array.
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "random/random_kernels.h"
+#include "runtime/streaming.h"
 
 enum { LONGEST = 2 * 16 + 1 };  // two of the longest vectors and one element
 
@@ -18,7 +20,7 @@ static void set(void *array, bool float64, size_t i, double value) {
         ((float *)array)[i] = (float)value;
 }
 
-// Ordinary numbers and all the others.
+// Ordinary and special numbers in turn.
 static double value_at(size_t i) {
     static const double special[] = {0.0, -0.0, 1e-310, -1e-40, 1e30, -1e30, 100, -100, 745, -746, 0.5, -3, 6};
     switch (i % 17) {
@@ -94,7 +96,7 @@ static void check_halves(int type) {
     }
 }
 
-static void check_stream_and_sum(bool float64) {
+static void check_copies_and_sums(bool float64) {
     const fastnn_table *table = fastnn_current_table(float64);
     const size_t size = size_of(float64);
     for (size_t count = 0; count < 300; count = count < 40 ? count + 1 : count * 2) {
@@ -105,7 +107,12 @@ static void check_stream_and_sum(bool float64) {
         table->stream_copy(count, to, from);
         CHECK(memcmp(to, from, count * size) == 0, "%zu elements", count);
         CHECK(table->sum(count, from) == (double)(count * (count - 1) / 2), "%zu elements", count);
-        free(to), free(from);
+        double *sums = malloc(count * sizeof *sums + 1);
+        for (size_t i = 0; i < count; i++) sums[i] = 0.5;
+        table->add_to(count, sums, from);
+        for (size_t i = 0; i < count; i++)
+            CHECK(sums[i] == (double)i + 0.5 && table->get(from, i) == (double)i, "element %zu of %zu", i, count);
+        free(to), free(from), free(sums);
     }
 }
 
@@ -188,16 +195,16 @@ static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, 
     const size_t size = size_of(float64), count = outer * channels * inner;
     char *x = malloc(count * size), *weight = malloc(channels * size), *dx = malloc(count * size);
     double *dweight = malloc(channels * sizeof(double));
-    double *partial = malloc(fastnn_prelu_pieces(outer, channels, inner) * channels * sizeof(double));
     for (size_t i = 0; i < count; i++) set(x, float64, i, i % 2 ? 1 : -1);
     for (size_t c = 0; c < channels; c++) set(weight, float64, c, 0.5);
-    CHECK(fastnn_prelu_backward(float64, outer, channels, inner, x, x, weight, dx, dweight, partial), "interrupted");
+    CHECK(fastnn_prelu_backward(float64, outer, channels, inner, x, x, weight, dx, dweight) == FASTNN_DONE,
+          "interrupted");
     double sum = 0;
     for (size_t c = 0; c < channels; c++) sum += dweight[c];
     CHECK(sum == (double)((count + 1) / 2), "the sum of dweight is %g of %zu", sum, count);
-    free(weight), free(dweight), free(partial);
+    free(weight), free(dweight);
 
-    // Each of the channels is the best of k = channels pieces, so y has one group.
+    // The channels are the k candidates of y's one group.
     const size_t results = outer * inner;
     int bits = 0;
     while ((size_t)1 << bits < channels) bits++;
@@ -311,7 +318,7 @@ int main(void) {
         CHECK(fastnn_select_isa(isa), "%s", isa);
         for (int kernel = 0; kernel < KERNEL_COUNT; kernel++)
             for (int float64 = 0; float64 < 2; float64++) check_kernel(kernel, float64);
-        for (int float64 = 0; float64 < 2; float64++) check_stream_and_sum(float64);
+        for (int float64 = 0; float64 < 2; float64++) check_copies_and_sums(float64);
         for (int float64 = 0; float64 < 2; float64++) {
             for (size_t classes = 1; classes < 70; classes += classes < 40 ? 1 : 7)
                 check_samples(float64, 19, classes, 1);
@@ -329,7 +336,8 @@ int main(void) {
     }
     fastnn_select_isa(NULL);
     for (int float64 = 0; float64 < 2; float64++) {
-        static const size_t counts[] = {1, 1025, 30001, 70003, (size_t)5 << 20};  // the last is streamed
+        const size_t streamed = FASTNN_STREAM_BYTES / (2 * size_of(float64)) + 1000;  // elements of two arrays
+        const size_t counts[] = {1, 1025, 30001, 70003, streamed};
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) check_contiguous(float64, counts[i]);
         check_dropout(float64, 1, 1);
         check_dropout(float64, 300, 7);

@@ -28,7 +28,7 @@ static void check_job(size_t pieces) {
 
 static void pause_for(long nanoseconds) { nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL); }
 
-// Jobs of all sizes, one on the heels of the other and after a pause in which the workers fall asleep.
+// Jobs of all sizes, right after each other or after a pause.
 static void test_sizes(void) {
     for (int threads = 1; threads <= 8; threads++) {
         fastnn_set_num_threads(threads);
@@ -59,8 +59,9 @@ static void test_thread_counts(void) {
     static const int counts[] = {2, 8, 3, 5, 2, 1, 4};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         fastnn_set_num_threads(counts[i]);
-        for (size_t pieces = 0; pieces < 40; pieces++) check_job(pieces);  // the workers are somewhere
-        if (i % 2 == 0) pause_for(5000000);                                // or asleep
+        // The workers are at any point of their wait for a job, or after a long pause asleep.
+        for (size_t pieces = 0; pieces < 40; pieces++) check_job(pieces);
+        if (i % 2 == 0) pause_for(5000000);
         meeting m = {.expected = counts[i]};
         CHECK(fastnn_parallel(30, meet, &m) && m.most == counts[i], "%d of %d threads", m.most, counts[i]);
     }

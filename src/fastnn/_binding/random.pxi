@@ -14,7 +14,7 @@ cdef int IDENTITY = fastnn_find_kernel(b"identity")
 
 
 cdef size_t unit_of(cnp.ndarray array, int axes):
-    """The elements that share a draw: those of one index into the first `axes` axes; axes < 0: every one has its own."""
+    """How many elements share a draw: all that have one index in the first `axes` axes; 1 if axes < 0."""
     cdef size_t unit = 1
     for d in range(axes, cnp.PyArray_NDIM(array)):
         if axes >= 0:
@@ -23,7 +23,7 @@ cdef size_t unit_of(cnp.ndarray array, int axes):
 
 
 def dropout(str name, input, out, key, uint32_t threshold, double scale, double shift=0.0, double dropped=0.0, int axes=-1):
-    """scale x + shift where the draw is below `threshold`, else `dropped`; `name` is what messages call the input.
+    """y = scale x + shift where the draw is below `threshold`, else `dropped`. Messages call the input `name`.
 
     Elements of one index into the first `axes` axes share a draw; axes < 0: every one has its own.
     """
@@ -48,7 +48,7 @@ cpdef dropout_arrays(cnp.ndarray target, cnp.ndarray input, key, uint32_t thresh
     fill_operand(&map.operands[0], target)
     fill_operand(&map.operands[1], input)
     if threshold == 65536 and scale == 1 and shift == 0:
-        run(&map)  # the bits of every NaN too
+        run(&map)  # a copy, which keeps the bits of a NaN
     elif cnp.PyArray_SIZE(target) < GIL_FREE_ELEMENTS:
         finish(fastnn_run_dropout(&map, &rule, unit))
     else:
@@ -58,7 +58,7 @@ cpdef dropout_arrays(cnp.ndarray target, cnp.ndarray input, key, uint32_t thresh
 
 
 def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold, uint64_t first=0):
-    """Fills `mask`: booleans of `count` elements from `first` on, or uint8 with a bit for each of them."""
+    """Fills `mask` for `count` elements from `first` on: booleans, or if it is uint8 a bit for each element."""
     cdef fastnn_dropout rule
     cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(mask)
     cdef bint packed = cnp.PyArray_TYPE(mask) == cnp.NPY_UINT8
@@ -71,7 +71,7 @@ def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold, uint64
 
 
 def draw_blocks(key, uint64_t first, size_t blocks):
-    """The 16-bit draws of whole Philox blocks, eight of each."""
+    """The 16-bit draws of Philox blocks first ... first + blocks - 1, eight of each."""
     cdef uint64_t seed, offset
     cdef cnp.npy_intp sizes[1]
     seed, offset = key

@@ -2,9 +2,8 @@
 
 cdef extern from "fastnn.h" nogil:
     bint fastnn_prelu(bint, size_t, size_t, size_t, const void *, const void *, void *)
-    size_t fastnn_prelu_pieces(size_t, size_t, size_t)
-    bint fastnn_prelu_backward(bint, size_t, size_t, size_t, const void *, const void *, const void *, void *, double *,
-                               double *)
+    fastnn_outcome fastnn_prelu_backward(bint, size_t, size_t, size_t, const void *, const void *, const void *, void *,
+                                         double *)
 
 
 cdef int LEAKY_RELU = fastnn_find_kernel(b"leaky_relu")
@@ -50,20 +49,16 @@ def prelu_backward(cnp.ndarray dy, cnp.ndarray input, cnp.ndarray weight, cnp.nd
     """Fills dx; returns dweight in float64. All contiguous, of one dtype; (outer, weight.size, inner) elements."""
     cdef size_t channels = <size_t>cnp.PyArray_SIZE(weight)
     cdef bint float64 = cnp.PyArray_TYPE(dx) == cnp.NPY_DOUBLE
-    cdef bint done
+    cdef fastnn_outcome outcome
     cdef cnp.npy_intp sizes[1]
     sizes[0] = channels
     cdef cnp.ndarray dweight = new_array(1, sizes, cnp.NPY_DOUBLE, 8)
-    cdef size_t pieces = fastnn_prelu_pieces(outer, channels, inner) if dy.size else 0
-    sizes[0] = pieces * channels
-    cdef cnp.ndarray partial = new_array(1, sizes, cnp.NPY_DOUBLE, 8)
     cdef void *p_dy = cnp.PyArray_DATA(dy)
     cdef void *p_x = cnp.PyArray_DATA(input)
     cdef void *p_weight = cnp.PyArray_DATA(weight)
     cdef void *p_dx = cnp.PyArray_DATA(dx)
     cdef double *p_dweight = <double *>cnp.PyArray_DATA(dweight)
-    cdef double *p_partial = <double *>cnp.PyArray_DATA(partial)
     with nogil:
-        done = fastnn_prelu_backward(float64, outer, channels, inner, p_dy, p_x, p_weight, p_dx, p_dweight, p_partial)
-    finish(done)
+        outcome = fastnn_prelu_backward(float64, outer, channels, inner, p_dy, p_x, p_weight, p_dx, p_dweight)
+    conclude(outcome)
     return dweight

@@ -1,15 +1,17 @@
-// What one instruction set exports for one dtype: a table for each file that is compiled per instruction set
-// (elementwise_kernels.c and all *_kernels.c), which the drivers call.
-#ifndef FASTNN_KERNELS_H
-#define FASTNN_KERNELS_H
+// The tables of kernels, by which drivers call them: each *_kernels.c is compiled once for every instruction set and
+// dtype, and exports one table. Here are the elementwise table, which most drivers use, and the set of all tables; the
+// others' types are in *_kernels.h.
+#ifndef FASTNN_TABLES_H
+#define FASTNN_TABLES_H
 
 #include "fastnn.h"
 
-// One of activations.def on n contiguous elements. An output may be one of the inputs.
+// A kernel of activations.def, on n contiguous elements. An output may be one of the inputs.
 typedef void fastnn_kernel(size_t n, void *const *out, const void *const *in, const double *parameters);
 
+// The kernels' numbers, as fastnn_find_kernel finds them.
 enum {
-#define ACTIVATION(name, ...) KERNEL_##name, KERNEL_##name##_backward_of_activation,
+#define ACTIVATION(name, ...) KERNEL_##name, KERNEL_##name##_backward,
 #define KERNEL(name, ...) KERNEL_##name,
 #include "activation/activations.def"
 #undef ACTIVATION
@@ -17,6 +19,7 @@ enum {
     KERNEL_COUNT
 };
 
+// The activations' numbers: indices of fastnn_activations.
 enum {
 #define ACTIVATION(name, ...) ACTIVATION_##name,
 #define KERNEL(name, ...)
@@ -26,42 +29,25 @@ enum {
     ACTIVATION_COUNT
 };
 
-// Of `count` elements: their mean, which is mean + rest (of float64, one number would not have digits enough beside a
-// small variance), and the sum of the squared deviations from it.
-typedef struct {
-    double count, mean, rest, m2;  // none: all 0
-} fastnn_moments;
-
-// mean += part, and rest has what that lost (Knuth's exact sum).
-static inline void add_to_mean(double *mean, double *rest, double part) {
-    const double sum = *mean + part, taken = sum - *mean;
-    *rest += (*mean - (sum - taken)) + (part - taken);
-    *mean = sum;
-}
-
-// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-static inline fastnn_moments merge_moments(fastnn_moments a, fastnn_moments b) {
-    if (a.count == 0) return b;
-    const double count = a.count + b.count, delta = (b.mean - a.mean) + (b.rest - a.rest);
-    const double part = delta * (b.count / count);
-    fastnn_moments all = {count, a.mean, a.rest, a.m2 + b.m2 + delta * part * a.count};
-    add_to_mean(&all.mean, &all.rest, part);
-    return all;
-}
-
+// The elementwise table: kernels and small helpers of one dtype, `real`, in which all x, dx, dy and winners are.
 typedef struct {
     fastnn_kernel *kernels[KERNEL_COUNT];
     void (*stream_copy)(size_t n, void *to, const void *from);  // `to` aligned to 64 bytes; past the caches
+    double (*get)(const void *x, size_t i);                     // x[i]
     double (*sum)(size_t n, const void *x);                     // pairwise, in double
-    // Whole numbers x < 2 weight to bits and back: the bit of x's weight is stored and taken away, or read and added.
+    void (*add_to)(size_t n, double *sums, const void *x);      // sums[i] += x[i]
+    // Maxout's winners are whole numbers, stored bit by bit. x < 2 weight: take_bit stores whether x >= weight and
+    // subtracts weight from those x; add_bit adds weight where the bit is set.
     void (*take_bit)(size_t n, void *x, int weight, uint8_t *bits);
     void (*add_bit)(size_t n, void *x, int weight, const uint8_t *bits);
-    // float32 tables only: half types, computed in float32
+    // dx[i k + j] = dy[i] where j is winners[i], else 0
+    void (*spread_to_winners)(size_t n, size_t k, void *dx, const void *dy, const void *winners);
+    // Only in the tables of float32, in which the half types are computed: conversions from and to them
     void (*from_half[2])(size_t n, float *to, const uint16_t *from);  // float16, bfloat16
     void (*to_half[2])(size_t n, uint16_t *to, const float *from);
 } fastnn_table;
 
-// The tables of the selected instruction set (dispatch.c).
+// All tables of one instruction set and dtype.
 typedef struct {
     const fastnn_table *elementwise;
     const struct fastnn_random_table *random;
@@ -72,14 +58,16 @@ typedef struct {
     const struct fastnn_window_table *window;
     const struct fastnn_optimizer_table *optimizer;
 } fastnn_tables;
+// Those of the selected instruction set (dispatch.c).
 const fastnn_tables *fastnn_current(bool float64);
 static inline const fastnn_table *fastnn_current_table(bool float64) { return fastnn_current(float64)->elementwise; }
 
-// The name of a file's table: fastnn_row_avx512_32.
+// The name under which a *_kernels.c exports its table: FASTNN_TABLE(row) is fastnn_row_avx512_32, for example.
 #define FASTNN_TABLE(area) FASTNN_TABLE_(area, FASTNN_SUFFIX)
 #define FASTNN_TABLE_(area, suffix) FASTNN_TABLE__(area, suffix)
 #define FASTNN_TABLE__(area, suffix) fastnn_##area##_##suffix
 
+// What there is to know of each kernel beside its code.
 typedef struct {
     const char *name;
     int outputs, inputs;
