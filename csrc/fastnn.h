@@ -179,31 +179,31 @@ typedef enum {
     FASTNN_HINGE,
     FASTNN_BCE_WITH_LOGITS,
     FASTNN_MSE,
-    FASTNN_SAMPLES_KERNELS
-} fastnn_samples_kind;
+    FASTNN_SAMPLES_OPERATIONS
+} fastnn_samples_operation;
 
-// Contiguous (outer, classes, inner) arrays of one dtype: sample s = o inner + i has its classes `inner` elements
+// Contiguous (outer, classes, inner) arrays of one dtype: the classes of sample s = o inner + i are `inner` elements
 // apart. For the losses of single elements, BCE and MSE, every element is a sample: classes = inner = 1.
 typedef struct {
     size_t outer, classes, inner;
-    const void *x;      // the input; forward's output in the backward passes
-    const void *other;  // dy, or the target of x's shape; NULL where `labels` are the target
-    void *out;          // y, or the gradient; may be x, and but for the cross-entropy `other`
-    // Of losses:
+    const void *x;      // the input; in the backward passes the output of forward
+    const void *other;  // dy, or the target of x's shape; NULL if `labels` are the target
+    void *out;          // y, or the gradient; may be x and, except for the cross-entropy, `other`
+    // For losses only:
     const int64_t *labels;   // one for each sample, in [0, classes) or `ignored`
     int64_t ignored;         // this label's loss and gradient are 0
     const void *weight;      // one for each class; BCE: each element; NULL: 1
-    const void *pos_weight;  // BCE: of the target's 1, one for each element; NULL: 1
-    double keep, uniform;    // cross-entropy: the target t stands for keep t + uniform (label smoothing)
+    const void *pos_weight;  // BCE: the weight of the positive term, for each element; NULL: 1
+    double keep, uniform;    // cross-entropy: the target t becomes keep t + uniform (label smoothing)
     double margin;           // hinge
     double scale;            // of the gradient
     void *losses;            // one for each sample; NULL: not wanted
 } fastnn_samples;
 
 // *loss: the sum of the losses, in an order that depends on the shape alone. False if interrupted.
-bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_samples *call, double *loss);
-// The first label that is neither in [0, classes) nor `ignored`; `count` if there is none. *total: the sum of the
-// others' weights, their number without weights.
+bool fastnn_run_samples(fastnn_samples_operation operation, bool float64, const fastnn_samples *call, double *loss);
+// The first label that is neither in [0, classes) nor `ignored`; `count` if there is none. Then *total is the sum of
+// the weights of the labels that are not ignored or, if `weight` is NULL, their number.
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
                            const void *weight, double *total);
 
@@ -215,7 +215,7 @@ typedef struct {
     ptrdiff_t row, column;
 } fastnn_matrix;
 
-// c (m, n) = a (m, k) b (k, n), or c += with `add`; c's memory is not that of a or b.
+// c (m, n) = a (m, k) b (k, n), or c += with `add`; the memory of c must be apart from that of a and b.
 typedef struct {
     bool float64, add;
     size_t m, n, k;
@@ -223,29 +223,28 @@ typedef struct {
     void *c;
     ptrdiff_t row, column;  // c's strides
 } fastnn_product;
-size_t fastnn_product_scratch(const fastnn_product *product);           // bytes, aligned to 64: 0 to 40 MB
-bool fastnn_run_product(const fastnn_product *product, void *scratch);  // false if interrupted
+fastnn_outcome fastnn_run_product(const fastnn_product *product);
 
 // ---- steps of optimisers -------------------------------------------------------------------------------------------
 
 #define FASTNN_RULE_OPERANDS 5
 #define FASTNN_RULE_NUMBERS 8
 
-// One parameter: its data, its gradient, and what the rule remembers of it; contiguous, `count` elements each.
+// One parameter: its data, its gradient and the rule's states; contiguous arrays of `count` elements each.
 typedef struct {
     size_t count;
     void *operands[FASTNN_RULE_OPERANDS];
-    double factor;  // on the step's size
+    double factor;  // the size of this parameter's step is multiplied by it
 } fastnn_tensor;
 
-// What is added to the gradient g of a parameter p: g becomes +-g + decay p + l1 sign(p), and p becomes (1 - shrink) p
-// before the rule moves it.
+// The gradient g of a parameter p becomes +-g + decay p + l1 sign(p), and p becomes (1 - shrink) p before the rule
+// takes its step.
 typedef struct {
     bool negate;
     double decay, l1, shrink;
 } fastnn_penalties;
 
-// One rule on a list of tensors, with the rule's numbers (optimizer_kernels.c).
+// One rule on a list of tensors. The meaning of `numbers` is up to the rule (optimizer_kernels.c).
 typedef struct {
     int rule;
     bool float64;
@@ -256,16 +255,16 @@ typedef struct {
 } fastnn_step;
 
 int fastnn_find_rule(const char *name);  // -1: there is none
-int fastnn_rule_operands(int rule);
-// Always to the end: an interrupt must not leave half of the parameters behind.
+const char *fastnn_rule_name(int rule);  // in the order of optimizers.def; NULL past the end
+int fastnn_rule_operands(int rule);      // how many arrays the rule takes for each parameter
+// Runs to the end in any case: an interrupt must not leave the parameters half updated.
 void fastnn_run_step(const fastnn_step *step);
 
 typedef enum { FASTNN_SQUARES, FASTNN_SIZES, FASTNN_LARGEST, FASTNN_REDUCTIONS } fastnn_reduction;
-// results[2 t]: the sum of squares, the sum of sizes or the largest size (NaN if there is one) of tensor t's operand 0.
-// A rule that is not -1 runs meanwhile, and results[2 t + 1] is the same of what it leaves in its last operand,
-// which is scratch and not given. `scratch` has fastnn_reduction_scratch(step) elements.
-void fastnn_run_reduction(const fastnn_step *step, fastnn_reduction reduction, double *results, double *scratch);
-size_t fastnn_reduction_scratch(const fastnn_step *step);
+// results[2 t] is the sum of squares, the sum of sizes or the largest size (NaN if there is a NaN) of operand 0 of
+// tensor t. If `rule` is not -1, the rule runs meanwhile, and results[2 t + 1] is the same of the rule's last operand,
+// which the tensors do not have: it is scratch memory. Runs to the end in any case.
+fastnn_outcome fastnn_run_reduction(const fastnn_step *step, fastnn_reduction reduction, double *results);
 // Scales the rows of x (rows, length) down to a norm of at most `limit`.
 void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double limit);
 
@@ -294,10 +293,11 @@ void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t co
 
 // ---- windows: convolution and pooling -----------------------------------------------------------------------------
 
-// One axis of windows that slide over an image: tap t of window i is at index start + i stride + t step. What is
-// outside [0, size) is padding.
+// One axis of windows that slide over an image: tap t of window i is at index start + i stride + t step. Indices
+// outside [0, size) are padding.
 typedef struct {
-    size_t size, places, taps, stride;  // of the image; windows; elements of a window; from a window to the next
+    size_t size, places;  // elements of the image; windows
+    size_t taps, stride;  // elements of a window; the distance of neighbouring windows
     ptrdiff_t start, step;
 } fastnn_axis;
 
@@ -306,49 +306,50 @@ typedef struct {
 // taps).
 typedef struct {
     bool float64;
-    size_t samples, groups, channels, outputs;  // the last two: of a group
+    size_t samples, groups, channels, outputs;  // channels and outputs of one group
     fastnn_axis axis[2];
-    const void *x, *weight, *bias;  // bias: NULL: 0
+    const void *x, *weight, *bias;  // bias may be NULL: 0
     void *y;                        // forward
     const void *dy;                 // backward
-    void *dx, *dweight, *dbias;     // dweight and dbias: NULL: not wanted
+    void *dx, *dweight, *dbias;     // dweight and dbias may be NULL: not wanted
 } fastnn_convolution;
 fastnn_outcome fastnn_convolve(const fastnn_convolution *call);
 fastnn_outcome fastnn_convolve_backward_input(const fastnn_convolution *call);
-// Sums over samples are in an order that depends on the shape alone.
+// The order of the sums over samples depends on the shape alone.
 fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call);
 
-typedef enum { FASTNN_MAX_POOL, FASTNN_MEAN_POOL } fastnn_pool_kind;
+typedef enum { FASTNN_MAX_POOL, FASTNN_MEAN_POOL } fastnn_pool_mode;
 
-// Of contiguous (planes, rows, columns). The padding is -infinity for the maximum, 0 for the mean.
+// Pooling of contiguous (images, rows, columns); each channel of each sample is an image. The padding is -infinity for
+// the maximum, 0 for the mean.
 typedef struct {
-    fastnn_pool_kind kind;
+    fastnn_pool_mode mode;
     bool float64;
-    size_t planes;
+    size_t images;
     fastnn_axis axis[2];
-    size_t where_bytes;        // of an element of `where`: 1, or 4 where windows have more than 256 taps
-    const double *divisor[2];  // mean: of rows and columns of windows; the divisor is the product
+    size_t argmax_bytes;       // of an element of `argmax`: 1, or 4 if windows have more than 256 taps
+    const double *divisor[2];  // mean: of rows and columns of windows; a window's divisor is the product of two
     const void *x;             // forward
     void *y;
     const void *dy;  // backward, if it is not NULL
     void *dx;
-    void *where;  // max: which tap of the window it was
+    void *argmax;  // max: the tap of the window that each element of y is
 } fastnn_pool;
 fastnn_outcome fastnn_run_pool(const fastnn_pool *pool);
 
-// The same over regions: result (i, j) is of rows begin[0][i] ... end[0][i] - 1 and columns begin[1][j] ... end[1][j] -
-// 1, none of them empty; with `each`, every plane has such lists of its own, one behind the other. A mean is divided by
-// its elements.
+// The same over regions: result (i, j) is that of rows begin[0][i] ... end[0][i] - 1 and columns begin[1][j] ...
+// end[1][j] - 1; no region is empty. With `per_image` each image has lists of its own, one behind the other. A mean is
+// the sum divided by the number of the region's elements.
 typedef struct {
-    fastnn_pool_kind kind;
-    bool float64, each;
-    size_t planes, size[2], places[2], where_bytes;
+    fastnn_pool_mode mode;
+    bool float64, per_image;
+    size_t images, size[2], places[2], argmax_bytes;
     const int64_t *begin[2], *end[2];
     const void *x;
     void *y;
     const void *dy;
     void *dx;
-    void *where;
+    void *argmax;  // max: the element of the region, counted row by row
 } fastnn_regions;
 fastnn_outcome fastnn_run_regions(const fastnn_regions *regions);
 

@@ -1,40 +1,43 @@
-// Matrix products over threads: the factors are packed, and the result is cut into pieces, by shape alone. It knows
-// nothing of tiles but their size.
+// Matrix products over threads: the factors are packed, and the result is cut into pieces, by shape alone. Of the tiles
+// of gemm_kernels.c it must know nothing but their size.
 #include "gemm/gemm_kernels.h"
 #include "runtime/sizes.h"
 
 enum {
-    // What is packed at a time, which bounds the scratch memory: blocks of the factors of so many rows, columns and k.
+    // The block of the product that is packed and computed at a time: it bounds the scratch memory to 40 MB.
     BLOCK_M = 2048,
     BLOCK_N = 2048,
     BLOCK_K = 1024,
-    // From so many products of elements, and so many elements to be packed, on threads pay.
+    // Threads pay from so many products of elements on, and from so many elements to be packed.
     SERIAL_WORK = 400000,
     SERIAL_PACKING = 50000,
-    // The size of a piece, and when there are too many of that, their number.
-    PIECE_WORK = 500000,
+    PIECE_WORK = 500000,  // products of a piece; larger if there were more than MOST_PIECES
     MOST_PIECES = 64,
-    PIECE_TILES = 20,  // rows of a piece at most
-    PACKED_ROWS = 96,  // or columns that a piece packs; rounded up to whole panels
+    PIECE_TILES = 20,  // tiles below each other in a piece, at most
+    PACKED_ROWS = 96,  // rows or columns that a piece packs, rounded up to whole panels
     READING_WORK = 4,  // few rows: reading an element of b takes as long as so many products
-    FEW_COLUMNS = 64,  // few rows: the columns of a piece are a multiple
+    FEW_COLUMNS = 64,  // few rows: the columns of a piece are a multiple of this
 };
 
 typedef struct {
     const fastnn_gemm_table *table;
-    fastnn_product product;  // a block: at most BLOCK_M x BLOCK_N x BLOCK_K
-    char *left_memory, *panels;
+    fastnn_product product;      // the block at hand, at most BLOCK_M x BLOCK_N x BLOCK_K; few rows: all of it
+    char *left_memory, *panels;  // scratch memory for the packed factors
     fastnn_left left;
     size_t left_pieces, packed_rows, packed_columns;
     size_t piece_rows, piece_columns, pieces_down;
 } product_job;
 
-static size_t element_bytes(const fastnn_product *p) { return p->float64 ? 8 : 4; }
-
-static fastnn_matrix from(const fastnn_product *p, fastnn_matrix matrix, size_t row, size_t column) {
+// The part of a matrix from an element on.
+static fastnn_matrix from(const fastnn_gemm_table *table, fastnn_matrix matrix, size_t row, size_t column) {
     const ptrdiff_t elements = (ptrdiff_t)row * matrix.row + (ptrdiff_t)column * matrix.column;
-    matrix.data = (const char *)matrix.data + elements * (ptrdiff_t)element_bytes(p);
+    matrix.data = (const char *)matrix.data + elements * (ptrdiff_t)table->bytes;
     return matrix;
+}
+
+// The address of an element of c.
+static char *result_at(const fastnn_gemm_table *table, const fastnn_product *p, size_t row, size_t column) {
+    return (char *)p->c + ((ptrdiff_t)row * p->row + (ptrdiff_t)column * p->column) * (ptrdiff_t)table->bytes;
 }
 
 // ---- the pieces of a block -----------------------------------------------------------------------------------------
@@ -42,14 +45,14 @@ static fastnn_matrix from(const fastnn_product *p, fastnn_matrix matrix, size_t 
 static void pack_piece(const void *context, size_t piece) {
     const product_job *job = context;
     const fastnn_product *p = &job->product;
-    const size_t bytes = element_bytes(p);
+    const size_t bytes = job->table->bytes;
     if (piece < job->left_pieces) {
         const size_t i = piece * job->packed_rows;
-        job->table->pack_left(smaller(job->packed_rows, p->m - i), p->k, from(p, p->a, i, 0),
+        job->table->pack_left(smaller(job->packed_rows, p->m - i), p->k, from(job->table, p->a, i, 0),
                               job->left_memory + job->table->left_size(i, p->k) * bytes);
     } else {
         const size_t j = (piece - job->left_pieces) * job->packed_columns;
-        job->table->pack_right(p->k, smaller(job->packed_columns, p->n - j), from(p, p->b, 0, j),
+        job->table->pack_right(p->k, smaller(job->packed_columns, p->n - j), from(job->table, p->b, 0, j),
                                job->panels + j * p->k * bytes);
     }
 }
@@ -57,13 +60,12 @@ static void pack_piece(const void *context, size_t piece) {
 static void multiply_piece(const void *context, size_t piece) {
     const product_job *job = context;
     const fastnn_product *p = &job->product;
-    const ptrdiff_t bytes = (ptrdiff_t)element_bytes(p);
+    const ptrdiff_t bytes = (ptrdiff_t)job->table->bytes;
     const size_t i = piece % job->pieces_down * job->piece_rows, j = piece / job->pieces_down * job->piece_columns;
     fastnn_left left = job->left;
     left.data = (const char *)left.data + (ptrdiff_t)(i / job->table->rows) * left.panel * bytes;
     job->table->multiply_packed(smaller(job->piece_rows, p->m - i), smaller(job->piece_columns, p->n - j), p->k, left,
-                                job->panels + j * p->k * (size_t)bytes,
-                                (char *)p->c + ((ptrdiff_t)i * p->row + (ptrdiff_t)j * p->column) * bytes, p->row,
+                                job->panels + j * p->k * (size_t)bytes, result_at(job->table, p, i, j), p->row,
                                 p->column, p->add);
 }
 
@@ -76,7 +78,7 @@ static bool run(bool serial, size_t pieces, fastnn_task task, const product_job 
 static bool run_block(product_job *job) {
     const fastnn_product *p = &job->product;
     const size_t work = p->m * p->n * p->k;
-    // What pack_left returns for no rows is where it would have packed or read them.
+    // For no rows pack_left packs nothing, but says whether and where it will pack the others.
     job->left = job->table->pack_left(0, p->k, p->a, job->left_memory);
     job->packed_rows = rounded_up(PACKED_ROWS, job->table->rows);
     job->packed_columns = rounded_up(PACKED_ROWS, job->table->columns);
@@ -102,12 +104,11 @@ static void few_piece(const void *context, size_t piece) {
     const product_job *job = context;
     const fastnn_product *p = &job->product;
     const size_t j = piece * job->piece_columns;
-    job->table->multiply_few(p->m, smaller(job->piece_columns, p->n - j), p->k, p->a, from(p, p->b, 0, j),
-                             (char *)p->c + (ptrdiff_t)j * p->column * (ptrdiff_t)element_bytes(p), p->row, p->column,
-                             p->add);
+    job->table->multiply_few(p->m, smaller(job->piece_columns, p->n - j), p->k, p->a, from(job->table, p->b, 0, j),
+                             result_at(job->table, p, 0, j), p->row, p->column, p->add);
 }
 
-// With one row it is reading b that takes the time.
+// Columns are cut into pieces. Reading b counts, too: with one row it takes most of the time.
 static bool run_few(product_job *job) {
     const fastnn_product *p = &job->product;
     const size_t column_work = p->k * (p->m + READING_WORK), work = p->n * column_work;
@@ -118,11 +119,7 @@ static bool run_few(product_job *job) {
 
 // ---- products ------------------------------------------------------------------------------------------------------
 
-static size_t left_bytes(const fastnn_gemm_table *table, const fastnn_product *p) {
-    return in_lines(table->left_size(smaller(p->m, BLOCK_M), smaller(p->k, BLOCK_K)) * element_bytes(p));
-}
-
-// c^T = b^T a^T
+// The same product as c^T = b^T a^T.
 static fastnn_product transposed(const fastnn_product *p) {
     return (fastnn_product){.float64 = p->float64,
                             .add = p->add,
@@ -136,21 +133,16 @@ static fastnn_product transposed(const fastnn_product *p) {
                             .column = p->row};
 }
 
-// The product, turned over where that makes it one of few rows.
-static fastnn_product oriented(const fastnn_gemm_table *table, const fastnn_product *p) {
-    const fastnn_product other = transposed(p);
-    return !is_few(table, p) && is_few(table, &other) ? other : *p;
-}
-
-size_t fastnn_product_scratch(const fastnn_product *product) {
-    const fastnn_gemm_table *table = fastnn_current(product->float64)->gemm;
-    const fastnn_product p = oriented(table, product);
-    if (is_few(table, &p)) return 0;
-    return left_bytes(table, &p) + table->right_size(smaller(p.k, BLOCK_K), smaller(p.n, BLOCK_N)) * element_bytes(&p);
+// Whether the product or its transpose has few rows; that one is then in `few`.
+static bool find_few(const fastnn_gemm_table *table, const fastnn_product *p, fastnn_product *few) {
+    *few = *p;
+    if (is_few(table, few)) return true;
+    *few = transposed(p);
+    return is_few(table, few);
 }
 
 static bool run_blocks(product_job *job, const fastnn_product *p) {
-    // Without any k there is a block all the same, which clears c.
+    // There is a block even if k is 0: it clears c.
     for (size_t j = 0; j < p->n; j += BLOCK_N) {
         for (size_t l = 0; l == 0 || l < p->k; l += BLOCK_K) {
             for (size_t i = 0; i < p->m; i += BLOCK_M) {
@@ -158,10 +150,9 @@ static bool run_blocks(product_job *job, const fastnn_product *p) {
                 job->product.m = smaller(BLOCK_M, p->m - i);
                 job->product.n = smaller(BLOCK_N, p->n - j);
                 job->product.k = smaller(BLOCK_K, p->k - l);
-                job->product.a = from(p, p->a, i, l);
-                job->product.b = from(p, p->b, l, j);
-                job->product.c =
-                    (char *)p->c + ((ptrdiff_t)i * p->row + (ptrdiff_t)j * p->column) * (ptrdiff_t)element_bytes(p);
+                job->product.a = from(job->table, p->a, i, l);
+                job->product.b = from(job->table, p->b, l, j);
+                job->product.c = result_at(job->table, p, i, j);
                 job->product.add = p->add || l > 0;
                 if (!run_block(job)) return false;
             }
@@ -170,13 +161,20 @@ static bool run_blocks(product_job *job, const fastnn_product *p) {
     return true;
 }
 
-bool fastnn_run_product(const fastnn_product *product, void *scratch) {
-    product_job job = {.table = fastnn_current(product->float64)->gemm, .left_memory = scratch};
-    const fastnn_product p = oriented(job.table, product);
-    if (is_few(job.table, &p)) {
-        job.product = p;
-        return run_few(&job);
-    }
-    job.panels = job.left_memory + left_bytes(job.table, &p);
-    return run_blocks(&job, &p);
+// Scratch memory for the packed factors of a block is allocated for the whole call.
+static fastnn_outcome run_packed(product_job *job, const fastnn_product *p) {
+    const size_t m = smaller(p->m, BLOCK_M), n = smaller(p->n, BLOCK_N), k = smaller(p->k, BLOCK_K);
+    const size_t left_bytes = in_lines(job->table->left_size(m, k) * job->table->bytes);
+    job->left_memory = fastnn_allocate(left_bytes + job->table->right_size(k, n) * job->table->bytes);
+    if (job->left_memory == NULL) return FASTNN_NO_MEMORY;
+    job->panels = job->left_memory + left_bytes;
+    const bool done = run_blocks(job, p);
+    fastnn_release(job->left_memory);
+    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+}
+
+fastnn_outcome fastnn_run_product(const fastnn_product *product) {
+    product_job job = {.table = fastnn_current(product->float64)->gemm};
+    if (!find_few(job.table, product, &job.product)) return run_packed(&job, product);
+    return run_few(&job) ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }

@@ -1,12 +1,12 @@
-// Products whose left factor has a few rows: the right factor, most of the memory, is read once and where it lies, and
+// Products whose left factor has a few rows. The right factor, which is most of the memory, is read once and in place:
 // nothing is packed. Part of gemm_kernels.c.
 #ifndef FASTNN_GEMM_FEW_H
 #define FASTNN_GEMM_FEW_H
 
 #include "gemm/gemm_tile.h"
 
-// Rows and columns (or vectors of columns) that are summed together: enough to hide the latency of the sums, and few
-// enough for the registers. A single row takes more columns: longer runs of memory.
+// How many rows and columns (or vectors of columns) are summed together: enough to hide the latency of the sums, and
+// few enough for the registers. A single row is summed with more columns at a time, which reads longer runs of memory.
 enum {
     FEW_ROWS = REGISTERS == 32 ? 24 : 12,
     GROUP_ROWS = REGISTERS == 32 ? 4 : 2,
@@ -15,11 +15,11 @@ enum {
     SUMS = GROUP_ROWS * GROUP_COLUMNS,  // at least ROW_COLUMNS
 };
 
-// Some rows of a, with k contiguous, some columns of b, and where the products of them go.
+// Some rows of a, contiguous along k, some columns of b, and the elements of c for their products.
 typedef struct {
     size_t k;
     const real *a, *b;
-    ptrdiff_t a_row, b_stride;  // from row to row; of b the one that is not 1
+    ptrdiff_t a_row, b_stride;  // the stride of a's rows; the stride of b that is not 1
     real *c;
     ptrdiff_t row, column;
     bool add;
@@ -53,7 +53,7 @@ FORCE_INLINE void compute_dots(int rows, int columns, const Few *few) {
 
 // ---- contiguous rows of b: strips of vectors -----------------------------------------------------------------------
 
-// `lanes` of the last vector.
+// lanes: how many of the last vector's columns there are.
 FORCE_INLINE void compute_strip(int rows, int vectors, size_t lanes, const Few *few) {
     V sums[SUMS];
     for (int i = 0; i < rows * vectors; i++) sums[i] = vzero();
@@ -88,7 +88,7 @@ FEW(4, 4, GROUP_COLUMNS)
 FEW(single_4, 4, 1)
 #endif
 
-// By what of b is contiguous, columns or rows.
+// For a matrix b with contiguous columns, and for one with contiguous rows.
 typedef FewKernel *FewKernels[2];
 static const FewKernels row_kernels = {dots_row, strip_row};
 static const struct {
@@ -113,7 +113,7 @@ static void compute_few(Few few, size_t m, bool by_rows, bool single, size_t lan
     }
 }
 
-// a has at most FEW_ROWS rows, and k contiguous; of b the rows or the columns are contiguous.
+// a has at most FEW_ROWS rows, contiguous along k; b has contiguous rows or columns.
 static void multiply_few(size_t m, size_t n, size_t k, fastnn_matrix a, fastnn_matrix b, void *c, ptrdiff_t row,
                          ptrdiff_t column, bool add) {
     const bool by_rows = b.row != 1;

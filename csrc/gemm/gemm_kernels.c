@@ -27,7 +27,7 @@ typedef struct {
     ptrdiff_t row, column;
 } Packed;
 
-// What elements l to l + depth of k give to rows `top` to `bottom` of c.
+// Rows top ... bottom - 1 of c get the products of elements l ... l + depth - 1 of k.
 static void multiply_block(const Packed *p, size_t top, size_t bottom, size_t l, size_t depth, bool add) {
     const real *a = (const real *)p->a.data + (ptrdiff_t)l * p->a.column;
     for (size_t j = 0; j < p->n; j += TILE_COLUMNS) {
@@ -55,29 +55,15 @@ static void multiply_packed(size_t m, size_t n, size_t k, fastnn_left a, const v
             multiply_block(&packed, i, smaller(m, i + BLOCK_ROWS), l, smaller(depth, k - l), add || l > 0);
 }
 
-// ---- products ------------------------------------------------------------------------------------------------------
-
-static size_t left_bytes(size_t m, size_t k) { return divided_up(left_size(m, k) * sizeof(real), 64) * 64; }
-
-static size_t scratch(size_t m, size_t n, size_t k) { return left_bytes(m, k) + right_size(k, n) * sizeof(real) + 64; }
-
-static void multiply(size_t m, size_t n, size_t k, fastnn_matrix a, fastnn_matrix b, void *c, size_t ldc, bool add,
-                     void *memory) {
-    void *panels = (char *)memory + left_bytes(m, k);
-    pack_right(k, n, b, panels);
-    multiply_packed(m, n, k, pack_left(m, k, a, memory), panels, c, (ptrdiff_t)ldc, 1, add);
-}
-
 const fastnn_gemm_table FASTNN_TABLE(gemm) = {
-    .few = FEW_ROWS,
-    .multiply_few = multiply_few,
+    .bytes = sizeof(real),
     .rows = TILE_ROWS,
     .columns = TILE_COLUMNS,
-    .scratch = scratch,
-    .multiply = multiply,
     .left_size = left_size,
     .right_size = right_size,
     .pack_left = pack_left,
     .pack_right = pack_right,
     .multiply_packed = multiply_packed,
+    .few = FEW_ROWS,
+    .multiply_few = multiply_few,
 };

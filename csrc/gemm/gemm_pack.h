@@ -18,7 +18,8 @@ FORCE_INLINE void pack_rows(size_t k, size_t columns, const real *from, ptrdiff_
     }
 }
 
-// `rows` x `columns` elements with contiguous columns, at most LANES x LANES. What is right of them is anything.
+// `rows` x `columns` elements with contiguous columns, at most LANES x LANES. The panel's elements right of them become
+// anything.
 FORCE_INLINE void pack_square(size_t rows, size_t columns, const real *from, ptrdiff_t column, real *panel) {
     V x[LANES];
     UNROLL
@@ -75,7 +76,7 @@ static void pack_right(size_t k, size_t n, fastnn_matrix b, void *panels) {
     }
 }
 
-// Rows this far apart in memory would all want the same places of L1: copied rows are not.
+// Rows whose distance is a multiple of 4096 bytes would all compete for the same few lines of L1, so they are copied.
 static bool collide(ptrdiff_t row) { return row * (ptrdiff_t)sizeof(real) % 4096 == 0; }
 enum { LINE_ELEMENTS = LINE / sizeof(real) };
 static size_t row_elements(size_t k) { return rounded_up(k, 2 * LINE_ELEMENTS) + LINE_ELEMENTS; }

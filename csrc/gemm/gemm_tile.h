@@ -6,14 +6,14 @@
 #include "runtime/sizes.h"
 #include "simd/simd.h"
 
-// A tile's sums, one of the left factor's elements and the vectors of the right one's row fill the registers.
+// A tile's sums, an element of the left factor and a row of the right factor's panel fill the registers.
 enum {
     TILE_ROWS = REGISTERS == 32 ? 12 : 6,
     TILE_VECTORS = 2,
     TILE_COLUMNS = TILE_VECTORS * LANES,
 };
 
-// Sums, in rows `stride` elements apart, go to c, or are added to it.
+// Stores sums, whose rows are `stride` elements apart, to c, or adds them to it.
 static void put_sums(size_t rows, size_t columns, const real *sums, size_t stride, real *c, ptrdiff_t row,
                      ptrdiff_t column, bool add) {
     for (size_t i = 0; i < rows; i++) {
@@ -24,7 +24,7 @@ static void put_sums(size_t rows, size_t columns, const real *sums, size_t strid
     }
 }
 
-// What a tile is computed from, and where it goes.
+// What a tile is computed from, and its place in c.
 typedef struct {
     size_t k;
     const real *a;
@@ -91,7 +91,7 @@ static const struct {
     KERNELS(4),  KERNELS(2), KERNELS(1),
 };
 
-// A tile that is not whole vectors wide, or does not have its rows contiguous in c, is summed beside it.
+// A tile that is not whole vectors wide, or whose rows are not contiguous in c, is summed in a buffer and then copied.
 static void compute_beside(TileKernel *kernel, Tile tile, size_t rows, size_t columns, ptrdiff_t column) {
     _Alignas(64) real sums[TILE_ROWS * TILE_COLUMNS];
     const Tile place = tile;

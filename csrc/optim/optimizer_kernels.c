@@ -8,14 +8,15 @@
 
 // ---- rules ---------------------------------------------------------------------------------------------------------
 
-// x: the operands; c: the numbers. The first number is the size of the step wherever there is one.
+// x: the operands; c: the rule's numbers. The first number is the size of the step, if the rule has one.
 typedef void Rule(V *x, const V *c);
 
-// Torch's two forms of a moving average: they differ in what an infinity leaves behind.
+// PyTorch's two forms of a moving average: they differ in the result if an operand is infinite.
 FORCE_INLINE V lerp(V from, V to, V weight) { return vmadd(weight, to - from, from); }
 FORCE_INLINE V decayed(V keep, V old, V weight, V new) { return vmadd(keep, old, weight * new); }
 // size * sign(x); 0 and NaN remain themselves.
 FORCE_INLINE V with_sign_of(V x, V size) { return vselect(vlt(vzero(), vabs(x)), vcopysign(size, x), x); }
+// A step of the parameter.
 FORCE_INLINE void go(V *x, V size, V direction) { x[0] -= size * direction; }
 
 FORCE_INLINE void sgd(V *x, const V *c) { go(x, c[0], x[1]); }
@@ -118,15 +119,15 @@ FORCE_INLINE void clamp(V *x, const V *c) { x[0] = vmax(-c[0], vmin(c[0], x[0]))
 
 // ---- the loop ------------------------------------------------------------------------------------------------------
 
-// A line is read, changed and written back, so there is nothing for streaming stores to spare, and the hardware follows
-// a handful of streams by itself: neither they nor prefetching made a difference.
+// Lines of the caches are read, changed and written back, so streaming stores would spare nothing, and the hardware
+// prefetches a handful of streams by itself: neither made a difference.
 
 typedef struct {
     V decay, l1, keep;
 } penalty;
 
-// The gradient of the loss becomes that of the loss with its penalties. What is not asked for is left out, for it might
-// make a NaN of an infinity.
+// The gradient of the loss becomes that of the loss with its penalties. A penalty that is 0 is left out, as it might
+// turn an infinity into a NaN.
 FORCE_INLINE void apply(const fastnn_penalties *asked, const penalty *size, bool has_gradient, bool moves, V *x) {
     if (has_gradient) {
         if (asked->negate) x[1] = -x[1];
@@ -180,7 +181,7 @@ static bool is_penalised(const fastnn_penalties *p) {
 
 // ---- norms ---------------------------------------------------------------------------------------------------------
 
-// In double, whose range the squares of floats do not leave.
+// In double: the squares of floats stay within its range.
 enum { SUMS = 32 };
 FORCE_INLINE double square(double x) { return x * x; }
 #define SUM(name, term)                                                          \
@@ -212,6 +213,7 @@ static double largest_size(size_t n, const void *memory) {
 }
 
 const fastnn_optimizer_table FASTNN_TABLE(optimizer) = {
+    .bytes = sizeof(real),
     .rules =
         {
 #define RULE(name, ...) name##_loop,

@@ -1,4 +1,4 @@
-// The steps of the optimisers: one pass over a parameter, its gradient and what the rule remembers of earlier steps.
+// The steps of the optimisers: one pass over a parameter, its gradient and the rule's states.
 #ifndef FASTNN_OPTIMIZER_KERNELS_H
 #define FASTNN_OPTIMIZER_KERNELS_H
 
@@ -14,6 +14,7 @@ enum {
 typedef void fastnn_rule(size_t n, void *const *operands, const fastnn_penalties *penalties, const double *numbers);
 
 typedef struct fastnn_optimizer_table {
+    size_t bytes;  // of an element
     fastnn_rule *rules[RULE_COUNT];
     double (*reductions[FASTNN_REDUCTIONS])(size_t n, const void *x);
 } fastnn_optimizer_table;

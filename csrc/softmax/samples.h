@@ -1,6 +1,6 @@
-// Walking the classes of samples in vectors, with sums that stay accurate for any number of them: part of
-// softmax_kernels.c. The lanes of a vector are neighbouring classes of one sample (a row), or one class of
-// neighbouring samples (columns); a formula is written once for both.
+// Walks over the classes of samples in vectors, with sums that stay accurate for any number of classes. Part of
+// softmax_kernels.c. The lanes of a vector are neighbouring classes of one sample (a row), or one class of neighbouring
+// samples (columns); a formula is written once for both.
 #ifndef FASTNN_SAMPLES_H
 #define FASTNN_SAMPLES_H
 
@@ -8,17 +8,18 @@
 
 // The samples that are computed at once.
 typedef struct {
-    bool row;                 // one sample, with its classes one after the other
-    size_t classes, samples;  // columns: up to LANES samples, one after the other,
-    size_t lanes, stride;     // in so many lanes, and with so many elements from a class to the next
+    bool row;  // one sample, whose classes are adjacent; else up to LANES adjacent samples
+    size_t classes, samples;
+    size_t lanes, stride;  // columns: the lanes that are used, and the elements from a class to the next
 } Block;
 
-// Where a vector is: the offset of its elements, the (first) class, how many of its lanes count.
+// The place of a vector: the offset of its elements, its (first) class, and how many of its lanes are used.
 typedef struct {
     size_t offset, class, lanes;
 } Place;
 
-// A sum in as many parts as vectors are taken together; `now` is folded into the rest every few vectors.
+// A sum in TOGETHER parts, one for each of the vectors that are read together. `now` is added to `total` every FOLD
+// vectors.
 enum { TOGETHER = 2, FOLD = 8 };
 typedef struct {
     V now[TOGETHER], total, low;
@@ -31,7 +32,7 @@ FORCE_INLINE Sum no_sum(void) {
     for (int u = 0; u < TOGETHER; u++) sum.now[u] = vzero();
     return sum;
 }
-// What the addition to `total` loses goes to `low` (Knuth).
+// The rounding error of the addition to `total` is added to `low` (Knuth's exact sum).
 FORCE_INLINE void fold(Sum *sum) {
     const V part = sum->now[0] + sum->now[1], total = sum->total + part;
     const V added = total - sum->total;
@@ -40,7 +41,7 @@ FORCE_INLINE void fold(Sum *sum) {
     for (int u = 0; u < TOGETHER; u++) sum->now[u] = vzero();
 }
 
-// Calls `step` for every vector of the block; then the first `count` of the sums are in `total` and `low`.
+// Calls `step` for every vector of the block; `total` and `low` of the first `count` sums are the results.
 FORCE_INLINE void walk(Block b, const void *state, Step *step, Sum *sums, int count) {
     const size_t lanes = b.row ? LANES : b.lanes, stride = b.row ? LANES : b.stride;
     const size_t vectors = b.row ? b.classes / LANES : b.classes, width = b.row ? LANES : 1;
@@ -69,7 +70,7 @@ FORCE_INLINE V only(size_t lanes, V x) { return lanes == LANES ? x : vselect(is_
 FORCE_INLINE V load(const real *p, Place at) {
     return at.lanes == LANES ? vload(p + at.offset) : vload_part(p + at.offset, at.lanes);
 }
-// -infinity, an element that counts for nothing, in the lanes outside.
+// The unused lanes become -infinity, a logit that adds nothing.
 FORCE_INLINE V load_logits(const real *p, Place at) {
     if (at.lanes == LANES) return vload(p + at.offset);
     return vselect(is_inside(at.lanes), vload_part(p + at.offset, at.lanes), vset(-(real)__builtin_inf()));
@@ -81,7 +82,7 @@ FORCE_INLINE void store(real *p, Place at, V x) {
         vstore_part(p + at.offset, at.lanes, x);
 }
 
-// Of the lanes of a row, in all lanes; columns stay as they are.
+// The sum or the maximum of the lanes of a row, in all lanes; columns stay unchanged.
 FORCE_INLINE V joined_sum(Block b, V x) { return b.row ? vset(vsum(x)) : x; }
 FORCE_INLINE V joined_max(Block b, V x) { return b.row ? vset(vlargest(x)) : x; }
 FORCE_INLINE V sum_of(Block b, const Sum *sum) { return joined_sum(b, sum->total + sum->low); }

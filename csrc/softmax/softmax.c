@@ -1,13 +1,14 @@
-// Softmax and losses over threads. The cut depends on the shape alone, and the losses of the pieces are added in order.
+// Softmax and losses over threads, and the check of labels. How the work is cut depends on the shape alone, and the
+// losses of the pieces are added in order.
 #include "runtime/sizes.h"
 #include "softmax/softmax_kernels.h"
 
 enum {
-    SERIAL_ELEMENTS = 16384,  // from here on threads pay
+    SERIAL_ELEMENTS = 16384,  // threads pay from so many elements on
     PIECE_ELEMENTS = 8192,
     MOST_PIECES = 256,
     LARGEST_VECTOR = 16,
-    TILE_COLUMNS = 96,  // of the kernels' tiles: fewer would be read in shorter runs
+    TILE_COLUMNS = 96,  // the samples of a kernel's tile: fewer would be read in shorter runs of memory
 };
 
 typedef struct {
@@ -31,10 +32,11 @@ static size_t samples_in_piece(size_t samples, size_t classes, size_t inner) {
     return inner > 1 || piece > LARGEST_VECTOR ? rounded_up(piece, LARGEST_VECTOR) : piece;
 }
 
-bool fastnn_run_samples(fastnn_samples_kind kind, bool float64, const fastnn_samples *call, double *loss) {
+bool fastnn_run_samples(fastnn_samples_operation operation, bool float64, const fastnn_samples *call, double *loss) {
     double losses[MOST_PIECES];
     *loss = 0;
-    samples_job job = {call, fastnn_current(float64)->softmax->kernels[kind], call->outer * call->inner, 0, losses};
+    samples_job job = {call, fastnn_current(float64)->softmax->kernels[operation], call->outer * call->inner, 0,
+                       losses};
     if (job.samples * call->classes == 0) return true;
     job.piece = samples_in_piece(job.samples, call->classes, call->inner);
     const size_t pieces = divided_up(job.samples, job.piece);
@@ -50,16 +52,11 @@ size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, si
         valid += (uint64_t)labels[i] < classes;
         skipped += labels[i] == ignored;
     }
-    // A label may be both.
+    // The ignored label may be a valid one, too.
     const bool all = (ignored >= 0 && (uint64_t)ignored < classes ? valid : valid + skipped) == count;
     for (size_t i = 0; i < count && !all; i++)
         if ((uint64_t)labels[i] >= classes && labels[i] != ignored) return i;
-    *total = (double)(count - skipped);
-    if (weight == NULL) return count;
-    *total = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (labels[i] == ignored) continue;
-        *total += float64 ? ((const double *)weight)[labels[i]] : (double)((const float *)weight)[labels[i]];
-    }
+    *total = weight == NULL ? (double)(count - skipped)
+                            : fastnn_current(float64)->softmax->sum_weights(count, labels, ignored, weight);
     return count;
 }

@@ -1,7 +1,7 @@
-// Softmax and the losses. Compiled once for each instruction set and dtype, as elementwise_kernels.c.
+// Softmax and the losses. Compiled once for each instruction set and dtype.
 //
-// Each operation is a function on a block of samples (samples.h); it reads a vector of the output's place before it
-// writes there, so that the output may be the input.
+// Each operation is a function on a block of samples (samples.h). It reads the inputs' vector at a place before it
+// writes the output's, so that the output may be the input.
 #include "softmax/softmax_kernels.h"
 
 #include "softmax/samples.h"
@@ -11,9 +11,10 @@ typedef double Operation(const fastnn_samples *call, Block b, const real *x, con
 
 // ---- exponentials of logits, and their sum -------------------------------------------------------------------------
 
-// exp(x) is taken 2^(EXP_SHIFT - k) times as large, k being the largest logit / ln 2, rounded. So x goes into the
-// exponential as it is: the rounding of x - max would be many ULP of the result. Only where all that counts is far from
-// 0, and the difference exact, the largest logit is taken away first. EXP_SHIFT keeps the smallest terms normal.
+// exp(x) is computed 2^(EXP_SHIFT - k) times as large, where k is the largest logit / ln 2, rounded. So x goes into the
+// exponential unchanged: the rounding error of x - max would be many ULP of the result. Only if all logits that matter
+// are far from 0, so that the difference is exact, the largest one is subtracted first. EXP_SHIFT keeps the smallest
+// terms normal numbers.
 enum { EXP_SHIFT = 10 * (int)sizeof(real) };
 typedef struct {
     V largest, center, least, rounder;
@@ -52,7 +53,8 @@ typedef struct {
     const real *x;
     real *out;  // NULL: the sum alone is wanted
 } Exponentials;
-// A row's exponentials wait in L1 for their sum: the memory of the result may be far away, and is written once.
+// The exponentials of a row stay in L1 until their sum is known, so that the result, which may be far from the caches,
+// is written only once.
 enum { ROW_SPACE = 4096 };
 FORCE_INLINE real *space_for(Block b, real *scratch, real *out) {
     return b.row && b.classes <= ROW_SPACE ? scratch : out;
@@ -69,10 +71,10 @@ FORCE_INLINE void exp_step(const void *state, Sum *sums, Place at, int u) {
 typedef struct {
     const real *x, *other;
     real *out;
-    V a, b;  // one of each for a sample; what they are is up to the step
+    V a, b;  // numbers of the samples, which mean something else in each step
 } Map;
 
-// e / sum, with the rounding of 1 / sum made good: one large logit gives exactly 1.
+// e / sum, with the rounding error of 1 / sum corrected: one large logit gives exactly 1.
 FORCE_INLINE V quotient(V e, V sum, V inverse) {
     const V y = e * inverse;
     return vfma(vfnma(y, sum, e), inverse, y);
@@ -157,8 +159,8 @@ FORCE_INLINE double deliver_losses(const fastnn_samples *call, Block b, size_t s
     return sum;
 }
 
-// The target is a distribution q and, where there are labels, a spike at each sample's label besides. The loss is the
-// sum of q (largest - x + log_of_sum), the gradient (sum of q) softmax(x) - q.
+// The target is a distribution q over the classes; labels add a spike at each sample's label to it. The loss is the sum
+// of q (largest - x + log_of_sum), and the gradient is (sum of q) softmax(x) - q.
 typedef struct {
     Exponentials e;
     real *out;
@@ -247,7 +249,7 @@ FORCE_INLINE void hinge_step(const void *state, Sum *sums, Place at, int u) {
     sums[1].now[u] += vselect(met, vzero(), vone());
     store(s->out, at, vselect(met, vzero(), s->scale));
 }
-// The label's own term is the margin, exactly: it is counted with the others and taken away.
+// The term of the label's own class is exactly the margin: it is summed with the others and subtracted at the end.
 FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                           size_t sample) {
     const real margin = (real)call->margin, own = margin > 0 ? margin : 0;
@@ -282,8 +284,8 @@ FORCE_INLINE void mse_step(const void *state, Sum *sums, Place at, int u) {
     add_loss(s, sums, at, u, d * d);
 }
 
-// softplus(x) (1 - t) + softplus(-x) t pos_weight, where the terms with factor 0 are 0 for any x; the gradient has
-// sigmoid(x) and -sigmoid(-x) in their places.
+// The loss is softplus(x) (1 - t) + softplus(-x) t pos_weight; a term with factor 0 is 0 for any x. The gradient has
+// sigmoid(x) and -sigmoid(-x) in place of the two softplus.
 FORCE_INLINE void bce_step(const void *state, Sum *sums, Place at, int u) {
     const Elements *s = state;
     const V x = load(s->x, at), t = load(s->t, at), zero = vzero();
@@ -321,9 +323,10 @@ static double bce_with_logits(const fastnn_samples *call, size_t first, size_t c
 
 // ---- from samples to blocks ----------------------------------------------------------------------------------------
 
-// Two kinds of samples are copied to a tile, where they are columns side by side: short rows, whose vectors would be
-// half empty, and columns in memory. Those are far apart there, so that they crowd in few lines of the caches, and
-// memory wants to be read in longer runs than a vector. What the next tile needs is fetched meanwhile.
+// Two forms of samples are copied to a tile, where they are columns side by side: short rows, whose vectors would be
+// half empty, and columns in memory. The classes of a column are far apart in memory, so that they compete for few
+// lines of the caches, and memory is quicker to read in longer runs than a vector. The next tile is prefetched
+// meanwhile.
 enum {
     TILE_CLASSES = 256,
     SHORT_ROW = 24,
@@ -335,7 +338,8 @@ FORCE_INLINE size_t offset_of(const fastnn_samples *call, size_t sample) {
     if (call->inner == 1) return sample * call->classes;
     return sample / call->inner * call->inner * call->classes + sample % call->inner;
 }
-// Do samples lie one after the other, for some vectors at least? Then a tile's are all of one outer index.
+// Whether neighbouring samples are adjacent in memory, at least LANES of them. Then a tile's samples have the same
+// outer index.
 FORCE_INLINE bool are_columns(const fastnn_samples *call) { return call->inner >= LANES; }
 FORCE_INLINE size_t left_of_columns(const fastnn_samples *call, size_t sample) {
     return call->inner - sample % call->inner;
@@ -446,6 +450,13 @@ SAMPLES_KERNEL(log_softmax_backward)
 SAMPLES_KERNEL(cross_entropy)
 SAMPLES_KERNEL(hinge)
 
+static double sum_weights(size_t count, const int64_t *labels, int64_t ignored, const void *weight) {
+    double total = 0;
+    for (size_t i = 0; i < count; i++)
+        if (labels[i] != ignored) total += (double)((const real *)weight)[labels[i]];
+    return total;
+}
+
 const fastnn_softmax_table FASTNN_TABLE(softmax) = {
     .kernels =
         {
@@ -458,4 +469,5 @@ const fastnn_softmax_table FASTNN_TABLE(softmax) = {
             [FASTNN_BCE_WITH_LOGITS] = bce_with_logits,
             [FASTNN_MSE] = mse,
         },
+    .sum_weights = sum_weights,
 };

@@ -1,4 +1,4 @@
-// Cutting windows over images into blocks.
+// Cuts windows over images into blocks: see window.h.
 #include "window/window.h"
 
 enum { LEAST_COLUMNS = 48, LEAST_ROWS = 4 };
@@ -29,19 +29,19 @@ void fastnn_find_offsets(const fastnn_block *block, size_t *offsets) {
 static void count_blocks(fastnn_cut *cut, const fastnn_axis axis[2], size_t samples) {
     cut->blocks[0] = divided_up(samples, cut->samples);
     for (int d = 0; d < 2; d++) cut->blocks[1 + d] = divided_up(axis[d].places, cut->places[d]);
-    // Blocks of about the same size.
+    // The blocks get about the same size.
     cut->samples = divided_up(samples, cut->blocks[0]);
     for (int d = 0; d < 2; d++) cut->places[d] = divided_up(axis[d].places, cut->blocks[1 + d]);
 }
 
 fastnn_cut fastnn_cut_windows(const fastnn_axis axis[2], size_t samples, size_t channels, size_t outputs,
-                              size_t elements, size_t positions) {
+                              size_t elements, size_t windows) {
     fastnn_cut cut = {.samples = samples, .places = {axis[0].places, axis[1].places}};
     for (;;) {
         const fastnn_block block = fastnn_make_block(axis, cut.samples, cut.places);
-        const size_t windows = cut.samples * block.extent[0] * block.extent[1];
-        const bool fits = channels * block.channel + outputs * windows <= elements;
-        if (fits && cut.samples * cut.places[0] * cut.places[1] <= positions) break;
+        const size_t results = cut.samples * block.extent[0] * block.extent[1];
+        const bool fits = channels * block.channel + outputs * results <= elements;
+        if (fits && cut.samples * cut.places[0] * cut.places[1] <= windows) break;
         if (cut.samples > 1)
             cut.samples = cut.samples / 2;
         else if (cut.places[0] > 1)

@@ -1,5 +1,5 @@
-// Windows that slide over images: what convolution and pooling read and write. Compiled once for each instruction set
-// and dtype.
+// The table of the kernels of convolution and pooling, which are in the headers included here. Compiled once for each
+// instruction set and dtype.
 #include "window/window_kernels.h"
 
 #include "window/window_convolve.h"
@@ -9,6 +9,7 @@
 #include "window/window_regions.h"
 
 const fastnn_window_table FASTNN_TABLE(window) = {
+    .bytes = sizeof(real),
     .lanes = LANES,
     .panel = PANEL,
     .prepare = prepare,
@@ -17,6 +18,8 @@ const fastnn_window_table FASTNN_TABLE(window) = {
     .convolve = convolve,
     .deliver = deliver,
     .gradient = gradient,
+    .round_sums = round_sums,
+    .find_numbers = find_numbers,
     .pool = pool,
     .unpool = unpool,
     .max_of_pairs = max_of_pairs,

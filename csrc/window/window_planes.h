@@ -1,4 +1,5 @@
-// Images to phase planes (fastnn_block) and back. Part of window_kernels.c; it does not know what the windows are for.
+// Copies images to phase planes (fastnn_block) and back. Part of window_kernels.c. It must not know what the windows
+// are for.
 #ifndef FASTNN_WINDOW_PLANES_H
 #define FASTNN_WINDOW_PLANES_H
 
@@ -18,7 +19,7 @@ FORCE_INLINE void copy_run(real *to, const real *from, size_t n) {
     if (i < n) vstore_part(to + i, n - i, vload_part(from + i, n - i));
 }
 
-// The same in whole vectors: up to LANES - 1 elements behind the run are overwritten, which callers make room for.
+// The same in whole vectors: up to LANES - 1 elements behind the run are overwritten, so callers leave room there.
 FORCE_INLINE void fill_over(real *to, size_t n, real value) {
     for (size_t i = 0; i < n; i += LANES) vstore(to + i, vset(value));
 }
@@ -28,7 +29,8 @@ FORCE_INLINE void copy_over(real *to, const real *from, size_t n) {
     if (i < n) vstore(to + i, vload_part(from + i, n - i));
 }
 
-// Every stride-th element. The vectors of stride 2 read one element more than they take, so one is always left.
+// Every stride-th element. A vector of stride 2 reads one element more than it takes, so the last element is never
+// taken by a vector.
 FORCE_INLINE void take_every(real *to, const real *from, size_t n, size_t stride) {
     size_t i = 0;
     if (stride == 2)
@@ -36,8 +38,8 @@ FORCE_INLINE void take_every(real *to, const real *from, size_t n, size_t stride
     for (; i < n; i++) to[i] = from[i * stride];
 }
 
-// Which elements of a phase's line are in the image, from element `first` of that on: begin ... end - 1 of `extent`,
-// the line's first being at `index`.
+// A line is a row or a column of a phase plane. Elements begin ... end - 1 of the `extent` elements of a line are in
+// the image, at element `first` of it or after. `index`: the place in the image of the line's first element.
 typedef struct {
     size_t begin, end;
 } inside;
@@ -51,7 +53,7 @@ static inside inside_of(const fastnn_axis *axis, ptrdiff_t index, size_t extent,
     return found.begin < found.end ? found : (inside){0, 0};
 }
 
-// The image index of a phase line's first element.
+// The place in the image of a line's first element.
 static ptrdiff_t line_start(const fastnn_block *block, int d, size_t slot) {
     const fastnn_axis *axis = &block->axis[d];
     return fastnn_lowest(axis) + (ptrdiff_t)(block->first[d] * axis->stride + fastnn_phase(axis, slot));
@@ -93,7 +95,7 @@ static void prepare(const fastnn_block *block, const void *images, size_t channe
     }
 }
 
-// A phase's elements back to the image.
+// The elements of a phase back to the image.
 FORCE_INLINE void put_every(real *to, const real *from, size_t n, size_t stride) {
     if (stride == 1)
         copy_run(to, from, n);
@@ -120,7 +122,7 @@ FORCE_INLINE void interleave(real *to, const real *even, const real *odd, size_t
 
 static void restore_row(const fastnn_block *block, const real *from, real *row) {
     const fastnn_axis *axis = &block->axis[1];
-    const real *first[2] = {NULL, NULL};  // stride 2: what belongs to elements 0, 2, ... and 1, 3, ...
+    const real *first[2] = {NULL, NULL};  // stride 2: the phases of elements 0, 2, ... and 1, 3, ...
     size_t count[2] = {0, 0}, done = 0;
     if (axis->stride == 2 && block->phases[1] == 2) {
         for (size_t slot = 0; slot < 2; slot++) {

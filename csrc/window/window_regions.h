@@ -1,4 +1,4 @@
-// Pooling of one plane over regions of any place and size: the largest or the mean of each, and the way back. Part of
+// Pooling of one image over regions of any place and size: the maximum or the mean of each, and the gradients. Part of
 // window_kernels.c.
 #ifndef FASTNN_WINDOW_REGIONS_H
 #define FASTNN_WINDOW_REGIONS_H
@@ -29,7 +29,7 @@ static double sum_run(const real *x, size_t n) {
     return (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
 }
 
-// Rows first, into a row of sums; whole rows at once.
+// The rows of a region are added up to one row of sums first. A region of whole rows is a single run of memory.
 static void mean_of_regions(const fastnn_regions *r, const real *x, real *y, real *sums) {
     const size_t width = r->size[1];
     for (size_t i = 0; i < r->places[0]; i++) {
@@ -62,52 +62,51 @@ static void spread_means(const fastnn_regions *r, const real *dy, real *dx, real
     }
 }
 
-// The element of a region with the largest value, counted row by row: the first of equals, the last NaN.
-FORCE_INLINE size_t largest_of_region(const fastnn_regions *r, const real *x, size_t row, size_t column,
-                                      real *largest) {
-    size_t where = 0, number = 0;
+// The number of a region's largest element, counted row by row: of equal ones the first, and of NaNs the last.
+FORCE_INLINE size_t argmax_of_region(const fastnn_regions *r, const real *x, size_t row, size_t column, real *largest) {
+    size_t argmax = 0, number = 0;
     *largest = -(real)INFINITY;
     for (int64_t i = r->begin[0][row]; i < r->end[0][row]; i++)
         for (int64_t j = r->begin[1][column]; j < r->end[1][column]; j++, number++) {
             const real value = x[(size_t)i * r->size[1] + (size_t)j];
-            if (value > *largest || value != value) *largest = value, where = number;
+            if (value > *largest || value != value) *largest = value, argmax = number;
         }
-    return where;
+    return argmax;
 }
 
-static void max_of_regions(const fastnn_regions *r, const real *x, real *y, void *where) {
+static void max_of_regions(const fastnn_regions *r, const real *x, real *y, void *argmax) {
     for (size_t i = 0, index = 0; i < r->places[0]; i++)
         for (size_t j = 0; j < r->places[1]; j++, index++) {
-            const size_t number = largest_of_region(r, x, i, j, &y[index]);
-            if (r->where_bytes == 1)
-                ((uint8_t *)where)[index] = (uint8_t)number;
+            const size_t number = argmax_of_region(r, x, i, j, &y[index]);
+            if (r->argmax_bytes == 1)
+                ((uint8_t *)argmax)[index] = (uint8_t)number;
             else
-                ((uint32_t *)where)[index] = (uint32_t)number;
+                ((uint32_t *)argmax)[index] = (uint32_t)number;
         }
 }
 
-static void return_largest(const fastnn_regions *r, const real *dy, const void *where, real *dx) {
+static void return_largest(const fastnn_regions *r, const real *dy, const void *argmax, real *dx) {
     memset(dx, 0, r->size[0] * r->size[1] * sizeof *dx);
     for (size_t i = 0, index = 0; i < r->places[0]; i++)
         for (size_t j = 0; j < r->places[1]; j++, index++) {
             const size_t width = (size_t)(r->end[1][j] - r->begin[1][j]);
             const size_t number =
-                r->where_bytes == 1 ? ((const uint8_t *)where)[index] : ((const uint32_t *)where)[index];
+                r->argmax_bytes == 1 ? ((const uint8_t *)argmax)[index] : ((const uint32_t *)argmax)[index];
             const size_t row = (size_t)r->begin[0][i] + number / width;
             dx[row * r->size[1] + (size_t)r->begin[1][j] + number % width] += dy[index];
         }
 }
 
-static void pool_regions(const fastnn_regions *r, const void *x, void *y, void *where, void *scratch) {
-    if (r->kind == FASTNN_MAX_POOL)
-        max_of_regions(r, x, y, where);
+static void pool_regions(const fastnn_regions *r, const void *x, void *y, void *argmax, void *scratch) {
+    if (r->mode == FASTNN_MAX_POOL)
+        max_of_regions(r, x, y, argmax);
     else
         mean_of_regions(r, x, y, scratch);
 }
 
-static void unpool_regions(const fastnn_regions *r, const void *dy, void *dx, const void *where, void *scratch) {
-    if (r->kind == FASTNN_MAX_POOL)
-        return_largest(r, dy, where, dx);
+static void unpool_regions(const fastnn_regions *r, const void *dy, void *dx, const void *argmax, void *scratch) {
+    if (r->mode == FASTNN_MAX_POOL)
+        return_largest(r, dy, argmax, dx);
     else
         spread_means(r, dy, dx, scratch);
 }

@@ -187,8 +187,8 @@ LOG_SOFTMAX: int
 BCE_WITH_LOGITS: int
 MSE: int
 
-def softmax(kind: int, input: object, dim: object, out: object) -> NDArray[Any]: ...
-def softmax_backward(kind: int, dy: object, output: object, dim: object, out: object) -> NDArray[Any]: ...
+def softmax(operation: int, input: object, dim: object, out: object) -> NDArray[Any]: ...
+def softmax_backward(operation: int, dy: object, output: object, dim: object, out: object) -> NDArray[Any]: ...
 def cross_entropy(
     input: object,
     target: object,
@@ -202,7 +202,7 @@ def hinge_loss(
     input: object, target: object, margin: object, reduction: object, out: object
 ) -> tuple[Any, NDArray[Any]]: ...
 def elements_loss(
-    kind: int,
+    operation: int,
     input: object,
     target: object,
     weight: object,
@@ -257,32 +257,32 @@ def convolve_backward(
 def pool(
     x: NDArray[Any],
     y: NDArray[Any],
-    where: NDArray[Any] | None,
+    argmax: NDArray[Any] | None,
     divisors: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-    planes: int,
+    images: int,
     windows: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> None: ...
 def pool_backward(
     dy: NDArray[Any],
     dx: NDArray[Any],
-    where: NDArray[Any] | None,
+    argmax: NDArray[Any] | None,
     divisors: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
-    planes: int,
+    images: int,
     windows: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> None: ...
 def pool_regions(
     x: NDArray[Any],
     y: NDArray[Any],
-    where: NDArray[Any] | None,
-    planes: int,
+    argmax: NDArray[Any] | None,
+    images: int,
     size: tuple[int, int],
     bounds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> None: ...
 def pool_regions_backward(
     dy: NDArray[Any],
     dx: NDArray[Any],
-    where: NDArray[Any] | None,
-    planes: int,
+    argmax: NDArray[Any] | None,
+    images: int,
     size: tuple[int, int],
     bounds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> None: ...
@@ -294,6 +294,7 @@ SIZES: int
 LARGEST: int
 
 def find_rule(name: str) -> int: ...
+def rules() -> dict[str, int]: ...
 
 @disjoint_base
 class Tensors:

@@ -120,14 +120,14 @@ static void check_convolution(const shape *s, bool float64) {
 
 // The maximum, and 1 for the gradient of every window: dx counts the windows whose largest element it is.
 static void check_pool(const shape *s, bool float64) {
-    fastnn_pool p = {.kind = FASTNN_MAX_POOL,
+    fastnn_pool p = {.mode = FASTNN_MAX_POOL,
                      .float64 = float64,
-                     .planes = s->samples * s->channels,
-                     .where_bytes = 1,
+                     .images = s->samples * s->channels,
+                     .argmax_bytes = 1,
                      .axis = {axis_of(s->axis[0]), axis_of(s->axis[1])}};
-    const size_t x = p.planes * p.axis[0].size * p.axis[1].size, y = p.planes * p.axis[0].places * p.axis[1].places;
+    const size_t x = p.images * p.axis[0].size * p.axis[1].size, y = p.images * p.axis[0].places * p.axis[1].places;
     void *image = numbers(float64, x, 1), *result = numbers(float64, y, 2), *dx = numbers(float64, x, 3);
-    p.where = malloc(y);
+    p.argmax = malloc(y);
     p.x = image, p.y = result;
     CHECK(fastnn_run_pool(&p) == FASTNN_DONE, "not done");
     double total = 0, dtotal = 0, largest = -1;
@@ -140,7 +140,7 @@ static void check_pool(const shape *s, bool float64) {
     CHECK(fastnn_run_pool(&p) == FASTNN_DONE, "not done");
     for (size_t i = 0; i < x; i++) dtotal += get(dx, float64, i);
     CHECK(fabs(total - dtotal) <= 1e-4 * (double)y, "%g became %g", total, dtotal);
-    free(image), free(result), free(dx), free(p.where);
+    free(image), free(result), free(dx), free(p.argmax);
 }
 
 int main(void) {

@@ -10,18 +10,15 @@ cdef extern from "fastnn.h" nogil:
         fastnn_matrix a, b
         void *c
         ptrdiff_t row, column
-    size_t fastnn_product_scratch(const fastnn_product *)
-    bint fastnn_run_product(const fastnn_product *, void *)
-    void *fastnn_allocate(size_t)
-    void fastnn_release(void *)
+    fastnn_outcome fastnn_run_product(const fastnn_product *)
 
 cdef enum:
-    GIL_FREE_PRODUCTS = 100000  # from so many products of elements on a call lets other Python threads run
+    GIL_FREE_PRODUCTS = 100000  # a call of so many products of elements lets other Python threads run
 
 
 @cython.cdivision(True)
 cdef inline bint is_matrix(object array, int type) noexcept:
-    """Two dimensions, elements of `type` in this machine's byte order, strides that are whole elements."""
+    """Two dimensions, elements of `type` in native byte order, and strides that are whole elements."""
     if not cnp.PyArray_CheckExact(array):
         return False
     cdef cnp.ndarray a = array
@@ -46,7 +43,7 @@ cdef inline fastnn_matrix as_matrix(cnp.ndarray array, Py_ssize_t bytes) noexcep
 
 
 cdef inline void span(cnp.ndarray matrix, uintptr_t *begin, uintptr_t *end) noexcept:
-    """The memory that a matrix's elements lie in."""
+    """The range of memory that the elements of a matrix are in."""
     cdef Py_ssize_t reach
     cdef int d
     begin[0] = <uintptr_t>cnp.PyArray_DATA(matrix)
@@ -67,22 +64,17 @@ cdef inline bint spans_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 
 cdef int run_product(const fastnn_product *product) except -1:
-    cdef size_t bytes = fastnn_product_scratch(product)
-    cdef void *scratch = fastnn_allocate(bytes) if bytes > 0 else NULL
-    cdef bint done
-    if scratch is NULL and bytes > 0:
-        raise MemoryError("no scratch memory for a matrix product")
+    cdef fastnn_outcome outcome
     if product.m * product.n * product.k < GIL_FREE_PRODUCTS:
-        done = fastnn_run_product(product, scratch)
+        outcome = fastnn_run_product(product)
     else:
         with nogil:
-            done = fastnn_run_product(product, scratch)
-    fastnn_release(scratch)
-    return finish(done)
+            outcome = fastnn_run_product(product)
+    return conclude(outcome)
 
 
 cdef bint begin_with(cnp.ndarray out, bias):
-    """Puts `bias`, a plain vector of out's dtype, into each row of a new matrix; False if it is none."""
+    """Copies `bias` to each row of a new matrix; False if it is not a plain vector that fits."""
     cdef cnp.npy_intp columns = cnp.PyArray_DIM(out, 1)
     cdef size_t bytes = <size_t>(columns * cnp.PyArray_ITEMSIZE(out))
     if not is_vector(bias, columns, out):
@@ -93,8 +85,9 @@ cdef bint begin_with(cnp.ndarray out, bias):
 
 
 def matmul(a, b, out=None, bint add=False, bias=None):
-    """a b in `out`, or added to it; None if these are not matrices of one dtype that fit, or `out` may share memory
-    with a or b. Without `out` a new array, each row of which begins with `bias`, and `add` means nothing."""
+    """The matrix product a b in `out`, or added to it; None if these are not matrices of one dtype whose shapes fit, or
+    `out` may share memory with a or b. Without `out` the result is a new array: a b, plus `bias` in each row if it is
+    not None; `add` is not looked at then."""
     cdef fastnn_product product
     cdef cnp.npy_intp shape[2]
     cdef int type = cnp.NPY_FLOAT if is_matrix(a, cnp.NPY_FLOAT) else cnp.NPY_DOUBLE

@@ -23,10 +23,10 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fastnn_reduction:
         FASTNN_SQUARES, FASTNN_SIZES, FASTNN_LARGEST
     int fastnn_find_rule(const char *)
+    const char *fastnn_rule_name(int)
     int fastnn_rule_operands(int)
     void fastnn_run_step(const fastnn_step *)
-    void fastnn_run_reduction(const fastnn_step *, fastnn_reduction, double *, double *)
-    size_t fastnn_reduction_scratch(const fastnn_step *)
+    fastnn_outcome fastnn_run_reduction(const fastnn_step *, fastnn_reduction, double *)
     void fastnn_limit_rows(bint, size_t, size_t, void *, double)
 
 SQUARES, SIZES, LARGEST = FASTNN_SQUARES, FASTNN_SIZES, FASTNN_LARGEST
@@ -40,10 +40,18 @@ def find_rule(str name):
     return rule
 
 
+def rules():
+    """The rules of optimizers.def, in its order: {name: how many arrays the rule takes for each parameter}."""
+    numbers = {}
+    while fastnn_rule_name(len(numbers)) is not NULL:
+        numbers[(<bytes>fastnn_rule_name(len(numbers))).decode()] = fastnn_rule_operands(len(numbers))
+    return numbers
+
+
 cdef class Tensors:
     """A list of tensors of one dtype, each with the arrays that a rule takes: parameter, gradient, states.
 
-    It keeps the arrays alive that it points to.
+    The list keeps the arrays alive that it points to.
     """
 
     cdef fastnn_tensor *tensors
@@ -66,7 +74,7 @@ cdef class Tensors:
         return self.call.tensors
 
     def add(self, tuple arrays):
-        """Add a tensor if its arrays are plain and of one form, and the first can be written to; say whether."""
+        """Adds a tensor if its arrays are plain and of one form, and the first is writable; returns whether it was added."""
         cdef cnp.ndarray first, array
         cdef int k = 0
         if self.call.tensors == self.room or len(arrays) > FASTNN_RULE_OPERANDS or not is_plain(arrays[0], PLAIN_OUT):
@@ -91,7 +99,7 @@ cdef class Tensors:
         return True
 
     cdef int start(self, int rule, tuple penalties, tuple numbers, int scratch_operands) except -1:
-        """What a call takes beside the tensors."""
+        """Fills in what a call takes beside the tensors."""
         cdef int k
         self.call.rule = rule
         self.call.penalties.negate, self.call.penalties.decay, self.call.penalties.l1, self.call.penalties.shrink = penalties
@@ -103,7 +111,7 @@ cdef class Tensors:
         return 0
 
     def update(self, int rule, tuple penalties, tuple numbers, factors=None):
-        """One step of a rule: penalties are (negate, decay, l1, shrink), factors scale each tensor's step."""
+        """One step of a rule; penalties: (negate, decay, l1, shrink); factors: one for the step of each tensor."""
         self.start(rule, penalties, numbers, 0)
         if factors is not None:
             for k in range(self.call.tensors):
@@ -115,23 +123,22 @@ cdef class Tensors:
                 fastnn_run_step(&self.call)
 
     def reduce(self, fastnn_reduction reduction, int rule=-1, tuple penalties=(False, 0.0, 0.0, 0.0), tuple numbers=()):
-        """For each tensor two sums of squares, sums of sizes or largest sizes: of its first array, and of the
-        direction that the rule gives, which runs meanwhile. Without a rule (-1) the second is 0."""
+        """For each tensor two sums of squares, sums of sizes or largest sizes: that of its first array, and that of the
+        direction of `rule`, which runs meanwhile. Without a rule (-1) the second is 0."""
         self.start(rule, penalties, numbers, 1)
         cdef cnp.npy_intp sizes[2]
-        sizes[0], sizes[1] = fastnn_reduction_scratch(&self.call), 2
-        cdef cnp.ndarray scratch = new_array(1, sizes, cnp.NPY_DOUBLE, 8)
-        sizes[0] = self.call.tensors
+        sizes[0], sizes[1] = self.call.tensors, 2
         cdef cnp.ndarray results = new_array(2, sizes, cnp.NPY_DOUBLE, 8)
-        cdef double *p_scratch = <double *>cnp.PyArray_DATA(scratch)
         cdef double *p_results = <double *>cnp.PyArray_DATA(results)
+        cdef fastnn_outcome outcome
         with nogil:
-            fastnn_run_reduction(&self.call, reduction, p_results, p_scratch)
+            outcome = fastnn_run_reduction(&self.call, reduction, p_results)
+        conclude(outcome)
         return results
 
 
 def limit_rows(cnp.ndarray array, double limit):
-    """Scale the rows (along the first axis) of a plain array down to a norm of at most `limit`."""
+    """Scales the rows (along the first axis) of a plain array down to a norm of at most `limit`."""
     cdef size_t rows = cnp.PyArray_DIM(array, 0)
     cdef size_t length = cnp.PyArray_SIZE(array) // rows if rows > 0 else 0
     cdef bint float64 = cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE

@@ -4,7 +4,7 @@ from libc.math cimport NAN, isfinite
 from libc.stdint cimport int64_t
 
 cdef extern from "fastnn.h" nogil:
-    ctypedef enum fastnn_samples_kind:
+    ctypedef enum fastnn_samples_operation:
         FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX, FASTNN_SOFTMAX_BACKWARD, FASTNN_LOG_SOFTMAX_BACKWARD
         FASTNN_CROSS_ENTROPY, FASTNN_HINGE, FASTNN_BCE_WITH_LOGITS, FASTNN_MSE
     ctypedef struct fastnn_samples:
@@ -18,7 +18,7 @@ cdef extern from "fastnn.h" nogil:
         const void *pos_weight
         double keep, uniform, margin, scale
         void *losses
-    bint fastnn_run_samples(fastnn_samples_kind, bint, const fastnn_samples *, double *)
+    bint fastnn_run_samples(fastnn_samples_operation, bint, const fastnn_samples *, double *)
     size_t fastnn_check_labels(bint, size_t, const int64_t *, size_t, int64_t, const void *, double *)
 
 SOFTMAX, LOG_SOFTMAX = FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX
@@ -30,7 +30,7 @@ cdef inline void *data_of(object array):
 
 
 cdef int split(fastnn_samples *call, cnp.ndarray x, int axis) except -1:
-    """The array as (outer, classes, inner), with the classes along `axis`; 0 dimensions are one class."""
+    """Describes x as (outer, classes, inner), with the classes along `axis`; 0 dimensions are one class."""
     call.outer = call.classes = call.inner = 1
     for d in range(cnp.PyArray_NDIM(x)):
         if d < axis:
@@ -42,21 +42,21 @@ cdef int split(fastnn_samples *call, cnp.ndarray x, int axis) except -1:
     return 0
 
 
-cdef double run_samples(fastnn_samples_kind kind, cnp.ndarray like, const fastnn_samples *call) except? -1:
+cdef double run_samples(fastnn_samples_operation operation, cnp.ndarray like, const fastnn_samples *call) except? -1:
     cdef bint float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE, done
     cdef double loss = 0
     if <size_t>cnp.PyArray_SIZE(like) < GIL_FREE_ELEMENTS:
-        done = fastnn_run_samples(kind, float64, call, &loss)
+        done = fastnn_run_samples(operation, float64, call, &loss)
     else:
         with nogil:
-            done = fastnn_run_samples(kind, float64, call, &loss)
+            done = fastnn_run_samples(operation, float64, call, &loss)
     finish(done)
     return loss
 
 
 # ---- softmax -----------------------------------------------------------------------------------------------------
 
-cdef object plain_softmax(int kind, input, dim, out):
+cdef object plain_softmax(int operation, input, dim, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and (out is None or fits(out, input))):
         return None
@@ -67,17 +67,17 @@ cdef object plain_softmax(int kind, input, dim, out):
         out = new_like(input)
     split(&call, input, axis)
     call.x, call.other, call.out = data_of(input), NULL, data_of(out)
-    run_samples(<fastnn_samples_kind>kind, out, &call)
+    run_samples(<fastnn_samples_operation>operation, out, &call)
     return out
 
 
-def softmax(int kind, input, dim, out):
+def softmax(int operation, input, dim, out):
     """SOFTMAX or LOG_SOFTMAX of a plain array."""
-    result = plain_softmax(kind, input, dim, out)
-    return general("softmax", input, (kind, input, dim, out)) if result is None else result
+    result = plain_softmax(operation, input, dim, out)
+    return general("softmax", input, (operation, input, dim, out)) if result is None else result
 
 
-cdef object plain_softmax_backward(int kind, dy, output, dim, out):
+cdef object plain_softmax_backward(int operation, dy, output, dim, out):
     cdef fastnn_samples call
     if not (is_plain(dy, PLAIN) and is_plain(output, PLAIN) and same_form(dy, output)):
         return None
@@ -88,14 +88,14 @@ cdef object plain_softmax_backward(int kind, dy, output, dim, out):
         out = new_like(dy)
     split(&call, dy, axis)
     call.x, call.other, call.out = data_of(output), data_of(dy), data_of(out)
-    run_samples(FASTNN_SOFTMAX_BACKWARD if kind == FASTNN_SOFTMAX else FASTNN_LOG_SOFTMAX_BACKWARD, out, &call)
+    run_samples(FASTNN_SOFTMAX_BACKWARD if operation == FASTNN_SOFTMAX else FASTNN_LOG_SOFTMAX_BACKWARD, out, &call)
     return out
 
 
-def softmax_backward(int kind, dy, output, dim, out):
+def softmax_backward(int operation, dy, output, dim, out):
     """The gradient of SOFTMAX or LOG_SOFTMAX; plain arrays of one form."""
-    result = plain_softmax_backward(kind, dy, output, dim, out)
-    return general("softmax_backward", dy, (kind, dy, output, dim, out)) if result is None else result
+    result = plain_softmax_backward(operation, dy, output, dim, out)
+    return general("softmax_backward", dy, (operation, dy, output, dim, out)) if result is None else result
 
 
 # ---- losses ------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ cdef inline bint is_reduction(object reduction):
 
 
 cdef object new_losses(cnp.ndarray x, bint by_sample):
-    """An array of x's shape, or of that without axis 1."""
+    """An array for the losses: of x's shape or, by sample, of that without axis 1."""
     cdef cnp.npy_intp shape[FASTNN_MAX_DIMS]
     cdef int dims = 0
     for d in range(cnp.PyArray_NDIM(x)):
@@ -138,9 +138,9 @@ cdef object new_losses(cnp.ndarray x, bint by_sample):
     return new_array(dims, shape, cnp.PyArray_TYPE(x), cnp.PyArray_ITEMSIZE(x))
 
 
-cdef object run_loss(fastnn_samples_kind kind, fastnn_samples *call, cnp.ndarray x, object out, object reduction,
+cdef object run_loss(fastnn_samples_operation operation, fastnn_samples *call, cnp.ndarray x, object out, object reduction,
                      double count, bint by_sample):
-    """(loss, gradient) of a call that has all but its x, out, scale and losses; `count` divides the mean."""
+    """(loss, gradient) of a call whose x, out, scale and losses are still to be set; `count` divides the mean."""
     if out is None:
         out = new_like(x)
     losses = new_losses(x, by_sample) if reduction == "none" else None
@@ -148,7 +148,7 @@ cdef object run_loss(fastnn_samples_kind kind, fastnn_samples *call, cnp.ndarray
     call.scale = 1
     if reduction == "mean":
         call.scale = 1 / count if count != 0 else 0
-    cdef double loss = run_samples(kind, x, call)
+    cdef double loss = run_samples(operation, x, call)
     if losses is not None:
         return losses, out
     if reduction == "mean":
@@ -209,7 +209,7 @@ cdef object plain_hinge_loss(input, target, margin, reduction, out):
         return None
     split(&call, x, 1)
     call.other, call.labels, call.margin = NULL, <const int64_t *>data_of(target), margin
-    # Ignoring label 0 here only spares the check a label that is in range.
+    # The hinge loss ignores no label: 0 is in range anyhow.
     if fastnn_check_labels(False, call.outer * call.inner, call.labels, call.classes, 0, NULL,
                            &count) < call.outer * call.inner:
         return None
@@ -222,7 +222,7 @@ def hinge_loss(input, target, margin, reduction, out):
     return general("hinge_loss", input, (input, target, margin, reduction, out)) if result is None else result
 
 
-cdef object plain_elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
+cdef object plain_elements_loss(int operation, input, target, weight, pos_weight, reduction, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and is_reduction(reduction)):
         return None
@@ -234,12 +234,12 @@ cdef object plain_elements_loss(int kind, input, target, weight, pos_weight, red
         return None
     call.outer, call.classes, call.inner = <size_t>cnp.PyArray_SIZE(<cnp.ndarray>input), 1, 1
     call.other, call.weight, call.pos_weight = data_of(target), data_of(weight), data_of(pos_weight)
-    return run_loss(<fastnn_samples_kind>kind, &call, input, out, reduction, <double>call.outer, False)
+    return run_loss(<fastnn_samples_operation>operation, &call, input, out, reduction, <double>call.outer, False)
 
 
-def elements_loss(int kind, input, target, weight, pos_weight, reduction, out):
+def elements_loss(int operation, input, target, weight, pos_weight, reduction, out):
     """(loss, gradient) of MSE or BCE_WITH_LOGITS; plain arrays of one form, the weights None or of it too."""
-    result = plain_elements_loss(kind, input, target, weight, pos_weight, reduction, out)
+    result = plain_elements_loss(operation, input, target, weight, pos_weight, reduction, out)
     if result is not None:
         return result
-    return general("elements_loss", input, (kind, input, target, weight, pos_weight, reduction, out))
+    return general("elements_loss", input, (operation, input, target, weight, pos_weight, reduction, out))

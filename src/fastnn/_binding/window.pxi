@@ -1,5 +1,5 @@
-# Windows that slide over images: convolution and pooling. Part of _kernels.pyx. The arrays are plain and their shapes
-# fit: fastnn.functional has seen to that.
+# Windows that slide over images: convolution and pooling. Part of _kernels.pyx. fastnn.functional has made the arrays
+# plain and checked their shapes.
 
 cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_axis:
@@ -20,35 +20,35 @@ cdef extern from "fastnn.h" nogil:
     fastnn_outcome fastnn_convolve(const fastnn_convolution *)
     fastnn_outcome fastnn_convolve_backward_input(const fastnn_convolution *)
     fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *)
-    ctypedef enum fastnn_pool_kind:
+    ctypedef enum fastnn_pool_mode:
         FASTNN_MAX_POOL, FASTNN_MEAN_POOL
     ctypedef struct fastnn_pool:
-        fastnn_pool_kind kind
+        fastnn_pool_mode mode
         bint float64
-        size_t planes
+        size_t images
         fastnn_axis axis[2]
-        size_t where_bytes
+        size_t argmax_bytes
         const double *divisor[2]
         const void *x
         void *y
         const void *dy
         void *dx
-        void *where
+        void *argmax
     fastnn_outcome fastnn_run_pool(const fastnn_pool *)
     ctypedef struct fastnn_regions:
-        fastnn_pool_kind kind
-        bint float64, each
-        size_t planes
+        fastnn_pool_mode mode
+        bint float64, per_image
+        size_t images
         size_t size[2]
         size_t places[2]
-        size_t where_bytes
+        size_t argmax_bytes
         const int64_t *begin[2]
         const int64_t *end[2]
         const void *x
         void *y
         const void *dy
         void *dx
-        void *where
+        void *argmax
     fastnn_outcome fastnn_run_regions(const fastnn_regions *)
 
 
@@ -95,80 +95,80 @@ def convolve_backward(cnp.ndarray dy, cnp.ndarray x, cnp.ndarray weight, dx, dwe
     conclude(outcome)
 
 
-cdef int start_pool(fastnn_pool *call, cnp.ndarray like, where, divisors, size_t planes, tuple windows) except -1:
+cdef int start_pool(fastnn_pool *call, cnp.ndarray like, argmax, divisors, size_t images, tuple windows) except -1:
     memset(call, 0, sizeof(call[0]))
-    call.kind = FASTNN_MEAN_POOL if where is None else FASTNN_MAX_POOL
+    call.mode = FASTNN_MEAN_POOL if argmax is None else FASTNN_MAX_POOL
     call.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
-    call.planes = planes
-    if where is None:
+    call.images = images
+    if argmax is None:
         call.divisor[0] = <const double *>cnp.PyArray_DATA(<cnp.ndarray>divisors[0])
         call.divisor[1] = <const double *>cnp.PyArray_DATA(<cnp.ndarray>divisors[1])
     else:
-        call.where = cnp.PyArray_DATA(<cnp.ndarray>where)
-        call.where_bytes = <size_t>cnp.PyArray_ITEMSIZE(<cnp.ndarray>where)
+        call.argmax = cnp.PyArray_DATA(<cnp.ndarray>argmax)
+        call.argmax_bytes = <size_t>cnp.PyArray_ITEMSIZE(<cnp.ndarray>argmax)
     return set_axes(call.axis, windows)
 
 
-def pool(cnp.ndarray x, cnp.ndarray y, where, divisors, size_t planes, tuple windows):
-    """Fills y with the largest of each window, and `where` with its tap; or with the mean, if `where` is None.
+def pool(cnp.ndarray x, cnp.ndarray y, argmax, divisors, size_t images, tuple windows):
+    """Fills y with the largest element of each window, and `argmax` with its tap; or y with the means, if `argmax` is None.
 
     divisors: of rows and columns of windows, float64.
     """
     cdef fastnn_pool call
     cdef fastnn_outcome outcome
-    start_pool(&call, x, where, divisors, planes, windows)
+    start_pool(&call, x, argmax, divisors, images, windows)
     call.x, call.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
     with nogil:
         outcome = fastnn_run_pool(&call)
     conclude(outcome)
 
 
-def pool_backward(cnp.ndarray dy, cnp.ndarray dx, where, divisors, size_t planes, tuple windows):
+def pool_backward(cnp.ndarray dy, cnp.ndarray dx, argmax, divisors, size_t images, tuple windows):
     """Fills dx."""
     cdef fastnn_pool call
     cdef fastnn_outcome outcome
-    start_pool(&call, dy, where, divisors, planes, windows)
+    start_pool(&call, dy, argmax, divisors, images, windows)
     call.dy, call.dx = cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx)
     with nogil:
         outcome = fastnn_run_pool(&call)
     conclude(outcome)
 
 
-cdef int start_regions(fastnn_regions *call, cnp.ndarray like, where, size_t planes, tuple size, tuple bounds) except -1:
-    """bounds: (begin, end) of rows and of columns, int64, of shape (places,) or (planes, places)."""
+cdef int start_regions(fastnn_regions *call, cnp.ndarray like, argmax, size_t images, tuple size, tuple bounds) except -1:
+    """bounds: (begin, end) of rows and of columns, int64, of shape (places,) or (images, places)."""
     cdef cnp.ndarray begin, end
     memset(call, 0, sizeof(call[0]))
-    call.kind = FASTNN_MEAN_POOL if where is None else FASTNN_MAX_POOL
+    call.mode = FASTNN_MEAN_POOL if argmax is None else FASTNN_MAX_POOL
     call.float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
-    call.planes = planes
+    call.images = images
     for d in range(2):
         begin, end = bounds[d]
-        call.each = cnp.PyArray_NDIM(begin) == 2
+        call.per_image = cnp.PyArray_NDIM(begin) == 2
         call.size[d] = size[d]
         call.places[d] = <size_t>cnp.PyArray_DIM(begin, cnp.PyArray_NDIM(begin) - 1)
         call.begin[d] = <const int64_t *>cnp.PyArray_DATA(begin)
         call.end[d] = <const int64_t *>cnp.PyArray_DATA(end)
-    call.where = data_or_null(where)
-    call.where_bytes = 1 if where is None else <size_t>cnp.PyArray_ITEMSIZE(<cnp.ndarray>where)
+    call.argmax = data_or_null(argmax)
+    call.argmax_bytes = 1 if argmax is None else <size_t>cnp.PyArray_ITEMSIZE(<cnp.ndarray>argmax)
     return 0
 
 
-def pool_regions(cnp.ndarray x, cnp.ndarray y, where, size_t planes, tuple size, tuple bounds):
-    """The same over regions; size: rows and columns of the image."""
+def pool_regions(cnp.ndarray x, cnp.ndarray y, argmax, size_t images, tuple size, tuple bounds):
+    """The same over regions; size: rows and columns of an image; bounds: as in start_regions."""
     cdef fastnn_regions call
     cdef fastnn_outcome outcome
-    start_regions(&call, x, where, planes, size, bounds)
+    start_regions(&call, x, argmax, images, size, bounds)
     call.x, call.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
     with nogil:
         outcome = fastnn_run_regions(&call)
     conclude(outcome)
 
 
-def pool_regions_backward(cnp.ndarray dy, cnp.ndarray dx, where, size_t planes, tuple size, tuple bounds):
+def pool_regions_backward(cnp.ndarray dy, cnp.ndarray dx, argmax, size_t images, tuple size, tuple bounds):
     """Fills dx."""
     cdef fastnn_regions call
     cdef fastnn_outcome outcome
-    start_regions(&call, dy, where, planes, size, bounds)
+    start_regions(&call, dy, argmax, images, size, bounds)
     call.dy, call.dx = cnp.PyArray_DATA(dy), cnp.PyArray_DATA(dx)
     with nogil:
         outcome = fastnn_run_regions(&call)

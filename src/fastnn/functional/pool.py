@@ -37,7 +37,7 @@ class WindowsSaved(NamedTuple):
     """What max_pool2d and avg_pool2d keep for their backward."""
 
     shape: tuple[int, ...]  # the input's
-    where: Array | None  # max: which tap of its window each element of y is
+    argmax: Array | None  # max: which tap of its window each element of y is
     divisors: tuple[Array, Array] | None  # mean: of rows and columns of windows
     windows: tuple[Axis, Axis]
 
@@ -46,8 +46,8 @@ class RegionsSaved(NamedTuple):
     """What adaptive_avg_pool2d and fractional_max_pool2d keep for their backward."""
 
     shape: tuple[int, ...]  # the input's
-    where: Array | None  # max: which element of its region each element of y is
-    regions: tuple[Bounds, Bounds]  # of rows and columns, for all planes or each of them
+    argmax: Array | None  # max: which element of its region each element of y is
+    regions: tuple[Bounds, Bounds]  # of rows and columns, for all images or each of them
 
 
 # ---- what all of them share --------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def _check_images(x: Shaped) -> None:
         raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
 
 
-def _where_dtype(taps: int) -> str:
+def _argmax_dtype(taps: int) -> str:
     """Of a number below `taps` for each result."""
     return "uint8" if taps <= 256 else "uint32"
 
@@ -88,14 +88,14 @@ def _backward(dy: ArrayLike, saved: WindowsSaved | RegionsSaved, out: Array | No
         places = tuple(axis[1] for axis in saved.windows)
     else:
         places = tuple(begin.shape[-1] for begin, _ in saved.regions)
-    g, shape, planes = arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
+    g, shape, images = arrays.ready("dy", dy), saved.shape, math.prod(saved.shape[:-2])
     arrays.check_dy(g.shape, (*shape[:-2], *places))
 
     def run(g: Array, dx: Array) -> None:
         if isinstance(saved, WindowsSaved):
-            _kernels.pool_backward(g, dx, saved.where, saved.divisors, planes, saved.windows)
+            _kernels.pool_backward(g, dx, saved.argmax, saved.divisors, images, saved.windows)
         else:
-            _kernels.pool_regions_backward(g, dx, saved.where, planes, (shape[-2], shape[-1]), saved.regions)
+            _kernels.pool_regions_backward(g, dx, saved.argmax, images, (shape[-2], shape[-1]), saved.regions)
 
     return _compute(run, g, shape, out)
 
@@ -147,10 +147,10 @@ def _pool_windows(
     """The maximum of each window; or its sum, divided by the product of its row's and column's divisors."""
     rows, columns = windows
     shape = (*x.shape[:-2], rows[1], columns[1])
-    where = _kernels.empty(shape, _where_dtype(rows[2] * columns[2])) if divisors is None else None
-    planes = math.prod(x.shape[:-2])
-    y = _compute(lambda x, y: _kernels.pool(x, y, where, divisors, planes, windows), x, shape, out)
-    return y, WindowsSaved(x.shape, where, divisors, windows)
+    argmax = _kernels.empty(shape, _argmax_dtype(rows[2] * columns[2])) if divisors is None else None
+    images = math.prod(x.shape[:-2])
+    y = _compute(lambda x, y: _kernels.pool(x, y, argmax, divisors, images, windows), x, shape, out)
+    return y, WindowsSaved(x.shape, argmax, divisors, windows)
 
 
 @takes_tensors
@@ -247,12 +247,12 @@ def avg_pool2d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None
 
 
 def _pool_regions(
-    x: Array, regions: tuple[Bounds, Bounds], where: Array | None, out: Array | None
+    x: Array, regions: tuple[Bounds, Bounds], argmax: Array | None, out: Array | None
 ) -> tuple[Array, RegionsSaved]:
     shape = (*x.shape[:-2], *(begin.shape[-1] for begin, _ in regions))
-    planes, size = math.prod(x.shape[:-2]), (x.shape[-2], x.shape[-1])
-    y = _compute(lambda x, y: _kernels.pool_regions(x, y, where, planes, size, regions), x, shape, out)
-    return y, RegionsSaved(x.shape, where, regions)
+    images, size = math.prod(x.shape[:-2]), (x.shape[-2], x.shape[-1])
+    y = _compute(lambda x, y: _kernels.pool_regions(x, y, argmax, images, size, regions), x, shape, out)
+    return y, RegionsSaved(x.shape, argmax, regions)
 
 
 def adaptive_numbers(output_size: int | Sequence[int | None] | None) -> tuple[int | None, int | None]:
@@ -338,7 +338,7 @@ def _fractional_places(
 
 
 def _starts(u: Array, size: int, places: int, taps: int) -> NDArray[np.int64]:
-    """Where the windows of each plane begin: (planes, places), from u of shape (planes,)."""
+    """Where the windows of each image begin: (images, places), from u of shape (images,)."""
     alpha = (size - taps) / max(places - 1, 1)
     starts: Array = np.floor((np.arange(places) + u[:, None]) * alpha) - np.floor(u[:, None] * alpha)
     starts[:, -1] = size - taps
@@ -348,11 +348,11 @@ def _starts(u: Array, size: int, places: int, taps: int) -> NDArray[np.int64]:
 def _fractional_bounds(
     x: Shaped, kernel: tuple[int, int], places: tuple[int, int], key: Key | None
 ) -> tuple[Bounds, Bounds]:
-    """Where the windows of each plane are, drawn by the key."""
-    planes = math.prod(x.shape[:-2])
+    """Where the windows of each image are, drawn by the key."""
+    images = math.prod(x.shape[:-2])
     key = given_or_next(key)
-    draws = _kernels.draw_blocks(key, 0, -(-planes // 4))[: 2 * planes]
-    u = (draws.reshape(planes, 2) + 0.5) / 2**16
+    draws = _kernels.draw_blocks(key, 0, -(-images // 4))[: 2 * images]
+    u = (draws.reshape(images, 2) + 0.5) / 2**16
     rows = _starts(u[:, 1], x.shape[-2], places[0], kernel[0])
     columns = _starts(u[:, 0], x.shape[-1], places[1], kernel[1])
     return (rows, rows + kernel[0]), (columns, columns + kernel[1])
@@ -381,8 +381,8 @@ def fractional_max_pool2d(
     """
     x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
     places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))
-    where = _kernels.empty((*x.shape[:-2], *places), _where_dtype(kernel[0] * kernel[1]))
-    return _pool_regions(x, _fractional_bounds(x, kernel, places, key), where, out)
+    argmax = _kernels.empty((*x.shape[:-2], *places), _argmax_dtype(kernel[0] * kernel[1]))
+    return _pool_regions(x, _fractional_bounds(x, kernel, places, key), argmax, out)
 
 
 @takes_tensors

@@ -18,11 +18,11 @@ from fastnn.functional.pool import (
     Bounds,
     _adaptive_bounds,
     _adaptive_places,
+    _argmax_dtype,
     _check_images,
     _fractional_bounds,
     _fractional_places,
     _override,
-    _where_dtype,
     _windows,
     fractional_numbers,
 )
@@ -33,7 +33,7 @@ class Saved(NamedTuple):
     """What the forward functions keep for backward ones."""
 
     shape: tuple[int, ...]  # the input's
-    where: Any  # max: which tap of its window each element of y is
+    argmax: Any  # max: which tap of its window each element of y is
     pooling: Pooling
     bounds: Any  # the arrays that the pooling has the addresses of
 
@@ -52,9 +52,9 @@ def _images(input: Any) -> DeviceArray:
 def _largest(x: DeviceArray, pooling: Pooling, taps: int, bounds: Any, out: Any) -> tuple[Any, Saved]:
     x = device_arrays.contiguous(x)
     target = output(out, (*x.shape[:-2], pooling.rows[1], pooling.columns[1]), x.dtype, (x,))
-    where = device_arrays.empty(x, target.place.shape, _where_dtype(taps))
-    pooling.largest(x, target.place, where)
-    return target.result(), Saved(x.shape, where.owner, pooling, bounds)
+    argmax = device_arrays.empty(x, target.place.shape, _argmax_dtype(taps))
+    pooling.largest(x, target.place, argmax)
+    return target.result(), Saved(x.shape, argmax.owner, pooling, bounds)
 
 
 def _mean(x: DeviceArray, pooling: Pooling, bounds: Any, out: Any) -> tuple[Any, Saved]:
@@ -73,12 +73,12 @@ def _backward(dy: Any, saved: Saved, out: Any) -> Any:
     check_dy(g.shape, (*shape[:-2], pooling.rows[1], pooling.columns[1]))
     g = device_arrays.contiguous(g)
     target = output(out, shape, g.dtype, (g,))
-    if saved.where is None:
+    if saved.argmax is None:
         pooling.spread_mean(g, target.place)
     else:
-        where = device_arrays.describe("saved.where", saved.where)
-        device_arrays.same_device((("dy", g), ("saved.where", where)))
-        pooling.spread_largest(g, target.place, where)
+        argmax = device_arrays.describe("saved.argmax", saved.argmax)
+        device_arrays.same_device((("dy", g), ("saved.argmax", argmax)))
+        pooling.spread_largest(g, target.place, argmax)
     return target.result()
 
 
