@@ -172,7 +172,7 @@ def test_errors_name_the_layer_and_leave_everything_as_it_was() -> None:
     model, _ = make("block")
     before = model.state_dict()
     fastnn.manual_seed(3)
-    with pytest.raises(ValueError, match=r"BatchNorm1d: x has shape \(4, 6\); it takes .* with C = 5"):
+    with pytest.raises(ValueError, match=r"BatchNorm1d: x must have shape .* with C = 5, got \(4, 6\)"):
         model(numbers((4, 6)))
     with pytest.raises(ValueError, match="more than one value per channel"):
         model(numbers((1, 5)))

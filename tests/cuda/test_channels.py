@@ -264,7 +264,7 @@ def _messages(cupy: Any) -> list[tuple[dict[str, Any], type[Exception], str]]:
             ValueError,
             "bias must have shape (3,), one for each channel",
         ),
-        ({"input": x, "running_mean": vector}, ValueError, "must both be given, or neither; got one"),
+        ({"input": x, "running_mean": vector}, ValueError, "must both be given, or neither, got one"),
         ({"input": x, "training": False}, ValueError, "running_var must be given in evaluation, got None"),
         (
             {"input": x, "running_mean": vector, "running_var": np.ones(2, F32)},
@@ -276,11 +276,11 @@ def _messages(cupy: Any) -> list[tuple[dict[str, Any], type[Exception], str]]:
             TypeError,
             "running_mean must be of a floating dtype, got int64",
         ),
-        ({"input": x[:1]}, ValueError, "needs more than one value per channel, got input of shape (1, 3)"),
+        ({"input": x[:1]}, ValueError, "more than one value per channel in training, got shape (1, 3)"),
         (
             {"input": x, "running_mean": vector, "running_var": vector, "momentum": None},
             ValueError,
-            "momentum is None, the cumulative average, which needs num_batches_tracked too",
+            "num_batches_tracked must be given for momentum=None, a cumulative average",
         ),
         (
             {"input": x, "num_batches_tracked": np.ones(2, int)},

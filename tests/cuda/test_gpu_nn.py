@@ -131,7 +131,7 @@ def test_state_dict(cupy: Any, tmp_path: Path) -> None:
     assert float(abs(kept[0]).max()) == 0
     there.load_state_dict(tmp_path / "weights.safetensors")
     np.testing.assert_array_equal(there.state_dict()["0.weight"], here.state_dict()["0.weight"])
-    with pytest.raises(ValueError, match=r"state_dict\['0.bias'\] has shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"state_dict\['0.bias'\] must have .*, got \(3,\)"):
         there.load_state_dict({**state, "0.bias": np.zeros(3, np.float32)})
 
 
@@ -180,31 +180,29 @@ def test_half_weights(cupy: Any) -> None:
 def test_mixed_devices(cupy: Any, layer: Callable[[], nn.Module], x: tuple[int, ...]) -> None:
     there, here = layer().to("cuda"), layer()
     name = type(here).__name__
-    with pytest.raises(
-        TypeError, match=f"^{name}: x is in the CPU's memory, and the weight on a GPU; move one"
-    ):
+    message = f"^{name}: x must be in {{}}, as the weight is, got an array in {{}}; move one"
+    with pytest.raises(TypeError, match=message.format("a GPU's memory", "the CPU's memory")):
         there(np.ones(x, np.float32))
-    with pytest.raises(
-        TypeError, match=f"^{name}: x is on a GPU, and the weight in the CPU's memory; move one"
-    ):
+    with pytest.raises(TypeError, match=message.format("the CPU's memory", "a GPU's memory")):
         here(cupy.ones(x, np.float32))
     for wrong in (np.float64, np.int32, np.complex64):
         with pytest.raises(
-            TypeError, match=f"^{name}: x is {np.dtype(wrong)}; it takes an array of the weight's"
+            TypeError,
+            match=f"^{name}: x must be an array of the weight's dtype, float32, got {np.dtype(wrong)}",
         ):
             there(cupy.ones(x, wrong))
     y: Any = there(cupy.ones(x, np.float32))
-    with pytest.raises(TypeError, match=f"^{name}: dy is in the CPU's memory"):
+    with pytest.raises(TypeError, match=f"^{name}: dy must be in a GPU's memory"):
         there.backward(y.get())
 
 
 def test_devices_that_there_are_not(cupy: Any) -> None:
     layer = nn.Linear(3, 2)
     for device in ("gpu", "cuda:", "cuda:-1", "cpu:0", 0):
-        with pytest.raises(ValueError, match=r"^device is .*; it takes 'cpu', 'cuda' or 'cuda:1'"):
+        with pytest.raises(ValueError, match=r"^device must be 'cpu', 'cuda' or a GPU .* 'cuda:1', got"):
             layer.to(device)  # type: ignore[arg-type]
     with pytest.raises(
-        ValueError, match=r"^device is 'cuda:99'; the GPUs of this machine have the numbers 0 to"
+        ValueError, match=r"^device must be a GPU of this machine, of number 0 to .*, got 'cuda:99'"
     ):
         layer.cuda(99)
 
@@ -214,7 +212,7 @@ def test_without_a_gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
 
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", none)
-    message = r"^device is 'cuda', but CUDA finds no GPU \(cudaErrorNoDevice: .*\); it takes an NVIDIA GPU"
+    message = r"^device must be 'cpu' where CUDA finds no GPU \(cudaErrorNoDevice: .*\), got 'cuda'"
     with pytest.raises(RuntimeError, match=message):
         nn.Linear(3, 2).cuda()
 

@@ -110,7 +110,7 @@ def test_a_model_on_two_devices(cupy: Any) -> None:
     model = network()
     model[4].to("cuda")
     with pytest.raises(
-        ValueError, match=r"^Sequential is on several devices, .* on cpu and .* on cuda:0: use"
+        ValueError, match=r"^Sequential: .* must be on one device, got .* on cpu and .* on cuda:0; use"
     ):
         fit(model)
 
@@ -142,7 +142,10 @@ def test_command_without_a_gpu(
 
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", none)
     assert main(["train", "--device", "cuda"]) == 2
-    said = "fastnn train: error: --device is 'cuda', but CUDA finds no GPU (cudaErrorNoDevice: "
+    said = "fastnn train: error: --device must be 'cpu' where CUDA finds no GPU (cudaErrorNoDevice: "
     assert capsys.readouterr().err.startswith(said)
     assert main(["train", "--device", "tpu"]) == 2
-    assert "--device is 'tpu'; it takes 'cpu', 'cuda' or 'cuda:1'" in capsys.readouterr().err
+    assert (
+        "--device must be 'cpu', 'cuda' or a GPU by its number, as 'cuda:1', got 'tpu'"
+        in capsys.readouterr().err
+    )

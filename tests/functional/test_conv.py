@@ -389,9 +389,9 @@ def test_layer_errors() -> None:
     }.items():
         with pytest.raises(ValueError, match=name):
             nn.Conv2d(*arguments)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="padding_mode is 'reflect'; it takes 'zeros'"):
+    with pytest.raises(ValueError, match="padding_mode must be 'zeros', got 'reflect'"):
         nn.Conv2d(1, 1, 3, padding_mode="reflect")
-    with pytest.raises(TypeError, match="dtype is int64; it takes float32 or float64"):
+    with pytest.raises(TypeError, match="dtype must be float32 or float64, got int64"):
         nn.Conv2d(1, 1, 3, dtype=np.int64)
     layer = nn.Conv2d(2, 3, 3)
     with pytest.raises(TypeError, match=r"Conv2d: x is float64; .* the weight's dtype, float32"):

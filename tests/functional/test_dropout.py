@@ -487,7 +487,7 @@ def test_drop_connect() -> None:
     np.testing.assert_allclose(np.asarray(whole.grad), dy.T @ x)
     assert [name for name, _ in layer.named_parameters()] == ["linear.weight", "linear.bias"]
     assert repr(layer).startswith("DropConnect(p=0.4\n  (linear): Linear(")
-    with pytest.raises(TypeError, match=r"^DropConnect: linear is ReLU; it takes an nn.Linear$"):
+    with pytest.raises(TypeError, match=r"^DropConnect: linear must be an nn.Linear, got ReLU$"):
         nn.DropConnect(nn.ReLU())  # type: ignore[arg-type]
 
 

@@ -553,17 +553,17 @@ def test_a_layer_needs_a_forward_pass() -> None:
 
 
 WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: nn.LayerNorm(0), ValueError, "^LayerNorm: a size is 0; it takes a whole number"),
-    (lambda: nn.RMSNorm((3, 2.0)), ValueError, "^RMSNorm: a size is 2.0"),  # type: ignore[arg-type]
+    (lambda: nn.LayerNorm(0), ValueError, "^LayerNorm: normalized_shape must be .* at least 1, got 0"),
+    (lambda: nn.RMSNorm((3, 2.0)), ValueError, "^RMSNorm: normalized_shape must .* 2.0"),  # type: ignore[arg-type]
     (lambda: nn.LayerNorm(3, dtype=np.float16), TypeError, "^LayerNorm: dtype is float16"),
-    (lambda: nn.GroupNorm(4, 6), ValueError, "^GroupNorm: num_groups is 4; it takes a divisor of .* 6"),
-    (lambda: nn.GroupNorm(2, 6)(X[:, :4]), ValueError, r"^GroupNorm: x has shape \(2, 4, 4\)"),
+    (lambda: nn.GroupNorm(4, 6), ValueError, "^GroupNorm: num_groups must divide .* 6, got 4"),
+    (lambda: nn.GroupNorm(2, 6)(X[:, :4]), ValueError, r"^GroupNorm: x must have shape .*, got \(2, 4, 4\)"),
     (
         lambda: nn.InstanceNorm2d(6)(X),
         ValueError,
-        r"^InstanceNorm2d: x has shape .* \(N, C, H, W\) with C = 6",
+        r"^InstanceNorm2d: x must have shape \(N, C, H, W\) with C = 6, got",
     ),
-    (lambda: nn.InstanceNorm1d(5)(X), ValueError, r"^InstanceNorm1d: x has shape .* \(N, C, L\) with C = 5"),
+    (lambda: nn.InstanceNorm1d(5)(X), ValueError, r"^InstanceNorm1d: x must have .* \(N, C, L\) with C = 5"),
     (lambda: nn.InstanceNorm1d(6)(X[..., :1]), ValueError, "more than one element"),
 ]
 

@@ -442,45 +442,53 @@ def read_only() -> Array:
 
 W = np.empty((3, 4))
 BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: init.zeros_([1.0]), TypeError, "tensor is list; it takes an array or an nn.Parameter"),  # type: ignore[type-var]
-    (lambda: init.ones_(np.empty(3, int)), TypeError, "tensor has dtype int64; it takes a floating dtype"),
-    (lambda: init.normal_(np.empty(3, complex)), TypeError, "tensor has dtype complex128"),
-    (lambda: init.zeros_(read_only()), ValueError, "tensor is read-only"),
+    (lambda: init.zeros_([1.0]), TypeError, "tensor must be an array or an nn.Parameter, got list"),  # type: ignore[type-var]
+    (lambda: init.ones_(np.empty(3, int)), TypeError, "tensor must be of a floating dtype, got int64"),
+    (lambda: init.normal_(np.empty(3, complex)), TypeError, "floating dtype, got complex128"),
+    (lambda: init.zeros_(read_only()), ValueError, "tensor must be writeable, got a read-only array"),
     (lambda: init.constant_(W, "1"), TypeError, "val must be a real number, got str"),  # type: ignore[arg-type]
-    (lambda: init.normal_(W, std=-1), ValueError, "std is -1.0; it takes a number of at least 0"),
-    (lambda: init.uniform_(W, 1, 0), ValueError, "a is 1 and b 0; they take a <= b"),
-    (lambda: init.trunc_normal_(W, a=1, b=0), ValueError, "a is 1 and b 0"),
-    (lambda: init.trunc_normal_(W, std=math.nan), ValueError, "std is nan"),
-    (lambda: init.eye_(np.empty(3)), ValueError, r"tensor has shape \(3,\); it takes 2 dimensions"),
-    (lambda: init.sparse_(np.empty(3), 0.1), ValueError, "it takes 2 dimensions"),
+    (lambda: init.normal_(W, std=-1), ValueError, "std must be at least 0, got -1.0"),
+    (lambda: init.uniform_(W, 1, 0), ValueError, "a must be at most b, 0, got 1"),
+    (lambda: init.trunc_normal_(W, a=1, b=0), ValueError, "a must be at most b, 0, got 1$"),
+    (lambda: init.trunc_normal_(W, std=math.nan), ValueError, "std must be at least 0, got nan"),
+    (lambda: init.eye_(np.empty(3)), ValueError, r"tensor must have 2 dimensions, got shape \(3,\)"),
+    (lambda: init.sparse_(np.empty(3), 0.1), ValueError, "tensor must have 2 dimensions"),
     (lambda: init.sparse_(W, 1.1), ValueError, r"sparsity must be in \[0, 1\]"),
-    (lambda: init.orthogonal_(np.empty(3)), ValueError, "orthogonal_ takes at least 2 dimensions"),
-    (lambda: init.dirac_(W), ValueError, "dirac_ takes 3, 4 or 5 dimensions"),
-    (lambda: init.dirac_(np.empty((3, 2, 3)), 2), ValueError, "groups is 2; it takes a divisor of the 3"),
-    (lambda: init.xavier_normal_(np.empty(3)), ValueError, "fans take at least 2 dimensions"),
+    (lambda: init.orthogonal_(np.empty(3)), ValueError, "tensor must have at least 2 dimensions, got shape"),
+    (lambda: init.dirac_(W), ValueError, "tensor must have 3, 4 or 5 dimensions"),
+    (lambda: init.dirac_(np.empty((3, 2, 3)), 2), ValueError, "groups must divide .* 3, got 2"),
+    (lambda: init.xavier_normal_(np.empty(3)), ValueError, r"at least 2 dimensions, \(out, in, kernel"),
     (
         lambda: init.kaiming_normal_(W, mode="fan"),
         ValueError,
-        "mode is 'fan'; it takes one of 'fan_in', 'fan_out'",
+        "mode must be one of 'fan_in', 'fan_out', .*, got 'fan'",
     ),
-    (lambda: init.kaiming_normal_(W, nonlinearity="gelu"), ValueError, "nonlinearity is 'gelu'; .*'selu'"),
+    (
+        lambda: init.kaiming_normal_(W, nonlinearity="gelu"),
+        ValueError,
+        "nonlinearity must be one of .*'selu', got 'gelu'",
+    ),
     (lambda: init.calculate_gain("leaky_relu", "x"), TypeError, "param must be a real number"),  # type: ignore[arg-type]
-    (lambda: init.variance_scaling_(W, -1), ValueError, "scale is -1.0"),
+    (lambda: init.variance_scaling_(W, -1), ValueError, "scale must be at least 0, got -1.0"),
     (
         lambda: init.variance_scaling_(W, distribution="x"),
         ValueError,
-        "distribution is 'x'; it takes 'normal'",
+        "distribution must be 'normal', .*, got 'x'",
     ),
-    (lambda: init.zero_last_(deep()), ValueError, r"model has no nn\.Residual"),
-    (lambda: init.fixup_(deep()), ValueError, r"model has no nn\.Residual"),
-    (lambda: init.zero_last_(nn.Residual(nn.ReLU())), ValueError, "no layer with a weight in its branch"),
-    (lambda: init.lsuv_(nn.ReLU(), W), ValueError, "model is ReLU without a weight of 2 dimensions"),
-    (lambda: init.lsuv_(deep(), W, tol=0), ValueError, "tol is 0; it takes a number above 0"),
-    (lambda: init.lsuv_(deep(), W, max_iterations=0), ValueError, "max_iterations is 0"),
+    (lambda: init.zero_last_(deep()), ValueError, r"model must have an nn\.Residual, got Sequential"),
+    (lambda: init.fixup_(deep()), ValueError, r"model must have an nn\.Residual, got Sequential"),
+    (lambda: init.zero_last_(nn.Residual(nn.ReLU())), ValueError, "branch must have a layer with a weight"),
+    (lambda: init.lsuv_(nn.ReLU(), W), ValueError, "model must have .* weight of 2 dimensions, got ReLU"),
+    (lambda: init.lsuv_(deep(), W, tol=0), ValueError, "tol must be above 0, got 0"),
+    (
+        lambda: init.lsuv_(deep(), W, max_iterations=0),
+        ValueError,
+        "max_iterations must be a whole number of at least 1, got 0",
+    ),
     (
         lambda: init.lsuv_(deep(4, 1), np.zeros((3, 4), np.float32)),
         ValueError,
-        "Linear.* has an output of variance 0.0 for this batch",
+        "output of Linear.* must have a finite variance above 0, got 0.0",
     ),
 ]
 

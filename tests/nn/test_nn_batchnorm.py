@@ -171,10 +171,10 @@ def test_shapes_that_do_not_fit(layer: Any) -> None:
         shape = (2, 3, 2, 2, 2, 2)[:ndim]
         if ndim not in right:
             with pytest.raises(
-                ValueError, match=rf"^{layer.__name__}: x has shape \(.*it takes \(N, C.*C = 3"
+                ValueError, match=rf"^{layer.__name__}: x must have shape \(N, C.*C = 3, got \("
             ):
                 layer(3)(np.ones(shape, np.float32))
-    with pytest.raises(ValueError, match=r"x has shape \(2, 3.*C = 4$"):
+    with pytest.raises(ValueError, match=r"x must have shape .*C = 4, got \(2, 3"):
         layer(4)(np.ones((2, 3, 2, 2, 2)[: right[0]], np.float32))
 
 
@@ -188,9 +188,9 @@ def test_one_value_per_channel_is_an_error_that_says_what_to_do() -> None:
 
 def test_bad_constructor_arguments() -> None:
     for wrong in (0, -1, 2.0, "3"):
-        with pytest.raises(ValueError, match=r"^BatchNorm1d: num_features is .*; it takes a whole number"):
+        with pytest.raises(ValueError, match=r"^BatchNorm1d: num_features must be a whole number .*, got"):
             nn.BatchNorm1d(wrong)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^BatchNorm2d: dtype is int64; it takes float32 or float64"):
+    with pytest.raises(TypeError, match=r"^BatchNorm2d: dtype must be float32 or float64, got int64"):
         nn.BatchNorm2d(3, dtype=np.int64)
     with pytest.raises(RuntimeError, match="backward needs a forward pass first"):
         nn.BatchNorm1d(3).backward(np.ones((2, 3), np.float32))
@@ -221,7 +221,7 @@ def test_state_dict_round_trip_with_buffers() -> None:
     saved(batch((4, 3), 2).astype(np.float32))
     assert state["num_batches_tracked"] == 2  # a copy
     assert model.num_batches_tracked == 2
-    with pytest.raises(TypeError, match=r"'num_batches_tracked'\] has dtype float64, the module's int64"):
+    with pytest.raises(TypeError, match=r"'num_batches_tracked'\] must have .* to int64, got float64"):
         model.load_state_dict({**state, "num_batches_tracked": np.array(2.0)})
     with pytest.raises(ValueError, match=r"missing names \['running_var'\]"):
         model.load_state_dict({name: value for name, value in state.items() if name != "running_var"})

@@ -133,7 +133,7 @@ def test_backward_needs_a_forward_pass() -> None:
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(
-        ValueError, match="MSELoss: reduction is 'avg'; it takes one of 'mean', 'sum', 'none'"
+        ValueError, match="MSELoss: reduction must be one of 'mean', 'sum', 'none', got 'avg'"
     ):
         nn.MSELoss("avg")
     with pytest.raises(ValueError, match=r"target\[0\] is 9; it takes a class from 0 to 4"):

@@ -637,11 +637,19 @@ def test_bad_arguments_of_clipping_are_named() -> None:
     p.grad = np.zeros(2, int)
     not_parameters: Any = [np.zeros(2)]
     for call, error, message in (
-        (lambda: nn.utils.clip_grad_norm_(p, -1.0), ValueError, "max_norm is -1.0"),
-        (lambda: nn.utils.clip_grad_norm_(p, 1.0, 0), ValueError, "norm_type is 0.0"),
-        (lambda: nn.utils.clip_grad_value_(p, np.nan), ValueError, "clip_value is nan"),
+        (lambda: nn.utils.clip_grad_norm_(p, -1.0), ValueError, "max_norm must be at least 0, got -1.0"),
+        (
+            lambda: nn.utils.clip_grad_norm_(p, 1.0, 0),
+            ValueError,
+            "norm_type must be above 0, .* got 0.0",
+        ),
+        (lambda: nn.utils.clip_grad_value_(p, np.nan), ValueError, "clip_value must be at least 0, got nan"),
         (lambda: nn.utils.clip_grad_value_(p, 1.0), TypeError, r"parameters\[0\].grad is an array of int64"),
-        (lambda: nn.utils.clip_grad_norm_(not_parameters, 1.0), TypeError, r"parameters\[0\] is ndarray"),
+        (
+            lambda: nn.utils.clip_grad_norm_(not_parameters, 1.0),
+            TypeError,
+            r"parameters\[0\] must be an nn.Parameter, got ndarray",
+        ),
     ):
         with pytest.raises(error, match=message):
             call()

@@ -1,1 +1,1 @@
-"""Chains of stages on the CPU: their layout in memory, running statistics, and the calls of the kernels."""
+"""Chains of stages on the CPU: layout in memory, running statistics, forward and backward, and `fuse`."""

@@ -1,6 +1,6 @@
 """Fused chains: batch norm, activations, dropout and a residual addition in one pass over memory.
 
-It joins descriptions (fastnn.stages) with what runs them, and knows no layers.
+It joins stages, which are descriptions (fastnn.stages), to chains that can be run. It knows no layers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn._chain import run
+from fastnn._chain.running import Running
+from fastnn._chain.saved import Gradients, Saved
 from fastnn._core.switch import Switch
 from fastnn._core.typing import Array
 from fastnn.random import Key
@@ -43,7 +45,7 @@ class FusedChain:
         key: Key | None = None,
         residual: ArrayLike | None = None,
         out: Array | None = None,
-    ) -> tuple[Array, run.Saved]:
+    ) -> tuple[Array, Saved]:
         """Return (y, saved): the stages one after the other, and what `backward` takes.
 
         input: any shape, or (N, C, ...) if the first stage works channel by channel. weight, bias,
@@ -58,7 +60,7 @@ class FusedChain:
         """
         values = (weight, bias, running_mean, running_var, num_batches_tracked, key, residual)
         self._check({name for name, value in zip(_ARGUMENTS, values, strict=True) if value is not None})
-        running = run.Running(running_mean, running_var, num_batches_tracked)
+        running = Running(running_mean, running_var, num_batches_tracked)
         return run.forward(
             self._head,
             self._rest,
@@ -72,19 +74,19 @@ class FusedChain:
         )
 
     def _check(self, given: set[str]) -> None:
-        """An error for an argument that no stage takes, and for a missing one."""
+        """ValueError for an argument that no stage takes, and for a missing one."""
         if unused := given - self._takes:
             raise ValueError(f"no stage of {self!r} takes {', '.join(sorted(unused))}")
         if missing := self._needs - given:
             raise ValueError(f"{', '.join(sorted(missing))} must be given for {self!r}")
 
-    def backward(self, dy: ArrayLike, saved: run.Saved, *, out: Array | None = None) -> run.Gradients:
+    def backward(self, dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
         """Return the gradients for input, weight, bias and residual, None for what the chain does not have.
 
-        What the stages saw is computed again from the input, and dropout's mask drawn again. Memory that is
-        read and written: dy and the input once and dx once, and the residual's gradient; batch norm in
-        training goes over them a second time as forward does. out: for dx, may be dy. Raises ValueError for
-        a dy of another shape.
+        The inputs of the stages are computed again from the chain's input, and dropout's mask is drawn again.
+        Memory that is read and written: dy and the input once and dx once, and the residual's gradient; batch
+        norm in training reads them a second time where forward does. out: for dx, may be dy. Raises
+        ValueError for a dy of another shape.
         """
         return run.backward(dy, saved, out=out)
 
@@ -104,9 +106,10 @@ def fuse(*stages: Stage) -> FusedChain:
 
 
 class fusion(Switch):  # noqa: N801
-    """fusion(False) makes nn.Sequential run its layers one by one, fusion(True) fuse them again, as at first.
+    """fusion(False) makes nn.Sequential run layers one by one; fusion(True), the default, fuses them again.
 
-    It counts for all threads. As a context manager (`with fastnn.fusion(False):`) it sets back what was.
+    It holds for all threads. As a context manager (`with fastnn.fusion(False):`) it restores the setting at
+    the end.
     """
 
     enabled: ClassVar[bool] = True

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn._chain import run
+from fastnn._chain.running import Running
+from fastnn._chain.saved import Saved
 from fastnn._core.arrays import real_number
 from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
@@ -45,7 +47,7 @@ def batch_norm(
     biased_running_var: bool = False,
     skip_nonfinite: bool = True,
     out: Array | None = None,
-) -> tuple[Array, run.Saved]:
+) -> tuple[Array, Saved]:
     """y = (x - mean) / sqrt(var + eps) weight + bias, channel by channel; returns (y, saved).
 
     input: (N, C) or (N, C, ...), float32 or float64, or float16 and bfloat16 (computed in float32); memory
@@ -66,13 +68,28 @@ def batch_norm(
     elements, TypeError for dtypes. Ioffe and Szegedy, 2015.
     """
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
-    running = run.Running(running_mean, running_var, num_batches_tracked)
+    running = Running(running_mean, running_var, num_batches_tracked)
     return run.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
 
 
 @takes_tensors
+def batch_norm_by_stage(
+    input: ArrayLike,
+    stage: BatchNorm,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    num_batches_tracked: NDArray[np.integer[Any]] | None = None,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+) -> tuple[Array, Saved]:
+    """The same, the numbers given by a stage, as the layers of fastnn.nn have them."""
+    running = Running(running_mean, running_var, num_batches_tracked)
+    return run.forward(stage, (), input, weight=weight, bias=bias, running=running)
+
+
+@takes_tensors
 def batch_norm_backward(
-    dy: ArrayLike, saved: run.Saved, *, out: Array | None = None
+    dy: ArrayLike, saved: Saved, *, out: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:
     """dx = weight rstd (dy - mean of dy - xhat mean of dy xhat), in evaluation weight rstd dy.
 

@@ -2,14 +2,18 @@
 
 Each function writes into the array or nn.Parameter that it is given, and returns it. Random numbers come from
 fastnn's default generator, so that fastnn.manual_seed makes them repeatable, or from `generator`: a
-fastnn.Generator or a numpy.random.Generator. For whole models there are `zero_last_`, `fixup_` and `lsuv_`.
-It must not load the layers.
+fastnn.Generator or a numpy.random.Generator.
+
+For whole models there are `zero_last_`, `fixup_` and `lsuv_`. They know layers and so live in fastnn.nn. They
+are loaded when they are first used, because `import fastnn` loads this package and must not load the layers.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from fastnn.init.constants import constant_, dirac_, eye_, ones_, zeros_
 from fastnn.init.draws import normal_, orthogonal_, sparse_, trunc_normal_, uniform_
-from fastnn.init.lsuv import lsuv_
-from fastnn.init.residual import fixup_, zero_last_
 from fastnn.init.scaling import (
     calculate_gain,
     fans,
@@ -21,6 +25,9 @@ from fastnn.init.scaling import (
     xavier_normal_,
     xavier_uniform_,
 )
+
+if TYPE_CHECKING:
+    from fastnn.nn._initialize import fixup_, lsuv_, zero_last_
 
 __all__ = [
     "calculate_gain",
@@ -46,3 +53,15 @@ __all__ = [
     "zero_last_",
     "zeros_",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("fixup_", "lsuv_", "zero_last_"):
+        from fastnn.nn import _initialize
+
+        return getattr(_initialize, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Initialisers that draw nothing."""
+"""Initialisers without random numbers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def dirac_(tensor: T, groups: int = 1) -> T:
     """
     array = array_of(tensor)
     if array.ndim not in (3, 4, 5):
-        raise ValueError(f"tensor has shape {array.shape}; dirac_ takes 3, 4 or 5 dimensions")
+        raise ValueError(f"tensor must have 3, 4 or 5 dimensions, got shape {array.shape}")
     channels = array.shape[0]
     if groups < 1 or channels % groups:
-        raise ValueError(f"groups is {groups}; it takes a divisor of the {channels} output channels")
+        raise ValueError(f"groups must divide the number of output channels, {channels}, got {groups}")
     values = np.zeros(array.shape)
     middle = tuple(size // 2 for size in array.shape[2:])
     each = channels // groups

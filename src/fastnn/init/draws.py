@@ -1,4 +1,4 @@
-"""Initialisers that draw from a distribution which does not depend on the shape."""
+"""Initialisers that draw from a distribution whose parameters do not depend on the tensor's shape."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
     """
     array = array_of(tensor)
     if array.ndim < 2:
-        raise ValueError(f"tensor has shape {array.shape}; orthogonal_ takes at least 2 dimensions")
+        raise ValueError(f"tensor must have at least 2 dimensions, got shape {array.shape}")
     if not array.size:
         return tensor
     rows, columns = array.shape[0], array.size // array.shape[0]
@@ -99,4 +99,4 @@ def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Draws = No
 
 def _check_interval(a: float, b: float) -> None:
     if not real_number("a", a) <= real_number("b", b):
-        raise ValueError(f"a is {a} and b {b}; they take a <= b")
+        raise ValueError(f"a must be at most b, {b}, got {a}")

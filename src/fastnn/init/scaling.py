@@ -1,4 +1,4 @@
-"""Initialisers whose spread follows from the shape, all by one function, `variance_scaling_`."""
+"""Initialisers whose variance depends on the tensor's shape: all are cases of one, `variance_scaling_`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     "selu". Raises ValueError for another name.
     """
     if nonlinearity not in GAINS:
-        raise ValueError(f"nonlinearity is {nonlinearity!r}; it takes one of {', '.join(map(repr, GAINS))}")
+        raise ValueError(f"nonlinearity must be one of {', '.join(map(repr, GAINS))}, got {nonlinearity!r}")
     return GAINS[nonlinearity](0.01 if param is None else real_number("param", param))
 
 
@@ -44,7 +44,7 @@ def fans(tensor: object) -> tuple[int, int]:
     """
     shape = array_of(tensor).shape
     if len(shape) < 2:
-        raise ValueError(f"tensor has shape {shape}; fans take at least 2 dimensions, (out, in, kernel...)")
+        raise ValueError(f"tensor must have at least 2 dimensions, (out, in, kernel...), got shape {shape}")
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
 
@@ -66,7 +66,7 @@ def variance_scaling_(
     fan_in, fan_out = fans(tensor)
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     if mode not in modes:
-        raise ValueError(f"mode is {mode!r}; it takes one of {', '.join(map(repr, modes))}")
+        raise ValueError(f"mode must be one of {', '.join(map(repr, modes))}, got {mode!r}")
     # A fan of 0 is that of a weight without elements.
     std = math.sqrt(at_least_zero("scale", scale) / (modes[mode] or 1))
     if distribution == "normal":
@@ -76,7 +76,7 @@ def variance_scaling_(
     if distribution == "truncated_normal":
         std /= TRUNCATED_STD
         return trunc_normal_(tensor, 0.0, std, -2 * std, 2 * std, generator)
-    raise ValueError(f"distribution is {distribution!r}; it takes 'normal', 'uniform' or 'truncated_normal'")
+    raise ValueError(f"distribution must be 'normal', 'uniform' or 'truncated_normal', got {distribution!r}")
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:

@@ -1,4 +1,7 @@
-"""What every initialiser does with its arguments: find the array, write into it, take random numbers."""
+"""What the initialisers share: finding the array to write into, writing, and where random numbers come from.
+
+It knows no initialiser, and of layers only that a parameter has its array in `data`.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,11 @@ def array_of(tensor: object) -> Array:
     """The array that is written to; TypeError for another object or dtype, ValueError for read-only."""
     array = tensor if isinstance(tensor, np.ndarray) else getattr(tensor, "data", None)
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"tensor is {type(tensor).__name__}; it takes an array or an nn.Parameter")
+        raise TypeError(f"tensor must be an array or an nn.Parameter, got {type(tensor).__name__}")
     if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-        raise TypeError(f"tensor has dtype {array.dtype}; it takes a floating dtype")
+        raise TypeError(f"tensor must be of a floating dtype, got {array.dtype}")
     if not array.flags.writeable:
-        raise ValueError("tensor is read-only; it takes an array that can be written to")
+        raise ValueError("tensor must be writeable, got a read-only array")
     return array
 
 
@@ -40,7 +43,7 @@ def matrix_of(tensor: object) -> Array:
     """The array, which must have 2 dimensions."""
     array = array_of(tensor)
     if array.ndim != 2:
-        raise ValueError(f"tensor has shape {array.shape}; it takes 2 dimensions")
+        raise ValueError(f"tensor must have 2 dimensions, got shape {array.shape}")
     return array
 
 
@@ -61,5 +64,5 @@ def at_least_zero(name: str, value: object) -> float:
     """`value` as a float; ValueError for a negative number or NaN."""
     number = real_number(name, value)
     if not number >= 0:
-        raise ValueError(f"{name} is {number}; it takes a number of at least 0")
+        raise ValueError(f"{name} must be at least 0, got {number}")
     return number

@@ -47,8 +47,9 @@ from fastnn.nn.dropout import (
 from fastnn.nn.flatten import Flatten
 from fastnn.nn.linear import Linear
 from fastnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, MSELoss
-from fastnn.nn.module import Module, Parameter
+from fastnn.nn.module import Module
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
+from fastnn.nn.parameter import Parameter
 from fastnn.nn.pool import AdaptiveAvgPool2d, AvgPool2d, FractionalMaxPool2d, MaxPool2d
 from fastnn.nn.residual import Residual
 from fastnn.nn.slope import Maxout, PReLU, RReLU

@@ -1,4 +1,7 @@
-"""What several layers check of their arguments. Messages begin with the layer's name; it knows no layer."""
+"""Checks of the arguments that several layers have in common. Messages begin with the layer's name.
+
+It knows no layer.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn._core.dlpack import is_on_gpu
-from fastnn.nn.parameter import Array
+from fastnn._core.devices import check_same_device, dtype_name
+from fastnn._core.typing import Array
 
 
 def check_counts(layer: str, **counts: object) -> None:
     """ValueError unless all are whole numbers of at least 1."""
     for name, value in counts.items():
         if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{layer}: {name} is {value!r}; it takes a whole number of at least 1")
+            raise ValueError(f"{layer}: {name} must be a whole number of at least 1, got {value!r}")
 
 
 def check_dtype(layer: str, dtype: DTypeLike) -> None:
     """TypeError unless layers can start with parameters of this dtype."""
     if np.dtype(dtype) not in (np.float32, np.float64):
-        raise TypeError(f"{layer}: dtype is {np.dtype(dtype)}; it takes float32 or float64")
+        raise TypeError(f"{layer}: dtype must be float32 or float64, got {np.dtype(dtype)}")
 
 
 def check_array(layer: str, name: str, value: Any, weight: Array) -> None:
-    """TypeError unless it is an array of the weight's dtype, in the memory that the weight is in."""
+    """TypeError unless the value is an array of the weight's dtype, in the memory that the weight is in."""
     if isinstance(value, np.ndarray) and isinstance(weight, np.ndarray) and value.dtype == weight.dtype:
         return
-    there = is_on_gpu(weight)
-    if there and is_on_gpu(value):
-        from fastnn.cuda._core.device_arrays import describe, same_device
-
-        own, given = describe("the weight", weight), describe(f"{layer}: {name}", value)
-        same_device((("the weight", own), (f"{layer}: {name}", given)))
-        if own.dtype == given.dtype:
-            return
-        got = given.dtype
-    elif is_on_gpu(value) or (there and isinstance(value, np.ndarray)):
-        places = ("on a GPU", "in the CPU's memory")
-        raise TypeError(
-            f"{layer}: {name} is {places[there]}, and the weight {places[not there]}; move one of them:"
-            " module.to(device), cupy.asarray(x), x.get()"
-        )
-    else:
-        got = str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
-    raise TypeError(f"{layer}: {name} is {got}; it takes an array of the weight's dtype, {weight.dtype}")
+    check_same_device(f"{layer}: {name}", value, "the weight", weight)
+    expected, got = dtype_name(weight), dtype_name(value)
+    if got != expected:
+        raise TypeError(f"{layer}: {name} must be an array of the weight's dtype, {expected}, got {got}")

@@ -1,24 +1,34 @@
-"""Hooks: functions that look on at the forward or backward passes of one module.
+"""Hooks: functions that are called after each forward or backward pass of one module.
 
-A module without hooks pays nothing: the first hook puts a caller of its hooks in front of the method, as an
-attribute of that one module.
+A module without hooks pays nothing: the first hook of a method puts an object that calls the method and then
+its hooks into the module's own attributes, where it hides the class's method. This file knows of modules only
+that they have these two methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from fastnn.nn.module import Module
+from typing import Any, Protocol
 
 Hook = Callable[..., object]  # (module, x, y); of a loss, (module, input, target, loss) and (module, dinput)
+
+
+class HasPasses(Protocol):
+    """What hooks are put on: an nn.Module, of which they need the two methods alone."""
+
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """The forward pass."""
+
+    @property
+    def backward(self) -> Callable[..., Any]:
+        """The backward pass."""
 
 
 class RemovableHandle:
     """What registering a hook returns; `remove()` takes the hook away again."""
 
-    def __init__(self, hooks: list[Hook], hook: Hook, module: Module, method: str) -> None:
+    def __init__(self, hooks: list[Hook], hook: Hook, module: HasPasses, method: str) -> None:
         self._hooks, self._module, self._method = hooks, module, method
         self._hook: Hook | None = hook
 
@@ -32,10 +42,10 @@ class RemovableHandle:
             vars(self._module).pop(self._method, None)
 
 
-class _Observed:
-    """A module's method with hooks after it. A class, so that modules with hooks can be copied."""
+class _Hooked:
+    """A module's method with hooks after it. It is a class so that modules with hooks can be copied."""
 
-    def __init__(self, module: Module, method: str) -> None:
+    def __init__(self, module: HasPasses, method: str) -> None:
         self._module, self._method = module, method
         self.hooks: list[Hook] = []
 
@@ -46,15 +56,15 @@ class _Observed:
         return result
 
 
-def add_hook(module: Module, method: str, hook: Hook) -> RemovableHandle:
+def add_hook(module: HasPasses, method: str, hook: Hook) -> RemovableHandle:
     """Have `hook(module, *given, result)` called after each call of `module.method(*given)`."""
     if not callable(hook):
         raise TypeError(f"hook must be callable, got {type(hook).__name__}")
-    observed = vars(module).setdefault(method, _Observed(module, method))
-    observed.hooks.append(hook)
-    return RemovableHandle(observed.hooks, hook, module, method)
+    hooked = vars(module).setdefault(method, _Hooked(module, method))
+    hooked.hooks.append(hook)
+    return RemovableHandle(hooked.hooks, hook, module, method)
 
 
-def has_hooks(module: Module) -> bool:
-    """Whether anyone looks on at this module itself."""
+def has_hooks(module: HasPasses) -> bool:
+    """Whether this module itself has a hook."""
     return "forward" in vars(module) or "backward" in vars(module)

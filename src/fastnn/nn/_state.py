@@ -1,4 +1,4 @@
-"""Arrays by name, from a file or another library, into the arrays of a module. Knows no layers."""
+"""Loads arrays by name, from a mapping or a file, into the arrays of a module. It knows no layers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._core.devices import assign, on_host
 from fastnn._core.extras import require
 from fastnn._core.typing import Array
-from fastnn.nn._device import assign, on_host
 
 
 class IncompatibleKeys(NamedTuple):
-    """Names that a module has and the state has not, and the other way round."""
+    """Names that the module has and the state lacks, and names that the state has and the module lacks."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -41,8 +41,8 @@ def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
         raise ValueError(f"state_dict: {path} must end in .safetensors, .pt or .pth")
     if not isinstance(loaded, Mapping):
         raise ValueError(
-            f"state_dict: {path} holds a {type(loaded).__name__}; it takes tensors by name, as"
-            " torch.save(model.state_dict(), path) writes them"
+            f"state_dict: {path} must hold tensors by name, as torch.save(model.state_dict(), path) writes"
+            f" them, got a {type(loaded).__name__}"
         )
     return loaded
 
@@ -54,17 +54,22 @@ def load_arrays(
     missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
     if strict and (missing or unexpected):
         raise ValueError(
-            f"state_dict does not fit {owner}: missing names {missing}, unknown names {unexpected}"
+            f"state_dict must have the names of {owner}, got missing names {missing}, unknown names"
+            f" {unexpected}"
         )
     values = {name: on_host(given[name]) for name in own if name in given}
     for name, value in values.items():
         array = own[name]
         if value.shape != array.shape:
-            raise ValueError(f"state_dict[{name!r}] has shape {value.shape}, the module's {array.shape}")
+            raise ValueError(
+                f"state_dict[{name!r}] must have the shape of the module's, {array.shape}, got {value.shape}"
+            )
         if not np.can_cast(value.dtype, array.dtype, "same_kind"):
-            raise TypeError(f"state_dict[{name!r}] has dtype {value.dtype}, the module's {array.dtype}")
+            raise TypeError(
+                f"state_dict[{name!r}] must have a dtype that converts to {array.dtype}, got {value.dtype}"
+            )
         if isinstance(array, np.ndarray) and not array.flags.writeable:
-            raise ValueError(f"{owner}: {name} is read-only; load_state_dict writes to it in place")
+            raise ValueError(f"{owner}: {name} must be writeable for load_state_dict, got a read-only array")
     for name, value in values.items():
         assign(own[name], value)
     return IncompatibleKeys(missing, unexpected)

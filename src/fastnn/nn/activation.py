@@ -1,8 +1,8 @@
 """The activations as layers. Formulas and gradients are fastnn.functional's; this file adds no mathematics.
 
-A class names its function and lists the function's parameters. All else follows: the constructor, the repr,
-and whether the layer keeps its input or its output, which is what the second argument of `F.name_backward` is
-called.
+A class names its function and lists the function's parameters. All else follows from these: the constructor,
+the repr, and whether the layer saves its input or its output for backward, which is told by the name of the
+second parameter of `F.name_backward`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn import stages
-from fastnn.nn.module import Array, Module
+from fastnn._core.typing import Array
+from fastnn.nn.module import Module
 
 _stage = lru_cache(stages.Activation)
 
@@ -32,7 +33,7 @@ class Activation(Module):
     function: ClassVar[str]
     _forward: ClassVar[Callable[..., Array]]
     _backward: ClassVar[Callable[..., Array]]
-    _keeps_output: ClassVar[bool]
+    _saves_output: ClassVar[bool]
     __match_args__: ClassVar[tuple[str, ...]]  # the parameters' names, as @dataclass collects them
 
     def __init_subclass__(cls, function: str | None = None) -> None:
@@ -41,7 +42,7 @@ class Activation(Module):
             cls.function = function
             cls._forward = staticmethod(getattr(F, function))
             cls._backward = staticmethod(getattr(F, f"{function}_backward"))
-            cls._keeps_output = list(inspect.signature(cls._backward).parameters)[1] == "output"
+            cls._saves_output = list(inspect.signature(cls._backward).parameters)[1] == "output"
 
     def __post_init__(self) -> None:
         # A bad parameter is reported here and not in the first training step.
@@ -50,12 +51,12 @@ class Activation(Module):
     def forward(self, x: Array) -> Array:
         """Return the function's values, in the shape of `x`."""
         y = self._forward(x, **self._parameters())
-        self._kept = y if self._keeps_output else x
+        self._saved = y if self._saves_output else x
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return dy times the function's derivative."""
-        return self._backward(dy, self._keep(), **self._parameters())
+        return self._backward(dy, self._take_saved(), **self._parameters())
 
     def stage(self) -> stages.Stage | None:
         """Return the same activation as a stage."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import fastnn.functional as F
-from fastnn.nn.module import Array, Module
+from fastnn._core.typing import Array
+from fastnn.nn.module import Module
 
 
 class _AlongDim(Module):
@@ -16,13 +17,13 @@ class _AlongDim(Module):
 
     _forward: ClassVar[Callable[..., Array]]
     _backward: ClassVar[Callable[..., Array]]
-    _keeps_output: ClassVar[bool]
+    _saves_output: ClassVar[bool]
 
     def __init_subclass__(cls, function: str | None = None) -> None:
         if function is not None:
             cls._forward = staticmethod(getattr(F, function))
             cls._backward = staticmethod(getattr(F, f"{function}_backward"))
-            cls._keeps_output = list(inspect.signature(cls._backward).parameters)[1] == "output"
+            cls._saves_output = list(inspect.signature(cls._backward).parameters)[1] == "output"
 
     def __init__(self, dim: int = -1) -> None:
         try:
@@ -33,12 +34,12 @@ class _AlongDim(Module):
     def forward(self, x: Array) -> Array:
         """Return the function's values."""
         y = self._forward(x, self.dim)
-        self._kept = y if self._keeps_output else x
+        self._saved = y if self._saves_output else x
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return the gradient with respect to x."""
-        return self._backward(dy, self._keep(), self.dim)
+        return self._backward(dy, self._take_saved(), self.dim)
 
     def extra_repr(self) -> str:
         """Return the parameter, by name."""

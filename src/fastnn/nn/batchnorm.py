@@ -8,22 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-import fastnn.functional as F
 from fastnn import stages
-from fastnn._chain.run import Gradients
-from fastnn.nn._checks import check_counts, check_dtype
-from fastnn.nn.module import Array, Module, Parameter
+from fastnn._chain.saved import Gradients
+from fastnn._core.typing import Array
+from fastnn.functional.batch_norm import batch_norm_backward, batch_norm_by_stage
+from fastnn.nn._norm_bases import RunningNorm
 
 _stage = lru_cache(stages.BatchNorm)
 
 
-class _BatchNorm(Module):
-    """What the three layers share; `_shapes` has the inputs that one takes, by number of dimensions."""
-
-    _shapes: ClassVar[dict[int, str]]
-    running_mean: Array | None
-    running_var: Array | None
-    num_batches_tracked: Array | None
+class _BatchNorm(RunningNorm):
+    """What the three layers share."""
 
     def __init__(
         self,
@@ -38,18 +33,8 @@ class _BatchNorm(Module):
         biased_running_var: bool = False,
         skip_nonfinite: bool = True,
     ) -> None:
-        name = type(self).__name__
-        check_counts(name, num_features=num_features)
-        check_dtype(name, dtype)
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
         self.biased_running_var, self.skip_nonfinite = biased_running_var, skip_nonfinite
-        self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
-        self.bias = Parameter(np.zeros(num_features, dtype)) if affine and bias else None
-        tracks = track_running_stats
-        self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracks else None)
-        self.register_buffer("running_var", np.ones(num_features, dtype) if tracks else None)
-        self.register_buffer("num_batches_tracked", np.array(0) if tracks else None)
 
     def reset_running_stats(self) -> None:
         """Start the running statistics again: mean 0, variance 1, no batch seen."""
@@ -58,24 +43,15 @@ class _BatchNorm(Module):
                 array[...] = value
 
     def forward(self, x: Array) -> Array:
-        """Return F.batch_norm of `x`; in training mode, the running statistics take the batch in."""
-        stage = self.stage()
-        y, self._kept = F.batch_norm(
-            x,
-            **self.stage_arguments(x),
-            training=stage.training,
-            momentum=stage.momentum,
-            eps=stage.eps,
-            biased_running_var=stage.biased_running_var,
-            skip_nonfinite=stage.skip_nonfinite,
-        )
+        """Return F.batch_norm of `x`; in training mode, running statistics move towards the batch's."""
+        y, self._saved = batch_norm_by_stage(x, self.stage(), **self.stage_arguments(x))
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return F.batch_norm_backward's dx; adds dweight and dbias."""
-        gradients = Gradients(*F.batch_norm_backward(dy, self._keep()))
-        self.take_gradients(gradients)
-        return gradients.input
+        dx, dweight, dbias = batch_norm_backward(dy, self._take_saved())
+        self._accumulate(dweight, dbias)
+        return dx
 
     def stage(self) -> stages.BatchNorm:
         """Return the same normalisation as a stage."""
@@ -91,10 +67,7 @@ class _BatchNorm(Module):
         """Return the parameters and buffers; ValueError for a shape that the layer does not take."""
         shape = np.shape(x)
         if len(shape) not in self._shapes or shape[1] != self.num_features:
-            takes = " or ".join(self._shapes.values())
-            raise ValueError(
-                f"{type(self).__name__}: x has shape {shape}; it takes {takes} with C = {self.num_features}"
-            )
+            raise self._shape_error(shape)
         return {
             "running_mean": self.running_mean,
             "running_var": self.running_var,
@@ -105,17 +78,7 @@ class _BatchNorm(Module):
 
     def take_gradients(self, gradients: Gradients) -> None:
         """Add dweight and dbias."""
-        if self.weight is not None and gradients.weight is not None:
-            self.weight.accumulate(gradients.weight)
-        if self.bias is not None and gradients.bias is not None:
-            self.bias.accumulate(gradients.bias)
-
-    def extra_repr(self) -> str:
-        """Return the constructor's arguments, as PyTorch writes them."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
-            f" bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
+        self._accumulate(gradients.weight, gradients.bias)
 
 
 class BatchNorm1d(_BatchNorm):

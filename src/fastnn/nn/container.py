@@ -8,15 +8,19 @@ from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 from fastnn import _kernels
 from fastnn._chain.fuse import FusedChain, fuse, fusion
-from fastnn._chain.run import Saved
+from fastnn._chain.saved import Saved
+from fastnn._core.typing import Array
 from fastnn.nn._hooks import has_hooks
-from fastnn.nn.module import Array, Module, without_input_grad
+from fastnn.nn.module import Module, without_input_grad
 from fastnn.stages import Dropout, Head, Stage
 
 
 @cache
 def _computes_its_stage(layer: type[Module]) -> bool:
-    """Not where a subclass has a forward or backward of its own: it may compute something else."""
+    """Whether the layer's stage computes what its forward and backward do.
+
+    It may not where a subclass overrides one of these below the class that defines `stage`.
+    """
 
     def depth(name: str) -> int:
         return next(i for i, base in enumerate(layer.__mro__) if name in vars(base))
@@ -25,12 +29,12 @@ def _computes_its_stage(layer: type[Module]) -> bool:
 
 
 def _stage_of(layer: Module) -> Stage | None:
-    """What the layer is in a chain; None where it has to run by itself."""
+    """The layer's stage in a chain; None where the layer has to run by itself."""
     return None if has_hooks(layer) else layer.stage()
 
 
-class _Pass(Protocol):
-    """What Sequential runs in one go: a layer, or layers that are fused."""
+class _Step(Protocol):
+    """What Sequential runs as one: a layer, or neighbouring layers that are fused."""
 
     def forward(self, x: Array) -> Array:
         """As Module.forward."""
@@ -40,15 +44,15 @@ class _Pass(Protocol):
 
 
 class _Plan(NamedTuple):
-    """How the layers run while those that can be fused are these stages (None: not now)."""
+    """How the layers run. It holds as long as the layers that can be fused have these stages."""
 
-    stages: list[Stage | None]
+    stages: list[Stage | None]  # None: this layer cannot be fused now
     groups: list[list[Module]]
-    passes: Sequence[_Pass]
+    steps: Sequence[_Step]  # one for each group
 
 
-class _Fused:
-    """Neighbouring layers as one chain."""
+class _FusedLayers:
+    """A step of neighbouring layers, computed as one chain."""
 
     def __init__(self, layers: Sequence[Module], chain: FusedChain) -> None:
         self.layers, self._chain = layers, chain
@@ -58,7 +62,7 @@ class _Fused:
         arguments: dict[str, Any] = {}
         for layer in self.layers:
             arguments |= layer.stage_arguments(x)
-            layer._kept = None  # what an earlier pass left would be of another input
+            layer._saved = None  # what the layer saved when it last ran by itself is of another input
         y, self._saved = self._chain.forward(x, **arguments)
         return y
 
@@ -81,32 +85,34 @@ class Sequential(Module):
 
     Neighbours that can be are computed as one chain (fastnn.fuse), with the same results (half types are
     rounded once, not after each layer): a batch norm and the activations and dropout after it, or activations
-    and dropout alone. `repr` shows which; fastnn.fusion(False) makes every layer run by itself. A layer keeps
-    its last forward pass, so one object can stand in one place only, else ValueError.
+    and dropout alone. `repr` shows which; fastnn.fusion(False) makes every layer run by itself. A layer saves
+    what its backward needs in itself, so one object can stand in one place only, else ValueError.
     """
 
     _plan: _Plan | None = None
-    _ran: _Plan | None = None  # what the last forward pass took, for backward
-    _passing: ClassVar = ("_kept", "_plan", "_ran")
+    _plan_of_pass: _Plan | None = None  # the last forward pass's plan, which backward follows
+    _transient: ClassVar = ("_saved", "_plan", "_plan_of_pass")
 
     def __init__(self, *layers: Module) -> None:
         for index, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: layer {index} is {type(layer).__name__}; it takes an nn.Module")
+                raise TypeError(f"Sequential: layer {index} must be an nn.Module, got {type(layer).__name__}")
         self._layers = layers
         self._fusible = [layer for layer in layers if _computes_its_stage(type(layer))]  # type: ignore[arg-type]
         seen: set[int] = set()
         for module in self.modules():
             if id(module) in seen:
-                raise ValueError(f"Sequential: the same {module!r} is given twice; give each place its own")
+                raise ValueError(
+                    f"Sequential: modules must be different objects, got the same {module!r} twice"
+                )
             seen.add(id(module))
 
     def forward(self, x: Array) -> Array:
         """Return the last layer's output."""
-        self._ran, plan = None, self._planned()
-        for step in plan.passes:
+        self._plan_of_pass, plan = None, self._planned()
+        for step in plan.steps:
             x = step.forward(x)
-        self._ran = plan
+        self._plan_of_pass = plan
         return x
 
     def backward(self, dy: Array) -> Array:
@@ -115,15 +121,15 @@ class Sequential(Module):
         With needs_input_grad = False it goes no further back than the first layer that has parameters to
         train, and what it returns is of no use.
         """
-        plan, self._ran = self._ran, None
+        plan, self._plan_of_pass = self._plan_of_pass, None
         if plan is None:
             raise RuntimeError(
                 "Sequential.backward needs a forward pass first: call the model, then backward"
             )
         first = 0 if self.needs_input_grad else _first_trained(plan.groups)
-        spared = [] if self.needs_input_grad else [group[0] for group in plan.groups[first : first + 1]]
-        with without_input_grad(spared):
-            for step in reversed(plan.passes[first:]):
+        earliest = [] if self.needs_input_grad else [group[0] for group in plan.groups[first : first + 1]]
+        with without_input_grad(earliest):
+            for step in reversed(plan.steps[first:]):
                 dy = step.backward(dy)
         return dy
 
@@ -155,17 +161,17 @@ class Sequential(Module):
         return super().__repr__().removesuffix("\n)") + f"\n  fused: {', '.join(spans)}\n)"
 
     def _planned(self) -> _Plan:
-        """The plan for the layers as they are now: anew where a mode, a setting or a hook has changed."""
+        """Return the plan, a new one where a mode, an option or a hook has changed since the last."""
         stages = [_stage_of(layer) if fusion.enabled else None for layer in self._fusible]
         if self._plan is None or self._plan.stages != stages:
             groups = _grouped(self._layers, dict(zip(self._fusible, stages, strict=True)))
-            passes = [group[0] if len(group) == 1 else _Fused(group, _chain(group)) for group in groups]
-            self._plan = _Plan(stages, groups, passes)
+            steps = [group[0] if len(group) == 1 else _FusedLayers(group, _chain(group)) for group in groups]
+            self._plan = _Plan(stages, groups, steps)
         return self._plan
 
 
 def _grouped(layers: Sequence[Module], stages: Mapping[Module, Stage | None]) -> list[list[Module]]:
-    """The layers, with those together that make one chain."""
+    """The layers in order, in groups: layers that make one chain, or one layer alone."""
     groups: list[list[Module]] = []
     open_group = has_dropout = False
     for layer in layers:
@@ -181,7 +187,7 @@ def _grouped(layers: Sequence[Module], stages: Mapping[Module, Stage | None]) ->
 
 
 def _first_trained(groups: Sequence[Sequence[Module]]) -> int:
-    """The place of the first group with a parameter to train; behind the last where there is none."""
+    """The index of the first group with a parameter to train; the number of groups if there is none."""
     for index, group in enumerate(groups):
         if any(parameter.requires_grad for layer in group for parameter in layer.parameters()):
             return index

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn._core.typing import Array
 from fastnn.functional.conv import Pair, paddings, pair
 from fastnn.nn._checks import check_array, check_counts, check_dtype
-from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
+from fastnn.nn.module import NOT_NEEDED, Module
+from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
 
 
@@ -43,11 +45,11 @@ class Conv2d(Module):
         check_counts("Conv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"Conv2d: groups is {groups}; it has to divide in_channels, {in_channels}, and out_channels,"
-                f" {out_channels}"
+                f"Conv2d: groups must divide in_channels, {in_channels}, and out_channels, {out_channels},"
+                f" got {groups}"
             )
         if padding_mode != "zeros":
-            raise ValueError(f"Conv2d: padding_mode is {padding_mode!r}; it takes 'zeros'")
+            raise ValueError(f"Conv2d: padding_mode must be 'zeros', got {padding_mode!r}")
         check_dtype("Conv2d", dtype)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("kernel_size", kernel_size, 1)
@@ -66,12 +68,12 @@ class Conv2d(Module):
         check_array("Conv2d", "x", x, self.weight.data)
         bias = None if self.bias is None else self.bias.data
         y = F.conv2d(x, self.weight.data, bias, self.stride, self.padding, self.dilation, self.groups)
-        self._kept = x
+        self._saved = x
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return F.conv2d_backward's dx, if it is needed; adds dweight and dbias."""
-        x = self._keep()
+        x = self._take_saved()
         check_array("Conv2d", "dy", dy, self.weight.data)
         dx, dweight, dbias = F.conv2d_backward(
             dy,

@@ -1,7 +1,7 @@
 """Dropout as layers. The draws are fastnn.functional's; this file adds no mathematics.
 
 In training, forward takes a key from the generator, and backward needs nothing but that key. In evaluation a
-layer hands on what it gets, without a copy.
+layer returns its argument itself, without a copy.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import numpy as np
 
 import fastnn.functional as F
 from fastnn import stages
+from fastnn._core.typing import Array
 from fastnn.nn.linear import Linear
-from fastnn.nn.module import Array, Module, Parameter
+from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, Key, given_or_default
 
 _stage = lru_cache(stages.Dropout)
 
 
 class _Drawing(Module):
-    """What drops by the keys of a generator: its parameters, and the key of the last forward pass."""
+    """The base of layers that drop: the probability, the generator, and the key of the last forward pass."""
 
     def __init__(self, p: float, generator: Generator | None) -> None:
         F.dropout(np.empty(0, np.float32), p, training=False)  # a bad p is reported here
@@ -36,12 +38,12 @@ class _Drawing(Module):
         """Return the key for a forward pass, which backward uses again; None in evaluation."""
         generator = given_or_default(self.generator)
         key = generator.key() if self.training else None
-        self._kept = (key,)
+        self._saved = (key,)
         return key
 
     def _last_key(self) -> Key | None:
         """Return the key of the last forward pass."""
-        (key,) = self._keep()
+        (key,) = self._take_saved()
         return key  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
@@ -63,12 +65,12 @@ class _Dropout(_Drawing):
         self.inplace = inplace
 
     def forward(self, x: Array) -> Array:
-        """Return `x` with what is dropped; `x` itself in evaluation. inplace: it is written to `x`."""
+        """Return `x` with elements dropped, in evaluation `x` itself. inplace: the result is in `x`."""
         key = self._next_key()
         return x if key is None else self._forward(x, self.p, key=key, out=x if self.inplace else None)
 
     def backward(self, dy: Array) -> Array:
-        """Return `dy` with the same dropped; `dy` itself where forward ran in evaluation."""
+        """Return `dy` with the same elements dropped; `dy` itself where forward ran in evaluation."""
         key = self._last_key()
         return dy if key is None else self._backward(dy, self.p, key=key)
 
@@ -123,7 +125,7 @@ class DropConnect(_Drawing):
 
     def __init__(self, linear: Linear, p: float = 0.5, *, generator: Generator | None = None) -> None:
         if not isinstance(linear, Linear):
-            raise TypeError(f"DropConnect: linear is {type(linear).__name__}; it takes an nn.Linear")
+            raise TypeError(f"DropConnect: linear must be an nn.Linear, got {type(linear).__name__}")
         super().__init__(p, generator)
         self.linear = linear
 
@@ -144,7 +146,7 @@ class DropConnect(_Drawing):
 
     @contextmanager
     def _dropped_weight(self, key: Key | None) -> Iterator[Parameter]:
-        """W' in W's place for a while; W itself without a key."""
+        """Within the context, the linear layer's weight is W'; W itself without a key."""
         whole = self.linear.weight
         if key is not None:
             self.linear.weight = Parameter(F.drop_connect(whole.data, self.p, key=key))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fastnn.nn.module import Array, Module
+from fastnn._core.typing import Array
+from fastnn.nn.module import Module
 
 
 class Flatten(Module):
@@ -21,18 +22,18 @@ class Flatten(Module):
         """Return `x` in its new shape."""
         start, end = (self._axis(name, x.ndim) for name in ("start_dim", "end_dim"))
         if end < start:
-            raise ValueError(f"Flatten: end_dim {self.end_dim} is before start_dim {self.start_dim}")
+            raise ValueError(
+                f"Flatten: end_dim must not be before start_dim, {self.start_dim}, got {self.end_dim}"
+            )
         shape = (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
-        self._kept = x.shape, shape
+        self._saved = x.shape, shape
         return x.reshape(shape)
 
     def backward(self, dy: Array) -> Array:
         """Return `dy` in the shape of the input; ValueError where it has not the output's shape."""
-        given, shape = self._keep()
+        given, shape = self._take_saved()
         if dy.shape != shape:
-            raise ValueError(
-                f"Flatten: dy has shape {dy.shape}; an input of {given} takes the output's, {shape}"
-            )
+            raise ValueError(f"Flatten: dy must have the shape of forward's result, {shape}, got {dy.shape}")
         return dy.reshape(given)
 
     def extra_repr(self) -> str:
@@ -42,5 +43,7 @@ class Flatten(Module):
     def _axis(self, name: str, ndim: int) -> int:
         axis: int = getattr(self, name)
         if not -ndim <= axis < ndim:
-            raise IndexError(f"Flatten: {name} is {axis}; an input of {ndim} axes has none such")
+            raise IndexError(
+                f"Flatten: {name} must be in [{-ndim}, {ndim}) for an input of {ndim} dimensions, got {axis}"
+            )
         return axis % ndim

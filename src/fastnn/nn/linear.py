@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastnn._core.products import column_sums, matmul
+from fastnn._core.typing import Array
 from fastnn.nn._checks import check_array, check_counts, check_dtype
-from fastnn.nn.module import NOT_NEEDED, Array, Module, Parameter
+from fastnn.nn.module import NOT_NEEDED, Module
+from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
 
 
@@ -45,12 +47,12 @@ class Linear(Module):
         """Return x W^T + b, of shape (..., out_features)."""
         self._check("x", x, (*np.shape(x)[:-1], self.in_features))
         y = matmul(_rows(x), self.weight.data.T, bias=None if self.bias is None else self.bias.data)
-        self._kept = x
+        self._saved = x
         return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, dy: Array) -> Array:
         """Return dx = dy W; adds dW = dy^T x and db = the sum of dy over all but the last axis."""
-        x = self._keep()
+        x = self._take_saved()
         self._check("dy", dy, (*x.shape[:-1], self.out_features))
         rows = _rows(dy)
         _add(self.weight, matmul, rows.T, _rows(x))
@@ -67,7 +69,7 @@ class Linear(Module):
     def _check(self, name: str, value: Array, shape: tuple[int, ...]) -> None:
         check_array("Linear", name, value, self.weight.data)
         if value.shape != shape:
-            raise ValueError(f"Linear: {name} has shape {value.shape}; it takes {shape}")
+            raise ValueError(f"Linear: {name} must have shape {shape}, got {value.shape}")
 
 
 def _rows(array: Array) -> Array:

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 
 import fastnn.functional as F
 from fastnn._core.dlpack import is_on_gpu
+from fastnn._core.typing import Array
 from fastnn.functional.loss import REDUCTIONS
-from fastnn.nn.module import Array, Module
+from fastnn.nn.module import Module
 
 
 class Loss(Module):
@@ -24,8 +25,8 @@ class Loss(Module):
 
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in REDUCTIONS:
-            allowed = ", ".join(map(repr, REDUCTIONS))
-            raise ValueError(f"{type(self).__name__}: reduction is {reduction!r}; it takes one of {allowed}")
+            name, allowed = type(self).__name__, ", ".join(map(repr, REDUCTIONS))
+            raise ValueError(f"{name}: reduction must be one of {allowed}, got {reduction!r}")
         self.reduction = reduction
 
     def compute(self, input: ArrayLike, target: ArrayLike) -> tuple[Any, Array]:
@@ -34,8 +35,8 @@ class Loss(Module):
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
         """Return the loss: a float, or with reduction="none" an array."""
-        self._kept = None  # where compute raises, the gradient of an earlier call must not stay
-        loss, self._kept = self.compute(input, target)
+        self._saved = None  # where compute raises, the gradient of an earlier call must not stay
+        loss, self._saved = self.compute(input, target)
         return loss
 
     def backward(self) -> Array:  # type: ignore[override]
@@ -43,7 +44,7 @@ class Loss(Module):
 
         Each call serves one backward pass. Raises RuntimeError where there was none, or it was used.
         """
-        dinput: Array = self._keep()
+        dinput: Array = self._take_saved()
         return dinput
 
     def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]

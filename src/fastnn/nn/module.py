@@ -1,7 +1,7 @@
-"""Module and Parameter: what every layer shares.
+"""Module, the base of all layers.
 
-There is no tape. A layer computes in `forward`, keeps what its gradient needs, and `backward(dy)` returns the
-gradient for its input. This file knows nothing of any particular layer.
+There is no tape. A layer computes its output in `forward` and saves what its gradient needs; `backward(dy)`
+returns the gradient for its input. This file knows nothing of any particular layer.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
-from fastnn._chain.run import Gradients
-from fastnn.nn._device import find_device, moved, on_host
+from fastnn._chain.saved import Gradients
+from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
+from fastnn._core.typing import Array
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
-from fastnn.nn.parameter import Array, Parameter
+from fastnn.nn.parameter import Parameter
 from fastnn.stages import Stage
 
-__all__ = ["NOT_NEEDED", "Array", "Module", "Parameter"]
-
-#: What backward returns in the place of a gradient that nobody needs.
+#: What backward returns instead of a gradient that nobody needs.
 NOT_NEEDED = cast("Array", None)
 
 
 class _Freed:
-    """What a backward pass leaves in the place of what was kept for it."""
+    """Stands in `Module._saved` once a backward pass has used what was there."""
 
 
 class Module:
@@ -36,22 +35,22 @@ class Module:
     """
 
     training: bool = True
-    #: False: backward need not compute the gradient for the input, and may return None. Nobody uses that of a
-    #: model's first layer in training.
+    #: False: backward need not compute the gradient for the input, and may return None. In training, nobody
+    #: uses the gradient for the input of a model's first layer.
     needs_input_grad: bool = True
-    _kept: Any = None  # what backward needs of the last forward pass
-    _buffers: tuple[str, ...] = ()  # their names
-    _passing: ClassVar[tuple[str, ...]] = ("_kept",)  # attributes of one pass, which no copy has
+    _saved: Any = None  # by the last forward pass, for backward
+    _buffers: tuple[str, ...] = ()  # the names of the buffers
+    _transient: ClassVar[tuple[str, ...]] = ("_saved",)  # attributes of one pass, which no copy has
 
     def forward(self, x: Array) -> Array:
-        """Return the layer's output for `x`, keeping what `backward` needs."""
+        """Return the layer's output for `x`, saving what `backward` needs."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def backward(self, dy: Array) -> Array:
         """Return dL/dx from dy = dL/dy of the last forward pass; add dL/dp to `p.grad` of every parameter p.
 
         Parameters that do not require a gradient are left out. Neither the input nor the output of the
-        forward pass may be changed in between. Afterwards, what forward kept is freed: each forward pass
+        forward pass may be changed in between. Afterwards, what forward saved is freed: each forward pass
         serves one backward pass. Raises RuntimeError where there was no forward pass, or it was used.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
@@ -61,19 +60,19 @@ class Module:
         return self.forward(x)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle or a copy has: all but what the last pass left."""
-        return {name: value for name, value in vars(self).items() if name not in self._passing}
+        """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""
+        return {name: value for name, value in vars(self).items() if name not in self._transient}
 
     def stage(self) -> Stage | None:
-        """Return what this layer is in a fused chain, in its present mode; None: it cannot be in one."""
+        """Return the stage of a chain that computes this layer in its present mode; None if there is none."""
         return None
 
     def stage_arguments(self, x: Array) -> dict[str, Any]:
-        """Return what its stage takes of the chain's forward; ValueError for an `x` that does not fit."""
+        """Return what its stage needs of the chain's arguments; ValueError for an `x` that does not fit."""
         return {}
 
     def take_gradients(self, gradients: Gradients) -> None:
-        """Add the gradients of its stage's parameters, in place of `backward`."""
+        """Add the gradients of its stage's parameters. A fused chain calls this instead of `backward`."""
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) for the modules directly inside this one."""
@@ -105,7 +104,7 @@ class Module:
         return self
 
     def register_buffer(self, name: str, array: Array | None) -> None:
-        """Make `array` the attribute `name`, and part of `state_dict`; one that is None is left out there."""
+        """Make `array` the attribute `name`, and part of `state_dict`, which leaves None out."""
         setattr(self, name, array)
         self._buffers = (*self._buffers, name)
 
@@ -157,7 +156,7 @@ class Module:
     def register_forward_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, x, y)` after every forward pass, until the handle's `remove()`.
 
-        Hooks look on: what they return is ignored. A layer that has one is not fused with its neighbours.
+        What a hook returns is ignored. A layer that has one is not fused with its neighbours.
         """
         return add_hook(self, "forward", hook)
 
@@ -178,8 +177,8 @@ class Module:
 
         device: PyTorch's names: "cuda" is CuPy's current GPU, "cuda:1" the GPU of that number, "cpu" back to
         NumPy's arrays. On a GPU they are CuPy's arrays, and so are results; layers take arrays of that GPU
-        alone, of CuPy or any library with `__cuda_array_interface__`. What the last forward pass kept is
-        forgotten. An optimizer goes on with the parameters if it has made no step yet. Raises ValueError for
+        alone, of CuPy or any library with `__cuda_array_interface__`. What the last forward pass saved is
+        dropped. An optimizer goes on with the parameters if it has made no step yet. Raises ValueError for
         a device that there is not, ImportError without CuPy, RuntimeError without a GPU.
         """
         target = find_device(device)
@@ -189,7 +188,7 @@ class Module:
         for module in self.modules():
             for name, array in module._own_buffers():
                 setattr(module, name, moved(array, target))
-            for name in module._passing:
+            for name in module._transient:
                 vars(module).pop(name, None)
         return self
 
@@ -227,7 +226,7 @@ class Module:
         return f"{name}({inside}\n)" if "\n" in inside else f"{name}({inside})"
 
     def _dotted_modules(self) -> Iterator[tuple[str, Module]]:
-        """As `named_modules`, the names ready to be put before another."""
+        """As `named_modules`, the names with the dot behind that stands before an attribute's name."""
         for name, module in self.named_modules():
             yield f"{name}." if name else "", module
 
@@ -249,21 +248,37 @@ class Module:
             for name, array in module._own_buffers():
                 yield prefix + name, array
 
-    def _keep(self) -> Any:
-        """Return what the last forward pass kept, and free it here."""
-        kept = self._kept
-        if kept is None or kept is _Freed:
-            why = " again, its backward freed what the last pass kept" if kept is _Freed else ""
+    def _take_saved(self) -> Any:
+        """Return what the last forward pass saved, and free it here."""
+        saved = self._saved
+        if saved is None or saved is _Freed:
+            why = " again, its backward freed what the last pass saved" if saved is _Freed else ""
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs a forward pass first: call the layer{why}"
             )
-        self._kept = _Freed
-        return kept
+        self._saved = _Freed
+        return saved
+
+
+def device_of_model(model: Module) -> int | None:
+    """The device of a module's parameters and buffers; CPU if it has none.
+
+    Raises ValueError where they are on several devices.
+    """
+    named = [(name, parameter.data) for name, parameter in model.named_parameters()]
+    places = {device_of(array): name for name, array in [*model.named_buffers(), *named]}
+    if len(places) > 1:
+        where = " and ".join(f"{name} on {device_name(device)}" for device, name in places.items())
+        raise ValueError(
+            f"{type(model).__name__}: parameters and buffers must be on one device, got {where}; use"
+            " model.to(device)"
+        )
+    return next(iter(places), CPU)
 
 
 @contextmanager
 def without_input_grad(modules: Iterable[Module]) -> Iterator[None]:
-    """For a while, `modules` need not compute the gradient for their input."""
+    """Within the context, `modules` need not compute the gradient for their input."""
     before = [(module, module.needs_input_grad) for module in modules]
     for module, _ in before:
         module.needs_input_grad = False

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from fastnn._core.devices import alike
 from fastnn._core.typing import Array
-from fastnn.nn._device import alike
-
-__all__ = ["Array", "Parameter"]
 
 
 class Parameter:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import fastnn.functional as F
+from fastnn._core.typing import Array
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import adaptive_numbers, fractional_numbers, window_numbers
-from fastnn.nn.module import Array, Module
+from fastnn.nn.module import Module
 from fastnn.random import Generator, given_or_default
 
 
 class MaxPool2d(Module):
     """The largest element of each window of images (N, C, H, W) or (C, H, W): F.max_pool2d.
 
-    stride=None is kernel_size. For backward a byte for each result is kept. Raises ValueError for parameters
+    stride=None is kernel_size. For backward a byte for each result is saved. Raises ValueError for parameters
     and shapes that do not fit.
     """
 
@@ -33,12 +34,12 @@ class MaxPool2d(Module):
     def forward(self, x: Array) -> Array:
         """Return F.max_pool2d of `x`."""
         numbers = self.kernel_size, self.stride, self.padding, self.dilation
-        y, self._kept = F.max_pool2d(x, *numbers, self.ceil_mode)
+        y, self._saved = F.max_pool2d(x, *numbers, self.ceil_mode)
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return F.max_pool2d_backward of `dy`."""
-        return F.max_pool2d_backward(dy, self._keep())
+        return F.max_pool2d_backward(dy, self._take_saved())
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
@@ -72,12 +73,12 @@ class AvgPool2d(Module):
         """Return F.avg_pool2d of `x`."""
         numbers = self.kernel_size, self.stride, self.padding
         rest = self.ceil_mode, self.count_include_pad, self.divisor_override
-        y, self._kept = F.avg_pool2d(x, *numbers, *rest)
+        y, self._saved = F.avg_pool2d(x, *numbers, *rest)
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return F.avg_pool2d_backward of `dy`."""
-        return F.avg_pool2d_backward(dy, self._keep())
+        return F.avg_pool2d_backward(dy, self._take_saved())
 
     def extra_repr(self) -> str:
         """Return the windows' numbers."""
@@ -85,7 +86,7 @@ class AvgPool2d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means of images (N, C, H, W) or (C, H, W), as many as output_size says: F.adaptive_avg_pool2d.
+    """Means of windows of images (N, C, H, W) or (C, H, W), output_size of them: F.adaptive_avg_pool2d.
 
     output_size: (oH, oW), or one number for both; None is the input's. Raises ValueError and TypeError for
     parameters and shapes that do not fit.
@@ -97,12 +98,12 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.adaptive_avg_pool2d of `x`."""
-        y, self._kept = F.adaptive_avg_pool2d(x, self.output_size)
+        y, self._saved = F.adaptive_avg_pool2d(x, self.output_size)
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return F.adaptive_avg_pool2d_backward of `dy`."""
-        return F.adaptive_avg_pool2d_backward(dy, self._keep())
+        return F.adaptive_avg_pool2d_backward(dy, self._take_saved())
 
     def extra_repr(self) -> str:
         """Return the output's size."""
@@ -134,9 +135,9 @@ class FractionalMaxPool2d(Module):
         """Return F.fractional_max_pool2d of `x`, with the generator's next key."""
         key = given_or_default(self.generator).key()
         places = self.output_size, self.output_ratio
-        y, self._kept = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
+        y, self._saved = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return F.fractional_max_pool2d_backward of `dy`."""
-        return F.fractional_max_pool2d_backward(dy, self._keep())
+        return F.fractional_max_pool2d_backward(dy, self._take_saved())

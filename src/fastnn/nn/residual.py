@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastnn import stages
 from fastnn._chain.fuse import fuse
-from fastnn.nn.module import NOT_NEEDED, Array, Module, without_input_grad
+from fastnn._core.typing import Array
+from fastnn.nn.module import NOT_NEEDED, Module, without_input_grad
 
 _addition = fuse(stages.Add())
 
@@ -20,9 +21,9 @@ class Residual(Module):
     def __init__(self, branch: Module, shortcut: Module | None = None) -> None:
         for name, value in (("branch", branch), ("shortcut", shortcut)):
             if not isinstance(value, Module) and (name == "branch" or value is not None):
-                raise TypeError(f"Residual: {name} is {type(value).__name__}; it takes an nn.Module")
+                raise TypeError(f"Residual: {name} must be an nn.Module, got {type(value).__name__}")
         if branch is shortcut:
-            raise ValueError("Residual: branch and shortcut are the same module; give each its own")
+            raise ValueError("Residual: branch and shortcut must be two modules, got the same one twice")
         self.branch, self.shortcut = branch, shortcut
 
     def forward(self, x: Array) -> Array:
@@ -31,7 +32,7 @@ class Residual(Module):
         around = x if self.shortcut is None else self.shortcut(x)
         if y.shape != around.shape:
             raise ValueError(
-                f"Residual: the branch returns shape {y.shape}, the shortcut {around.shape};"
+                f"Residual: branch and shortcut must return the same shape, got {y.shape} and {around.shape};"
                 " a projection as the shortcut can make them the same"
             )
         return _sum(y, around)

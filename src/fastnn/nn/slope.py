@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn._core.devices import alike
+from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts
-from fastnn.nn._device import alike
-from fastnn.nn.module import Array, Module, Parameter
+from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
 
 
@@ -26,12 +28,12 @@ class PReLU(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.prelu of `x`."""
-        self._kept = x
+        self._saved = x
         return F.prelu(x, self.weight.data)
 
     def backward(self, dy: Array) -> Array:
         """Return F.prelu_backward's dx; adds dweight."""
-        dx, dweight = F.prelu_backward(dy, self._keep(), self.weight.data)
+        dx, dweight = F.prelu_backward(dy, self._take_saved(), self.weight.data)
         self.weight.accumulate(alike(dweight, self.weight.data))
         return dx
 
@@ -54,14 +56,14 @@ class RReLU(Module):
         self.lower, self.upper, self.generator = lower, upper, generator
 
     def forward(self, x: Array) -> Array:
-        """Return F.rrelu of `x`, keeping it and the key."""
+        """Return F.rrelu of `x`."""
         key = given_or_default(self.generator).key() if self.training else None
-        self._kept = x, key
+        self._saved = x, key
         return F.rrelu(x, self.lower, self.upper, key is not None, key=key)
 
     def backward(self, dy: Array) -> Array:
         """Return dy times the slopes of the last forward pass."""
-        x, key = self._keep()
+        x, key = self._take_saved()
         return F.rrelu_backward(dy, x, self.lower, self.upper, key is not None, key=key)
 
     def extra_repr(self) -> str:
@@ -70,7 +72,7 @@ class RReLU(Module):
 
 
 class Maxout(Module):
-    """The largest of each k neighbours along dim; for backward only the winners' numbers are kept, as bits.
+    """The largest of each k neighbours along dim; backward needs only their indices, saved as bits.
 
     Behind a Linear of k n outputs it is a maxout layer of n units. Raises ValueError where dim's length is no
     multiple of k. Goodfellow, Warde-Farley, Mirza, Courville and Bengio, 2013.
@@ -81,12 +83,12 @@ class Maxout(Module):
 
     def forward(self, x: Array) -> Array:
         """Return F.maxout of `x`; dim is k times shorter."""
-        y, self._kept = F.maxout(x, self.k, self.dim)
+        y, self._saved = F.maxout(x, self.k, self.dim)
         return y
 
     def backward(self, dy: Array) -> Array:
-        """Return dy for the winners, 0 for the others."""
-        return F.maxout_backward(dy, self._keep())
+        """Return dy where an element was the largest of its k, 0 for the others."""
+        return F.maxout_backward(dy, self._take_saved())
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""

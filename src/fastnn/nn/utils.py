@@ -35,9 +35,9 @@ def clip_grad_norm_(
     """
     norm_type = float(norm_type)
     if not max_norm >= 0:
-        raise ValueError(f"max_norm is {max_norm}; it takes a number of at least 0")
+        raise ValueError(f"max_norm must be at least 0, got {max_norm}")
     if not norm_type > 0:
-        raise ValueError(f"norm_type is {norm_type}; it takes a number above 0, or inf")
+        raise ValueError(f"norm_type must be above 0, or inf, got {norm_type}")
     lists = _gradients(parameters)
     return clip_norm(lists, max_norm, norm_type, error_if_nonfinite)
 
@@ -45,7 +45,7 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: float) -> None:
     """Limit every element of every gradient, in place, to [-clip_value, clip_value]; NaN stays NaN."""
     if not clip_value >= 0:
-        raise ValueError(f"clip_value is {clip_value}; it takes a number of at least 0")
+        raise ValueError(f"clip_value must be at least 0, got {clip_value}")
     for each in _gradients(parameters):
         each.update("clamp", NO_PENALTIES, (float(clip_value),))
         each.write_back()
@@ -56,7 +56,7 @@ def _gradients(parameters: Parameter | Iterable[Parameter]) -> list[TensorList]:
     lists: dict[Kind, TensorList] = {}
     for index, parameter in enumerate(given):
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"parameters[{index}] is {type(parameter).__name__}; it takes an nn.Parameter")
+            raise TypeError(f"parameters[{index}] must be an nn.Parameter, got {type(parameter).__name__}")
         if parameter.grad is None:
             continue
         kind = kind_of(parameter.grad)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import nn, optim
-from fastnn.nn.module import Array
+from fastnn._core.typing import Array
 from fastnn.random import Generator
 
 # By scikit-learn's names and fastnn's; one whose parameters have no defaults cannot be chosen by name.

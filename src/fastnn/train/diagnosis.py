@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn._core.devices import on_host
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.nn._device import on_host
 
 
 class Diverged(FloatingPointError):  # noqa: N818

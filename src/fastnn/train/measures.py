@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import fastnn.functional as F
+from fastnn._core.devices import as_floats, moved
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.nn._device import as_floats, device_of_model, moved
+from fastnn.nn.module import device_of_model
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # of an epoch, by name: numbers

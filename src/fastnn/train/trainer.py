@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastnn._core.devices import moved
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.nn._device import device_of_model, moved
+from fastnn.nn.module import device_of_model
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.random import Generator, Key, default_generator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastnn._chain.run import Saved
+from fastnn._chain.saved import Saved
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of

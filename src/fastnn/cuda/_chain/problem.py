@@ -9,7 +9,7 @@ import functools
 from typing import Any, NamedTuple
 
 from fastnn import _kernels, stages
-from fastnn._chain.run import Layout
+from fastnn._chain.layout import Layout
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.device_arrays import DeviceArray

@@ -7,22 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn._chain.run import (
-    NOT_RUNNING,
-    Gradients,
-    Layout,
-    Running,
-    Saved,
-    _is_read_after_addition,
-    _key_for,
-    check_counter,
-    check_residual,
-    check_running,
-    check_saved,
-    check_shape,
-    check_vector,
-    layout,
-)
+from fastnn._chain.arguments import check_residual, check_shape, check_vector
+from fastnn._chain.layout import Layout, layout
+from fastnn._chain.run import is_read_after_addition, key_for
+from fastnn._chain.running import NOT_RUNNING, Running, check_counter, check_running
+from fastnn._chain.saved import Gradients, Saved, check_saved
 from fastnn._core.arrays import check_dy
 from fastnn.cuda._chain.backward import run_backward
 from fastnn.cuda._chain.forward import OnDevice, run_forward
@@ -144,7 +133,7 @@ def forward(
     several = ("input", x), ("residual", addend), ("weight", scale), ("bias", shift), ("out", given)
     running_ones = ("running_mean", averages.mean), ("running_var", averages.var)
     device_arrays.same_device((*several, *running_ones, ("num_batches_tracked", averages.batches)))
-    key = _key_for(stages, key)
+    key = key_for(stages, key)
 
     overlaps = given is not None and device_arrays.may_overlap(given, x)
     x = device_arrays.astype(x, dtype)
@@ -155,7 +144,7 @@ def forward(
     problem, target = Problem(x, form, known(stages), key), _target(form, given, x, addend)
     found = run_forward(problem, head, averages, target, addend, (scale, shift))
     y = _delivered(target, given, out)
-    if addend is not None and not _is_read_after_addition(stages):
+    if addend is not None and not is_read_after_addition(stages):
         addend = None
     mean, rest, rstd, weight, bias, addend = device_arrays.owners(*found, scale, shift, addend)
     kept = None if overlaps else x.owner

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn._chain.run import Running, Saved
+from fastnn._chain.running import Running
+from fastnn._chain.saved import Saved
 from fastnn.cuda._chain import run
 from fastnn.functional.batch_norm import described
+from fastnn.stages import BatchNorm
 
 
 def batch_norm(
@@ -34,6 +36,20 @@ def batch_norm(
     head = described(training, momentum, eps, biased_running_var, skip_nonfinite)
     running = Running(running_mean, running_var, num_batches_tracked)
     return run.forward(head, (), input, weight=weight, bias=bias, running=running, out=out)
+
+
+def batch_norm_by_stage(
+    input: Any,
+    stage: BatchNorm,
+    running_mean: Any = None,
+    running_var: Any = None,
+    num_batches_tracked: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+) -> tuple[Any, Saved]:
+    """As fastnn.functional.batch_norm.batch_norm_by_stage."""
+    running = Running(running_mean, running_var, num_batches_tracked)
+    return run.forward(stage, (), input, weight=weight, bias=bias, running=running)
 
 
 def batch_norm_backward(dy: Any, saved: Saved, *, out: Any = None) -> tuple[Any, Any, Any]:

@@ -1,15 +1,13 @@
-"""Initialisation of networks with residual blocks. It knows nn.Residual, and layers by their weight."""
+"""Initialisation of networks with residual blocks, nn.Residual."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from fastnn.init.constants import zeros_
 from fastnn.init.scaling import kaiming_normal_
 from fastnn.init.target import Draws
-
-if TYPE_CHECKING:
-    from fastnn.nn import Module, Parameter, Residual
+from fastnn.nn._initialize.layers import layers_with_weight, matrix_layers, weight_of, zero_bias
+from fastnn.nn.module import Module
+from fastnn.nn.residual import Residual
 
 
 def zero_last_(model: Module) -> Module:
@@ -20,7 +18,7 @@ def zero_last_(model: Module) -> Module:
     nn.Residual, and for a branch without such a layer.
     """
     for block in _blocks(model):
-        _zero(_last(block))
+        _zero(_last_layer(block))
     return model
 
 
@@ -36,68 +34,33 @@ def fixup_(model: Module, generator: Draws = None) -> Module:
     """
     blocks = _blocks(model)
     for block in blocks:
-        layers = weight_layers(block.branch)
+        layers = matrix_layers(block.branch)
         for layer in layers[:-1]:
-            weight = kaiming_normal_(_weight(layer), nonlinearity="relu", generator=generator)
+            weight = kaiming_normal_(weight_of(layer), nonlinearity="relu", generator=generator)
             weight.data *= len(blocks) ** (-1 / (2 * len(layers) - 2))
             zero_bias(layer)
-        _zero(_last(block))
+        _zero(_last_layer(block))
     inside = {id(module) for block in blocks for module in block.modules()}
-    for last in weight_layers(model)[-1:]:
+    for last in matrix_layers(model)[-1:]:
         if id(last) not in inside:
             _zero(last)
     return model
 
 
-def weight_layers(model: Module) -> list[Module]:
-    """The modules with a weight of at least 2 dimensions but norms, in order: linear layers, convolutions."""
-    from fastnn.nn import LayerNorm, RMSNorm
-
-    return [
-        layer
-        for layer in _layers(model)
-        if _weight(layer).data.ndim >= 2 and not isinstance(layer, (LayerNorm, RMSNorm))
-    ]
-
-
-def zero_bias(layer: Module) -> None:
-    """Set the layer's bias to 0, if it has one."""
-    bias: Parameter | None = getattr(layer, "bias", None)
-    if bias is not None:
-        zeros_(bias)
-
-
 def _blocks(model: Module) -> list[Residual]:
-    from fastnn.nn import Residual  # here, so that `import fastnn` does not load the layers
-
     blocks = [module for module in model.modules() if isinstance(module, Residual)]
     if not blocks:
-        raise ValueError(f"model has no nn.Residual; {type(model).__name__} takes another initialisation")
+        raise ValueError(f"model must have an nn.Residual, got {type(model).__name__} without one")
     return blocks
 
 
-def _layers(model: Module) -> list[Module]:
-    from fastnn.nn import Parameter, PReLU
-
-    return [
-        module
-        for module in model.modules()
-        if isinstance(getattr(module, "weight", None), Parameter) and not isinstance(module, PReLU)
-    ]
-
-
-def _last(block: Residual) -> Module:
-    layers = _layers(block.branch)
+def _last_layer(block: Residual) -> Module:
+    layers = layers_with_weight(block.branch)
     if not layers:
-        raise ValueError(f"{block!r} has no layer with a weight in its branch")
+        raise ValueError(f"a residual branch must have a layer with a weight, got {block!r}")
     return layers[-1]
 
 
-def _weight(layer: Module) -> Parameter:
-    weight: Parameter = vars(layer)["weight"]
-    return weight
-
-
 def _zero(layer: Module) -> None:
-    zeros_(_weight(layer))
+    zeros_(weight_of(layer))
     zero_bias(layer)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
 
 from fastnn._core.arrays import real_number
 from fastnn._core.typing import Array
 from fastnn.init.draws import orthogonal_
-from fastnn.init.residual import weight_layers, zero_bias
 from fastnn.init.target import Draws
-
-if TYPE_CHECKING:
-    from fastnn.nn import Module
+from fastnn.nn._initialize.layers import matrix_layers, weight_of, zero_bias
+from fastnn.nn.module import Module
 
 
 def lsuv_(
@@ -31,21 +28,20 @@ def lsuv_(
     without such layers, and an output whose variance is 0 or not finite.
     """
     if not real_number("tol", tol) > 0:
-        raise ValueError(f"tol is {tol}; it takes a number above 0")
+        raise ValueError(f"tol must be above 0, got {tol}")
     if max_iterations < 1:
-        raise ValueError(f"max_iterations is {max_iterations}; it takes a whole number of at least 1")
-    layers = weight_layers(model)
+        raise ValueError(f"max_iterations must be a whole number of at least 1, got {max_iterations}")
+    layers = matrix_layers(model)
     if not layers:
-        raise ValueError(
-            f"model is {type(model).__name__} without a weight of 2 dimensions; lsuv_ takes layers"
-        )
+        got = type(model).__name__
+        raise ValueError(f"model must have a layer with a weight of 2 dimensions, got {got} without one")
     for layer in layers:
-        orthogonal_(layer.weight, generator=generator)  # type: ignore[attr-defined]
+        orthogonal_(weight_of(layer), generator=generator)
         zero_bias(layer)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        for layer in _in_order(model, layers, batch):
+        for layer, _ in _outputs(model, layers, batch):
             _scale(model, layer, batch, tol, max_iterations)
     finally:
         for module, mode in modes:
@@ -53,13 +49,13 @@ def lsuv_(
     return model
 
 
-def _scale(model: Module, layer: Any, batch: Array, tol: float, max_iterations: int) -> None:
+def _scale(model: Module, layer: Module, batch: Array, tol: float, max_iterations: int) -> None:
     """Divide the weight until the layer's output has unit variance."""
     for _ in range(max_iterations):
         variance = _variance(model, layer, batch)
         if abs(variance - 1) < tol:
             return
-        layer.weight.data /= math.sqrt(variance)
+        weight_of(layer).data /= math.sqrt(variance)
     variance = _variance(model, layer, batch)
     if abs(variance - 1) >= tol:
         warnings.warn(f"lsuv_: {layer!r} has an output of variance {variance:g} at the end", stacklevel=3)
@@ -71,13 +67,9 @@ def _variance(model: Module, layer: Module, batch: Array) -> float:
     variance = float(outputs[0][1].var(dtype="float64"))
     if not (variance > 0 and math.isfinite(variance)):
         raise ValueError(
-            f"{layer!r} has an output of variance {variance} for this batch; lsuv_ cannot scale it"
+            f"the output of {layer!r} for this batch must have a finite variance above 0, got {variance}"
         )
     return variance
-
-
-def _in_order(model: Module, layers: list[Module], batch: Array) -> list[Module]:
-    return [layer for layer, _ in _outputs(model, layers, batch)]
 
 
 def _outputs(model: Module, layers: list[Module], batch: Array) -> list[tuple[Module, Array]]:

@@ -1,0 +1,6 @@
+"""Initialisation of whole models. The functions are public in fastnn.init, which loads them on first use."""
+
+from fastnn.nn._initialize.lsuv import lsuv_
+from fastnn.nn._initialize.residual import fixup_, zero_last_
+
+__all__ = ["fixup_", "lsuv_", "zero_last_"]
