@@ -174,21 +174,21 @@ WITH_INFINITY[0, 0, 0] = -np.inf
     [
         ({"x": X}, "key 'y' is missing; the file has ['x']"),
         ({"data": X, "y": Y}, "key 'x' is missing; the file has ['data', 'y']"),
-        ({"x": X[:, 0, 0], "y": Y}, "x has shape (10,); it takes (samples, features)"),
-        ({"x": np.float64(1), "y": Y}, "x has shape ()"),
-        ({"x": X[:0], "y": Y[:0]}, "x has shape (0, 4, 3)"),
-        ({"x": X[:, :0], "y": Y}, "x has shape (10, 0, 3)"),
-        ({"x": X.astype(str), "y": Y}, "x has dtype <U"),
-        ({"x": X + 1j, "y": Y}, "x has dtype complex128"),
-        ({"x": WITH_NAN, "y": Y}, "x holds 1 values that are NaN, infinite or too large for float32; the first is nan at (3, 2, 1)"),  # noqa: E501
+        ({"x": X[:, 0, 0], "y": Y}, "x must be (samples, features), none of them 0, got shape (10,)"),
+        ({"x": np.float64(1), "y": Y}, "none of them 0, got shape ()"),
+        ({"x": X[:0], "y": Y[:0]}, "none of them 0, got shape (0, 4, 3)"),
+        ({"x": X[:, :0], "y": Y}, "none of them 0, got shape (10, 0, 3)"),
+        ({"x": X.astype(str), "y": Y}, "x must be whole or floating-point numbers, got dtype <U"),
+        ({"x": X + 1j, "y": Y}, "x must be whole or floating-point numbers, got dtype complex128"),
+        ({"x": WITH_NAN, "y": Y}, "x must be finite numbers that float32 can hold, got 1 others; the first is nan at (3, 2, 1)"),  # noqa: E501
         ({"x": WITH_INFINITY, "y": Y}, "the first is -inf at (0, 0, 0)"),
-        ({"x": X * 1e300, "y": Y}, "too large for float32"),
-        ({"x": X, "y": Y[:-1]}, "y has shape (9,); it takes (10,)"),
-        ({"x": X, "y": Y[:, None]}, "y has shape (10, 1); it takes (10,)"),
-        ({"x": X, "y": Y.astype(float)}, "y has dtype float64; it takes whole numbers"),
-        ({"x": X, "y": Y.astype(str)}, "y has dtype <U"),
-        ({"x": X, "y": np.zeros(10, int)}, "y holds one class only, 0"),
-        ({"x": X[:4], "y": Y[:4]}, "x and y hold 4 samples"),
+        ({"x": X * 1e300, "y": Y}, "x must be finite numbers that float32 can hold, got 120 others"),
+        ({"x": X, "y": Y[:-1]}, "y must have shape (10,), one label for each sample of x, got (9,)"),
+        ({"x": X, "y": Y[:, None]}, "y must have shape (10,), one label for each sample of x, got (10, 1)"),
+        ({"x": X, "y": Y.astype(float)}, "y must be whole numbers, the class labels, got dtype float64"),
+        ({"x": X, "y": Y.astype(str)}, "y must be whole numbers, the class labels, got dtype <U"),
+        ({"x": X, "y": np.zeros(10, int)}, "y must be of at least 2 classes, got 0 only"),
+        ({"x": X[:4], "y": Y[:4]}, "x and y must be at least 5 samples, got 4"),
         ({"x": X, "y": Y.astype(object)}, "key 'y' cannot be read: Object arrays cannot be loaded"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
@@ -445,7 +445,7 @@ def test_data_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "rows.npz"
     np.savez(path, x=X[:, 0], y=Y)
     assert main(["train", "--model", "cnn", "--data", str(path)]) == 2
-    assert f"error: {path}: x has shape (10, 3); a model of images takes" in capsys.readouterr().err
+    assert f"error: {path}: x must be (samples, channels, height, width), " in capsys.readouterr().err
 
 
 def test_a_resnet_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,7 +467,7 @@ def test_images_are_standardised_by_channel() -> None:
     for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
         assert train.prepare((rows, y), images=True).x_train.shape[1:] == shape
     with pytest.raises(
-        ValueError, match=r"x has shape \(30, 15\); a model of images takes \(samples, channels"
+        ValueError, match=r"x must be \(samples, channels, .* for a model of images, got shape \(30, 15\)"
     ):
         train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
 
