@@ -122,7 +122,7 @@ def test_mnist(style: str, inside: str, compress: bool, tmp_path: Path) -> None:
         (np.zeros((7, 27, 28), np.uint8), "train-images-idx3-ubyte", r"got uint8 of \(7, 27, 28\)"),
         (np.zeros(6, np.uint8), "train-labels-idx1-ubyte", r"must be uint8 of shape \(7,\), .* of \(6,\)"),
         (np.zeros(7, np.int32), "train-labels-idx1-ubyte", r"got int32 of \(7,\)"),
-        (np.array([0, 9, 10, 0, 0, 11, 0], np.uint8), "train-labels-idx1-ubyte", "label 2 must be .*, got 10"),
+        (np.array([0, 9, 10, 0, 0, 11, 0], np.uint8), "train-labels-idx1-ubyte", "label 2 must be .* 10"),
     ],
 )  # fmt: skip
 def test_mnist_of_another_form(array: Array, file: str, message: str, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ NESTED = b"\x80\x02}(" + b"]" + b"\x85" * 100_000 + b"K\x00u."
         (changed("data"), "the pickle has no key 'data'"),
         (changed("labels"), "the pickle has no key 'labels'"),
         (changed("data", 3), "'data' must be an array of uint8 and shape (N, 3072), got int"),
-        (changed("data", np.zeros((3, 3071), np.uint8)), "(N, 3072), got an array of uint8 and shape (3, 3071)"),
+        (changed("data", np.zeros((3, 3071), np.uint8)), "got an array of uint8 and shape (3, 3071)"),
         (changed("data", np.zeros((3, 3072), np.int8)), "(N, 3072), got an array of int8"),
         (changed("data", np.array(["x"])), "an array must be of numbers, got dtype <U1"),
         (changed("data", np.array([{}])), "an array's shape, dtype and bytes are not where they should be"),
@@ -384,7 +384,7 @@ def test_csv_gzipped(tmp_path: Path) -> None:
         (NUMBERS.replace("8,0", "8"), {}, ":4: 2 cells; the first row has 3"),
         (NUMBERS.replace("8,0", "8,0,"), {}, ":4: 4 cells; the first row has 3"),
         (NUMBERS.replace("8,0", "8, "), {}, ":4: the label, column 3, is empty"),
-        (NUMBERS, {"label": "k"}, ":1: label must name one column, got 'k'; the header has ['1', '2.5', '0']"),
+        (NUMBERS, {"label": "k"}, ":1: label must name one column, got 'k'; the header has ['1', "),
         (NUMBERS, {"label": "k", "header": False}, ":1: label must name one column, got 'k'; there is no"),
         ("a,a,b\n" + NUMBERS, {"label": "a"}, ":1: label must name one column, got 'a'"),
         (NUMBERS, {"label": 3}, ":1: label must be one of 3 columns, got 3"),

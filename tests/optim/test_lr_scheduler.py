@@ -486,10 +486,10 @@ def test_a_sequence_resumes_from_last_epoch() -> None:
 BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda o: schedules.StepLR(o, 0), ValueError, "step_size must be a whole number of at least 1, got 0"),
     (
-        lambda o: schedules.StepLR(o, 2.5),
+        lambda o: schedules.StepLR(o, 2.5),  # type: ignore[arg-type]
         TypeError,
         "step_size must be a whole number of at least 1, got 2.5",
-    ),  # type: ignore[arg-type]
+    ),
     (
         lambda o: schedules.StepLR(o, 3, -1),
         ValueError,
@@ -513,10 +513,10 @@ BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda o: schedules.CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0 must be .*, got 0"),
     (lambda o: schedules.CosineAnnealingWarmRestarts(o, 3, 0), ValueError, "T_mult must be .*, got 0"),
     (
-        lambda o: schedules.LambdaLR(o, 3),
+        lambda o: schedules.LambdaLR(o, 3),  # type: ignore[arg-type]
         TypeError,
         "lr_lambda must be a function of the step, or a list of them, got 3",
-    ),  # type: ignore[arg-type]
+    ),
     (
         lambda o: schedules.LambdaLR(o, [abs]),
         ValueError,

@@ -246,15 +246,15 @@ def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layers", "128,x"], "argument --layers: 'x' is not a whole number of at least 1"),
+        (["--layers", "128,x"], "argument --layers: must be a whole number of at least 1, got 'x'"),
         (["--layers", "0"], "argument --layers"),
-        (["--lr", "-1"], "argument --lr: '-1' is not a number"),
+        (["--lr", "-1"], "argument --lr: must be a number from 0 to below inf, got '-1'"),
         (["--lr", "nan"], "argument --lr"),
-        (["--momentum", "1"], "argument --momentum: '1' is not a number from 0 to below 1"),
-        (["--epochs", "0"], "argument --epochs: '0' is not a whole number of at least 1"),
+        (["--momentum", "1"], "argument --momentum: must be a number from 0 to below 1, got '1'"),
+        (["--epochs", "0"], "argument --epochs: must be a whole number of at least 1, got '0'"),
         (["--batch-size", "2.5"], "argument --batch-size"),
         (["--seed", "-1"], "argument --seed"),
-        (["--dropout", "1"], "argument --dropout: '1' is not a number from 0 to below 1"),
+        (["--dropout", "1"], "argument --dropout: must be a number from 0 to below 1, got '1'"),
         (["--norm", "group"], "argument --norm: invalid choice: 'group'"),
         (["--activation", "step"], "argument --activation: invalid choice: 'step'"),
     ],
@@ -359,18 +359,34 @@ def test_resumed_after_an_interruption(
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
-        ("", "--lr 0.5", "--lr is 0.5, and was not given when the run was started"),
-        ("", "--activation gelu", "--activation is gelu, and was relu when the run was started"),
-        ("", "--layers 64,8", "--layers is 64,8, and was 128 when the run was started"),
-        ("", "--optimizer adam", "--optimizer is adam, and was sgd when the run was started"),
-        ("", "--patience 3", "--patience is 3, and was not given when the run was started"),
-        ("--patience 3", "", "--patience is not given, and was 3 when the run was started"),
-        ("", "--model cnn", "--model is cnn, and was mlp when the run was started"),
-        ("", "--seed 1", "--seed is 1, and was 0 when the run was started"),
+        ("", "--lr 0.5", "--lr must be as when the run was started (not given), got 0.5"),
+        (
+            "",
+            "--activation gelu",
+            "--activation must be as when the run was started (relu), got gelu",
+        ),
+        ("", "--layers 64,8", "--layers must be as when the run was started (128), got 64,8"),
+        (
+            "",
+            "--optimizer adam",
+            "--optimizer must be as when the run was started (sgd), got adam",
+        ),
+        (
+            "",
+            "--patience 3",
+            "--patience must be as when the run was started (not given), got 3",
+        ),
+        (
+            "--patience 3",
+            "",
+            "--patience must be as when the run was started (3), got not given",
+        ),
+        ("", "--model cnn", "--model must be as when the run was started (mlp), got cnn"),
+        ("", "--seed 1", "--seed must be as when the run was started (0), got 1"),
         (
             "--schedule cosine",
             "--schedule cosine --epochs 3",
-            "--epochs is 3, and was 1 when the run was started",
+            "--epochs must be as when the run was started (1), got 3",
         ),
     ],
 )
@@ -450,7 +466,7 @@ def test_data_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_resnet_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--model", "resnet", "--layers", "", "--output", str(tmp_path)]) == 2
-    assert "error: --layers: a resnet takes at least one size" in capsys.readouterr().err
+    assert "error: --layers must be at least one size for a resnet, got none" in capsys.readouterr().err
 
 
 def test_images_are_standardised_by_channel() -> None:
