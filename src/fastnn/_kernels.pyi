@@ -188,7 +188,9 @@ BCE_WITH_LOGITS: int
 MSE: int
 
 def softmax(operation: int, input: object, dim: object, out: object) -> NDArray[Any]: ...
-def softmax_backward(operation: int, dy: object, output: object, dim: object, out: object) -> NDArray[Any]: ...
+def softmax_backward(
+    operation: int, dy: object, output: object, dim: object, out: object
+) -> NDArray[Any]: ...
 def cross_entropy(
     input: object,
     target: object,

@@ -56,7 +56,7 @@ def test_a_size_is_read_as_it_is_written(size: Size) -> None:
 
 @pytest.mark.parametrize("text", ["3x0", "3x4:last", "x3", "3xa"])
 def test_a_size_that_there_is_not(text: str) -> None:
-    with pytest.raises(ValueError, match=r"sizes are positive|invalid literal"):
+    with pytest.raises(ValueError, match=r"sizes must be positive|invalid literal"):
         Size.parse(text)
 
 

@@ -207,25 +207,25 @@ def test_errors(cupy: Any) -> None:
     device: Any
     host, device = nn.Parameter(np.ones(3, np.float32)), nn.Parameter(cupy.ones(3, np.float32))
     host.grad, device.grad = host.data, device.data
-    with pytest.raises(ValueError, match="params are on GPU 0 and the CPU; they must be on one device"):
+    with pytest.raises(ValueError, match="params must be on one device, got arrays on GPU 0 and the CPU"):
         optim.SGD([host, device]).step()
-    with pytest.raises(ValueError, match="gradients are on GPU 0 and the CPU; they must be on one device"):
+    with pytest.raises(ValueError, match="parameters must be on one device, got arrays on GPU 0 and the CPU"):
         nn.utils.clip_grad_norm_([host, device], 1.0)
     name = re.escape("param_groups[0]['params'][0].grad")
     device.grad = host.data
     with pytest.raises(TypeError, match=f"{name} must be in the GPU's memory, as another argument is"):
         optim.SGD([device]).step()
     host.grad = device.data
-    with pytest.raises(TypeError, match=f"{name} is in the memory of a GPU; it takes arrays of the CPU"):
+    with pytest.raises(TypeError, match=f"{name} must be an array in the CPU's memory, got one in a GPU's"):
         optim.SGD([host]).step()
     device.grad = cupy.ones(4, np.float32)
-    with pytest.raises(ValueError, match=f"{name} has shape .4,.; it takes that of .*data, .3,."):
+    with pytest.raises(ValueError, match=f"{name} must have the shape of .*data, .3,., got .4,."):
         optim.SGD([device]).step()
     device.grad = cupy.ones(3, np.float64)
-    with pytest.raises(TypeError, match=f"{name} has dtype float64; it takes that of .*data, float32"):
+    with pytest.raises(TypeError, match=f"{name} must have the dtype of .*data, float32, got float64"):
         optim.SGD([device]).step()
     device.data = device.grad = cupy.ones(3, np.int32)
     with pytest.raises(
-        TypeError, match="is an array of int32; it takes float16, bfloat16, float32 or float64"
+        TypeError, match="must be an array of float16, bfloat16, float32 or float64, got int32"
     ):
         optim.SGD([device]).step()

@@ -117,12 +117,12 @@ def test_mnist(style: str, inside: str, compress: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "file", "message"),
     [
-        (np.zeros((7, 28), np.uint8), "train-images-idx3-ubyte", r"uint8 of shape \(7, 28\); it takes"),
-        (np.zeros((7, 28, 28), np.int16), "train-images-idx3-ubyte", "int16 of shape"),
-        (np.zeros((7, 27, 28), np.uint8), "train-images-idx3-ubyte", r"shape \(7, 27, 28\)"),
-        (np.zeros(6, np.uint8), "train-labels-idx1-ubyte", r"\(6,\); it takes uint8 of shape \(7,\)"),
-        (np.zeros(7, np.int32), "train-labels-idx1-ubyte", "int32 of shape"),
-        (np.array([0, 9, 10, 0, 0, 11, 0], np.uint8), "train-labels-idx1-ubyte", "label 2 is 10"),
+        (np.zeros((7, 28), np.uint8), "train-images-idx3-ubyte", r"must be uint8 .* uint8 of \(7, 28\)"),
+        (np.zeros((7, 28, 28), np.int16), "train-images-idx3-ubyte", r"got int16 of \(7, 28, 28\)"),
+        (np.zeros((7, 27, 28), np.uint8), "train-images-idx3-ubyte", r"got uint8 of \(7, 27, 28\)"),
+        (np.zeros(6, np.uint8), "train-labels-idx1-ubyte", r"must be uint8 of shape \(7,\), .* of \(6,\)"),
+        (np.zeros(7, np.int32), "train-labels-idx1-ubyte", r"got int32 of \(7,\)"),
+        (np.array([0, 9, 10, 0, 0, 11, 0], np.uint8), "train-labels-idx1-ubyte", "label 2 must be .* 10"),
     ],
 )  # fmt: skip
 def test_mnist_of_another_form(array: Array, file: str, message: str, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ NESTED = b"\x80\x02}(" + b"]" + b"\x85" * 100_000 + b"K\x00u."
         (GOOD[:5000], "expected 9216 bytes in a string4, but only"),
         (GOOD + b"x", "1 bytes too many after the end"),
         (b"\0" * 40, "at position 0, opcode b'\\x00' unknown"),
-        (pickle.dumps([1, 2]), "the pickle is a list; it takes a dict"),
+        (pickle.dumps([1, 2]), "the pickle must be a dict, as CIFAR's batches are, got a list"),
         (pickle.dumps(Evil(), 2), "the pickle asks for __builtin__.print, which"),
         (pickle.dumps({"data": Evil()}, 4), "the pickle asks for builtins.print, which"),
         (b"\x80\x02cos\nsystem\nU\x02ls\x85R.", "the pickle asks for os.system, which"),
@@ -236,15 +236,15 @@ NESTED = b"\x80\x02}(" + b"]" + b"\x85" * 100_000 + b"K\x00u."
         (b"\x80\x02R.", "damaged one"),
         (changed("data"), "the pickle has no key 'data'"),
         (changed("labels"), "the pickle has no key 'labels'"),
-        (changed("data", 3), "'data' is int; it takes an array of uint8 and shape (N, 3072)"),
-        (changed("data", np.zeros((3, 3071), np.uint8)), "'data' is an array of uint8 and shape (3, 3071)"),
-        (changed("data", np.zeros((3, 3072), np.int8)), "'data' is an array of int8"),
-        (changed("data", np.array(["x"])), "an array of dtype <U1; it takes numbers"),
+        (changed("data", 3), "'data' must be an array of uint8 and shape (N, 3072), got int"),
+        (changed("data", np.zeros((3, 3071), np.uint8)), "got an array of uint8 and shape (3, 3071)"),
+        (changed("data", np.zeros((3, 3072), np.int8)), "(N, 3072), got an array of int8"),
+        (changed("data", np.array(["x"])), "an array must be of numbers, got dtype <U1"),
         (changed("data", np.array([{}])), "an array's shape, dtype and bytes are not where they should be"),
-        (changed("labels", [1, 2]), "'labels' is a list of 2; it takes a list of 3 whole numbers"),
-        (changed("labels", [1, 2, "3"]), "'labels' is a list of 3; it takes a list of 3 whole numbers"),
-        (changed("labels", [1, 10, 2]), "label 1 is 10; it takes 0 to 9"),
-        (changed("labels", [1, 2, -1]), "label 2 is -1; it takes 0 to 9"),
+        (changed("labels", [1, 2]), "'labels' must be a list of 3 whole numbers, got a list of 2"),
+        (changed("labels", [1, 2, "3"]), "'labels' must be a list of 3 whole numbers, got a list of 3"),
+        (changed("labels", [1, 10, 2]), "label 1 must be 0 to 9, got 10"),
+        (changed("labels", [1, 2, -1]), "label 2 must be 0 to 9, got -1"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )  # fmt: skip
@@ -263,7 +263,9 @@ def test_pickles_that_are_refused(
 def test_binary_batches_of_another_length(size: int, tmp_path: Path) -> None:
     make_cifar(tmp_path, "cifar-10", "binary")
     (tmp_path / "test_batch.bin").write_bytes(bytes(size))
-    with pytest.raises(ValueError, match=f"test_batch.bin: {size} bytes; it takes a multiple of 3073"):
+    with pytest.raises(
+        ValueError, match=f"test_batch.bin: the size must be a multiple of 3073, .*, got {size} bytes"
+    ):
         datasets.cifar10(tmp_path, train=False)
 
 
@@ -271,8 +273,8 @@ def test_binary_labels_out_of_range(tmp_path: Path) -> None:
     make_cifar(tmp_path, "cifar-100", "binary")
     (tmp_path / "test.bin").write_bytes(bytes([0, 99]) + bytes(PIXELS) + bytes([20, 100]) + bytes(PIXELS))
     for coarse, message in (
-        (True, "label 1 is 20; it takes 0 to 19"),
-        (False, "label 1 is 100; it takes 0 to 99"),
+        (True, "label 1 must be 0 to 19, got 20"),
+        (False, "label 1 must be 0 to 99, got 100"),
     ):
         with pytest.raises(ValueError, match=f"test.bin: {message}"):
             datasets.cifar100(tmp_path, False, coarse)
@@ -371,24 +373,24 @@ def test_csv_gzipped(tmp_path: Path) -> None:
     [
         ("", {}, ": no rows"),
         ("\n\n", {}, ": no rows"),
-        ("a,b\n", {}, ": x has shape (0, 1)"),
-        ("1\n2\n", {}, ":1: one column only"),
-        (NUMBERS.replace("6", "six"), {}, ":3: column 2 is 'six'; it takes a number"),
-        ("a,b,y\n" + NUMBERS.replace("6", ""), {}, ":4: column 'b' is ''; it takes a number"),
-        ("y,a,b\n" + NUMBERS.replace("8", "?"), {}, ":5: column 'a' is '?'"),
-        (NUMBERS.replace("8", "nan"), {}, ":4: column 2 is nan; it takes a finite number"),
-        (NUMBERS.replace("8", "-inf"), {}, ":4: column 2 is -inf"),
-        ("\n\n" + NUMBERS.replace("8", "1e39"), {}, ":6: column 2 is 1e+39; it takes a finite number"),
+        ("a,b\n", {}, ": x must be (samples, features), none of them 0, got shape (0, 1)"),
+        ("1\n2\n", {}, ":1: a row must be a label and at least one number, got one column"),
+        (NUMBERS.replace("6", "six"), {}, ":3: column 2 must be a number, got 'six'"),
+        ("a,b,y\n" + NUMBERS.replace("6", ""), {}, ":4: column 'b' must be a number, got ''"),
+        ("y,a,b\n" + NUMBERS.replace("8", "?"), {}, ":5: column 'a' must be a number, got '?'"),
+        (NUMBERS.replace("8", "nan"), {}, ":4: column 2 must be finite in float32, got nan"),
+        (NUMBERS.replace("8", "-inf"), {}, ":4: column 2 must be finite in float32, got -inf"),
+        ("\n\n" + NUMBERS.replace("8", "1e39"), {}, ":6: column 2 must be finite in float32, got 1e+39"),
         (NUMBERS.replace("8,0", "8"), {}, ":4: 2 cells; the first row has 3"),
         (NUMBERS.replace("8,0", "8,0,"), {}, ":4: 4 cells; the first row has 3"),
         (NUMBERS.replace("8,0", "8, "), {}, ":4: the label, column 3, is empty"),
-        (NUMBERS, {"label": "kind"}, ":1: no one column is called 'kind'; the header has ['1', '2.5', '0']"),
-        (NUMBERS, {"label": "kind", "header": False}, ":1: no one column is called 'kind'; there is no"),
-        ("a,a,b\n" + NUMBERS, {"label": "a"}, ":1: no one column is called 'a'"),
-        (NUMBERS, {"label": 3}, ":1: label is column 3, and there are 3 columns"),
-        (NUMBERS, {"label": -4}, ":1: label is column -4"),
-        (NUMBERS.replace("1\n", "0\n"), {}, ": y holds one class only, 0"),
-        ("1,2,0\n3,4,1\n", {}, ": x and y hold 2 samples; it takes at least 5"),
+        (NUMBERS, {"label": "k"}, ":1: label must name one column, got 'k'; the header has ['1', "),
+        (NUMBERS, {"label": "k", "header": False}, ":1: label must name one column, got 'k'; there is no"),
+        ("a,a,b\n" + NUMBERS, {"label": "a"}, ":1: label must name one column, got 'a'"),
+        (NUMBERS, {"label": 3}, ":1: label must be one of 3 columns, got 3"),
+        (NUMBERS, {"label": -4}, ":1: label must be one of 3 columns, got -4"),
+        (NUMBERS.replace("1\n", "0\n"), {}, ": y must be of at least 2 classes, got 0 only"),
+        ("1,2,0\n3,4,1\n", {}, ": x and y must be at least 5 samples, got 2"),
         (NUMBERS.replace("8", '"8'), {}, ":5: unexpected end of data"),
         (NUMBERS + "x" * 200_000, {}, ":6: field larger than field limit"),
     ],
@@ -460,5 +462,7 @@ def test_load_what_it_does_not_know(tmp_path: Path) -> None:
         datasets.load(tmp_path)
     make_mnist(tmp_path / "two")
     make_cifar(tmp_path / "two", "cifar-10", "binary")
-    with pytest.raises(ValueError, match="two: files of MNIST and CIFAR-10; it takes a folder with one"):
+    with pytest.raises(
+        ValueError, match="two: a folder must have the files of one data set, got MNIST and CIFAR-10"
+    ):
         datasets.load(tmp_path / "two")

@@ -484,76 +484,116 @@ def test_a_sequence_resumes_from_last_epoch() -> None:
 # ---- errors ------------------------------------------------------------------------------------------------
 
 BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
-    (lambda o: schedules.StepLR(o, 0), ValueError, "step_size is 0; it takes a whole number of at least 1"),
-    (lambda o: schedules.StepLR(o, 2.5), TypeError, "step_size is 2.5; it takes a whole number"),  # type: ignore[arg-type]
+    (lambda o: schedules.StepLR(o, 0), ValueError, "step_size must be a whole number of at least 1, got 0"),
+    (
+        lambda o: schedules.StepLR(o, 2.5),  # type: ignore[arg-type]
+        TypeError,
+        "step_size must be a whole number of at least 1, got 2.5",
+    ),
     (
         lambda o: schedules.StepLR(o, 3, -1),
         ValueError,
-        "gamma is -1.0; it takes a finite number of at least 0",
+        "gamma must be a finite number of at least 0, got -1.0",
     ),
     (lambda o: schedules.StepLR(o, 3, "x"), TypeError, "gamma must be a real number, got str"),  # type: ignore[arg-type]
-    (lambda o: schedules.MultiStepLR(o, [2, -1]), ValueError, r"milestones\[1\] is -1"),
-    (lambda o: schedules.ExponentialLR(o, math.nan), ValueError, "gamma is nan"),
-    (lambda o: schedules.ConstantLR(o, 1.5), ValueError, "factor is 1.5; .*at least 0 and at most 1"),
-    (lambda o: schedules.LinearLR(o, 0), ValueError, "start_factor is 0.0; .*above 0"),
-    (lambda o: schedules.LinearLR(o, end_factor=2), ValueError, "end_factor is 2.0"),
-    (lambda o: schedules.LinearLR(o, total_iters=0), ValueError, "total_iters is 0"),
-    (lambda o: schedules.WarmupLR(o, -1), ValueError, "total_iters is -1"),
-    (lambda o: schedules.InverseSquareRootLR(o, 0), ValueError, "warmup_steps is 0"),
-    (lambda o: schedules.PolynomialLR(o, 5, -2), ValueError, "power is -2"),
-    (lambda o: schedules.CosineAnnealingLR(o, 0), ValueError, "T_max is 0.0; .*above 0"),
-    (lambda o: schedules.CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0 is 0"),
-    (lambda o: schedules.CosineAnnealingWarmRestarts(o, 3, 0), ValueError, "T_mult is 0"),
-    (lambda o: schedules.LambdaLR(o, 3), TypeError, "lr_lambda is 3; it takes a function"),  # type: ignore[arg-type]
-    (lambda o: schedules.LambdaLR(o, [abs]), ValueError, "lr_lambda has 1 entries; .* each of the 2 groups"),
-    (lambda o: schedules.LambdaLR(o, [abs, 1]), TypeError, r"lr_lambda\[1\] is 1"),  # type: ignore[list-item]
-    (lambda o: schedules.CyclicLR(o, [0.1], 1), ValueError, "base_lr has 1 entries"),
-    (lambda o: schedules.CyclicLR(o, 0.1, [1, -1]), ValueError, r"max_lr\[1\] is -1.0"),
-    (lambda o: schedules.CyclicLR(o, 0.1, 1, 0), ValueError, "step_size_up is 0"),
+    (lambda o: schedules.MultiStepLR(o, [2, -1]), ValueError, r"milestones\[1\] must be .*, got -1"),
+    (lambda o: schedules.ExponentialLR(o, math.nan), ValueError, "gamma must be .*, got nan"),
+    (
+        lambda o: schedules.ConstantLR(o, 1.5),
+        ValueError,
+        "factor must be .*at least 0 and at most 1, got 1.5",
+    ),
+    (lambda o: schedules.LinearLR(o, 0), ValueError, "start_factor must be .*above 0, got 0.0"),
+    (lambda o: schedules.LinearLR(o, end_factor=2), ValueError, "end_factor must be .*, got 2.0"),
+    (lambda o: schedules.LinearLR(o, total_iters=0), ValueError, "total_iters must be .*, got 0"),
+    (lambda o: schedules.WarmupLR(o, -1), ValueError, "total_iters must be .*, got -1"),
+    (lambda o: schedules.InverseSquareRootLR(o, 0), ValueError, "warmup_steps must be .*, got 0"),
+    (lambda o: schedules.PolynomialLR(o, 5, -2), ValueError, "power must be .*, got -2"),
+    (lambda o: schedules.CosineAnnealingLR(o, 0), ValueError, "T_max must be .*above 0, got 0.0"),
+    (lambda o: schedules.CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0 must be .*, got 0"),
+    (lambda o: schedules.CosineAnnealingWarmRestarts(o, 3, 0), ValueError, "T_mult must be .*, got 0"),
+    (
+        lambda o: schedules.LambdaLR(o, 3),  # type: ignore[arg-type]
+        TypeError,
+        "lr_lambda must be a function of the step, or a list of them, got 3",
+    ),
+    (
+        lambda o: schedules.LambdaLR(o, [abs]),
+        ValueError,
+        "lr_lambda must have one entry for each of the 2 groups, got 1",
+    ),
+    (lambda o: schedules.LambdaLR(o, [abs, 1]), TypeError, r"lr_lambda\[1\] must be .*, got 1"),  # type: ignore[list-item]
+    (lambda o: schedules.CyclicLR(o, [0.1], 1), ValueError, "base_lr must have one entry for each .*, got 1"),
+    (lambda o: schedules.CyclicLR(o, 0.1, [1, -1]), ValueError, r"max_lr\[1\] must be .*, got -1.0"),
+    (lambda o: schedules.CyclicLR(o, 0.1, 1, 0), ValueError, "step_size_up must be .*, got 0"),
     (
         lambda o: schedules.CyclicLR(o, 0.1, 1, mode="sin"),
         ValueError,
-        "mode is 'sin'; it takes one of 'triang",
+        "mode must be one of 'triang.*, got 'sin'",
     ),
-    (lambda o: schedules.CyclicLR(o, 0.1, 1, scale_mode="x"), ValueError, "scale_mode is 'x'"),
-    (lambda o: schedules.OneCycleLR(o, 1), ValueError, "takes total_steps, or epochs and steps_per_epoch"),
-    (lambda o: schedules.OneCycleLR(o, 1, 0), ValueError, "total_steps is 0"),
-    (lambda o: schedules.OneCycleLR(o, 1, 9, pct_start=1.2), ValueError, "pct_start is 1.2"),
-    (lambda o: schedules.OneCycleLR(o, 1, 9, anneal_strategy="x"), ValueError, "anneal_strategy is 'x'"),
-    (lambda o: schedules.OneCycleLR(o, 1, 9, div_factor=0), ValueError, "div_factor is 0"),
+    (lambda o: schedules.CyclicLR(o, 0.1, 1, scale_mode="x"), ValueError, "scale_mode must be .*, got 'x'"),
+    (
+        lambda o: schedules.OneCycleLR(o, 1),
+        ValueError,
+        "total_steps must be given, or epochs and steps_per_epoch, got",
+    ),
+    (lambda o: schedules.OneCycleLR(o, 1, 0), ValueError, "total_steps must be .*, got 0"),
+    (lambda o: schedules.OneCycleLR(o, 1, 9, pct_start=1.2), ValueError, "pct_start must be .*, got 1.2"),
+    (
+        lambda o: schedules.OneCycleLR(o, 1, 9, anneal_strategy="x"),
+        ValueError,
+        "anneal_strategy must be .*, got 'x'",
+    ),
+    (lambda o: schedules.OneCycleLR(o, 1, 9, div_factor=0), ValueError, "div_factor must be .*, got 0"),
     (
         lambda o: schedules.ReduceLROnPlateau(o, "low"),
         ValueError,
-        "mode is 'low'; it takes one of 'min', 'max'",
+        "mode must be one of 'min', 'max', got 'low'",
     ),
     (
         lambda o: schedules.ReduceLROnPlateau(o, factor=1),
         ValueError,
-        "factor is 1; it takes a number below 1",
+        "factor must be a number below 1, got 1",
     ),
-    (lambda o: schedules.ReduceLROnPlateau(o, min_lr=[0]), ValueError, "min_lr has 1 entries"),
-    (lambda o: schedules.SequentialLR(o, [], []), ValueError, "for 0 schedulers it takes"),
+    (
+        lambda o: schedules.ReduceLROnPlateau(o, min_lr=[0]),
+        ValueError,
+        "min_lr must have one entry for each .*, got 1",
+    ),
+    (
+        lambda o: schedules.SequentialLR(o, [], []),
+        ValueError,
+        "milestones must be .* one fewer than the 0 schedulers, got",
+    ),
     (
         lambda o: schedules.SequentialLR(o, [schedules.StepLR(o, 3)], [3]),
         ValueError,
-        "for 1 schedulers it takes 0",
+        "milestones must be .* one fewer than the 1 schedulers, got",
     ),
     (
         lambda o: schedules.SequentialLR(o, [schedules.StepLR(o, 3) for _ in range(3)], [5, 3]),
         ValueError,
-        r"milestones is \[5, 3\]; .* ascending",
+        r"milestones must be ascending .*, got \[5, 3\]",
     ),
-    (lambda o: schedules.ChainedScheduler([]), ValueError, "schedulers is empty"),
-    (lambda o: schedules.ChainedScheduler([o], o), TypeError, r"schedulers\[0\] is Optimizer"),
+    (
+        lambda o: schedules.ChainedScheduler([]),
+        ValueError,
+        "schedulers must be at least one scheduler, got none",
+    ),
+    (
+        lambda o: schedules.ChainedScheduler([o], o),
+        TypeError,
+        r"schedulers\[0\] must be a scheduler, got Optimizer",
+    ),
     (
         lambda o: schedules.ChainedScheduler([schedules.StepLR(o, 3), schedules.StepLR(sgd(), 3)]),
         ValueError,
-        r"schedulers\[1\] is of another optimizer",
+        r"schedulers\[1\] must be of the same optimizer, got a scheduler of another",
     ),
     (
         lambda o: schedules.ChainedScheduler([schedules.ReduceLROnPlateau(o)]),
         ValueError,
-        r"schedulers\[0\] is ReduceLROnPlateau, whose step needs a metric",
+        r"schedulers\[0\] must depend on the step alone, got ReduceLROnPlateau, which needs a metric",
     ),
 ]
 
@@ -659,11 +699,11 @@ def test_the_plot_of_several_has_their_names() -> None:
 
 
 def test_bad_plots_are_named() -> None:
-    with pytest.raises(ValueError, match="steps is 0"):
+    with pytest.raises(ValueError, match=r"steps must be .*, got 0"):
         schedules.plot(lambda optimizer: schedules.StepLR(optimizer, 2), 0)
-    with pytest.raises(ValueError, match="metrics must have a number for each step"):
+    with pytest.raises(ValueError, match="metrics must be at least 4 numbers with ReduceLROnPlateau, got 1"):
         schedules.plot(schedules.ReduceLROnPlateau(sgd()), 5, metrics=[1.0])
-    with pytest.raises(TypeError, match=r"schedule is <function .*; it takes a scheduler, or a function"):
+    with pytest.raises(TypeError, match=r"schedule must be a scheduler, or a function .*, got <function "):
         schedules.plot(lambda optimizer: 0.5, 5)  # type: ignore[arg-type]
 
 

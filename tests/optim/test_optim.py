@@ -398,8 +398,11 @@ def test_states_that_do_not_fit_change_nothing() -> None:
     refused("'exp_avg' of parameter 1 has shape (5,)", lambda d: d["state"][1].update(exp_avg=np.zeros(5)))
     refused("'exp_avg' of parameter 1 has shape (5,)", lambda d: d["state"][1].update(exp_avg=[0.0] * 5))
     refused("'exp_avg' of parameter 1 has shape ()", lambda d: d["state"][1].update(exp_avg=None))
-    refused("'step' of parameter 1 is 'x'; it takes a number", lambda d: d["state"][1].update(step="x"))
-    refused("param_groups[0]: lr is -1", lambda d: d["param_groups"][0].update(lr=-1))
+    refused("'step' of parameter 1 must be a number, got 'x'", lambda d: d["state"][1].update(step="x"))
+    refused(
+        "param_groups[0]: lr must be a finite number of at least 0, got -1",
+        lambda d: d["param_groups"][0].update(lr=-1),
+    )
     refused("a state of parameter 9", lambda d: d["state"].update({9: {}}))
     refused("a dict with 'state' and 'param_groups'", lambda d: d.clear())
 
@@ -410,11 +413,15 @@ def test_states_that_do_not_fit_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"grad": np.zeros(3, np.float32)}, TypeError, "[1].grad has dtype float32; it takes that of"),
-        ({"grad": np.zeros(4)}, ValueError, "[1].grad has shape (4,); it takes that of"),
-        ({"grad": [0.0, 0.0, 0.0]}, TypeError, "[1].grad is list; it takes float16"),
-        ({"data": np.zeros(3, int)}, TypeError, "[1].data is an array of int64; it takes float16"),
-        ({"data": np.zeros(4), "grad": np.zeros(4)}, ValueError, "what is kept of it has shape (3,)"),
+        ({"grad": np.zeros(3, np.float32)}, TypeError, "[1].grad must have the dtype of"),
+        ({"grad": np.zeros(4)}, ValueError, "[1].grad must have the shape of"),
+        ({"grad": [0.0, 0.0, 0.0]}, TypeError, "[1].grad must be an array of float16"),
+        ({"data": np.zeros(3, int)}, TypeError, "[1].data must be an array of float16"),
+        (
+            {"data": np.zeros(4), "grad": np.zeros(4)},
+            ValueError,
+            "must have the shape (3,) and computing dtype",
+        ),
     ],
 )
 def test_bad_arrays_are_named_and_nothing_changes(change: Options, error: Any, message: str) -> None:
@@ -435,7 +442,9 @@ def test_read_only_data_is_refused() -> None:
     p = nn.Parameter(np.zeros(3))
     p.data.flags.writeable = False
     p.grad = np.zeros(3)
-    with pytest.raises(ValueError, match=r"data is read-only; it is updated in place"):
+    with pytest.raises(
+        ValueError, match=r"data must be writable, as it is updated in place, got a read-only array"
+    ):
         optim.SGD([p]).step()
 
 
@@ -453,17 +462,17 @@ def test_bad_numbers_are_named(name: str, value: Any) -> None:
         options = {name: value}
         if kind == "group":
             params, options = [{"params": params, **options}], {}
-        with pytest.raises(ValueError, match=re.escape(f"{name} is {value!r}; it takes")):
+        with pytest.raises(ValueError, match=f"{name} must be .*, got {re.escape(repr(value))}"):
             optim.SGD(params, **options)
 
 
 def test_bad_options_are_reported() -> None:
     params = [nn.Parameter(np.zeros(1))]
-    with pytest.raises(ValueError, match=r"betas is \(0.9, 1.0\); it takes two numbers in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"):
         optim.Adam(params, betas=(0.9, 1.0))
-    with pytest.raises(ValueError, match=r"rho is 1\.5"):
+    with pytest.raises(ValueError, match=r"rho must be a number in \[0, 1\], got 1\.5"):
         optim.Adadelta(params, rho=1.5)
-    with pytest.raises(ValueError, match="nesterov takes a momentum above 0 and no dampening"):
+    with pytest.raises(ValueError, match="momentum must be above 0 and dampening 0 with nesterov, got"):
         optim.SGD(params, nesterov=True)
     with pytest.raises(TypeError, match="Adam takes no argument 'gamma'"):
         optim.Adam(params, gamma=0.1)  # type: ignore[call-arg]
@@ -471,15 +480,17 @@ def test_bad_options_are_reported() -> None:
 
 def test_bad_parameter_lists_are_reported() -> None:
     model = nn.Linear(2, 2)
-    with pytest.raises(TypeError, match=r"params is Linear; it takes .* model.parameters\(\)"):
+    with pytest.raises(
+        TypeError, match=r"params must be parameters, as model.parameters\(\) gives, got Linear"
+    ):
         optim.SGD(model, lr=0.1)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"params\[0\] is ndarray"):
+    with pytest.raises(TypeError, match=r"params\[0\] must be an nn.Parameter, got ndarray"):
         optim.SGD([np.zeros(2)], lr=0.1)  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="params is empty"):
+    with pytest.raises(ValueError, match="params must be at least one parameter, got none"):
         optim.SGD(nn.ReLU().parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="the same parameter twice"):
+    with pytest.raises(ValueError, match="params must be distinct parameters, got one of them twice"):
         optim.SGD([{"params": [model.weight]}, {"params": [model.weight]}], lr=0.1)
-    with pytest.raises(TypeError, match="params is a set"):
+    with pytest.raises(TypeError, match="params must be a list, got a set"):
         optim.SGD([{"params": {model.weight}}], lr=0.1)
     with pytest.raises(TypeError, match="a dict with 'params' in it"):
         optim.SGD(model.parameters()).add_param_group({"lr": 0.1})
@@ -544,9 +555,9 @@ def test_an_average_s_state_goes_on_bitwise() -> None:
         other.load_state_dict({**saved, "averages": saved["averages"][1:]})
     with pytest.raises(ValueError, match=r"state_dict must have what state_dict\(\) gives"):
         other.load_state_dict({})
-    with pytest.raises(ValueError, match=r"decay is 1\.5"):
+    with pytest.raises(ValueError, match=r"decay must be a number in \[0, 1\], got 1\.5"):
         optim.ExponentialMovingAverage(params, 1.5)
-    with pytest.raises(TypeError, match=r"params\[0\] is ndarray"):
+    with pytest.raises(TypeError, match=r"params\[0\] must be an nn.Parameter, got ndarray"):
         optim.ExponentialMovingAverage([np.zeros(2)])  # type: ignore[list-item]
 
 
@@ -644,7 +655,11 @@ def test_bad_arguments_of_clipping_are_named() -> None:
             "norm_type must be above 0, .* got 0.0",
         ),
         (lambda: nn.utils.clip_grad_value_(p, np.nan), ValueError, "clip_value must be at least 0, got nan"),
-        (lambda: nn.utils.clip_grad_value_(p, 1.0), TypeError, r"parameters\[0\].grad is an array of int64"),
+        (
+            lambda: nn.utils.clip_grad_value_(p, 1.0),
+            TypeError,
+            r"parameters\[0\].grad must be an array of .*, got int64",
+        ),
         (
             lambda: nn.utils.clip_grad_norm_(not_parameters, 1.0),
             TypeError,

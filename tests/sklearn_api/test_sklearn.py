@@ -343,7 +343,7 @@ def test_calls_that_do_not_fit_the_last_one() -> None:
         mlp.partial_fit(x, y, classes=[1, 2])
     with pytest.raises(ValueError, match=r"`y` has classes not in `self.classes_`"):
         mlp.partial_fit(x, y + 1)
-    with pytest.raises(ValueError, match=r"the network was Design\(units=\(64, 5, 10\).*cannot go on as"):
+    with pytest.raises(ValueError, match=r"the network must stay Design\(units=\(64, 5, 10\).*, got Design"):
         mlp.set_params(hidden_layer_sizes=6).partial_fit(x, y)
     with pytest.raises(ValueError, match="warm_start can only be used where"):
         mlp.set_params(hidden_layer_sizes=5, warm_start=True).fit(x, y > 4)

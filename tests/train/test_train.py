@@ -174,21 +174,21 @@ WITH_INFINITY[0, 0, 0] = -np.inf
     [
         ({"x": X}, "key 'y' is missing; the file has ['x']"),
         ({"data": X, "y": Y}, "key 'x' is missing; the file has ['data', 'y']"),
-        ({"x": X[:, 0, 0], "y": Y}, "x has shape (10,); it takes (samples, features)"),
-        ({"x": np.float64(1), "y": Y}, "x has shape ()"),
-        ({"x": X[:0], "y": Y[:0]}, "x has shape (0, 4, 3)"),
-        ({"x": X[:, :0], "y": Y}, "x has shape (10, 0, 3)"),
-        ({"x": X.astype(str), "y": Y}, "x has dtype <U"),
-        ({"x": X + 1j, "y": Y}, "x has dtype complex128"),
-        ({"x": WITH_NAN, "y": Y}, "x holds 1 values that are NaN, infinite or too large for float32; the first is nan at (3, 2, 1)"),  # noqa: E501
+        ({"x": X[:, 0, 0], "y": Y}, "x must be (samples, features), none of them 0, got shape (10,)"),
+        ({"x": np.float64(1), "y": Y}, "none of them 0, got shape ()"),
+        ({"x": X[:0], "y": Y[:0]}, "none of them 0, got shape (0, 4, 3)"),
+        ({"x": X[:, :0], "y": Y}, "none of them 0, got shape (10, 0, 3)"),
+        ({"x": X.astype(str), "y": Y}, "x must be whole or floating-point numbers, got dtype <U"),
+        ({"x": X + 1j, "y": Y}, "x must be whole or floating-point numbers, got dtype complex128"),
+        ({"x": WITH_NAN, "y": Y}, "x must be finite numbers that float32 can hold, got 1 others; the first is nan at (3, 2, 1)"),  # noqa: E501
         ({"x": WITH_INFINITY, "y": Y}, "the first is -inf at (0, 0, 0)"),
-        ({"x": X * 1e300, "y": Y}, "too large for float32"),
-        ({"x": X, "y": Y[:-1]}, "y has shape (9,); it takes (10,)"),
-        ({"x": X, "y": Y[:, None]}, "y has shape (10, 1); it takes (10,)"),
-        ({"x": X, "y": Y.astype(float)}, "y has dtype float64; it takes whole numbers"),
-        ({"x": X, "y": Y.astype(str)}, "y has dtype <U"),
-        ({"x": X, "y": np.zeros(10, int)}, "y holds one class only, 0"),
-        ({"x": X[:4], "y": Y[:4]}, "x and y hold 4 samples"),
+        ({"x": X * 1e300, "y": Y}, "x must be finite numbers that float32 can hold, got 120 others"),
+        ({"x": X, "y": Y[:-1]}, "y must have shape (10,), one label for each sample of x, got (9,)"),
+        ({"x": X, "y": Y[:, None]}, "y must have shape (10,), one label for each sample of x, got (10, 1)"),
+        ({"x": X, "y": Y.astype(float)}, "y must be whole numbers, the class labels, got dtype float64"),
+        ({"x": X, "y": Y.astype(str)}, "y must be whole numbers, the class labels, got dtype <U"),
+        ({"x": X, "y": np.zeros(10, int)}, "y must be of at least 2 classes, got 0 only"),
+        ({"x": X[:4], "y": Y[:4]}, "x and y must be at least 5 samples, got 4"),
         ({"x": X, "y": Y.astype(object)}, "key 'y' cannot be read: Object arrays cannot be loaded"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
@@ -246,15 +246,15 @@ def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layers", "128,x"], "argument --layers: 'x' is not a whole number of at least 1"),
+        (["--layers", "128,x"], "argument --layers: must be a whole number of at least 1, got 'x'"),
         (["--layers", "0"], "argument --layers"),
-        (["--lr", "-1"], "argument --lr: '-1' is not a number"),
+        (["--lr", "-1"], "argument --lr: must be a number from 0 to below inf, got '-1'"),
         (["--lr", "nan"], "argument --lr"),
-        (["--momentum", "1"], "argument --momentum: '1' is not a number from 0 to below 1"),
-        (["--epochs", "0"], "argument --epochs: '0' is not a whole number of at least 1"),
+        (["--momentum", "1"], "argument --momentum: must be a number from 0 to below 1, got '1'"),
+        (["--epochs", "0"], "argument --epochs: must be a whole number of at least 1, got '0'"),
         (["--batch-size", "2.5"], "argument --batch-size"),
         (["--seed", "-1"], "argument --seed"),
-        (["--dropout", "1"], "argument --dropout: '1' is not a number from 0 to below 1"),
+        (["--dropout", "1"], "argument --dropout: must be a number from 0 to below 1, got '1'"),
         (["--norm", "group"], "argument --norm: invalid choice: 'group'"),
         (["--activation", "step"], "argument --activation: invalid choice: 'step'"),
     ],
@@ -359,18 +359,34 @@ def test_resumed_after_an_interruption(
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
-        ("", "--lr 0.5", "--lr is 0.5, and was not given when the run was started"),
-        ("", "--activation gelu", "--activation is gelu, and was relu when the run was started"),
-        ("", "--layers 64,8", "--layers is 64,8, and was 128 when the run was started"),
-        ("", "--optimizer adam", "--optimizer is adam, and was sgd when the run was started"),
-        ("", "--patience 3", "--patience is 3, and was not given when the run was started"),
-        ("--patience 3", "", "--patience is not given, and was 3 when the run was started"),
-        ("", "--model cnn", "--model is cnn, and was mlp when the run was started"),
-        ("", "--seed 1", "--seed is 1, and was 0 when the run was started"),
+        ("", "--lr 0.5", "--lr must be as when the run was started (not given), got 0.5"),
+        (
+            "",
+            "--activation gelu",
+            "--activation must be as when the run was started (relu), got gelu",
+        ),
+        ("", "--layers 64,8", "--layers must be as when the run was started (128), got 64,8"),
+        (
+            "",
+            "--optimizer adam",
+            "--optimizer must be as when the run was started (sgd), got adam",
+        ),
+        (
+            "",
+            "--patience 3",
+            "--patience must be as when the run was started (not given), got 3",
+        ),
+        (
+            "--patience 3",
+            "",
+            "--patience must be as when the run was started (3), got not given",
+        ),
+        ("", "--model cnn", "--model must be as when the run was started (mlp), got cnn"),
+        ("", "--seed 1", "--seed must be as when the run was started (0), got 1"),
         (
             "--schedule cosine",
             "--schedule cosine --epochs 3",
-            "--epochs is 3, and was 1 when the run was started",
+            "--epochs must be as when the run was started (1), got 3",
         ),
     ],
 )
@@ -445,12 +461,12 @@ def test_data_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "rows.npz"
     np.savez(path, x=X[:, 0], y=Y)
     assert main(["train", "--model", "cnn", "--data", str(path)]) == 2
-    assert f"error: {path}: x has shape (10, 3); a model of images takes" in capsys.readouterr().err
+    assert f"error: {path}: x must be (samples, channels, height, width), " in capsys.readouterr().err
 
 
 def test_a_resnet_without_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--model", "resnet", "--layers", "", "--output", str(tmp_path)]) == 2
-    assert "error: --layers: a resnet takes at least one size" in capsys.readouterr().err
+    assert "error: --layers must be at least one size for a resnet, got none" in capsys.readouterr().err
 
 
 def test_images_are_standardised_by_channel() -> None:
@@ -467,7 +483,7 @@ def test_images_are_standardised_by_channel() -> None:
     for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
         assert train.prepare((rows, y), images=True).x_train.shape[1:] == shape
     with pytest.raises(
-        ValueError, match=r"x has shape \(30, 15\); a model of images takes \(samples, channels"
+        ValueError, match=r"x must be \(samples, channels, .* for a model of images, got shape \(30, 15\)"
     ):
         train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
 

@@ -155,7 +155,7 @@ def test_more_accuracy_is_better(tmp_path: Path) -> None:
     for step, value in enumerate([0.5, 0.9, 0.7], 1):
         checkpoints.save(step, {}, {"val_loss": step, "val_accuracy": value})
     assert [path.name for path in checkpoints.paths()] == ["step-00000002.json", "step-00000003.json"]
-    with pytest.raises(ValueError, match="monitor is 'val_accuracy'; an epoch's record has loss, val_loss"):
+    with pytest.raises(ValueError, match="monitor must be one of loss, val_loss, got 'val_accuracy'"):
         checkpoints.save(4, {}, {"loss": 1.0, "val_loss": 2.0})
 
 
@@ -194,7 +194,7 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
     [
         ("{", "not a checkpoint of fastnn"),
         ("[]", "not a checkpoint"),
-        ('{"format": 2}', "format 2; this fastnn reads 1"),
+        ('{"format": 2}', "format must be 1, got 2"),
     ],
 )
 def test_another_json_file_is_reported(tmp_path: Path, text: str, message: str) -> None:
@@ -231,24 +231,26 @@ def test_checkpoints_of_another_run_are_not_touched(tmp_path: Path) -> None:
 
 
 def test_resume_needs_a_folder() -> None:
-    with pytest.raises(ValueError, match="resume=True needs checkpoints"):
+    with pytest.raises(
+        ValueError, match="checkpoints must be the folder to go on from with resume=True, got None"
+    ):
         train.fit(killed_run.model(), killed_run.data(), resume=True)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 16}, "the checkpoint has batch_size 60; this run has 16"),
-        ({"accumulate": 2}, "the checkpoint has accumulate 1; this run has 2"),
-        ({"optimizer": "SGD"}, "the checkpoint has optimizer Adam; this run has SGD"),
+        ({"batch_size": 16}, "batch_size must be 60, as in the checkpoint, got 16"),
+        ({"accumulate": 2}, "accumulate must be 1, as in the checkpoint, got 2"),
+        ({"optimizer": "SGD"}, "optimizer must be Adam, as in the checkpoint, got SGD"),
         (
             {"callbacks": [train.EarlyStopping(2)]},
-            r"the checkpoint has callbacks \[\]; this run has \['0 EarlyStopping'\]",
+            r"callbacks must be \[\], as in the checkpoint, got \['0 EarlyStopping'\]",
         ),
-        ({"model": nn.Sequential(nn.Linear(8, 3))}, "the checkpoint has generators 2; this run has 1"),
+        ({"model": nn.Sequential(nn.Linear(8, 3))}, "generators must be 2, as in the checkpoint, got 1"),
         (
             {"data": (np.zeros((9, 8), np.float32), np.zeros(9, int))},
-            "the checkpoint has samples 103; this run has 9",
+            "samples must be 103, as in the checkpoint, got 9",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -288,7 +290,7 @@ def test_states_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_saved_is_named() -> None:
-    with pytest.raises(TypeError, match=r"scheduler\.functions\.1 is function; a checkpoint takes numbers"):
+    with pytest.raises(TypeError, match=r"scheduler\.functions\.1 must be a number, .*, got function"):
         pack({"scheduler": {"functions": [None, lambda: 0]}})
 
 

@@ -11,7 +11,7 @@ import pytest
 import fastnn
 from fastnn import nn, optim, train
 from fastnn._core.typing import Array
-from fastnn.train.watch import Watch
+from fastnn.train.divergence import DivergenceTest
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 6), np.float32)
@@ -126,8 +126,8 @@ def test_a_loss_that_begins_at_zero_or_below_has_no_factor() -> None:
 
 def alarms(losses: list[float], samples: int) -> list[int]:
     """Which of these batches' losses would stop training, if it went on."""
-    watch = Watch(3.0)
-    return [index for index, loss in enumerate(losses) if watch.too_large(loss, samples)]
+    divergence = DivergenceTest(3.0)
+    return [index for index, loss in enumerate(losses) if divergence.too_large(loss, samples)]
 
 
 def test_large_batches_are_compared_with_the_first() -> None:

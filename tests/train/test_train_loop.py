@@ -214,8 +214,10 @@ def test_callbacks_are_called_in_order() -> None:
 
     train.fit(network(), DATA, epochs=2, batch_size=25, callbacks=[Note()])
     assert calls == [
-        *("train_start 0.0", "epoch_start 1.0", "gradients 1.0", "step 1.1", "gradients 1.1", "step 1.2"),
-        *("epoch_end 1.2", "epoch_start 2.2", "gradients 2.2", "step 2.3", "gradients 2.3", "step 2.4"),
+        *("train_start 0.0", "epoch_start 1.0"),
+        *("gradients 1.0", "step 1.1", "step_end 1.1", "gradients 1.1", "step 1.2", "step_end 1.2"),
+        *("epoch_end 1.2", "epoch_start 2.2"),
+        *("gradients 2.2", "step 2.3", "step_end 2.3", "gradients 2.3", "step 2.4", "step_end 2.4"),
         *("epoch_end 2.4", "train_end 2.4"),
     ]
 
@@ -295,9 +297,7 @@ def test_early_stopping() -> None:
     assert scripted([5, 4.9, 4.8, 4.7], train.EarlyStopping(2, min_delta=0.5)) == (3, 1, why)
     why = "val_accuracy has not been better since epoch 3"
     assert scripted([0.1, 0.2, 0.4, 0.4, 0.9], train.EarlyStopping(1, "val_accuracy")) == (4, 3, why)
-    with pytest.raises(
-        ValueError, match="monitor is 'val_f1'; an epoch's record has epoch, step, lr, loss, acc"
-    ):
+    with pytest.raises(ValueError, match=r"monitor must be one of epoch, step, lr, loss, .*, got 'val_f1'"):
         scripted([1.0], train.EarlyStopping(1, "val_f1"))
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
         train.EarlyStopping(0)
@@ -469,41 +469,49 @@ def test_missing_extras_are_named_before_the_work(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"data": X}, TypeError, r"data is ndarray; it takes \(x, y\), two arrays"),
+        ({"data": X}, TypeError, r"data must be \(x, y\), two arrays, got ndarray"),
         (
             {"data": (X, Y[:-1])},
             ValueError,
-            r"data has x of shape \(50, 4\) and y of \(49,\); it takes a row",
+            r"data must be .* a row for each sample, got shapes \(50, 4\) and \(49,\)",
         ),
-        ({"data": (X[:0], Y[:0])}, ValueError, "data has x of shape"),
-        ({"validation": (X, Y[:2])}, ValueError, "validation has x of shape"),
-        ({"epochs": 0}, ValueError, "epochs is 0; it takes a whole number of at least 1"),
-        ({"batch_size": 2.5}, ValueError, "batch_size is 2.5; it takes"),
-        ({"accumulate": -1}, ValueError, "accumulate is -1; it takes"),
+        ({"data": (X[:0], Y[:0])}, ValueError, "data must be x and y"),
+        ({"validation": (X, Y[:2])}, ValueError, "validation must be x and y"),
+        ({"epochs": 0}, ValueError, "epochs must be a whole number of at least 1, got 0"),
+        ({"batch_size": 2.5}, ValueError, "batch_size must be .*, got 2.5"),
+        ({"accumulate": -1}, ValueError, "accumulate must be .*, got -1"),
         (
             {"loss": "entropy"},
             ValueError,
             "loss must be a function or one of cross_entropy, hinge_loss.*'entropy'",
         ),
         ({"loss": 3}, TypeError, "loss must be a function or a name, got int"),
-        ({"model": 3}, TypeError, "model is int; it takes a layer"),
-        ({"optimizer": "adam"}, TypeError, "optimizer is 'adam'; it takes one of fastnn.optim"),
+        ({"model": 3}, TypeError, "model must be a layer of fastnn.nn, got int"),
+        ({"optimizer": "adam"}, TypeError, "optimizer must be one of fastnn.optim, .*, got 'adam'"),
         (
             {"optimizer": optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)},
             ValueError,
-            "optimizer has none of the model's parameters",
+            "optimizer must have parameters of the model, got none",
         ),
-        ({"scheduler": 3}, TypeError, "scheduler is 3; it takes one of fastnn.optim.lr_scheduler"),
-        ({"callbacks": train.Callback()}, TypeError, "callbacks is <.*>; it takes a list"),
-        ({"callbacks": [3]}, TypeError, r"callbacks is \[3\]; it takes a list"),
-        ({"metrics": "accuracy"}, TypeError, r"metrics is 'accuracy'; it takes a list, as \['accuracy'\]"),
-        ({"metrics": ["f1"]}, ValueError, "metrics: unknown name 'f1'; it takes functions or accuracy"),
+        ({"scheduler": 3}, TypeError, "scheduler must be one of fastnn.optim.lr_scheduler, got 3"),
+        (
+            {"callbacks": train.Callback()},
+            TypeError,
+            "callbacks must be a list of fastnn.train.Callback, got <.*>",
+        ),
+        ({"callbacks": [3]}, TypeError, r"callbacks must be a list .*, got \[3\]"),
+        (
+            {"metrics": "accuracy"},
+            TypeError,
+            r"metrics must be a list, as \['accuracy'\], or a dict by name, got 'accuracy'",
+        ),
+        ({"metrics": ["f1"]}, ValueError, r"metrics must be functions or names \(accuracy\), got 'f1'"),
         (
             {"metrics": ["accuracy"] * 2},
             ValueError,
-            "metrics: two are called 'accuracy'; a dict gives them names",
+            r"metrics must have distinct names \(a dict gives them\), got 'accuracy' twice",
         ),
-        ({"schedule_per": "batch"}, ValueError, "schedule_per is 'batch'; it takes 'epoch' or 'step'"),
+        ({"schedule_per": "batch"}, ValueError, "schedule_per must be 'epoch' or 'step', got 'batch'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

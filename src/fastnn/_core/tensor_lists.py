@@ -1,13 +1,15 @@
-"""Lists of plain arrays for the rules of csrc/optim/optimizer.c. It knows memory, and no rule.
+"""Lists of arrays that an optimizer's kernel updates in one call, and the checks of the arrays in them.
 
-What the arrays of a GPU need is done by its twin, fastnn.cuda._core.tensor_lists.
+It knows where arrays are and how they are stored, and no update rule. Its twin for arrays on a GPU is
+fastnn.cuda._core.tensor_lists.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,37 +20,54 @@ from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
 
 Penalties = tuple[bool, float, float, float]  # negate, decay, l1, shrink
-Kind = bool | tuple[str, bool]
+ListKey = bool | tuple[str, bool]  # whether it is computed in float64; on a GPU (which GPU, the same)
 
 NO_PENALTIES = (False, 0.0, 0.0, 0.0)
 
-#: The number of a rule by its name.
+#: The number of an update rule, by its name in csrc/optim/optimizers.def.
 find_rule = functools.cache(_kernels.find_rule)
 
 
-def kind_of(array: Array) -> Kind:
-    """What a list's arrays have in common: whether they are computed in float64; on a GPU, which one too."""
+def list_key(array: Array) -> ListKey:
+    """The key of the list that an array belongs to: all arrays of a list have the same one."""
     if type(array) is np.ndarray:
         return array.dtype.char == "d"
     if dlpack.is_on_gpu(array):
-        return _twin(kind_of)(array)  # type: ignore[no-any-return]
+        return _twin(list_key)(array)  # type: ignore[no-any-return]
     return np.asarray(array).dtype.char == "d"
 
 
-def check_one_device(kinds: Iterable[Kind], what: str) -> None:
-    """ValueError where arrays of these kinds are on several devices."""
-    places = {"the CPU" if isinstance(kind, bool) else kind[0] for kind in kinds}
-    if len(places) > 1:
-        raise ValueError(f"{what} are on {' and '.join(sorted(places))}; they must be on one device")
+def check_one_device(keys: Iterable[ListKey], name: str) -> None:
+    """ValueError where lists with these keys are on several devices."""
+    devices = {"the CPU" if isinstance(key, bool) else key[0] for key in keys}
+    if len(devices) > 1:
+        raise ValueError(f"{name} must be on one device, got arrays on {' and '.join(sorted(devices))}")
 
 
-def new_list(kind: Kind, room: int) -> TensorList:
-    """A list for arrays of this kind."""
-    return TensorList(room) if isinstance(kind, bool) else _twin(TensorList)(room)
+def new_list(key: ListKey, room: int) -> TensorList:
+    """An empty list for at most `room` tensors with this key."""
+    return TensorList(room) if isinstance(key, bool) else _twin(TensorList)(room)
+
+
+def make_lists(
+    tensors: Mapping[int, tuple[Array, ...]], name: str, given_names: tuple[str, ...]
+) -> list[TensorList]:
+    """Lists of all these tensors, on one device; errors name the tensor as `name`[its key in the mapping].
+
+    Raises what `TensorList.add` raises, and ValueError for arrays on several devices.
+    """
+    lists: dict[ListKey, TensorList] = {}
+    for index, arrays in tensors.items():
+        key = list_key(arrays[0])
+        if key not in lists:
+            lists[key] = new_list(key, len(tensors))
+        lists[key].add(arrays, name, index, given_names)
+    check_one_device(lists, name)
+    return [*lists.values()]
 
 
 def new_array(data: Array, value: float) -> Array:
-    """An array for a parameter's state, filled with a value."""
+    """An array for an optimizer's state of a parameter, filled with a value."""
     if dlpack.is_on_gpu(data):
         return _twin(new_array)(data, value)  # type: ignore[no-any-return]
     array = _kernels.empty(np.shape(data), computing_dtype(data.dtype))
@@ -74,14 +93,14 @@ def to_host(data: Array) -> Array:
 
 
 def placed_like(values: Array, data: Array) -> Array:
-    """A copy of a NumPy array where `data` is, in C order and the dtype that rules compute in."""
+    """A copy of a NumPy array on the device of `data`, in C order and the dtype that rules compute in."""
     if dlpack.is_on_gpu(data):
         return _twin(placed_like)(values, data)  # type: ignore[no-any-return]
     return np.array(values, computing_dtype(data.dtype), order="C")
 
 
 def assign(target: Array, values: Array) -> None:
-    """target[...] = values, which are NumPy's."""
+    """target[...] = values, an array of NumPy's."""
     if dlpack.is_on_gpu(target):
         _twin(assign)(target, values)
     else:
@@ -95,49 +114,54 @@ def _twin(function: Any) -> Any:
 class TensorList:
     """Tensors of one computing dtype, each with the arrays that a rule takes; the first is changed in place.
 
-    Given arrays that are not plain (strided, half types, other byte orders) are copied, and `write_back` puts
-    the result where it belongs.
+    Arrays of the user that the kernels cannot read as they are (strided, of half precision, of another byte
+    order) are copied, and `write_back` copies the results back into them.
     """
 
     def __init__(self, room: int) -> None:
         self.tensors = _kernels.Tensors(room)
-        self.targets: list[Array] = []  # as the kernels see them
+        self.targets: list[Array] = []  # the first array of each tensor, or its copy
         self._copied: list[tuple[Array, Array]] = []
 
-    def add(self, arrays: tuple[Array, ...], where: str, index: int, kinds: tuple[str, ...]) -> None:
-        """Add one tensor. `kinds` names the arrays that the user gave; the others are the caller's own.
+    def add(self, arrays: tuple[Array, ...], name: str, index: int, given_names: tuple[str, ...]) -> None:
+        """Add one tensor.
 
-        Raises an error that begins with `where`[`index`].kind: TypeError for what is no array of floating
-        numbers or not of the first one's dtype, ValueError for another shape or a read-only target.
+        given_names: names of the first arrays, "" for one that the caller made itself. The caller made all
+        arrays after those, too. Errors name an array of the user as `name`[`index`].given_name.
+        Raises TypeError for what is no array of floating-point numbers or not of the first array's dtype,
+        ValueError for another shape and for a read-only first array.
         """
         if self.tensors.add(arrays):
             self.targets.append(arrays[0])
             return
-        given = [(f"{where}[{index}].{kind}", array) for kind, array in zip(kinds, arrays, strict=False)]
-        _check_given([pair for kind, pair in zip(kinds, given, strict=True) if kind], bool(kinds[0]))
-        plain = [
-            np.array(array, computing_dtype(array.dtype), order="C") if kind else array
-            for kind, array in zip(kinds, arrays, strict=False)
+        given = [
+            (f"{name}[{index}].{given_name}", array)
+            for given_name, array in zip(given_names, arrays, strict=False)
+            if given_name
         ]
-        copies = (*plain, *arrays[len(kinds) :])
+        _check_given(given, writes=bool(given_names[0]))
+        copies = tuple(
+            np.array(array, computing_dtype(array.dtype), order="C") if given_name else array
+            for given_name, array in zip_longest(given_names, arrays)
+        )
         if not self.tensors.add(copies):
-            (name, array), own = given[-1], arrays[-1] if kinds[0] else arrays[0]
+            (last, array), own = given[-1], arrays[-1] if given_names[0] else arrays[0]
             raise ValueError(
-                f"{name} has shape {array.shape} and dtype {array.dtype}; what is kept of it has shape"
-                f" {own.shape} and dtype {own.dtype}"
+                f"{last} must have the shape {own.shape} and computing dtype {own.dtype} of its saved state,"
+                f" got {array.shape} and {array.dtype}"
             )
         self.targets.append(copies[0])
-        if kinds[0]:
+        if given_names[0]:
             self._copied.append((arrays[0], copies[0]))
 
     def perform(self, step: Callable[[], None]) -> None:
-        """Run a step on the list. A GPU's list does so again for each replay of a graph."""
+        """Run a step on the list. A list on a GPU also runs it again for each replay of a captured graph."""
         step()
 
     def update(
         self, name: str, penalties: Penalties, numbers: tuple[float, ...], factors: list[float] | None = None
     ) -> None:
-        """One step of a rule; factors scale each tensor's step."""
+        """One step of a rule; `factors` scale the steps of the tensors, one each."""
         self.tensors.update(find_rule(name), penalties, numbers, factors)
 
     def update_by_trust(
@@ -161,7 +185,7 @@ class TensorList:
                 _kernels.limit_rows(target, limit)
 
     def write_back(self) -> None:
-        """Copy results to where they belong."""
+        """Copy results into the user's arrays that were copied."""
         with np.errstate(over="ignore"):
             for target, copy in self._copied:
                 np.copyto(target, copy, casting="same_kind")
@@ -170,29 +194,29 @@ class TensorList:
 def _check_given(given: list[tuple[str, Array]], writes: bool) -> None:
     for name, array in given:
         if not isinstance(array, np.ndarray):
-            on_gpu = dlpack.is_on_gpu(array)
-            got = "in the memory of a GPU" if on_gpu else type(array).__name__
-            raise TypeError(f"{name} is {got}; it takes {'arrays of the CPU' if on_gpu else _TAKES}")
+            if dlpack.is_on_gpu(array):
+                raise TypeError(f"{name} must be an array in the CPU's memory, got one in a GPU's")
+            raise TypeError(f"{name} must be an array of {_FLOAT_WORDS}, got {type(array).__name__}")
     check_alike(given)
     if writes and not given[0][1].flags.writeable:
-        raise ValueError(f"{given[0][0]} is read-only; it is updated in place")
+        raise ValueError(f"{given[0][0]} must be writable, as it is updated in place, got a read-only array")
 
 
 def check_alike(given: list[tuple[str, Any]]) -> None:
-    """Raise where the arrays that a user gave cannot be updated together; of any library."""
+    """Raise unless all arrays that a user gave have one floating dtype and one shape; of any library."""
     first_name, first = given[0]
     for name, array in given:
         dtype = array.dtype
         if getattr(dtype, "name", dtype) not in _FLOATS:
-            raise TypeError(f"{name} is an array of {dtype}; it takes {_TAKES}")
+            raise TypeError(f"{name} must be an array of {_FLOAT_WORDS}, got {dtype}")
         if dtype != first.dtype:
-            raise TypeError(f"{name} has dtype {dtype}; it takes that of {first_name}, {first.dtype}")
+            raise TypeError(f"{name} must have the dtype of {first_name}, {first.dtype}, got {dtype}")
         if array.shape != first.shape:
-            raise ValueError(f"{name} has shape {array.shape}; it takes that of {first_name}, {first.shape}")
+            raise ValueError(f"{name} must have the shape of {first_name}, {first.shape}, got {array.shape}")
 
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-_TAKES = "float16, bfloat16, float32 or float64"
+_FLOAT_WORDS = "float16, bfloat16, float32 or float64"
 
 
 # ---- norms -------------------------------------------------------------------------------------------------
@@ -216,7 +240,7 @@ def clip_norm(lists: list[TensorList], max_norm: float, norm_type: float, error_
 
 
 def raise_nonfinite(norm: float, norm_type: float) -> NoReturn:
-    """Say that gradients cannot be clipped."""
+    """Raise the error for gradients that cannot be clipped."""
     raise RuntimeError(f"the gradients' norm of order {norm_type} is {norm}, so they cannot be clipped")
 
 

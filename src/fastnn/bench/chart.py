@@ -6,13 +6,13 @@ One PNG for each table, dtype and thread count. Needs matplotlib, which is impor
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastnn._core.files import replacing
 from fastnn.bench.data import DIRECTIONS
 from fastnn.bench.measure import Cell
 from fastnn.bench.report import Report, describe, plural, ratio
@@ -41,9 +41,8 @@ def write_charts(report: Report, folder: Path) -> list[Path]:
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure to a file, which is complete or not there."""
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, format="png", dpi=110)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def draw(report: Report, cells: Sequence[Cell], title: str) -> Any:

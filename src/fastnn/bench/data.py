@@ -1,7 +1,7 @@
-"""What every benchmark case is: a function in a direction, the sizes it takes, its arrays and its traffic.
+"""The base of the benchmark cases: a function in a direction, the sizes it takes, its arrays and its traffic.
 
-The cases themselves are in activations.py and layers.py, their table in cases.py. Must not know who is being
-timed (peers/) or how (measure.py).
+The cases themselves are in activations.py, layers.py and training.py, their table in cases.py. This module
+must not know which library is timed (peers/) or how (measure.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Size:
         """Return the size that `str` wrote: `64x64x32x32`, `64x64x32x32:last`."""
         shape = tuple(int(axis) for axis in text.removesuffix(LAST).split("x"))
         if min(shape) < 1 or (text.endswith(LAST) and len(shape) < 3):
-            raise ValueError(f"sizes are positive, and {LAST} needs three axes; got {text}")
+            raise ValueError(f"sizes must be positive, with three axes for {LAST}, got {text}")
         return cls(shape, text.endswith(LAST))
 
     def __str__(self) -> str:
@@ -58,11 +58,9 @@ class Size:
 class Case(ABC):
     """One function in one direction."""
 
-    group: ClassVar[str]  # its table
-    sample: ClassVar[float] = (
-        200e-6  # seconds that calls after each other last: far above the clock's resolution
-    )
-    calls: ClassVar[int] = 1  # after how many the contestants are compared
+    group: ClassVar[str]  # the name of its table
+    sample: ClassVar[float] = 200e-6  # seconds of a sample: far above the clock's resolution
+    calls: ClassVar[int] = 1  # the contestants' results are compared after this many calls
 
     label: str
     function: str
@@ -86,7 +84,7 @@ class Case(ABC):
 
     @abstractmethod
     def sizes(self, *, quick: bool) -> tuple[Size, ...]:
-        """Where it is timed unless the user says otherwise."""
+        """The sizes at which it is timed by default."""
 
     @abstractmethod
     def takes(self, size: Size) -> bool:

@@ -1,12 +1,10 @@
 """`fastnn bench --device cuda`: the cases on a GPU, timed by its own events.
 
-The arrays are CuPy's; torch's tensors are the same memory. Must not know who is being timed.
+The arrays are CuPy's, and torch's tensors share their memory. It must not know which library is timed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,7 +28,7 @@ PLANES_LAST = tuple(Size(size.shape, channels_last=True) for size in PLANES)
 TABLES = tuple(Size(shape) for shape in ((4096, 1024), (65536, 1024), (8192, 32768)))
 CLASSES = (*TABLES, Size((8192, 50257)))
 
-PATTERN = 2**22  # elements drawn on the host, and repeated
+DRAWN_ELEMENTS = 2**22  # random numbers drawn on the host; longer arrays repeat them
 COPY_ELEMENTS = 2**28  # 1 GiB of float32, beyond any cache
 
 
@@ -39,7 +37,7 @@ class DeviceBuffers(Buffers):
 
     def __init__(self, dtype: str, elements: int, seed: int = 0) -> None:
         cupy = require("cupy", "cuda")
-        host = Buffers("float32", min(elements, PATTERN), seed)
+        host = Buffers("float32", min(elements, DRAWN_ELEMENTS), seed)
         self.dtype = np.dtype(require("ml_dtypes", "cuda").bfloat16 if dtype == "bfloat16" else dtype)
 
         def spread(values: Array) -> Any:
@@ -50,7 +48,7 @@ class DeviceBuffers(Buffers):
 
 
 class Events:
-    """Times calls as `timeit.Timer` does, by the GPU's clock: from the first's begin to the last's end."""
+    """Times calls as `timeit.Timer` does, by the GPU's clock."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -95,7 +93,7 @@ GPU = measure.Place("cuda", DeviceBuffers, Events, data, host, on_host)
 
 
 def sizes(case: Case, *, quick: bool) -> tuple[Size, ...]:
-    """Where a case is timed unless the user says otherwise."""
+    """The sizes at which a case is timed by default."""
     if len(case.checks[0].shape) == 1:
         return SIZES[:2] if quick else SIZES
     known = (*CLASSES, *PLANES, *PLANES_LAST) if case.takes(CLASSES[0]) else (*PLANES, *PLANES_LAST)
@@ -103,8 +101,8 @@ def sizes(case: Case, *, quick: bool) -> tuple[Size, ...]:
     return tuple(fitting[:1] if quick else fitting)
 
 
-def check_there() -> None:
-    """ImportError without the packages, ValueError without a GPU; both say what is there."""
+def check_available() -> None:
+    """Raise ImportError without the packages, ValueError without a GPU; both say what is missing."""
     for module in ("numba.cuda.extending", "cuda.core", "cupy"):
         require(module, "cuda")
     found = status.find_gpu()
@@ -112,7 +110,7 @@ def check_there() -> None:
         raise ValueError(f"device: {found}; fastnn bench --device cuda needs an NVIDIA GPU")
 
 
-def check_room(elements: int, itemsize: int, arrays: int) -> None:
+def check_memory(elements: int, itemsize: int, arrays: int) -> None:
     """ValueError where this many arrays do not fit into the GPU's memory."""
     free, _ = require("cupy", "cuda").cuda.runtime.memGetInfo()
     need = arrays * elements * itemsize
@@ -133,14 +131,4 @@ def copy_bandwidth(seconds: float = 0.5) -> measure.Copy:
         "fastnn.functional.identity": partial(F.identity, x, out=y),
     }
     timings = measure.interleave(calls, seconds, spinning=False, sample=2e-3, timer=GPU.timer)
-    best = min(timings, key=lambda name: timings[name].minimum)
-    return measure.Copy(1, 2 * x.nbytes / timings[best].minimum, best)
-
-
-@contextmanager
-def memory_freed() -> Iterator[None]:
-    """Gives what CuPy keeps of the GPU's memory back afterwards."""
-    try:
-        yield
-    finally:
-        require("cupy", "cuda").get_default_memory_pool().free_all_blocks()
+    return measure.fastest_copy(1, 2 * x.nbytes, timings)

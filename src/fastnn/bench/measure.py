@@ -1,7 +1,7 @@
 """Interleaved timing: the contestants of a row take turns in one process, on the same memory and threads.
 
 Machines are noisy, so only ratios within a row mean anything; the copy bandwidth is measured in the same run
-for the same reason. Knows contestants only as calls without arguments, or through `Contestant`.
+for the same reason. Contestants are known only as calls without arguments, or through `Contestant`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ from fastnn._core.typing import Array
 from fastnn.bench.data import Buffers, Case, Data, Size
 from fastnn.bench.peers import OURS, Call, Contestant, load
 
-SETTLE = (
-    5e-3  # idle threads of another library spin for a few milliseconds and would hold a core of the next one
-)
-FEWEST = 4  # samples: a thread that another process keeps from its core costs a sample tens of milliseconds
+# Seconds: idle threads of a library spin for a few milliseconds and would hold a core of the next library.
+SETTLE = 5e-3
+FEWEST = 4  # samples: another process that takes a thread's core costs one sample tens of milliseconds
 WARM_UP = 2e-3  # seconds of untimed calls before a sample of short ones: they wake the library's own threads
 COPY_ELEMENTS = 2**25  # 128 MiB of float32, beyond any cache
 BUDGET = 2.0  # seconds: a call that would take longer, by its time at the size before, is not made
-KNOWN = 2**15  # elements from which the time tells that of larger sizes; before, it is overhead and stalls
-TOLERANCE = {"float32": 1e-4, "float64": 1e-7, "float16": 2e-2, "bfloat16": 1e-1}  # half types: of gradients
-RANDOM_TOLERANCE = (
-    0.15  # of means over about 4000 draws of a standard deviation of 1.4: seven times their error
-)
+KNOWN = 2**15  # elements: times of smaller sizes are overhead, from which no larger one can be estimated
+TOLERANCE = {
+    "float32": 1e-4,
+    "float64": 1e-7,
+    "float16": 2e-2,
+    "bfloat16": 1e-1,
+}  # those of half precision: for gradients
+# Of means over about 4000 draws with a standard deviation of 1.4: seven times their standard error.
+RANDOM_TOLERANCE = 0.15
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Copy:
 
 
 class Clock(Protocol):
-    """`timeit.Timer`, or what is like it."""
+    """What `timeit.Timer` and the GPU's events have in common."""
 
     def timeit(self, number: int) -> float:
         """Seconds that this many calls take."""
@@ -86,13 +89,13 @@ def copied(value: Any) -> Array:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the arrays are, and how time is taken there."""
+    """The device that arrays are on, and how time is measured there."""
 
     name: str
     buffers: Callable[[str, int], Buffers]
     timer: Callable[[Call], Clock]
     data: Callable[[Case, Buffers, Size], Data]
-    host: Callable[[Any], Array]  # a copy that is NumPy's
+    host: Callable[[Any], Array]  # copies an array to NumPy
     on_host: Callable[[Data], Data] | None  # for the reference; None where it is a contestant
 
 
@@ -144,7 +147,7 @@ def affordable(name: str, last: Cell, size: Size) -> bool:
 def rows(
     plan: Plan, case: Case, size: Size, buffers: Buffers, contestants: Sequence[Contestant]
 ) -> Iterator[Cell]:
-    """One cell for each thread count; what does not depend on it is timed in the first."""
+    """One cell for each thread count; contestants that do not depend on it are timed in the first alone."""
     data = plan.place.data(case, buffers, size)
     kept: dict[str, Timing] = {}
     for threads in plan.threads:
@@ -180,7 +183,7 @@ def interleave(
     sample: float = Case.sample,
     timer: Callable[[Call], Clock] = Timer,
 ) -> dict[str, Timing]:
-    """Time the calls in turns, in random order, until each has had its share of the time.
+    """Time the calls in turns, in random order, until each has used its share of the time.
 
     The first call is not counted, unless it alone takes several shares. `spinning`: the libraries' threads
     may spin, so each sample waits for those of the one before. sample: the seconds that one lasts at least.
@@ -229,7 +232,7 @@ def check(case: Case, contestants: Sequence[Contestant], buffers: Buffers, place
                 if call := contestant.prepare(data, out=out):
                     for _ in range(case.calls):
                         results[f"{contestant.name} (out={out})"] = floats(call(), place.host)
-        seeded = "reference (out=False)" in results  # and draws the numbers that fastnn draws
+        seeded = "reference (out=False)" in results  # it draws the same numbers as fastnn
         expected = results["reference (out=False)"] if seeded else next(iter(results.values()))
         for name, got in results.items():
             drawn = case.random and not (seeded and name.startswith(OURS))
@@ -253,7 +256,7 @@ def agree(got: Sequence[Array], expected: Sequence[Array], data: Data) -> bool:
 
 
 def agree_in_distribution(got: Sequence[Array], expected: Sequence[Array], data: Data) -> bool:
-    """Whether mean and deviation of the result are the expected ones, where another draws other numbers."""
+    """Whether mean and deviation of the result are as expected, for a library that draws other numbers."""
     a, b = got[0], expected[0]
     return (
         a.size == b.size
@@ -263,7 +266,7 @@ def agree_in_distribution(got: Sequence[Array], expected: Sequence[Array], data:
 
 
 def floats(result: Any, host: Callable[[Any], Array] = copied) -> list[Array]:
-    """Copy the floating-point results of a call; what it saved for backward is its own affair."""
+    """Copy the floating-point results of a call, without what it saved for backward."""
     results = result if isinstance(result, tuple) else (result,)
     copies = [host(r) for r in results if isinstance(r, float) or hasattr(r, "__array__")]
     return [a for a in copies if a.dtype.kind == "f"]
@@ -278,6 +281,10 @@ def copy_bandwidth(threads: int, seconds: float = 0.5) -> Copy:
         "numpy.copyto": partial(np.copyto, y, x),
         "fastnn.functional.identity": partial(F.identity, x, out=y),
     }
-    timings = interleave(calls, seconds, spinning=threads > 1)
+    return fastest_copy(threads, 2 * x.nbytes, interleave(calls, seconds, spinning=threads > 1))
+
+
+def fastest_copy(threads: int, moved: int, timings: Mapping[str, Timing]) -> Copy:
+    """Return the fastest of several copies of `moved` bytes, read and written."""
     best = min(timings, key=lambda name: timings[name].minimum)
-    return Copy(threads, 2 * x.nbytes / timings[best].minimum, best)
+    return Copy(threads, moved / timings[best].minimum, best)

@@ -1,7 +1,7 @@
 """The cases of `fastnn bench --training`: whole steps of training, inference, and the optimiser's step alone.
 
 A network is written once, for fastnn's names and torch's, which are the same. All contestants begin with the
-same weights and train on the same batch, so that their losses can be compared. Must not know who is timed.
+same weights and train on the same batch, so that their losses can be compared. It knows no library.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from fastnn.random import default_generator
 CLASSES = 10
 FEATURES, HIDDEN = 784, 512
 LR = 1e-3
-NOTE = "torch's Adam is its fused one, the faster, but in adam_default and adam_mlp_default"
-MANY = 2**25  # parameters of the optimiser's step: far beyond any cache
+NOTE = "torch's Adam is its fused one, the faster, except in adam_default and adam_mlp_default"
+MANY_PARAMETERS = 2**25  # elements of the optimiser's step: far beyond any cache
 
 
 def mlp(nn: Any, dropout: float = 0.0) -> Any:
@@ -131,7 +131,7 @@ class Update(Case):
         """All elements of its parameters, in one number."""
         if len(self.shapes) > 1:
             return (Size((sum(map(math.prod, self.shapes)),)),)
-        return (Size((2**20,)),) if quick else (Size((MANY,)),)
+        return (Size((2**20,)),) if quick else (Size((MANY_PARAMETERS,)),)
 
     def takes(self, size: Size) -> bool:
         """Any number for one parameter; several have the number that they have."""
@@ -167,7 +167,7 @@ def all_training() -> Iterator[Case]:
     yield Training("cnn", "cnn", "step", no_arrays, (Size((64, 3, 32, 32)),), cnn)
     yield Training("mlp", "mlp", "inference", no_arrays, (Size((1, FEATURES)),), mlp)
     shapes = tuple(parameter.data.shape for parameter in mlp(nn).parameters())
-    for name, parameters in (("adam_mlp", shapes), ("adam", ((MANY,),))):
+    for name, parameters in (("adam_mlp", shapes), ("adam", ((MANY_PARAMETERS,),))):
         update = Update(name, "adam", "step", no_arrays, parameters, fused=True)
         yield update
         yield replace(update, label=f"{name}_default", fused=False)

@@ -194,7 +194,7 @@ def plan_on_gpu(args: argparse.Namespace) -> Plan:
         raise ValueError("device: --training and --threads are for the CPU")
     if DTYPES[1] in (args.dtypes or ()):
         raise ValueError(f"dtypes: on a GPU {', '.join(gpu.DTYPES)}, got {DTYPES[1]}")
-    gpu.check_there()
+    gpu.check_available()
     selected = cases.select(args.kernels, args.direction)
     chosen = [(case, choose_sizes(case, args)) for case in selected]
     plan = measure.Plan(
@@ -207,7 +207,7 @@ def plan_on_gpu(args: argparse.Namespace) -> Plan:
     )
     if not plan.work:
         raise ValueError("kernels: none of these has such a direction or takes such a shape")
-    gpu.check_room(plan.elements, 4, ARRAYS)
+    gpu.check_memory(plan.elements, 4, ARRAYS)
     return plan
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from fastnn import nn
 
-# An activation whose parameters have no defaults cannot be chosen by name, and these two do not train.
+# threshold's parameters have no defaults; networks with square or exp do not train.
 ACTIVATIONS = {
     name: layer for name, layer in nn.ACTIVATIONS.items() if name not in ("threshold", "square", "exp")
 }
@@ -21,7 +21,7 @@ IMAGE_NORMS: dict[str, Callable[[int], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Design:
-    """What all the networks have in common. `layers`: their sizes; what a size is, each network says."""
+    """The options that all networks share. `layers`: their sizes, as each network defines them."""
 
     layers: Sequence[int]
     activation: str
@@ -60,12 +60,12 @@ def cnn(shape: tuple[int, ...], classes: int, design: Design) -> nn.Sequential:
 
 
 def resnet(shape: tuple[int, ...], classes: int, design: Design) -> nn.Sequential:
-    """A convolution, and a residual block for each of `layers` channels, which but the first halve the image.
+    """A convolution, and a residual block for each of `layers` channels; all but the first halve the image.
 
     He, Zhang, Ren and Sun, 2016; the mean over each channel goes to a linear layer.
     """
     if not design.layers:
-        raise ValueError("--layers: a resnet takes at least one size")
+        raise ValueError("--layers must be at least one size for a resnet, got none")
     first = design.layers[0]
     layers: list[nn.Module] = [*_convolution(shape[0], first, design), design.act()]
     for index, (inputs, outputs) in enumerate(pairwise([first, *design.layers])):
@@ -93,7 +93,7 @@ def _block(inputs: int, outputs: int, stride: int, design: Design) -> nn.Module:
 
 @dataclass(frozen=True)
 class Network:
-    """How to build a network, and what it is built with where the command line does not say."""
+    """How to build a network, and its defaults for the command line."""
 
     build: Callable[[tuple[int, ...], int, Design], nn.Sequential]
     images: bool

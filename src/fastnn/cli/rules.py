@@ -16,7 +16,7 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     and issubclass(value, optim.Optimizer)
     and value is not optim.Optimizer
 }
-DEFAULTS: dict[str, dict[str, Any]] = {  # of those that have none of their own that suit a small network
+DEFAULTS: dict[str, dict[str, Any]] = {  # where the optimizer's own do not suit a small network
     "sgd": {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.001},
     "lars": {"lr": 5.0, "momentum": 0.9},
     "lamb": {"lr": 0.01},
@@ -25,7 +25,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # of those that have none of their own 
 
 
 def make_optimizer(name: str, model: nn.Module, given: dict[str, float | None]) -> optim.Optimizer:
-    """Return the optimizer with the options that are given; ValueError for one that it does not have."""
+    """Return the optimizer with the given options; ValueError for an option that it does not have."""
     rule: Callable[..., optim.Optimizer] = OPTIMIZERS[name]
     options = {option: value for option, value in given.items() if value is not None}
     for option in options.keys() - inspect.signature(rule).parameters.keys():
@@ -33,7 +33,7 @@ def make_optimizer(name: str, model: nn.Module, given: dict[str, float | None]) 
     return rule(model.parameters(), **(DEFAULTS.get(name, {}) | options))
 
 
-# Each gets the optimizer, the epochs and the steps of all of them, and says what it is stepped after.
+# When a schedule is stepped, and a function that makes it from (optimizer, epochs, steps of all epochs).
 SCHEDULES: dict[str, tuple[str, Callable[[Any, int, int], Any]]] = {
     "none": ("epoch", lambda optimizer, epochs, steps: None),
     "step": ("epoch", lambda optimizer, epochs, steps: lr_scheduler.StepLR(optimizer, -(-epochs // 3))),

@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_device(name: str) -> None:
-    """ValueError or ImportError with what is missing."""
+    """Raise ValueError or ImportError for a device that is not there."""
     try:
         nn.Module().to(name)
     except (ValueError, RuntimeError) as error:
@@ -198,7 +198,7 @@ def _check_device(name: str) -> None:
 
 
 class _Options(train.Callback):
-    """Keeps a run's options in its checkpoints, and refuses to go on with others."""
+    """Keeps a run's options in its checkpoints, and refuses to resume it with other options."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -208,18 +208,17 @@ class _Options(train.Callback):
         return self._options
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Compare; where the schedule does not depend on them, there can be other epochs."""
+        """Compare the options; epochs may differ where the schedule does not depend on them."""
         for name, value in state.items():
             ours = self._options[name]
             if ours != value and not (name == "epochs" and self._options["schedule"] in ANY_LENGTH):
                 option = "--" + name.replace("_", "-")
                 raise ValueError(
-                    f"{option} is {_shown(ours)}, and was {_shown(value)} when the run was started;"
-                    " --resume takes the same options"
+                    f"{option} must be as when the run was started ({_as_text(value)}), got {_as_text(ours)}"
                 )
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if value is None:
         return "not given"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -263,7 +262,7 @@ def _layers(text: str) -> list[int]:
 def _whole(minimum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (text.strip().isdecimal() and int(text) >= minimum):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}, got {text!r}")
         return int(text)
 
     return parse
@@ -276,7 +275,7 @@ def _number(below: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not 0 <= value < below:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below {below}")
+            raise argparse.ArgumentTypeError(f"must be a number from 0 to below {below}, got {text!r}")
         return value
 
     return parse

@@ -20,22 +20,22 @@ PIXELS = 3 * 32 * 32
 
 
 @dataclass(frozen=True)
-class Kind:
-    """The files of one of the two, and the labels in them, in the order of the binary files."""
+class Variant:
+    """The files of CIFAR-10 or of CIFAR-100, and the labels in them, in the order of the binary files."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
     labels: dict[str, int]  # the key in a Python batch, the number of classes
-    inside: tuple[str, ...]  # folders that the archives unpack to
+    inside: tuple[str, ...]  # the folders in which the files may be: the archives unpack to the latter two
 
 
-CIFAR10 = Kind(
+CIFAR10 = Variant(
     tuple(f"data_batch_{part}" for part in range(1, 6)),
     ("test_batch",),
     {"labels": 10},
     ("", "cifar-10-batches-py", "cifar-10-batches-bin"),
 )
-CIFAR100 = Kind(
+CIFAR100 = Variant(
     ("train",),
     ("test",),
     {"coarse_labels": 20, "fine_labels": 100},
@@ -63,14 +63,16 @@ def cifar100(folder: str | os.PathLike[str], train: bool = True, coarse: bool = 
     return _read(folder, CIFAR100, train, "coarse_labels" if coarse else "fine_labels")
 
 
-def is_in(folder: Path, kind: Kind) -> bool:
-    """Say whether the folder has at least the first file."""
-    return has(folder, _endings(kind.train[0]), kind.inside)
+def is_in(folder: Path, variant: Variant) -> bool:
+    """Return whether the folder has at least the first file."""
+    return has(folder, _endings(variant.train[0]), variant.inside)
 
 
-def _read(folder: str | os.PathLike[str], kind: Kind, train: bool, labels: str) -> tuple[Array, Array]:
-    paths = [find(folder, _endings(name), kind.inside) for name in (kind.train if train else kind.test)]
-    images, y = zip(*(_batch(path, kind, labels) for path in paths), strict=True)
+def _read(folder: str | os.PathLike[str], variant: Variant, train: bool, labels: str) -> tuple[Array, Array]:
+    paths = [
+        find(folder, _endings(name), variant.inside) for name in (variant.train if train else variant.test)
+    ]
+    images, y = zip(*(_batch(path, variant, labels) for path in paths), strict=True)
     return np.concatenate(images), np.concatenate(y)
 
 
@@ -78,34 +80,36 @@ def _endings(name: str) -> tuple[str, str]:
     return name, name + ".bin"
 
 
-def _batch(path: Path, kind: Kind, labels: str) -> tuple[Array, Array]:
+def _batch(path: Path, variant: Variant, labels: str) -> tuple[Array, Array]:
     content = read(path)
     binary = path.name.removesuffix(".gz").endswith(".bin")
     with naming(path):
-        images, y = (_binary if binary else _pickled)(content, kind, labels)
-        if y.size and not 0 <= y.min() <= y.max() < kind.labels[labels]:
-            bad = int(np.argmax((y < 0) | (y >= kind.labels[labels])))
-            raise ValueError(f"label {bad} is {y[bad]}; it takes 0 to {kind.labels[labels] - 1}")
+        images, y = (_binary if binary else _pickled)(content, variant, labels)
+        if y.size and not 0 <= y.min() <= y.max() < variant.labels[labels]:
+            bad = int(np.argmax((y < 0) | (y >= variant.labels[labels])))
+            raise ValueError(f"label {bad} must be 0 to {variant.labels[labels] - 1}, got {y[bad]}")
     return images.reshape(-1, 3, 32, 32), y.astype(np.uint8)
 
 
-def _binary(content: bytes, kind: Kind, labels: str) -> tuple[Array, Array]:
-    record = len(kind.labels) + PIXELS
+def _binary(content: bytes, variant: Variant, labels: str) -> tuple[Array, Array]:
+    record = len(variant.labels) + PIXELS
     if not content or len(content) % record:
-        raise ValueError(f"{len(content)} bytes; it takes a multiple of {record}, an image and its labels")
+        raise ValueError(
+            f"the size must be a multiple of {record}, an image and its labels, got {len(content)} bytes"
+        )
     rows = np.frombuffer(content, np.uint8).reshape(-1, record)
-    return rows[:, len(kind.labels) :], rows[:, list(kind.labels).index(labels)]
+    return rows[:, len(variant.labels) :], rows[:, list(variant.labels).index(labels)]
 
 
-def _pickled(content: bytes, kind: Kind, labels: str) -> tuple[Array, Array]:
+def _pickled(content: bytes, variant: Variant, labels: str) -> tuple[Array, Array]:
     batch = read_pickle(content)
     if not isinstance(batch, dict):
-        raise ValueError(f"the pickle is a {type(batch).__name__}; it takes a dict, as CIFAR's batches are")
+        raise ValueError(f"the pickle must be a dict, as CIFAR's batches are, got a {type(batch).__name__}")
     images, y = (_value(batch, key) for key in ("data", labels))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
-        raise ValueError(f"'data' is {_form(images)}; it takes an array of uint8 and shape (N, {PIXELS})")
+        raise ValueError(f"'data' must be an array of uint8 and shape (N, {PIXELS}), got {_form(images)}")
     if not isinstance(y, list) or not all(type(label) is int for label in y) or len(y) != len(images):
-        raise ValueError(f"{labels!r} is {_form(y)}; it takes a list of {len(images)} whole numbers")
+        raise ValueError(f"{labels!r} must be a list of {len(images)} whole numbers, got {_form(y)}")
     return images, np.array(y)
 
 

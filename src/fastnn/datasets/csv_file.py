@@ -1,4 +1,4 @@
-"""CSV files: a row for each sample, numbers but for the label."""
+"""CSV files: a row for each sample, with a label and numbers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def csv(
 
     label: the column of the labels, its name in the header or its index, counted from the end if negative;
     without it, the column that is called label, class, target or y, else the last one. Labels are int64
-    where all are whole numbers, else the texts as they stand. header: whether the first row has names;
-    without it, it does where no cell but the label is a number. Empty lines are skipped.
+    where all are whole numbers, else texts. header: whether the first row has names; None: it has where
+    no cell except the label is a number. Empty lines are skipped.
     Raises ValueError, with file and line, for a cell that is no finite number, a row of another length, a
     label that is empty, and a damaged file; FileNotFoundError where there is none.
     """
@@ -91,17 +91,17 @@ def _number(cell: str) -> bool:
 
 def _label_column(label: str | int | None, names: list[str] | None, columns: int) -> int:
     if columns < 2:
-        raise ValueError("one column only; it takes a label and at least one number in a row")
+        raise ValueError("a row must be a label and at least one number, got one column")
     if isinstance(label, str):
         if names is None or names.count(label) != 1:
             has = "there is no header" if names is None else f"the header has {names}"
-            raise ValueError(f"no one column is called {label!r}; {has}")
+            raise ValueError(f"label must name one column, got {label!r}; {has}")
         return names.index(label)
     if label is None:
         called = [index for index, name in enumerate(names or []) if name.lower() in LABEL_NAMES]
         return called[0] if len(called) == 1 else columns - 1
     if not -columns <= label < columns:
-        raise ValueError(f"label is column {label}, and there are {columns} columns")
+        raise ValueError(f"label must be one of {columns} columns, got {label}")
     return label % columns
 
 
@@ -123,7 +123,7 @@ class _Table:
         except ValueError:
             bad = next(index for index, cell in enumerate(cells) if not _number(cell))
             raise ValueError(
-                f"{self.path}:{line}: {self._feature(bad)} is {cells[bad]!r}; it takes a number"
+                f"{self.path}:{line}: {self._feature(bad)} must be a number, got {cells[bad]!r}"
             ) from None
         self.labels.append(label)
         self.lines.append(line)
@@ -134,8 +134,8 @@ class _Table:
         if bad.any():
             row, feature = (int(index) for index in np.argwhere(bad)[0])
             raise ValueError(
-                f"{self.path}:{self.lines[row]}: {self._feature(feature)} is {x[row, feature]};"
-                " it takes a finite number that float32 can hold"
+                f"{self.path}:{self.lines[row]}: {self._feature(feature)} must be finite in float32,"
+                f" got {x[row, feature]}"
             )
         with naming(self.path):
             return check_x(x), check_y(_labels(self.labels), len(x), "iU")

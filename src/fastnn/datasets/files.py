@@ -1,4 +1,4 @@
-"""Finding files and reading them whole, gzipped or not. Knows nothing of what is in them."""
+"""Finding files and reading them whole, gzipped or not. It knows nothing of their contents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-GZIP = b"\x1f\x8b"  # no file of a kind that is read here begins so
+GZIP = b"\x1f\x8b"  # no other file format that is read here begins with these bytes
 
 
 def find(folder: str | os.PathLike[str], names: Iterable[str], inside: Iterable[str] = ("",)) -> Path:
@@ -27,12 +27,12 @@ def find(folder: str | os.PathLike[str], names: Iterable[str], inside: Iterable[
 
 
 def has(folder: Path, names: Iterable[str], inside: Iterable[str] = ("",)) -> bool:
-    """Say whether `find` would find one."""
+    """Return whether `find` would find a file."""
     return _first(folder, names, inside) is not None
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
-    """Return the file's content; of a gzipped file, by whatever name, what was compressed.
+    """Return the file's content; of a gzipped file, whatever its name, the uncompressed content.
 
     Raises FileNotFoundError, and ValueError for a folder and for a damaged gzipped file.
     """

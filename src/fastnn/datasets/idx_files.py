@@ -40,16 +40,16 @@ def mnist(folder: str | os.PathLike[str], train: bool = True) -> tuple[Array, Ar
     images, labels = idx(images_path), idx(labels_path)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise ValueError(
-            f"{images_path}: {images.dtype} of shape {images.shape}; it takes uint8 of shape (N, 28, 28)"
+            f"{images_path}: images must be uint8 of shape (N, 28, 28), got {images.dtype} of {images.shape}"
         )
     if labels.dtype != np.uint8 or labels.shape != (len(images),):
         raise ValueError(
-            f"{labels_path}: {labels.dtype} of shape {labels.shape}; it takes uint8 of shape"
-            f" ({len(images)},), one label for each image of {images_path.name}"
+            f"{labels_path}: labels must be uint8 of shape ({len(images)},), one label for each image of"
+            f" {images_path.name}, got {labels.dtype} of {labels.shape}"
         )
     if labels.size and labels.max() > 9:
         raise ValueError(
-            f"{labels_path}: label {int(np.argmax(labels > 9))} is {labels[labels > 9][0]}; it takes 0 to 9"
+            f"{labels_path}: label {int(np.argmax(labels > 9))} must be 0 to 9, got {labels[labels > 9][0]}"
         )
     return images, labels
 

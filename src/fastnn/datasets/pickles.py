@@ -1,7 +1,8 @@
 """Python pickles of plain data and NumPy arrays, read without running anything that is in them.
 
-A pickle is a program. Before one is run, every instruction must be among those that plain data needs; what it
-then makes in the place of an array is a note of the array's parts, which this file checks and puts together.
+A pickle is a program. Before one is run, every instruction must be among those that plain data needs. In the
+place of each array it then makes an object with the array's parts, from which this file makes the array after
+checking them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ INSTRUCTIONS = (
 )
 ALLOWED = frozenset(INSTRUCTIONS.split())
 NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-TUPLES = 1000  # an array takes five; without a limit, nested ones could exhaust the stack
+MAX_TUPLES = 1000  # an array needs five; without a limit, nested ones could exhaust the stack
 
 
 def read_pickle(content: bytes) -> Any:
@@ -51,8 +52,8 @@ def _check_instructions(content: bytes) -> None:
             if name == "LONG_BINPUT" and int(argument or 0) > count:  # it would take that much memory
                 raise ValueError(f"byte {place}: value {argument} is to be remembered after {count}")
             tuples += name.startswith("TUPLE")
-            if tuples > TUPLES:
-                raise ValueError(f"byte {place}: more than {TUPLES} tuples")
+            if tuples > MAX_TUPLES:
+                raise ValueError(f"byte {place}: more than {MAX_TUPLES} tuples")
     except (ValueError, DeprecationWarning) as error:  # a warning where the user makes them errors
         raise ValueError(f"not a pickle of plain data and arrays, or a damaged one: {error}") from None
     if end != len(content):
@@ -60,7 +61,7 @@ def _check_instructions(content: bytes) -> None:
 
 
 class _Dtype:
-    """A note of a dtype: numpy.dtype(name, ...), then its state."""
+    """The parts of a dtype: the pickle calls numpy.dtype(name, ...), then sets its state."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.name, self.order = name, "|"
@@ -71,12 +72,12 @@ class _Dtype:
     def make(self) -> np.dtype[Any]:
         name = _text(self.name)
         if name not in NUMBERS or self.order not in ("<", ">", "|", "="):
-            raise ValueError(f"an array of dtype {self.order}{name}; it takes numbers")
+            raise ValueError(f"an array must be of numbers, got dtype {self.order}{name}")
         return np.dtype(self.order + name)
 
 
 class _Array:
-    """A note of an array: (version, shape, dtype, whether Fortran's order, bytes)."""
+    """The parts of an array: (version, shape, dtype, whether in Fortran's order, bytes)."""
 
     def __init__(self, *_: Any) -> None:
         self.state: Any = None
@@ -120,7 +121,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _arrays_in(value: Any) -> Any:
-    """Return the value, with the arrays in a dict or list at its top in the place of the notes of them."""
+    """Return the value, with arrays in the place of their parts: in a dict, or the value itself."""
     if isinstance(value, dict):
         return {key: _made(item) for key, item in value.items()}
     return _made(value)

@@ -1,4 +1,4 @@
-"""The data sets by name, file or folder: what `fastnn train --data` takes."""
+"""Data sets by name, file or folder, for `fastnn train --data`. It knows no file format."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Pair = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its name, x and y to train with, and those to test with where it comes with some.
+    """A data set: its name, x and y for training, and those for testing where it has a test set.
 
-    y holds whole numbers; where the labels are texts, y[i] is the index of the text in `classes`, which is
+    y has whole numbers; where the labels are texts, y[i] is the index of the text in `classes`, which is
     sorted.
     """
 
@@ -89,7 +89,7 @@ def _load_folder(folder: Path) -> Source:
             " or CIFAR-100 (train, test)"
         )
     if len(found) > 1:
-        raise ValueError(f"{folder}: files of {' and '.join(found)}; it takes a folder with one of them")
+        raise ValueError(f"{folder}: a folder must have the files of one data set, got {' and '.join(found)}")
     (read,) = found.values()
     place = folder.resolve()
     name = place.parent.name if place.name == "raw" else place.name

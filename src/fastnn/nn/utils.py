@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastnn._core.tensor_lists import (
-    NO_PENALTIES,
-    Kind,
-    TensorList,
-    check_one_device,
-    clip_norm,
-    kind_of,
-    new_list,
-)
+from fastnn._core.tensor_lists import NO_PENALTIES, TensorList, clip_norm, make_lists
 from fastnn.nn.parameter import Parameter
 
 
@@ -53,15 +45,10 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: fl
 
 def _gradients(parameters: Parameter | Iterable[Parameter]) -> list[TensorList]:
     given = [parameters] if isinstance(parameters, Parameter) else list(parameters)
-    lists: dict[Kind, TensorList] = {}
     for index, parameter in enumerate(given):
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters[{index}] must be an nn.Parameter, got {type(parameter).__name__}")
-        if parameter.grad is None:
-            continue
-        kind = kind_of(parameter.grad)
-        if kind not in lists:
-            lists[kind] = new_list(kind, len(given))
-        lists[kind].add((parameter.grad,), "parameters", index, ("grad",))
-    check_one_device(lists, "gradients")
-    return list(lists.values())
+    gradients = {
+        index: (parameter.grad,) for index, parameter in enumerate(given) if parameter.grad is not None
+    }
+    return make_lists(gradients, "parameters", ("grad",))

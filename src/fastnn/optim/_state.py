@@ -1,4 +1,4 @@
-"""Saved states of optimizers, checked against the parameters that they are for. It knows no rule."""
+"""Saved states of optimizers, checked against the parameters that they belong to. It knows no rule."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ Group = dict[str, Any]
 
 
 def load_groups(own: Sequence[Group], state_dict: Mapping[str, Any]) -> list[Group]:
-    """Return groups of the own parameters with the saved options; an option that was not saved is the own."""
+    """Return the optimizer's groups with the saved options; an option that was not saved keeps its value."""
     if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
-        raise ValueError("state_dict must be a dict with 'state' and 'param_groups', as state_dict() gives")
+        got = sorted(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        raise ValueError(f"state_dict must be a dict with 'state' and 'param_groups', got {got}")
     saved = state_dict["param_groups"]
     if len(saved) != len(own):
         raise ValueError(f"state_dict has {len(saved)} parameter groups, the optimizer {len(own)}")
-    for position, (group, theirs) in enumerate(zip(own, saved, strict=True)):
-        if len(theirs["params"]) != len(group["params"]):
+    for position, (group, saved_group) in enumerate(zip(own, saved, strict=True)):
+        if len(saved_group["params"]) != len(group["params"]):
             raise ValueError(
-                f"state_dict has {len(theirs['params'])} parameters in group {position},"
+                f"state_dict has {len(saved_group['params'])} parameters in group {position},"
                 f" the optimizer {len(group['params'])}"
             )
-    return [{**group, **theirs, "params": group["params"]} for group, theirs in zip(own, saved, strict=True)]
+    return [
+        {**group, **saved_group, "params": group["params"]}
+        for group, saved_group in zip(own, saved, strict=True)
+    ]
 
 
 def load_states(
@@ -36,7 +40,10 @@ def load_states(
     counters: Collection[str],
     arrays: Callable[[Group], Collection[str]],
 ) -> dict[Parameter, dict[str, Any]]:
-    """Return copies of the saved states, by parameter. They have these numbers, and their group's arrays."""
+    """Return copies of the saved states, by parameter.
+
+    counters: the names of the numbers in each state. arrays: gives the names of the arrays for a group.
+    """
     states = {int(number): values for number, values in state_dict["state"].items()}
     loaded = {}
     for group, saved in zip(groups, state_dict["param_groups"], strict=True):
@@ -78,12 +85,12 @@ def _load_state(
 
 
 def _as_number(number: int, name: str, value: Any) -> float:
-    """PyTorch's are tensors."""
+    """Return a saved counter as a number; in PyTorch's states it is a tensor of one element."""
     if isinstance(value, Real):
         return value  # type: ignore[return-value]
     try:
         return float(value)
     except (TypeError, ValueError):
         raise ValueError(
-            f"state_dict: {name!r} of parameter {number} is {value!r}; it takes a number"
+            f"state_dict: {name!r} of parameter {number} must be a number, got {value!r}"
         ) from None

@@ -32,7 +32,7 @@ class Adam(Optimizer):
     the largest v so far. `decoupled_weight_decay`: g = grad, p is multiplied by 1 - lr weight_decay first.
     """
 
-    _kept = ("exp_avg", "exp_avg_sq")
+    _state_names = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class Adam(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
         super().__init__(params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay}, options)
 
-    def _arrays(self, group: Group) -> tuple[str, ...]:
-        return (*self._kept, "max_exp_avg_sq") if group["amsgrad"] else self._kept
+    def _group_state_names(self, group: Group) -> tuple[str, ...]:
+        return (*self._state_names, "max_exp_avg_sq") if group["amsgrad"] else self._state_names
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
         first, second = corrections(group, counters[0])
@@ -83,7 +83,7 @@ class Adamax(Optimizer):
     p <- p - lr / (1 - beta1^t) m / u.
     """
 
-    _kept = ("exp_avg", "exp_inf")
+    _state_names = ("exp_avg", "exp_inf")
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class NAdam(Optimizer):
     p <- p - lr ((1 - mu_t) / (1 - M_t) g + mu_(t+1) / (1 - M_(t+1)) m) / (sqrt(v^) + eps).
     """
 
-    _kept = ("exp_avg", "exp_avg_sq")
+    _state_names = ("exp_avg", "exp_avg_sq")
     _counters: Mapping[str, float] = {"step": 0, "mu_product": 1.0}
 
     def __init__(
@@ -131,7 +131,7 @@ class NAdam(Optimizer):
     def _momentum(self, group: Group, step: float) -> float:
         return float(group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"])))
 
-    def _count(self, group: Group, counters: Counters) -> Counters:
+    def _next_counters(self, group: Group, counters: Counters) -> Counters:
         step, product = counters
         return step + 1, product * self._momentum(group, step + 1)
 
@@ -151,7 +151,7 @@ class RAdam(Optimizer):
     R^2 = (r - 4) (r - 2) r_oo / ((r_oo - 4) (r_oo - 2) r).
     """
 
-    _kept = ("exp_avg", "exp_avg_sq")
+    _state_names = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -185,8 +185,8 @@ class Lion(Optimizer):
     step is larger than Adam's: the paper takes a learning rate 3 to 10 times smaller, a decay as much larger.
     """
 
-    _kept = ("exp_avg",)
-    _decoupled = True
+    _state_names = ("exp_avg",)
+    _decouples_decay = True
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ class Adagrad(Optimizer):
     p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps).
     """
 
-    _kept = ("sum",)
+    _state_names = ("sum",)
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Adagrad(Optimizer):
             params, {**defaults, "initial_accumulator_value": initial_accumulator_value}, options
         )
 
-    def _start(self, group: Group) -> float:
+    def _initial_value(self, group: Group) -> float:
         return float(group["initial_accumulator_value"])
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
@@ -61,7 +61,7 @@ class RMSprop(Optimizer):
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "momentum": momentum, "centered": centered}, options)
 
-    def _arrays(self, group: Group) -> tuple[str, ...]:
+    def _group_state_names(self, group: Group) -> tuple[str, ...]:
         optional = (("centered", "grad_avg"), ("momentum", "momentum_buffer"))
         return ("square_avg", *(name for option, name in optional if group[option]))
 
@@ -78,7 +78,7 @@ class Adadelta(Optimizer):
     u <- rho u + (1 - rho) d^2, p <- p - lr d.
     """
 
-    _kept = ("square_avg", "acc_delta")
+    _state_names = ("square_avg", "acc_delta")
 
     def __init__(
         self,

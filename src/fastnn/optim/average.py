@@ -11,30 +11,28 @@ import numpy as np
 
 from fastnn._core.tensor_lists import (
     NO_PENALTIES,
-    Kind,
     TensorList,
     assign,
-    check_one_device,
     computing_copy,
     copy_of,
-    kind_of,
-    new_list,
+    make_lists,
     to_host,
 )
 from fastnn._core.typing import Array
 from fastnn.nn.parameter import Parameter
-from fastnn.optim._options import check_options
+from fastnn.optim._options import check_options, check_parameters
 
 
 class ExponentialMovingAverage:
     """Averages of parameters that change: a <- decay a + (1 - decay) p at each `update`, from a = p.
 
     They often do better than the last weights themselves (Polyak and Juditsky, 1992). With `warm_up` the
-    decay of update t is at most (1 + t) / (10 + t), so that the first weights are soon forgotten. `averages`
-    has the arrays, in float64 for float64 parameters, in float32 for all others.
+    decay of update t is at most (1 + t) / (10 + t), so that the weights of the start soon count for little.
+    `averages` has the arrays, in float64 for float64 parameters, in float32 for all others.
 
-    Call `update` after each step of the optimizer, and use the averages by `with average.applied():`, or by
-    `apply` and `restore`. Raises ValueError for a decay outside [0, 1], TypeError for what is no parameter.
+    Call `update` after each step of the optimizer, and use the averages in `with average.applied():`, or
+    between `apply` and `restore`. Raises ValueError for a decay outside [0, 1], TypeError for what is no
+    parameter.
     """
 
     def __init__(self, params: Iterable[Parameter], decay: float = 0.999, warm_up: bool = False) -> None:
@@ -42,25 +40,18 @@ class ExponentialMovingAverage:
         self.decay, self.warm_up = decay, warm_up
         self.updates = 0
         self._params = list(params)
-        for index, parameter in enumerate(self._params):
-            if not isinstance(parameter, Parameter):
-                raise TypeError(f"params[{index}] is {type(parameter).__name__}; it takes an nn.Parameter")
+        check_parameters(self._params)
         self.averages = [computing_copy(parameter.data) for parameter in self._params]
         self._weights: list[Array] | None = None  # while the averages are applied
 
     def update(self) -> None:
-        """Take the present weights into the averages."""
+        """Update the averages with the present weights."""
         if self._weights is not None:
             raise RuntimeError("the averages are applied: call restore before update")
-        lists: dict[Kind, TensorList] = {}
-        for index, (parameter, average) in enumerate(zip(self._params, self.averages, strict=True)):
-            kind = kind_of(average)
-            if kind not in lists:
-                lists[kind] = new_list(kind, len(self._params))
-            lists[kind].add((average, parameter.data), "params", index, ("", "data"))
-        check_one_device(lists, "params")
-        for each in list(lists.values())[:1]:
-            each.perform(functools.partial(self._update, [*lists.values()]))
+        tensors = dict(enumerate(zip(self.averages, (p.data for p in self._params), strict=True)))
+        lists = make_lists(tensors, "params", ("", "data"))
+        for first in lists[:1]:  # one step for all lists, which are on one device
+            first.perform(functools.partial(self._update, lists))
 
     def _update(self, lists: Sequence[TensorList]) -> None:
         self.updates += 1
@@ -69,7 +60,7 @@ class ExponentialMovingAverage:
             each.update("average", NO_PENALTIES, (1 - decay,))
 
     def apply(self) -> None:
-        """Put the averages into the parameters, in place; `restore` brings the weights back."""
+        """Write the averages into the parameters, in place, until `restore` is called."""
         if self._weights is not None:
             raise RuntimeError("the averages are applied already: call restore first")
         self._weights = [copy_of(parameter.data) for parameter in self._params]
@@ -77,7 +68,7 @@ class ExponentialMovingAverage:
             parameter.data[...] = average
 
     def restore(self) -> None:
-        """Put the weights back that `apply` replaced."""
+        """Write the weights that `apply` replaced back into the parameters."""
         if self._weights is None:
             raise RuntimeError("the averages are not applied: call apply before restore")
         for parameter, weights in zip(self._params, self._weights, strict=True):
@@ -103,7 +94,7 @@ class ExponentialMovingAverage:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` saved. ValueError for what does not fit; then nothing is changed."""
+        """Restore what `state_dict` returned. ValueError for another form, with nothing changed."""
         if not {"decay", "warm_up", "updates", "averages"} <= {*state_dict}:
             raise ValueError(f"state_dict must have what state_dict() gives, got only {sorted(state_dict)}")
         check_options({"decay": state_dict["decay"]})

@@ -1,4 +1,4 @@
-"""Rules whose step is as long as the weights: a trust ratio for each tensor, from two norms. LARS, LAMB."""
+"""LARS and LAMB: each tensor's step is scaled by a trust ratio, of the weights' norm and the step's."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule
 
 
 class _Layerwise(Optimizer):
-    """A step in two passes: the norms of each tensor and of its direction, then the update scaled by them."""
+    """A step in two passes: the norms of each tensor and of its direction, then the scaled update."""
 
-    _decays_itself = True
+    _decay_is_in_rule = True
 
-    def _trust(self, group: Group) -> tuple[float, float]:
+    def _trust_numbers(self, group: Group) -> tuple[float, float]:
         """Return a and b of the trust ratio a |p| / (|d| + b |p|), d the direction; 1 where one is 0."""
         raise NotImplementedError
 
-    def _move(self, group: Group, counters: Counters, tensors: TensorList) -> None:
+    def _apply_rule(self, group: Group, counters: Counters, tensors: TensorList) -> None:
         name, numbers = self._rule(group, counters)
-        tensors.update_by_trust(name, self._penalties(group), numbers, *self._trust(group))
+        tensors.update_by_trust(name, self._penalties(group), numbers, *self._trust_numbers(group))
 
 
 class LARS(_Layerwise):
@@ -32,7 +32,7 @@ class LARS(_Layerwise):
     v <- momentum v + lr r (g + weight_decay p), p <- p - v.
     """
 
-    _kept = ("momentum_buffer",)
+    _state_names = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class LARS(_Layerwise):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient}, options)
 
-    def _trust(self, group: Group) -> tuple[float, float]:
+    def _trust_numbers(self, group: Group) -> tuple[float, float]:
         return group["trust_coefficient"], group["weight_decay"]
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
@@ -60,7 +60,7 @@ class LAMB(_Layerwise):
     p <- p - lr |p| / |u| u; the ratio is 1 where |p| or |u| is 0.
     """
 
-    _kept = ("exp_avg", "exp_avg_sq")
+    _state_names = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class LAMB(_Layerwise):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, options
         )
 
-    def _trust(self, group: Group) -> tuple[float, float]:
+    def _trust_numbers(self, group: Group) -> tuple[float, float]:
         return 1.0, 0.0
 
     def _rule(self, group: Group, counters: Counters) -> Rule:

@@ -1,4 +1,4 @@
-"""What optimizers share: groups, states, and how a step reaches the kernels. No update rule is here."""
+"""The base of all optimizers: parameter groups, states, and a step's way to the kernels. It knows no rule."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastnn._core.tensor_lists import (
-    Kind,
+    ListKey,
     Penalties,
     TensorList,
     check_one_device,
-    kind_of,
+    list_key,
     new_array,
     new_list,
     to_host,
 )
 from fastnn.nn.parameter import Parameter
-from fastnn.optim._options import DEFAULTS, Options, check_options
+from fastnn.optim._options import DEFAULTS, Options, check_options, check_parameters
 from fastnn.optim._state import load_groups, load_states
 
 Group = dict[str, Any]
@@ -25,14 +25,14 @@ Params = Iterable[Parameter | Mapping[str, Any]]
 Counters = tuple[float, ...]
 Rule = tuple[str, tuple[float, ...]]
 
-_KINDS = ("data", "grad")
+_GIVEN_ARRAYS = ("data", "grad")
 
 
 class _Batch:
-    """The parameters of a group that a step treats alike: of one kind, and the same counters."""
+    """The parameters of a group that one kernel call updates: with one list key and the same counters."""
 
-    def __init__(self, kind: Kind, room: int) -> None:
-        self.list = new_list(kind, room)
+    def __init__(self, key: ListKey, room: int) -> None:
+        self.list = new_list(key, room)
         self.states: list[tuple[Parameter, dict[str, Any]]] = []
 
 
@@ -41,22 +41,22 @@ class Optimizer:
 
     params: parameters, or dicts {"params": parameters, option: value, ...}; an option that a group lacks has
     the optimizer's value. `param_groups` is the list of these groups; options may be changed between steps.
-    `state` has for each parameter a dict of what the rule remembers of it. A parameter whose grad is None or
-    whose requires_grad is False is left as it is.
+    `state` has for each parameter a dict of the numbers and arrays that the rule keeps between steps. A
+    parameter whose grad is None or whose requires_grad is False is not updated.
 
     The groups of every optimizer also take `maximize`, `l1`, `l2` and `max_norm`: see docs/optim.md.
 
-    A rule is a subclass that says which arrays it keeps (`_kept`, or `_arrays` where options decide), and
-    which kernel makes a step with which numbers (`_rule`).
+    An update rule is a subclass that names the arrays of a parameter's state (`_state_names`, or
+    `_group_state_names` where options decide), and the kernel and its numbers for a step (`_rule`).
 
     Raises TypeError for what is no parameter, ValueError for an empty list, for a parameter given twice and
     for an option out of its range.
     """
 
-    _kept: tuple[str, ...] = ()  # the names of the arrays that a parameter's state has, in the kernel's order
-    _counters: Mapping[str, float] = {"step": 0}  # the numbers that a parameter's state has, at the start
-    _decoupled = False  # weight decay shrinks the weights, and is no part of the gradient
-    _decays_itself = False  # weight decay is part of the rule
+    _state_names: tuple[str, ...] = ()  # the arrays in a parameter's state, in the kernel's order
+    _counters: Mapping[str, float] = {"step": 0}  # the numbers in a parameter's state, before the first step
+    _decouples_decay = False  # weight decay shrinks the weights, and is no part of the gradient
+    _decay_is_in_rule = False  # weight decay is part of the rule
 
     def __init__(self, params: Params, defaults: Mapping[str, Any], options: Options | None = None) -> None:
         unknown = sorted((options or {}).keys() - DEFAULTS.keys())
@@ -65,33 +65,32 @@ class Optimizer:
         self.defaults: dict[str, Any] = {**defaults, **DEFAULTS, **(options or {})}
         self._check(self.defaults)
         if not isinstance(params, Iterable):
-            raise TypeError(
-                f"params is {type(params).__name__}; it takes parameters, as model.parameters() gives"
-            )
+            got = type(params).__name__
+            raise TypeError(f"params must be parameters, as model.parameters() gives, got {got}")
         given: list[Any] = list(params)
         if not given:
-            raise ValueError("params is empty; it takes at least one parameter")
+            raise ValueError("params must be at least one parameter, got none")
         self.state: dict[Parameter, dict[str, Any]] = {}
         self.param_groups: list[Group] = []
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
-    # ---- what a rule says of itself
+    # ---- what a rule defines
 
-    def _arrays(self, group: Group) -> tuple[str, ...]:
-        """Return the names of the arrays that the rule keeps with these options."""
-        return self._kept
+    def _group_state_names(self, group: Group) -> tuple[str, ...]:
+        """Return the names of a state's arrays with these options, in the kernel's order."""
+        return self._state_names
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
-        """Return the kernel's name and numbers; counters are those of this step."""
+        """Return the kernel's name and numbers for the step with these counters."""
         raise NotImplementedError(f"{type(self).__name__} does not define an update rule")
 
-    def _count(self, group: Group, counters: Counters) -> Counters:
-        """Return the counters of the step that comes after those of `counters`."""
+    def _next_counters(self, group: Group, counters: Counters) -> Counters:
+        """Return the counters of the next step."""
         return (counters[0] + 1,)
 
-    def _start(self, group: Group) -> float:
-        """Return what the arrays are filled with at first."""
+    def _initial_value(self, group: Group) -> float:
+        """Return the value that a new state's arrays are filled with."""
         return 0.0
 
     def _check(self, options: Mapping[str, Any], prefix: str = "") -> None:
@@ -103,24 +102,24 @@ class Optimizer:
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add a group: {"params": a parameter or several, option: value, ...}."""
         if not isinstance(param_group, Mapping) or "params" not in param_group:
-            raise TypeError("param_group must be a dict with 'params' in it")
+            got = [*param_group] if isinstance(param_group, Mapping) else type(param_group).__name__
+            raise TypeError(f"param_group must be a dict with 'params' in it, got {got}")
         params = param_group["params"]
         if isinstance(params, (set, frozenset)):
-            raise TypeError("params is a set, which has no order; it takes a list")
+            raise TypeError("params must be a list, got a set, which has no order")
         group = {**self.defaults, **param_group}
         group["params"] = [params] if isinstance(params, Parameter) else list(params)
         self._check(group, f"param_groups[{len(self.param_groups)}]: " if self.param_groups else "")
         known = {parameter for each in self.param_groups for parameter in each["params"]}
-        for index, parameter in enumerate(group["params"]):
-            if not isinstance(parameter, Parameter):
-                raise TypeError(f"params[{index}] is {type(parameter).__name__}; it takes an nn.Parameter")
+        check_parameters(group["params"])
+        for parameter in group["params"]:
             if parameter in known:
-                raise ValueError("params holds the same parameter twice")
+                raise ValueError("params must be distinct parameters, got one of them twice")
             known.add(parameter)
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients: every `Parameter.grad` becomes None, or 0 with set_to_none=False."""
+        """Set every `Parameter.grad` to None, or with set_to_none=False to 0."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if set_to_none:
@@ -134,18 +133,18 @@ class Optimizer:
         """Update every parameter that has a gradient, in place; return `closure()`, called before.
 
         Everything is checked first: TypeError for a grad whose dtype is not the parameter's, ValueError for
-        another shape, for read-only data and for parameters on several devices. Then nothing has changed.
+        another shape, for read-only data and for parameters on several devices. Nothing is changed then.
         """
         loss = closure() if closure is not None else None
         work = [self._gather(position, group) for position, group in enumerate(self.param_groups)]
-        check_one_device((kind for batches in work for kind, *_ in batches), "params")
+        check_one_device((key for batches in work for key, *_ in batches), "params")
         for group, batches in zip(self.param_groups, work, strict=True):
             for batch in batches.values():
                 batch.list.perform(functools.partial(self._update, group, batch))
         return loss
 
     def _gather(self, position: int, group: Group) -> dict[tuple[Any, ...], _Batch]:
-        names, counters = self._arrays(group), self._counters
+        names, counters = self._group_state_names(group), self._counters
         where = f"param_groups[{position}]['params']"
         params = group["params"]
         batches: dict[tuple[Any, ...], _Batch] = {}
@@ -158,19 +157,19 @@ class Optimizer:
                 state = dict(counters)
             for name in names:
                 if name not in state:
-                    state[name] = new_array(data, self._start(group))
-            key = (kind_of(data), *[state[name] for name in counters])
+                    state[name] = new_array(data, self._initial_value(group))
+            key = (list_key(data), *[state[name] for name in counters])
             batch = batches.get(key)
             if batch is None:
                 batch = batches[key] = _Batch(key[0], len(params))
-            batch.list.add((data, grad, *[state[name] for name in names]), where, index, _KINDS)
+            batch.list.add((data, grad, *[state[name] for name in names]), where, index, _GIVEN_ARRAYS)
             batch.states.append((parameter, state))
         return batches
 
     def _update(self, group: Group, batch: _Batch) -> None:
-        """Make the step that comes after the counters of the parameters' states."""
-        counters = self._count(group, tuple(batch.states[0][1][name] for name in self._counters))
-        self._move(group, counters, batch.list)
+        """Make the next step of a batch, and write its counters into the states."""
+        counters = self._next_counters(group, tuple(batch.states[0][1][name] for name in self._counters))
+        self._apply_rule(group, counters, batch.list)
         if group["max_norm"] is not None:
             batch.list.limit_rows(group["max_norm"])
         batch.list.write_back()
@@ -179,16 +178,16 @@ class Optimizer:
             state.update(counted)
             self.state[parameter] = state
 
-    def _move(self, group: Group, counters: Counters, tensors: TensorList) -> None:
+    def _apply_rule(self, group: Group, counters: Counters, tensors: TensorList) -> None:
         name, numbers = self._rule(group, counters)
         tensors.update(name, self._penalties(group), numbers)
 
     def _penalties(self, group: Group) -> Penalties:
-        """Return what the kernels do before the rule: (negate, decay, l1, shrink)."""
+        """Return what the kernel does before the rule: (negate, decay, l1, shrink)."""
         decay, l2 = group["weight_decay"], group["l2"]
-        if self._decays_itself:
+        if self._decay_is_in_rule:
             decay = 0.0
-        if group.get("decoupled_weight_decay", self._decoupled):
+        if group.get("decoupled_weight_decay", self._decouples_decay):
             return group["maximize"], l2, group["l1"], group["lr"] * decay
         return group["maximize"], l2 + decay, group["l1"], 0.0
 
@@ -197,8 +196,8 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return {"state": {index: {name: value}}, "param_groups": [{option: value, "params": [index]}]}.
 
-        Parameters are numbered over all groups. Arrays are copies, NumPy's wherever the
-        parameters are: unlike PyTorch's, it stays as it is.
+        Parameters are numbered over all groups. Arrays are copies in NumPy, from any device: unlike in
+        PyTorch, the next step does not change them.
         """
         order = [parameter for group in self.param_groups for parameter in group["params"]]
         number = {parameter: index for index, parameter in enumerate(order)}
@@ -215,7 +214,7 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` saved, bitwise: options and states become those of `state_dict`.
+        """Restore options and states from what `state_dict` returned; the next steps are the same bitwise.
 
         Raises ValueError where the groups have other numbers of parameters, an option is out of its range, or
         a state lacks an array or has one of another shape; then nothing is changed.
@@ -223,7 +222,7 @@ class Optimizer:
         groups = load_groups(self.param_groups, state_dict)
         for position, group in enumerate(groups):
             self._check(group, f"param_groups[{position}]: ")
-        self.state = load_states(groups, state_dict, self._counters, self._arrays)
+        self.state = load_states(groups, state_dict, self._counters, self._group_state_names)
         self.param_groups = groups
 
     def __repr__(self) -> str:

@@ -32,9 +32,12 @@ class SGD(Optimizer):
     def _check(self, options: Mapping[str, Any], prefix: str = "") -> None:
         super()._check(options, prefix)
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
-            raise ValueError(f"{prefix}nesterov takes a momentum above 0 and no dampening")
+            raise ValueError(
+                f"{prefix}momentum must be above 0 and dampening 0 with nesterov, got momentum"
+                f" {options['momentum']} and dampening {options['dampening']}"
+            )
 
-    def _arrays(self, group: Group) -> tuple[str, ...]:
+    def _group_state_names(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
     def _rule(self, group: Group, counters: Counters) -> Rule:

@@ -1,4 +1,4 @@
-"""What the two estimators share: scikit-learn's parameters, and training by its rules.
+"""The base of both estimators: scikit-learn's parameters, and training by its rules.
 
 Training takes the same steps as scikit-learn's own estimators: first weights, order of samples, loss, penalty
 and the rules for stopping, so that equal parameters and random_state give equal networks but for rounding.
@@ -104,7 +104,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         """The linear layers' biases: views, not copies."""
         return [layer.bias.data for layer in self._fitted().linear]  # type: ignore[union-attr]
 
-    # ---- what the estimators define ------------------------------------------------------------------------
+    # ---- for the estimators to define ----------------------------------------------------------------------
 
     def _validate(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array]:  # noqa: N803
         """Return X, and y as the loss takes it, of shape (samples,) or (samples, outputs)."""
@@ -112,7 +112,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any, y: Any, reset: bool, **more: Any) -> tuple[Array, Array]:  # noqa: N803
         """Return X and y as arrays, X float32 or float64, and y of one column as a vector."""
-        needed = 2 if self.norm == "batch" else 1  # one value has no variance
+        needed = 2 if self.norm == "batch" else 1  # a single sample has no variance
         more |= {"multi_output": True, "dtype": (np.float64, np.float32), "ensure_min_samples": needed}
         X, y = validate_data(self, X, y, reset=reset, **more)  # noqa: N806
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
@@ -151,7 +151,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _prepare(self, X: Array, y: Array, first: bool, random: np.random.RandomState) -> None:  # noqa: N803
-        """Make a new network, or see that the old one has the right form."""
+        """Make a new network, or check that the present one has the same design."""
         sizes = self.hidden_layer_sizes
         hidden = tuple(int(size) for size in np.ravel(np.asarray(sizes, dtype=object)))
         if any(size < 1 for size in hidden):
@@ -162,7 +162,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         design = Design(units, self.activation, self.norm, float(self.dropout), dtype)
         if not first:
             if design != self._network.design:
-                raise ValueError(f"the network was {self._network.design}; it cannot go on as {design}")
+                raise ValueError(f"the network must stay {self._network.design}, got {design}")
             return
         self._network: Network = Network(design)
         self._network.draw_weights(random)
@@ -177,7 +177,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self.best_loss_ = None if self.early_stopping else np.inf
 
-    def _count(self, stagnant: bool) -> None:
+    def _count_epoch(self, stagnant: bool) -> None:
         self._no_improvement = self._no_improvement + 1 if stagnant else 0
 
     def _optimizer_settings(self) -> dict[str, Any]:

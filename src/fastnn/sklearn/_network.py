@@ -1,6 +1,6 @@
 """The network behind an estimator: its layers, first weights, optimiser, and how it is pickled.
 
-Knows nothing of scikit-learn.
+It knows nothing of scikit-learn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ACTIVATIONS["logistic"] = nn.Sigmoid
 NORMS: dict[str, Callable[..., nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 SOLVERS: dict[str, Callable[..., optim.Optimizer]] = {"sgd": optim.SGD, "adam": optim.Adam}
 
-AT_ONCE = 4096  # samples; bounds the memory of a prediction, nothing else
+PREDICTION_BATCH = 4096  # samples at a time; it limits the memory and does not change results
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Network:
             layer.bias.data[...] = random.uniform(-bound, bound, layer.out_features)
 
     def optimize_by(self, solver: str, **settings: Any) -> optim.Optimizer:
-        """Start a new optimiser. Its first group has the weights, which alone are pulled to 0."""
+        """Start a new optimiser. Its first group has the weights, which alone have weight decay."""
         weights = [layer.weight for layer in self.linear]
         others = [p for p in self.model.parameters() if not any(p is weight for weight in weights)]
         self.solver, self.steps = solver, 0
@@ -73,12 +73,14 @@ class Network:
         return self.optimizer
 
     def predict(self, x: Array) -> Array:
-        """Return the model's output, computed for so many samples at once; it is to be in evaluation mode."""
-        parts = [self.model(x[start : start + AT_ONCE]) for start in range(0, len(x), AT_ONCE)]
+        """Return the output of the model, which must be in evaluation mode, batch by batch."""
+        parts = [
+            self.model(x[start : start + PREDICTION_BATCH]) for start in range(0, len(x), PREDICTION_BATCH)
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What has to be kept: no gradients, and nothing that a pass left in the layers."""
+        """Return what is pickled: no gradients, and nothing that a pass saved in the layers."""
         return {
             "design": self.design,
             "generator": tuple(self.generator.get_state()),

@@ -1,7 +1,7 @@
-"""What follows the last layer, by scikit-learn's names: the output's function and the loss.
+"""Output functions and their losses, by scikit-learn's names.
 
 A loss returns its value for each sample, and the gradient of their sum for z, the last layer's output, which
-is function(z) - y each time, as in scikit-learn. Knows nothing of estimators.
+is function(z) - y each time, as in scikit-learn. It knows nothing of estimators.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _split(mlp: Any, samples: Samples, random: np.random.RandomState) -> tuple[S
 
 
 class _Training:
-    """One call of fit, or of partial_fit; the estimator's attributes take down how it went."""
+    """One call of fit, or of partial_fit; it writes its results into the estimator's attributes."""
 
     def __init__(self, mlp: Any, samples: Samples, held_out: Samples | None) -> None:
         self.mlp, self.samples, self.held_out = mlp, samples, held_out
@@ -72,7 +72,7 @@ class _Training:
         self.optimizer = mlp._network.optimizer
 
     def run(self, random: np.random.RandomState, epochs: int) -> None:
-        """Train for so many passes through the samples, or until nothing improves."""
+        """Train for this many passes through the samples, or until nothing improves."""
         mlp, order = self.mlp, np.arange(len(self.samples.x))
         for mlp.n_iter_ in range(1, epochs + 1):
             if mlp.shuffle:
@@ -80,7 +80,7 @@ class _Training:
             mlp.loss_ = self._epoch(order if mlp.shuffle else None)
             mlp.loss_curve_.append(mlp.loss_)
             mlp.t_ += len(order)
-            self._say(f"Iteration {mlp.n_iter_}, loss = {mlp.loss_:.8f}")
+            self._print(f"Iteration {mlp.n_iter_}, loss = {mlp.loss_:.8f}")
             self._note_progress()
             if mlp.solver == "sgd" and mlp.learning_rate == "invscaling":
                 self._set_rate(mlp.learning_rate_init / (mlp.t_ + 1) ** mlp.power_t)
@@ -106,7 +106,7 @@ class _Training:
             size = min(200, samples)
         elif size > samples:
             warnings.warn(f"batch_size {size} is larger than the {samples} samples; it is cut", stacklevel=6)
-        # One sample that would be left over has no variance, so it joins the batch before.
+        # A single sample left over has no variance, so it joins the batch before.
         at_least = 2 if self.mlp.norm == "batch" else 1
         return gen_batches(samples, min(size, samples), min_batch_size=at_least)
 
@@ -139,10 +139,10 @@ class _Training:
         self.optimizer.step()
 
     def _note_progress(self) -> None:
-        """Count the passes that improved nothing; keep the weights that did best held out."""
+        """Count passes without improvement; keep the weights with the best score on held-out samples."""
         mlp = self.mlp
         if self.held_out is None:
-            mlp._count(mlp.loss_ > mlp.best_loss_ - mlp.tol)
+            mlp._count_epoch(mlp.loss_ > mlp.best_loss_ - mlp.tol)
             mlp.best_loss_ = min(mlp.best_loss_, mlp.loss_)
             return
         z = mlp._network.predict(self.held_out.x)
@@ -150,13 +150,13 @@ class _Training:
             mlp._held_out_score(z, self.held_out.y, self.held_out.weight) if np.isfinite(z).all() else np.nan
         )
         mlp.validation_scores_.append(score)
-        self._say(f"Validation score: {score:.6f}")
-        mlp._count(score < mlp.best_validation_score_ + mlp.tol)
+        self._print(f"Validation score: {score:.6f}")
+        mlp._count_epoch(score < mlp.best_validation_score_ + mlp.tol)
         if score > mlp.best_validation_score_:
             mlp.best_validation_score_, mlp._best = score, self.model.state_dict()
 
     def _is_over(self) -> bool:
-        """Say whether to stop after too many passes that improved nothing, or lower the learning rate."""
+        """Return whether to stop after too many passes without improvement, or lower the learning rate."""
         mlp = self.mlp
         what = "Training loss" if self.held_out is None else "Validation score"
         message = (
@@ -165,10 +165,10 @@ class _Training:
         rate = self.optimizer.param_groups[0]["lr"]
         if mlp.solver == "sgd" and mlp.learning_rate == "adaptive" and rate > SMALLEST_RATE:
             self._set_rate(rate / 5)
-            self._say(f"{message} Setting learning rate to {rate / 5:f}")
+            self._print(f"{message} Setting learning rate to {rate / 5:f}")
             mlp._no_improvement = 0
             return False
-        self._say(f"{message} Stopping.")
+        self._print(f"{message} Stopping.")
         return True
 
     def _set_rate(self, rate: float) -> None:
@@ -180,6 +180,6 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _say(self, message: str) -> None:
+    def _print(self, message: str) -> None:
         if self.mlp.verbose:
             print(message)

@@ -2,16 +2,16 @@
 
 from fastnn._core.files import save_json, save_weights
 from fastnn.train.batches import steps_per_epoch
-from fastnn.train.callbacks import Callback, EarlyStopping
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.curves import Curves, save_curves
 from fastnn.train.data import Data, prepare
 from fastnn.train.diagnosis import Diverged
+from fastnn.train.early_stopping import EarlyStopping
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
 from fastnn.train.progress import Progress
-from fastnn.train.trainer import Trainer
+from fastnn.train.trainer import Callback, Trainer
 
 __all__ = [
     "Callback",

@@ -1,9 +1,9 @@
-"""Checkpoints: a run's whole state in files, of which a killed process leaves only whole ones.
+"""Checkpoints: the callback that saves a run's whole state in files, each of which is complete or not there.
 
 A checkpoint is `step-00000090.json`, which names the .safetensors file with its arrays, that file's size and
-its SHA-256. The JSON file gets its name last, so it stands for a checkpoint that is complete. The other one's
-name has part of its hash, so that no file is ever written over that a checkpoint needs. Nothing else says
-which is the latest or the best. Knows nothing of what the state is of.
+its SHA-256. The JSON file gets its name last, so a checkpoint that has one is complete. The other file has
+part of its hash in its name, so that no file that a checkpoint needs is ever overwritten. These files alone
+say which checkpoint is the latest and which the best. This module does not know what a state consists of.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import fastnn
 from fastnn._core.extras import require
 from fastnn._core.files import TEMPORARY, replacing, save_json
-from fastnn.train.callbacks import monitored
+from fastnn._version import __version__
+from fastnn.train.measures import Record, monitored
 from fastnn.train.state import pack, unpack
+from fastnn.train.trainer import Callback, Trainer
 
 FORMAT = 1
 
 
-class Checkpoints:
+class Checkpoints(Callback):
     """The checkpoints in a folder: the last `keep`, and the best by `monitor` (as for EarlyStopping).
 
     One is written after every `every_epochs` epochs, and after every `every_steps` steps where that is given.
@@ -49,7 +50,18 @@ class Checkpoints:
         self.every_epochs, self.every_steps, self.keep = every_epochs, every_steps, keep
         self.monitor = monitor
 
-    def save(self, step: int, state: dict[str, Any], record: dict[str, float] | None = None) -> Path:
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Save after every `every_steps` steps."""
+        if self.every_steps is not None and trainer.step % self.every_steps == 0:
+            self.save(trainer.step, trainer.state_dict())
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Save after every `every_epochs` epochs, and after the last one."""
+        is_last = trainer.stopped or trainer.epoch == trainer.epochs
+        if is_last or trainer.epoch % self.every_epochs == 0:
+            self.save(trainer.step, trainer.state_dict(), trainer.history[-1])
+
+    def save(self, step: int, state: dict[str, Any], record: Record | None = None) -> Path:
         """Write a checkpoint, then remove those that are no longer kept; return its JSON file.
 
         record: the epoch's, from which the value of `monitor` is taken; None within an epoch.
@@ -61,10 +73,10 @@ class Checkpoints:
         tensors = self.folder / f"step-{step:08}-{digest[:16]}.safetensors"
         with replacing(tensors) as temporary:
             temporary.write_bytes(content)
-        about = {"format": FORMAT, "fastnn": fastnn.__version__, "step": step, "value": self._value(record)}
+        about = {"format": FORMAT, "fastnn": __version__, "step": step, "value": self._value(record)}
         path = self.folder / f"step-{step:08}.json"
-        named = {"file": tensors.name, "bytes": len(content), "sha256": digest}
-        save_json(path, about | {"tensors": named, "state": tree})
+        contents = {"file": tensors.name, "bytes": len(content), "sha256": digest}
+        save_json(path, about | {"tensors": contents, "state": tree})
         self._sweep()
         return path
 
@@ -84,12 +96,12 @@ class Checkpoints:
         return min(values, key=lambda path: values[path], default=None)
 
     def load(self, path: Path) -> dict[str, Any]:
-        """Return the state in a checkpoint. ValueError naming the file that is damaged or not one."""
+        """Return the state in a checkpoint. ValueError naming the file that is damaged or no checkpoint."""
         about = _read(path)
-        named = about["tensors"]
-        tensors = path.parent / named["file"]
+        contents = about["tensors"]
+        tensors = path.parent / contents["file"]
         content = tensors.read_bytes() if tensors.exists() else b""
-        if len(content) != named["bytes"] or hashlib.sha256(content).hexdigest() != named["sha256"]:
+        if len(content) != contents["bytes"] or hashlib.sha256(content).hexdigest() != contents["sha256"]:
             raise ValueError(
                 f"{tensors}: damaged, not what {path.name} describes; without {path.name}, the checkpoint"
                 " before it is the latest"
@@ -101,7 +113,7 @@ class Checkpoints:
         """Remove all checkpoints."""
         self._remove(self.paths())
 
-    def _value(self, record: dict[str, float] | None) -> float | None:
+    def _value(self, record: Record | None) -> float | None:
         if record is None:
             return None
         value = monitored(record, self.monitor or ("val_loss" if "val_loss" in record else "loss"))
@@ -113,7 +125,7 @@ class Checkpoints:
 
     def _remove(self, paths: list[Path]) -> None:
         for path in paths:
-            path.unlink()  # first, so that no JSON file is there without its arrays
+            path.unlink()  # before its arrays, so that no JSON file is ever without them
         needed = {_read(path)["tensors"]["file"] for path in self.paths()}
         for file in self.folder.glob("step-*.safetensors"):
             if file.name not in needed:
@@ -129,4 +141,4 @@ def _read(path: Path) -> dict[str, Any]:
             return about  # type: ignore[no-any-return]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path}: not a checkpoint of fastnn") from None
-    raise ValueError(f"{path}: a checkpoint of format {about['format']}; this fastnn reads {FORMAT}")
+    raise ValueError(f"{path}: the checkpoint's format must be {FORMAT}, got {about['format']}")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastnn._core.extras import require
 from fastnn._core.files import replacing
-from fastnn.train.callbacks import Callback
-
-if TYPE_CHECKING:
-    from fastnn.train.measures import Record
-    from fastnn.train.trainer import Trainer
+from fastnn.train.measures import Record
+from fastnn.train.trainer import Callback, Trainer
 
 TRAINING, HELD_OUT = "#9a9a9a", "#0b6fb8"
 

@@ -1,4 +1,4 @@
-"""Data for classifiers, split and standardised. Knows nothing of models, nor of files."""
+"""Data for classifiers, split and standardised. It knows nothing of models, nor of files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn._core.typing import Array
-from fastnn.datasets.labelled import AT_LEAST
+from fastnn.datasets.labelled import MIN_SAMPLES
 
 Samples = tuple[Array, Array]  # x, labels
 
-HELD_OUT = AT_LEAST  # one sample in so many
-PART = 4096
+HELD_OUT_EVERY = MIN_SAMPLES  # one sample in this many is held out
+SLICE_SAMPLES = 4096
 
 
 @dataclass(frozen=True)
 class Data:
     """A data set for training: x float32, (N, features) or (N, channels, height, width), labels 0, 1, ...
 
-    x is (raw - mean) / std with the training samples' statistics; `classes[label]` is the label as it was
-    given.
+    x is (raw - mean) / std with the training samples' statistics; `classes[label]` is the label in the
+    original data.
     """
 
     x_train: Array
@@ -39,8 +39,9 @@ def prepare(train: Samples, test: Samples | None = None, *, images: bool = False
 
     The same samples are held out in every run, so that runs compare. images=False: x becomes rows of
     features, and each is standardised. images=True: x becomes (N, channels, height, width), from that,
-    (N, height, width) or rows of square images, and each channel is standardised. What is constant in the
-    training samples is moved to 0 and not scaled. Raises ValueError for x that is no images.
+    (N, height, width) or rows of square images, and each channel is standardised. A feature or channel that
+    is constant in the training samples becomes 0 and is not scaled. Raises ValueError for x that cannot be
+    images.
     """
     shape = _image if images else _row
     x = shape(train[0])
@@ -61,7 +62,7 @@ def _held_out(labels: Array) -> Array:
     draw = np.random.Generator(np.random.Philox(0))
     by_class = np.lexsort((draw.random(len(labels)), labels))  # class after class, at random within a class
     held_out = np.zeros(len(labels), bool)
-    held_out[by_class[HELD_OUT - 1 :: HELD_OUT]] = True
+    held_out[by_class[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]] = True
     return held_out
 
 
@@ -75,21 +76,21 @@ def _image(x: Array) -> Array:
         return x.reshape(-1, 1, side, side)
     if x.ndim not in (3, 4):
         raise ValueError(
-            f"x has shape {x.shape}; a model of images takes (samples, channels, height, width),"
-            " (samples, height, width), or square images as rows"
+            "x must be (samples, channels, height, width), (samples, height, width) or square images as rows"
+            f" for a model of images, got shape {x.shape}"
         )
     return x if x.ndim == 4 else x[:, None]
 
 
-def _parts(x: Array) -> Iterator[slice]:
+def _slices(x: Array) -> Iterator[slice]:
     """Slices of the samples, so that copies in float64 stay small."""
-    return (slice(start, start + PART) for start in range(0, len(x), PART))
+    return (slice(start, start + SLICE_SAMPLES) for start in range(0, len(x), SLICE_SAMPLES))
 
 
 def _statistics(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """Mean and standard deviation over `axes`, with the shape of a sample, 1 where there is one for all."""
+    """Mean and standard deviation over `axes`, in the shape of a sample with size 1 along each of `axes`."""
     mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)
-    squares = sum(((x[part] - mean) ** 2).sum(axis=axes, keepdims=True) for part in _parts(x))
+    squares = sum(((x[rows] - mean) ** 2).sum(axis=axes, keepdims=True) for rows in _slices(x))
     std = np.sqrt(squares / (x.size / mean.size))
     std[x.min(axis=axes, keepdims=True) == x.max(axis=axes, keepdims=True)] = 1.0
     return mean[0], std[0]
@@ -97,6 +98,6 @@ def _statistics(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 
 def _scaled(x: Array, mean: Array, std: Array) -> Array:
     out = np.empty(x.shape, np.float32)
-    for part in _parts(x):
-        out[part] = (x[part] - mean) / std
+    for rows in _slices(x):
+        out[rows] = (x[rows] - mean) / std
     return out

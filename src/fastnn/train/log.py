@@ -6,13 +6,10 @@ import importlib
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from fastnn._core.files import replacing
-from fastnn.train.callbacks import Callback
-
-if TYPE_CHECKING:
-    from fastnn.train.trainer import Trainer
+from fastnn.train.trainer import Callback, Trainer
 
 
 def _step_record(trainer: Trainer) -> dict[str, Any]:

@@ -11,11 +11,10 @@ import numpy as np
 from fastnn import optim
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.train.callbacks import Callback
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
 from fastnn.train.progress import Progress
-from fastnn.train.trainer import Trainer
+from fastnn.train.trainer import Callback, Trainer
 
 Metrics = Iterable[str | Metric] | Mapping[str, Metric]
 Data = tuple[Any, Any]
@@ -42,8 +41,8 @@ def fit(
 ) -> list[Record]:
     """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
-    data, validation: (x, y), NumPy arrays with a row for each sample. Each batch is moved to where the model
-    is: after model.to("cuda") to the GPU, which is waited for once a batch, for the loss and the metrics.
+    data, validation: (x, y), NumPy arrays with a row for each sample. Each batch is moved to the model's
+    device: after model.to("cuda") to the GPU, which is waited for once a batch, for the loss and the metrics.
     Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
     joins the batch before it, and `accumulate` batches make one step of the optimizer, with the gradient of
     one large batch.
@@ -54,21 +53,24 @@ def fit(
     optimizer: one for the model's parameters (default: Adam with its defaults). scheduler: one of
     optim.lr_scheduler for it, stepped after each epoch, or step with schedule_per="step"; ReduceLROnPlateau
     gets the validation's loss, or without one the training's.
-    checkpoints: a folder, or Checkpoints with more to say; resume=True goes on from the latest in it, to the
-    last bit as if the run had not been interrupted, or starts where there is none yet.
+    checkpoints: a folder, or Checkpoints with settings of their own; resume=True continues from the latest in
+    it, bitwise as if the run had not been interrupted, or starts a run where there is none yet.
     progress: show a bar (with tqdm) and a line for each epoch.
     divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
-    samples, so that no odd batch counts), raises Diverged.
+    samples, so that a single batch does not count), raises Diverged.
 
-    Raises ValueError or TypeError naming an argument that does not fit, Diverged as above.
+    Raises ValueError or TypeError naming an invalid argument, Diverged as above.
     """
     x, y = _arrays("data", data)
     _check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it takes a whole number of at least 1")
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if schedule_per not in ("epoch", "step"):
-        raise ValueError(f"schedule_per is {schedule_per!r}; it takes 'epoch' or 'step'")
+        raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
+    saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
+    # Checkpoints come last, so that they have what all other callbacks did.
+    others: list[Callback] = [*([Progress()] if progress else []), *([saver] if saver else [])]
     trainer = Trainer(
         model=model,
         x=x,
@@ -83,10 +85,9 @@ def fit(
         batch_size=batch_size,
         accumulate=accumulate,
         divergence=divergence,
-        callbacks=[*callbacks, Progress()] if progress else callbacks,
-        checkpoints=Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints,
+        callbacks=[*callbacks, *others],
     )
-    _continue(trainer, resume)
+    _continue(trainer, saver, resume)
     return trainer.run()
 
 
@@ -106,11 +107,11 @@ def evaluate(
     return measure(model.eval(), x, y, find_loss(loss), found)
 
 
-def _continue(trainer: Trainer, resume: bool) -> None:
-    checkpoints = trainer.checkpoints
+def _continue(trainer: Trainer, checkpoints: Checkpoints | None, resume: bool) -> None:
+    """Load the latest checkpoint where there is one."""
     latest = checkpoints.latest() if checkpoints else None
     if resume and checkpoints is None:
-        raise ValueError("resume=True needs checkpoints, the folder to go on from")
+        raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
     if checkpoints is None or latest is None:
         return
     if not resume:
@@ -129,29 +130,29 @@ def _arrays(name: str, data: Data) -> tuple[Array, Array]:
     try:
         x, y = data
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {type(data).__name__}; it takes (x, y), two arrays") from None
+        raise TypeError(f"{name} must be (x, y), two arrays, got {type(data).__name__}") from None
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or not len(x):
         raise ValueError(
-            f"{name} has x of shape {x.shape} and y of {y.shape}; it takes a row for each sample"
+            f"{name} must be x and y with a row for each sample, got shapes {x.shape} and {y.shape}"
         )
     return x, y
 
 
 def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: object) -> None:
     if not isinstance(model, Module):
-        raise TypeError(f"model is {type(model).__name__}; it takes a layer of fastnn.nn")
+        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
     if not isinstance(optimizer, optim.Optimizer | None):
         raise TypeError(
-            f"optimizer is {optimizer!r}; it takes one of fastnn.optim, for the model's parameters"
+            f"optimizer must be one of fastnn.optim, for the model's parameters, got {optimizer!r}"
         )
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else set()
     if optimizer and not any(id(parameter) in trained for parameter in model.parameters()):
-        raise ValueError("optimizer has none of the model's parameters")
+        raise ValueError("optimizer must have parameters of the model, got none of them")
     if scheduler is not None and not hasattr(scheduler, "state_dict"):
-        raise TypeError(f"scheduler is {scheduler!r}; it takes one of fastnn.optim.lr_scheduler")
+        raise TypeError(f"scheduler must be one of fastnn.optim.lr_scheduler, got {scheduler!r}")
     if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
-        raise TypeError(f"callbacks is {callbacks!r}; it takes a list of fastnn.train.Callback")
+        raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {callbacks!r}")
 
 
 def _default_metrics(loss: object, y: Array) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What is measured of a model, its loss and its metrics, and their means. Knows nothing of training."""
+"""Measurements of a model: loss, metrics, and their means over samples. It knows nothing of training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fastnn.nn import Module
 from fastnn.nn.module import device_of_model
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
-Record = dict[str, Any]  # of an epoch, by name: numbers
+Record = dict[str, Any]  # an epoch's numbers by name: epoch, step, lr, loss, metrics, val_..., seconds
 Metric = Callable[[Array, Array], Any]  # (output, target) -> the batch's mean, a number
 
-EVALUATION_BATCH = 1024  # bounds the memory of an evaluation, nothing else
+EVALUATION_BATCH = 1024  # samples at a time: it limits an evaluation's memory and does not change its results
 LOSSES = ("cross_entropy", "hinge_loss", "binary_cross_entropy_with_logits", "mse_loss")
 
 
@@ -49,27 +49,28 @@ def find_loss(loss: object) -> Loss:
 
 
 def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
-    """Return the metrics by name; a function's name is its own. ValueError for an unknown or double name.
+    """Return the metrics by name; a function's is its __name__.
 
-    TypeError for a name alone.
+    Raises ValueError for an unknown name and
+    for one that occurs twice, TypeError for a single name instead of a list.
     """
     if isinstance(metrics, str):
-        raise TypeError(f"metrics is {metrics!r}; it takes a list, as [{metrics!r}], or a dict by name")
+        raise TypeError(f"metrics must be a list, as [{metrics!r}], or a dict by name, got {metrics!r}")
     if isinstance(metrics, Mapping):
         return dict(metrics)
     found: dict[str, Metric] = {}
     for metric in metrics:
         if isinstance(metric, str) and metric not in METRICS:
-            raise ValueError(f"metrics: unknown name {metric!r}; it takes functions or {', '.join(METRICS)}")
+            raise ValueError(f"metrics must be functions or names ({', '.join(METRICS)}), got {metric!r}")
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
         if name in found:
-            raise ValueError(f"metrics: two are called {name!r}; a dict gives them names")
+            raise ValueError(f"metrics must have distinct names (a dict gives them), got {name!r} twice")
         found[name] = METRICS[metric] if isinstance(metric, str) else metric
     return found
 
 
-class Tally:
-    """Means over the samples of an epoch, of the loss and of each metric."""
+class RunningMeans:
+    """Means of the loss and of each metric over the samples so far."""
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self._metrics = metrics
@@ -81,7 +82,7 @@ class Tally:
         return as_floats([loss, *(metric(output, target) for metric in self._metrics.values())])
 
     def add(self, values: list[float], samples: int) -> None:
-        """Count a batch, by what `measure` returned."""
+        """Add a batch's values, which `measure` returned."""
         self.samples += samples
         for name, value in zip(self.sums, values, strict=True):
             self.sums[name] += value * samples
@@ -91,11 +92,11 @@ class Tally:
         return {"sums": self.sums, "samples": self.samples}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from sums that `state_dict` returned."""
+        """Restore sums that `state_dict` returned."""
         self.sums, self.samples = state["sums"], state["samples"]
 
     def means(self) -> dict[str, float]:
-        """Return the means of all that was counted."""
+        """Return the means over all samples that were added."""
         return {name: total / self.samples for name, total in self.sums.items()}
 
 
@@ -109,14 +110,25 @@ def measure(
 ) -> dict[str, float]:
     """Return the means of loss and metrics, by name; `check` gets each batch's loss and input.
 
-    Batches are moved to where the model is.
+    Batches are moved to the model's device.
     """
-    tally, device = Tally(metrics), device_of_model(model)
+    running, device = RunningMeans(metrics), device_of_model(model)
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = slice(start, start + EVALUATION_BATCH)
         inputs, targets = moved(x[batch], device), moved(y[batch], device)
         output = model(inputs)
-        values = tally.measure(loss(output, targets)[0], output, targets)
+        values = running.measure(loss(output, targets)[0], output, targets)
         check(values[0], inputs)
-        tally.add(values, len(inputs))
-    return tally.means()
+        running.add(values, len(inputs))
+    return running.means()
+
+
+def monitored(record: Record, monitor: str) -> float:
+    """Return the number `monitor` of an epoch's record, negated where more is better, so that less always is.
+
+    More is better where the name ends in "accuracy". Raises ValueError for a name that the record lacks.
+    """
+    if monitor not in record:
+        raise ValueError(f"monitor must be one of {', '.join(record)}, got {monitor!r}")
+    value: float = record[monitor]
+    return -value if monitor.endswith("accuracy") else value

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastnn._core.extras import require
-from fastnn.train.callbacks import Callback
 from fastnn.train.curves import NOT_DRAWN
-
-if TYPE_CHECKING:
-    from fastnn.train.measures import Record
-    from fastnn.train.trainer import Trainer
+from fastnn.train.measures import Record
+from fastnn.train.trainer import Callback, Trainer
 
 
 class Progress(Callback):

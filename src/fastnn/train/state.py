@@ -1,7 +1,7 @@
-"""A state, nested dicts and lists of numbers, texts and arrays, as JSON plus named arrays, and back.
+"""States, nested dicts and lists of numbers, texts and arrays, converted to JSON plus named arrays, and back.
 
-Everything comes back as it was, to the last bit: tuples, keys that are numbers, infinities, NumPy scalars.
-Knows nothing of what the state is of, nor of files.
+Everything comes back bitwise equal: tuples, keys that are numbers, infinities, NumPy scalars.
+It knows nothing of files, nor of what the state describes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _UNPACK: dict[str, Any] = {
 def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     if value is None or (isinstance(value, bool | int | str) and not isinstance(value, np.generic)):
         return value
-    if isinstance(value, np.generic | np.ndarray):  # before float, which NumPy's float64 is
+    if isinstance(value, np.generic | np.ndarray):  # before float, of which NumPy's float64 is a subclass
         while place in arrays:  # {"a.b": array, "a": {"b": array}}
             place += "'"
         arrays[place] = np.asarray(value, order="C")
@@ -62,7 +62,7 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, dict):
         return _pack_dict(value, place, arrays)
     raise TypeError(
-        f"{place} is {type(value).__name__}; a checkpoint takes numbers, texts, arrays, lists, dicts"
+        f"{place} must be a number, a text, an array, or a list or dict of them, got {type(value).__name__}"
     )
 
 

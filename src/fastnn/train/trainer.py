@@ -1,6 +1,7 @@
-"""Trainer: the mini-batch loop, and the state from which it goes on as if it had never stopped.
+"""Trainer: the mini-batch loop and the state of a run; and Callback, through which everything else happens.
 
-Knows nothing of files, bars and pictures: those are callbacks, and checkpoint.py.
+The two know each other, so they share a file. It knows no particular callback: checkpoints, logs, progress
+bars and pictures each have a file of their own.
 """
 
 from __future__ import annotations
@@ -22,21 +23,57 @@ from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.random import Generator, Key, default_generator
 from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
-from fastnn.train.callbacks import Callback
-from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.diagnosis import Diverged, diagnose
-from fastnn.train.measures import Loss, Metric, Record, Tally, measure
-from fastnn.train.watch import Watch
+from fastnn.train.divergence import DivergenceTest
+from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
 
-PLAIN = ("epoch", "step", "step_loss", "history", "stopped", "_order", "_position")
+SAVED_ATTRIBUTES = ("epoch", "step", "step_loss", "history", "stopped", "_order", "_position")
+
+
+class Callback:
+    """The base of all callbacks: a method for each moment of training, which does nothing.
+
+    A callback of your own overrides the methods that it needs. The trainer has `model`, `optimizer`, `epoch`
+    (from 1), `step` (optimizer steps so far), `step_loss`, `history` (a dict of numbers for each finished
+    epoch), and `stop(reason)`. What `state_dict` returns (numbers, texts, arrays, lists and dicts of them)
+    becomes part of each checkpoint.
+    """
+
+    def on_train_start(self, trainer: Trainer) -> None:
+        """Before the first step, and after a checkpoint has been loaded."""
+
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        """Before an epoch's first step; not when a run is resumed within the epoch."""
+
+    def on_gradients(self, trainer: Trainer) -> None:
+        """Before the optimizer's step: every `parameter.grad` is complete, and can be clipped."""
+
+    def on_step(self, trainer: Trainer) -> None:
+        """After the optimizer's step."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After `on_step` of all callbacks and the scheduler's step: the moment to save the state."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After the validation; `trainer.history[-1]` is the epoch's record."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """At the end, also after an error: close what `on_train_start` opened."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the callback needs to continue in a resumed run."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
 
 
 @dataclass(eq=False)
 class Trainer:
-    """A run: what `fit` was given and explains, and how far it is. Callbacks get it.
+    """A training run: the arguments of `fit`, which explains them, and the progress so far.
 
     epoch: the present one, from 1. step: optimizer steps so far, over all epochs. step_loss: the loss of the
-    last one. history: a record for each epoch that is over. stopped: why training ends early, or "".
+    last one. history: a record for each finished epoch. stopped: the reason why training ends early, or "".
     """
 
     model: Module
@@ -53,18 +90,17 @@ class Trainer:
     accumulate: int
     divergence: float
     callbacks: Sequence[Callback]
-    checkpoints: Checkpoints | None
 
     epoch: int = field(default=0, init=False)
     step: int = field(default=0, init=False)
     step_loss: float = field(default=math.nan, init=False)
     history: list[Record] = field(default_factory=list, init=False)
     stopped: str = field(default="", init=False)
-    _order: Key | None = field(default=None, init=False)  # of the epoch's samples; None: no epoch is begun
-    _position: int = field(default=0, init=False)  # steps of the epoch that are done
+    _order: Key | None = field(default=None, init=False)  # of the epoch's samples; None between epochs
+    _position: int = field(default=0, init=False)  # finished steps of the epoch
 
     def __post_init__(self) -> None:
-        self._tally, self._watch = Tally(self.metrics), Watch(self.divergence)
+        self._means, self._divergence = RunningMeans(self.metrics), DivergenceTest(self.divergence)
         self._generators, self._device = _generators(self.model), device_of_model(self.model)
 
     @property
@@ -84,14 +120,14 @@ class Trainer:
     def run(self) -> list[Record]:
         """Train to the end and return the history; the model is left in evaluation mode."""
         self.optimizer.zero_grad()
-        with ExitStack() as end:  # which happens whatever happens, also to another callback
+        with ExitStack() as end:  # runs also after an error, even one of another callback
             for callback in reversed(self.callbacks):
                 end.callback(callback.on_train_end, self)
             end.callback(self.model.eval)
             end.callback(setattr, self.model, "needs_input_grad", self.model.needs_input_grad)
             self.model.needs_input_grad = False
             self._call("on_train_start")
-            with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite raises Diverged
                 while not self.stopped and (self._order is not None or len(self.history) < self.epochs):
                     self._run_epoch()
         return self.history
@@ -102,7 +138,7 @@ class Trainer:
         start = time.perf_counter()
         if self._order is None:
             self.epoch, self._position = len(self.history) + 1, 0
-            self._order, self._tally = default_generator().key(), Tally(self.metrics)
+            self._order, self._means = default_generator().key(), RunningMeans(self.metrics)
             self._call("on_epoch_start")
         batches = cut(shuffled(len(self.x), self._order), self.batch_size)
         self.model.train()
@@ -119,11 +155,11 @@ class Trainer:
             before = [generator.get_state() for generator in self._generators]
             output = self.model(x)
             loss, doutput = self.loss(output, y)
-            values = self._tally.measure(loss, output, y)
-            if self._watch.too_large(values[0], len(x)):
+            values = self._means.measure(loss, output, y)
+            if self._divergence.too_large(values[0], len(x)):
                 self._fail(values[0], x, before)
-            self._tally.add(values, len(x))
-            if index == 0:  # not before: the check looks at the gradients of the last step
+            self._means.add(values, len(x))
+            if index == 0:  # not before `_fail`, which looks at the gradients of the last step
                 self.optimizer.zero_grad()
             share = len(rows) / samples
             self.model.backward(doutput if share == 1 else share * doutput)
@@ -134,15 +170,10 @@ class Trainer:
         self._call("on_step")
         if self.schedule_per == "step":
             self._step_scheduler(self.step_loss)
-        if (
-            self.checkpoints
-            and self.checkpoints.every_steps
-            and self.step % self.checkpoints.every_steps == 0
-        ):
-            self.checkpoints.save(self.step, self.state_dict())
+        self._call("on_step_end")
 
     def _end_epoch(self, start: float) -> None:
-        record: Record = {"epoch": self.epoch, "step": self.step, "lr": self.lr, **self._tally.means()}
+        record: Record = {"epoch": self.epoch, "step": self.step, "lr": self.lr, **self._means.means()}
         if self.validation is not None:
             self.model.eval()
             means = measure(self.model, *self.validation, self.loss, self.metrics, self._check_validation)
@@ -152,9 +183,6 @@ class Trainer:
         if self.schedule_per == "epoch":
             self._step_scheduler(record["loss" if self.validation is None else "val_loss"])
         self._call("on_epoch_end")
-        last = self.stopped or self.epoch == self.epochs
-        if self.checkpoints and (last or self.epoch % self.checkpoints.every_epochs == 0):
-            self.checkpoints.save(self.step, self.state_dict(), record)
 
     def _step_scheduler(self, loss: float) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -166,14 +194,14 @@ class Trainer:
         for callback in self.callbacks:
             getattr(callback, moment)(self)
 
-    # ---- what goes wrong -----------------------------------------------------------------------------------
+    # ---- failures ------------------------------------------------------------------------------------------
 
     def _fail(self, loss: float, x: Array, before: Sequence[Key]) -> NoReturn:
-        """Raise Diverged; `x` and the generators as they were before give the same loss once more."""
+        """Raise Diverged; with `x` and the generators as `before`, the model gives the same loss again."""
         what = f"the loss became {loss:.4g}"
         if math.isfinite(loss):
-            limit = f"{self.divergence:g} times its first value, {self._watch.first:.4g}"
-            what += f", over the last samples {self._watch.recent:.4g}, above {limit},"
+            limit = f"{self.divergence:g} times its first value, {self._divergence.first:.4g}"
+            what += f", over the last samples {self._divergence.recent:.4g}, above {limit},"
         for generator, state in zip(self._generators, before, strict=True):
             generator.set_state(state)
         raise Diverged(what, self.epoch, self.step + 1, diagnose(self.model, x), self.lr)
@@ -186,12 +214,12 @@ class Trainer:
     # ---- the state -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides how the run goes on."""
+        """Return everything that the rest of the run depends on."""
         return {
             "settings": self._settings(),
-            **{name: getattr(self, name) for name in PLAIN},
-            "tally": self._tally.state_dict(),
-            "watch": self._watch.state_dict(),
+            **{name: getattr(self, name) for name in SAVED_ATTRIBUTES},
+            "tally": self._means.state_dict(),
+            "watch": self._divergence.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
@@ -200,28 +228,31 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state. ValueError where it is of another run: other samples, optimizer ..."""
-        for name, callback in self._stateful().items():  # first, as one may refuse with a better message
+        """Restore a state. ValueError for that of a run with other settings: samples, optimizer ..."""
+        for (
+            name,
+            callback,
+        ) in self._stateful().items():  # first: their errors are more precise
             if name in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][name])
         ours = {**self._settings(), "callbacks": list(self._callback_states())}
         theirs = {**state["settings"], "callbacks": list(state["callbacks"])}
         for name, value in theirs.items():
             if ours[name] != value:
-                raise ValueError(f"the checkpoint has {name} {value}; this run has {ours[name]}")
+                raise ValueError(f"{name} must be {value}, as in the checkpoint, got {ours[name]}")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         for generator, key in zip(self._generators, state["generators"], strict=True):
             generator.set_state(key)
-        for name in PLAIN:
+        for name in SAVED_ATTRIBUTES:
             setattr(self, name, state[name])
-        self._tally.load_state_dict(state["tally"])
-        self._watch.load_state_dict(state["watch"])
+        self._means.load_state_dict(state["tally"])
+        self._divergence.load_state_dict(state["watch"])
 
     def _settings(self) -> dict[str, Any]:
-        """What cannot be changed within a run without making another one of it."""
+        """The settings that must be the same when the run is resumed."""
         return {
             "samples": len(self.x),
             "batch_size": self.batch_size,
@@ -235,13 +266,13 @@ class Trainer:
         return {name: callback.state_dict() for name, callback in self._stateful().items()}
 
     def _stateful(self) -> dict[str, Callback]:
-        """The callbacks that have a state to keep, by a name."""
+        """The callbacks with a state of their own, by names that are the same in a resumed run."""
         own = [c for c in self.callbacks if type(c).state_dict is not Callback.state_dict]
         return {f"{index} {type(callback).__name__}": callback for index, callback in enumerate(own)}
 
 
 def _generators(model: Module) -> list[Generator]:
-    """All that random numbers come from: the default generator, and those that layers have of their own."""
+    """All sources of random numbers: the default generator, and the generators that layers have."""
     values = [value for module in model.modules() for value in vars(module).values()]
     own = [value for value in values if isinstance(value, Generator)]
     return list(dict.fromkeys([default_generator(), *own]))

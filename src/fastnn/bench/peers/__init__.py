@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from fastnn.bench.data import Data
 
+# The package that each peer imports.
 PEERS = {"torch": "torch", "compile": "torch", "jax": "jax", "numba": "numba"}
-PEERS |= {"cupy": "cupy", "cudnn": "torch"}  # on a GPU; name: what it imports
-SLOW = {"compile"}  # seconds for every cell before it can be timed: only when asked for
+PEERS |= {"cupy": "cupy", "cudnn": "torch"}  # on a GPU
+SLOW = {"compile"}  # compiles for seconds before each cell: only when asked for
 OURS = ("fastnn", "reference")
 
 Call = Callable[[], Any]
@@ -26,11 +27,11 @@ class Contestant(Protocol):
     """A column of the table."""
 
     name: str
-    note: str  # what a reader of its column must know, or ""
+    note: str  # for readers of its column, or ""
     serial: bool  # its time does not depend on the number of threads
 
     def session(self) -> AbstractContextManager[None]:
-        """Switch global state to what measuring wants, and back."""
+        """Set up global state for measuring, and restore it."""
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Return the call to time, writing into `data.out` or allocating; None where there is none."""
@@ -48,8 +49,18 @@ def session(contestants: Sequence[Contestant]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def threads_restored(get: Callable[[], int], set_to: Callable[[int], Any]) -> Iterator[None]:
+    """Set a library's number of threads back at the end."""
+    before = get()
+    try:
+        yield
+    finally:
+        set_to(before)
+
+
 def installed() -> list[str]:
-    """Return the peers that this Python can import, but the SLOW ones."""
+    """Return the peers that this Python can import, except the SLOW ones."""
     return [
         name
         for name, library in PEERS.items()

@@ -29,14 +29,12 @@ class Peer:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Inference mode while it lasts; afterwards the number of threads as it was, and nothing compiled."""
-        before = torch.get_num_threads()
-        try:
-            with torch.inference_mode():
+        """As torch's; the compiled code is dropped at the end."""
+        with load("torch").session():
+            try:
                 yield
-        finally:
-            torch.set_num_threads(before)
-            torch.compiler.reset()
+            finally:
+                torch.compiler.reset()
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Compile by calling once; None for what it has no calls for, and where it fails."""

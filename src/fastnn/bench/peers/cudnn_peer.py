@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from fastnn.bench.data import Data
 from fastnn.bench.peers import Call
@@ -23,11 +22,9 @@ class Peer:
     note = "cudnn is torch.ops.aten.cudnn_batch_norm"
     serial = False
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Inference mode while it lasts."""
-        with torch.inference_mode():
-            yield
+    def session(self) -> AbstractContextManager[None]:
+        """Inference mode."""
+        return cast(AbstractContextManager[None], torch.inference_mode())
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Bind batch norm in one direction; None for all else."""

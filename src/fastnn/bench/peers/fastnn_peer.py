@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ import fastnn.functional as F
 from fastnn._core.typing import Array
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call, fastnn_training
+from fastnn.bench.peers import Call, fastnn_training, threads_restored
 from fastnn.bench.peers.arguments import bind
 
 
@@ -23,14 +22,9 @@ class Peer:
     note = ""
     serial = False
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Leave the number of threads as it was."""
-        before = fastnn.get_num_threads()
-        try:
-            yield
-        finally:
-            fastnn.set_num_threads(before)
+    def session(self) -> AbstractContextManager[None]:
+        """Restore the number of threads at the end."""
+        return threads_restored(fastnn.get_num_threads, fastnn.set_num_threads)
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Bind `fastnn.functional`'s function, or a fused chain, to the arrays."""

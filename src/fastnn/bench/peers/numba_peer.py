@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from fastnn.bench.data import Data
-from fastnn.bench.peers import Call
+from fastnn.bench.peers import Call, threads_restored
 
 numba: Any = importlib.import_module("numba")
 
@@ -85,14 +85,9 @@ class Peer:
     note = ""
     serial = False
 
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Leave the number of threads as it was."""
-        before = numba.get_num_threads()
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
+    def session(self) -> AbstractContextManager[None]:
+        """Restore the number of threads at the end."""
+        return threads_restored(numba.get_num_threads, numba.set_num_threads)
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Compile the formula; None where there is none for this case."""

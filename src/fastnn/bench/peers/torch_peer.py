@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
-from fastnn.bench.peers import Call, torch_training
+from fastnn.bench.peers import Call, threads_restored, torch_training
 from fastnn.bench.peers.torch_layers import eager, tensor
 
 torch: Any = importlib.import_module("torch")
@@ -185,13 +185,10 @@ class Peer:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Inference mode while it lasts, and the number of threads as it was afterwards."""
-        before = torch.get_num_threads()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            torch.set_num_threads(before)
+        """Inference mode; the number of threads is restored at the end."""
+        threads = threads_restored(torch.get_num_threads, torch.set_num_threads)
+        with threads, torch.inference_mode():
+            yield
 
     def prepare(self, data: Data, *, out: bool) -> Call | None:
         """Bind torch's operator to tensors on the same memory."""

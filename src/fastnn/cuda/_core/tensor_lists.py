@@ -27,7 +27,7 @@ from fastnn.cuda.kernels.optim.rules import OWN_NUMBERS
 Arrays = tuple[DeviceArray, ...]
 
 
-def kind_of(array: Any) -> tuple[str, bool]:
+def list_key(array: Any) -> tuple[str, bool]:
     """Where it is, and whether it is computed in float64."""
     found = device_arrays.describe("data", array)
     return f"GPU {found.device}", found.dtype == "float64"

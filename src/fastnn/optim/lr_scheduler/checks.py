@@ -1,4 +1,4 @@
-"""Checks of the schedulers' arguments: the message names the argument, what it got and what it takes."""
+"""Checks of the schedulers' arguments: each returns the value, or raises an error that names the argument."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastnn._core.arrays import real_number
 def whole(name: str, value: object, least: int = 1) -> int:
     """`value` as an integer of at least `least`; TypeError for another type, ValueError below."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} is {value!r}; it takes a whole number of at least {least}")
+        raise TypeError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if value < least:
-        raise ValueError(f"{name} is {value}; it takes a whole number of at least {least}")
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
     return int(value)
 
 
@@ -25,8 +25,8 @@ def finite(name: str, value: object, least: float = -math.inf, most: float = mat
     number = real_number(name, value)
     if not (math.isfinite(number) and least <= number <= most):
         limits = [f"at least {least:g}"] * math.isfinite(least) + [f"at most {most:g}"] * math.isfinite(most)
-        takes = "a finite number" + (f" of {' and '.join(limits)}" if limits else "")
-        raise ValueError(f"{name} is {number}; it takes {takes}")
+        valid = "a finite number" + (f" of {' and '.join(limits)}" if limits else "")
+        raise ValueError(f"{name} must be {valid}, got {number}")
     return number
 
 
@@ -34,14 +34,14 @@ def positive(name: str, value: object) -> float:
     """`value` as a finite float above 0."""
     number = real_number(name, value)
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} is {number}; it takes a finite number above 0")
+        raise ValueError(f"{name} must be a finite number above 0, got {number}")
     return number
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> str:
-    """`value`, which must be one of `allowed`."""
+    """`value`; ValueError unless it is one of `allowed`."""
     if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; it takes one of {', '.join(map(repr, allowed))}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 
 
@@ -56,4 +56,4 @@ def per_group(name: str, value: object, groups: int, least: float = 0.0) -> list
 def one_each(name: str, values: Sequence[Any], groups: int) -> None:
     """Raise ValueError unless there is one value for each parameter group."""
     if len(values) != groups:
-        raise ValueError(f"{name} has {len(values)} entries; it takes one for each of the {groups} groups")
+        raise ValueError(f"{name} must have one entry for each of the {groups} groups, got {len(values)}")

@@ -12,7 +12,7 @@ from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 
 
 class _Composed(LRScheduler):
-    """What both share: the schedulers, which are asked for their rates and never stepped."""
+    """The base of both: it asks its schedulers for their rates, and never calls their `step`."""
 
     _not_saved = frozenset({"optimizer", "_schedulers"})
 
@@ -21,14 +21,16 @@ class _Composed(LRScheduler):
         name = type(self).__name__
         for index, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler):
-                raise TypeError(f"schedulers[{index}] is {type(scheduler).__name__}; {name} takes schedulers")
+                got = type(scheduler).__name__
+                raise TypeError(f"{name}: schedulers[{index}] must be a scheduler, got {got}")
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
-                    f"schedulers[{index}] is ReduceLROnPlateau, whose step needs a metric; step it apart"
+                    f"{name}: schedulers[{index}] must depend on the step alone, got ReduceLROnPlateau, which"
+                    " needs a metric: step it separately"
                 )
             if scheduler.optimizer is not optimizer:
                 raise ValueError(
-                    f"schedulers[{index}] is of another optimizer; {name} takes those of its own"
+                    f"{name}: schedulers[{index}] must be of the same optimizer, got a scheduler of another"
                 )
         for group in optimizer.param_groups:  # the schedulers' own first steps do not count
             if last_epoch == -1 and "initial_lr" in group:
@@ -36,7 +38,7 @@ class _Composed(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where it stands, and the state_dict of every scheduler."""
+        """Return the schedule's own state, and the state_dict of every scheduler."""
         return super().state_dict() | {
             "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]
         }
@@ -70,13 +72,13 @@ class SequentialLR(_Composed):
         self._milestones = [whole(f"milestones[{i}]", step, 0) for i, step in enumerate(milestones)]
         if len(milestones) != len(schedulers) - 1 or self._milestones != sorted(self._milestones):
             raise ValueError(
-                f"milestones is {list(milestones)}; for {len(schedulers)} schedulers it takes"
-                f" {len(schedulers) - 1} steps, in ascending order"
+                f"milestones must be ascending steps, one fewer than the {len(schedulers)} schedulers,"
+                f" got {list(milestones)}"
             )
         super().__init__(optimizer, schedulers, last_epoch)
 
     def get_lr(self) -> list[float]:
-        """Return every group's rate at `last_epoch`; a new scheduler starts without what others changed."""
+        """Return every group's rate at `last_epoch`; a new scheduler drops changes from outside."""
         if self.last_epoch in self._milestones:
             self._changes = [1.0] * len(self._changes)
         return super().get_lr()
@@ -87,7 +89,7 @@ class SequentialLR(_Composed):
         return scheduler.lr_at(since, group)
 
     def momentum_at(self, step: int, group: int) -> float | None:
-        """Return the momentum that the scheduler of this step has; None: it leaves it alone."""
+        """Return the momentum of the scheduler of this step; None: the scheduler does not set it."""
         scheduler, since = self._at(step)
         return scheduler.momentum_at(since, group)
 
@@ -106,7 +108,7 @@ class ChainedScheduler(_Composed):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if not schedulers:
-            raise ValueError("schedulers is empty; it takes at least one scheduler")
+            raise ValueError("schedulers must be at least one scheduler, got none")
         super().__init__(schedulers[0].optimizer if optimizer is None else optimizer, schedulers, -1)
 
     def lr_at(self, step: int, group: int) -> float:
@@ -119,6 +121,6 @@ class ChainedScheduler(_Composed):
         return lr
 
     def momentum_at(self, step: int, group: int) -> float | None:
-        """Return the momentum that the last scheduler which has one sets; None: all leave it alone."""
+        """Return the momentum that the last scheduler with one sets; None: no scheduler sets it."""
         momenta = [scheduler.momentum_at(step, group) for scheduler in self._schedulers]
         return next((momentum for momentum in reversed(momenta) if momentum is not None), None)

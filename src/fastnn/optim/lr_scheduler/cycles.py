@@ -182,5 +182,6 @@ def _total(total_steps: int | None, epochs: int | None, steps_per_epoch: int | N
     if total_steps is not None:
         return whole("total_steps", total_steps)
     if epochs is None or steps_per_epoch is None:
-        raise ValueError("OneCycleLR takes total_steps, or epochs and steps_per_epoch")
+        got = f"epochs={epochs} and steps_per_epoch={steps_per_epoch}"
+        raise ValueError(f"total_steps must be given, or epochs and steps_per_epoch, got {got}")
     return whole("epochs", epochs) * whole("steps_per_epoch", steps_per_epoch)

@@ -173,11 +173,11 @@ def _functions(
     if callable(lr_lambda):
         return [lr_lambda] * groups
     if not isinstance(lr_lambda, list | tuple):
-        raise TypeError(f"lr_lambda is {lr_lambda!r}; it takes a function of the step, or a list of them")
+        raise TypeError(f"lr_lambda must be a function of the step, or a list of them, got {lr_lambda!r}")
     one_each("lr_lambda", lr_lambda, groups)
     for index, function in enumerate(lr_lambda):
         if not callable(function):
-            raise TypeError(f"lr_lambda[{index}] is {function!r}; it takes a function of the step")
+            raise TypeError(f"lr_lambda[{index}] must be a function of the step, got {function!r}")
     return list(lr_lambda)
 
 

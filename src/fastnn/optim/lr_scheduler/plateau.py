@@ -35,7 +35,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.mode = choice("mode", mode, ("min", "max"))
         self.factor = finite("factor", factor, 0)
         if self.factor >= 1:
-            raise ValueError(f"factor is {factor}; it takes a number below 1")
+            raise ValueError(f"factor must be a number below 1, got {factor}")
         self.patience = whole("patience", patience, 0)
         self.threshold = finite("threshold", threshold)
         self.threshold_mode = choice("threshold_mode", threshold_mode, ("rel", "abs"))

@@ -65,14 +65,14 @@ def plot(
 
 
 def _copy(schedule: Schedule, lr: float) -> LRScheduler:
-    """A scheduler of its own for the picture, on groups of its own."""
+    """A copy of the scheduler, on copies of its parameter groups: drawing must not change the original."""
     if isinstance(schedule, LRScheduler):
         stand_in = _StandIn(schedule.optimizer.param_groups)
         return copy.deepcopy(schedule, {id(schedule.optimizer): stand_in})
     made = schedule(_StandIn([{"lr": lr, "momentum": 0.9}])) if callable(schedule) else schedule
     if not isinstance(made, LRScheduler):
         raise TypeError(
-            f"schedule is {schedule!r}; it takes a scheduler, or a function from an optimizer to one"
+            f"schedule must be a scheduler, or a function from an optimizer to one, got {schedule!r}"
         )
     return made
 
@@ -82,7 +82,8 @@ def _lines(
 ) -> list[dict[str, Any]]:
     """What is drawn for each group: its name, steps, rates and momenta; groups with equal rates once."""
     if isinstance(scheduler, ReduceLROnPlateau) and (metrics is None or len(metrics) < steps - 1):
-        raise ValueError("metrics must have a number for each step, which ReduceLROnPlateau needs")
+        got = "none" if metrics is None else len(metrics)
+        raise ValueError(f"metrics must be at least {steps - 1} numbers with ReduceLROnPlateau, got {got}")
     groups = scheduler.optimizer.param_groups
     first = scheduler.last_epoch
     lines: list[dict[str, Any]] = [{"name": name, "lr": [], "momentum": []} for _ in groups]
@@ -107,7 +108,7 @@ def _lines(
 def _draw(axes: Any, lines: Sequence[dict[str, Any]], panel: str) -> None:
     for index, line in enumerate(lines):
         if panel == "momentum" and len(set(line[panel])) == 1:
-            continue  # it is not the schedule's
+            continue  # the schedule does not change it
         marker = "o" if len(line["steps"]) == 1 else None  # a line of one point would not show
         color = COLORS[index % len(COLORS)]
         axes.plot(line["steps"], line[panel], color=color, marker=marker, label=line["name"], linewidth=1.6)

@@ -1,4 +1,4 @@
-"""What all schedulers share: where the rate is set, what is saved, and changes made by others.
+"""The base of all schedulers: it sets the rates, saves the state and keeps changes made from outside.
 
 A schedule is a function of the step, `lr_at(step, group)`, so it can be asked for any step and collects no
 rounding error on the way. This file knows no particular schedule.
@@ -21,16 +21,16 @@ class Optimizer(Protocol):
 
 
 class LRScheduler:
-    """The base of all schedulers: `step()` brings the rate of the next step to `group["lr"]` of every group.
+    """The base of all schedulers: `step()` writes the rate of the next step to `group["lr"]` of every group.
 
     A scheduler of your own defines `lr_at(step, group)`, or as in PyTorch `get_lr()`, the rates at
     `self.last_epoch`. Making it sets the rates of step 0, or with last_epoch >= 0 those of step last_epoch +
     1, and keeps the rates that it starts from as `group["initial_lr"]`.
 
-    If somebody else changes `group["lr"]` between two steps (you, or a second scheduler), a schedule of
-    factors goes on from there, as PyTorch's do: the change stays as a factor. Those that PyTorch defines by
-    absolute values (`keeps_changes` is False) overwrite it. Raises KeyError for last_epoch >= 0 with a group
-    that has no "initial_lr", RuntimeError for a group that was added later.
+    If other code changes `group["lr"]` between two steps (yours, or a second scheduler), a schedule of
+    factors continues from the changed rate, as PyTorch's do: the change stays as a factor. Those that PyTorch
+    defines by absolute values (`keeps_changes` is False) overwrite it. Raises KeyError for last_epoch >= 0
+    with a group that has no "initial_lr", RuntimeError for a group that was added later.
     """
 
     keeps_changes: ClassVar[bool] = True
@@ -51,7 +51,7 @@ class LRScheduler:
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._planned = list(self.base_lrs)  # the schedule's own rates of the last step
-        self._changes = [1.0] * len(self.base_lrs)  # what others made of them, as factors
+        self._changes = [1.0] * len(self.base_lrs)  # changes made from outside, as factors
         self._last_lr = list(self.base_lrs) if last_epoch == -1 else self._group_lrs()
         LRScheduler.step(self)
 
@@ -60,11 +60,11 @@ class LRScheduler:
         raise NotImplementedError(f"{type(self).__name__} does not define lr_at")
 
     def momentum_at(self, step: int, group: int) -> float | None:
-        """Return the momentum at `step`; None: the schedule leaves it alone."""
+        """Return the momentum at `step`; None: the schedule does not set it."""
         return None
 
     def get_lr(self) -> list[float]:
-        """Return every group's rate at `last_epoch`, with what others changed."""
+        """Return every group's rate at `last_epoch`, with the changes made from outside."""
         self._planned = [self.lr_at(self.last_epoch, index) for index in range(len(self.base_lrs))]
         if not self.keeps_changes:
             return list(self._planned)
@@ -85,9 +85,9 @@ class LRScheduler:
         self._last_lr = self._group_lrs()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all numbers of the schedule and where it stands, without the optimizer.
+        """Return the schedule's numbers and its position, without the optimizer.
 
-        Of functions nothing is saved, of objects that can be called their attributes, as in PyTorch.
+        As in PyTorch, functions are not saved, and of callable objects the attributes are.
         """
         state = {name: value for name, value in vars(self).items() if name not in self._not_saved}
         for name in self._functions:
@@ -95,7 +95,7 @@ class LRScheduler:
         return copy.deepcopy(state) | {"group_lrs": self._group_lrs()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue exactly where `state_dict` was saved; the groups get their rates of then.
+        """Continue exactly where `state_dict` was saved; the groups get the rates that they had.
 
         Raises ValueError for a state_dict of another scheduler or of another number of groups.
         """
@@ -133,7 +133,7 @@ class LRScheduler:
             )
 
     def _note_changes(self) -> None:
-        """Take what is not as the last step left it for a factor on the schedule."""
+        """Turn each rate that was changed since the last step into a factor on the schedule."""
         for index, (lr, last) in enumerate(zip(self._group_lrs(), self._last_lr, strict=True)):
             if lr != last and self._planned[index]:
                 self._changes[index] = lr / self._planned[index]

@@ -1,29 +1,29 @@
-"""When the loss is so large that training has failed. Knows nothing of models, nor of why."""
+"""The test whether a loss is so large that training has failed. It knows nothing of models, nor of causes."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-WINDOW = 256  # samples: the loss of a small batch is mostly chance, so a mean over about so many is compared
+WINDOW = 256  # samples over which losses are averaged, as the loss of a small batch is mostly noise
 
 
-class Watch:
+class DivergenceTest:
     """Compares the loss with `factor` times its first value.
 
     `first` is the mean over the first WINDOW samples, `recent` moves towards each batch's loss by the batch's
-    share of WINDOW: of a large batch it is the loss, and a single odd sample does not move it far.
+    share of WINDOW: for a large batch it is that batch's loss, and a single outlier does not move it far.
     """
 
     def __init__(self, factor: float) -> None:
         self.factor = factor
         self.first = self.recent = 0.0
-        self._samples = 0  # in first
+        self._samples = 0  # that `first` is the mean of
 
     def too_large(self, loss: float, samples: int) -> bool:
         """Take a batch's loss; return whether it is not finite, or the recent loss is too large.
 
-        A first value of 0 or below says nothing of what is too large.
+        With a first value of 0 or below, only a loss that is not finite is too large.
         """
         if not self._samples:
             self.first = self.recent = loss
@@ -37,9 +37,9 @@ class Watch:
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides how it goes on."""
+        """Return the losses so far."""
         return {"first": self.first, "recent": self.recent, "samples": self._samples}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.first, self.recent, self._samples = state["first"], state["recent"], state["samples"]
