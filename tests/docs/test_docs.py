@@ -8,7 +8,6 @@ import re
 import shlex
 from pathlib import Path
 from types import FunctionType
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,15 @@ from fastnn import cli, nn
 from support.documents import ROOT, blocks
 
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+# The pages whose examples stand alone; those of the others run with the tests of their subject.
+ALONE = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("chains", "functions", "layers", "runtime"))]
+EXAMPLES = [
+    pytest.param(code, id=f"{page.name}: {code.splitlines()[-1]}")
+    for page in ALONE
+    for code in blocks(page.read_text(), "python")
+]
 CI = ROOT / ".ci" / "run"
 
 VENV = "python3 -m venv .venv && .venv/bin/pip install"
@@ -27,12 +34,6 @@ TEST_LINE = f"{VENV} '.[test]' && .venv/bin/pytest"
 FUNCTIONS = [name for name in F.__all__ if isinstance(getattr(F, name), FunctionType)]
 
 
-def table(text: str) -> dict[str, list[str]]:
-    """The cells of the rows that begin with a name in code, by that name."""
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", text, re.M)
-    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
-
-
 def signature(name: str) -> str:
     """As the docs write it: without types."""
     plain = inspect.signature(getattr(F, name))
@@ -40,16 +41,18 @@ def signature(name: str) -> str:
     return f"{name}{plain.replace(parameters=parameters, return_annotation=plain.empty)}"
 
 
-@pytest.mark.parametrize("code", blocks(README, "python"), ids=lambda code: code.split("\n")[-2])
+@pytest.mark.parametrize("code", EXAMPLES)
 def test_examples_run_and_show_what_they_say(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "import torch" in code:
+        pytest.importorskip("torch")
     if ">>>" not in code:
         exec(code, {"__name__": "example"})
         return
     report: list[str] = []
-    example = doctest.DocTestParser().get_doctest(code, {}, "README.md", None, 0)
+    example = doctest.DocTestParser().get_doctest(code, {}, "example", None, 0)
     failures = doctest.DocTestRunner().run(example, out=report.append)
     assert failures.attempted
     assert not failures.failed, "".join(report)
@@ -79,31 +82,15 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_have_their_signatures_in_the_docs(name: str) -> None:
-    assert f"`{signature(name)}`" in (ROOT / "docs" / "functions.md").read_text()
+    assert f"`{signature(name)}`" in (DOCS / "functions.md").read_text()
 
 
-@pytest.mark.parametrize("name", [name for name in table(README) if f"{name}_backward" in FUNCTIONS])
-def test_the_readme_has_the_parameters(name: str) -> None:
-    parameters, saved = table(README)[name]
-    taken = [
-        p for p in inspect.signature(getattr(F, name)).parameters.values() if p.name not in ("input", "out")
-    ]
-    expected = {p.name: p.default for p in taken}
-    code = ", ".join(re.findall("`(.*?)`", parameters))
-    assert given(code) == expected
-    assert saved == list(inspect.signature(getattr(F, f"{name}_backward")).parameters)[1]
-
-
-def given(parameters: str) -> dict[str, Any]:
-    """Names and defaults of a list of parameters."""
-    function: Any = eval(f"lambda {parameters}: None") if parameters else lambda: None
-    return {p.name: p.default for p in inspect.signature(function).parameters.values()}
-
-
-def test_the_readme_names_the_layers() -> None:
-    layers = README.partition("## Layers")[2].partition("\n## ")[0]
-    for layer in nn.ACTIVATIONS.values():
-        assert f"`{layer.__name__}`" in layers
+def test_the_page_of_layers_names_them_all() -> None:
+    text = (DOCS / "layers.md").read_text()
+    for name in set(nn.__all__) - {"Activation", "Module"}:
+        layer = getattr(nn, name)
+        if isinstance(layer, type) and issubclass(layer, nn.Module):
+            assert re.search(rf"`{name}[`(]", text), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

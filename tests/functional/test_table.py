@@ -118,7 +118,7 @@ def test_the_public_names_of_fastnn_have_docstrings(name: str) -> None:
 def test_the_docs_name_the_function_with_its_parameters(name: str) -> None:
     text = DOCS.read_text()
     assert re.search(rf"\b{name}\b", text), f"{name} is missing in {DOCS.name}"
-    call = re.search(rf"\b{name}\(([^)]*)\)", text)
+    call = re.search(rf"`{name}\(([^)]*)\)", text)
     if call and not name.endswith("_backward"):
         named = re.findall(r"\b([a-z_]+)\b(?==|,|$| *$)", call[1])
         taken = _parameters(getattr(F, name))
