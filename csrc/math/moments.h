@@ -1,4 +1,5 @@
-// Mean and sum of squared deviations of contiguous runs, exact for any mean: part of the *_kernels.c files.
+// The moments of arrays, whose digits do not suffer from a mean that is far larger than the deviations. Part of the
+// *_kernels.c files.
 #ifndef FASTNN_MOMENTS_H
 #define FASTNN_MOMENTS_H
 
@@ -11,7 +12,7 @@
 FORCE_INLINE fastnn_moments moments_of(double count, double near, double sum, double square) {
     const double m2 = square - sum * (sum / count);
     fastnn_moments moments = {count, near, 0, m2 < 0 ? 0 : m2};
-    add_to_mean(&moments.mean, &moments.rest, sum / count);
+    add_to_mean(&moments.mean, &moments.mean_low, sum / count);
     return moments;
 }
 
@@ -32,12 +33,13 @@ __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, siz
     return moments_of(count, near, sum, square);
 }
 
-static const real ones[LANES] = {[0 ... LANES - 1] = 1};  // the first of them: which lanes of a part are used
+static const real ones[LANES] = {[0 ... LANES - 1] =
+                                     1};  // its first n: 1 in the used lanes of a partial vector, else 0
 
-// Of rows x n elements, with `stride` elements from one row to the next. Two passes: the first finds a value near the
-// mean, the second sums the differences from it, which loses nothing even where the mean is far larger than they are.
-// For what stays in L1, at most MOMENT_ELEMENTS: the sums are of `real`. What comes `next`, as many rows, is asked for
-// meanwhile.
+// The moments of rows x n elements, with `stride` elements from one row to the next. The first pass finds a number near
+// the mean. The second sums the differences from it, which are small and exact even where the mean is large. The sums
+// are of `real`, so there may be at most MOMENT_ELEMENTS elements, which also stay in L1 for the second pass. That pass
+// prefetches as many rows at `next`.
 enum { MOMENT_ELEMENTS = 4096, MOMENT_SUMS = 4 };
 static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const real *x, const real *next) {
     const size_t part = n % LANES, whole = n - part, together = whole - whole % (MOMENT_SUMS * LANES);
@@ -75,13 +77,13 @@ static fastnn_moments block_moments(size_t rows, size_t stride, size_t n, const 
         sum[1] += d;
         square[1] = vmadd(d, d, square[1]);
     }
-    const double rest = (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
-    const double m2 = (double)vsum((square[0] + square[1]) + (square[2] + square[3]));
-    if (!(m2 <= DBL_MAX)) return careful_moments(rows, stride, n, x);
-    return moments_of(count, near, rest, m2);
+    const double differences = (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    const double squares = (double)vsum((square[0] + square[1]) + (square[2] + square[3]));
+    if (!(squares <= DBL_MAX)) return careful_moments(rows, stride, n, x);
+    return moments_of(count, near, differences, squares);
 }
 
-// Of one contiguous run of any length.
+// The moments of n contiguous elements.
 static inline fastnn_moments run_moments(size_t n, const real *x) {
     fastnn_moments all = {0, 0, 0, 0};
     for (size_t i = 0; i < n; i += MOMENT_ELEMENTS) {
