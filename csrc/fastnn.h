@@ -107,9 +107,9 @@ typedef struct {
     double scale, shift, dropped;
 } fastnn_dropout;
 
-typedef enum { FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD } fastnn_stage_kind;
+typedef enum { FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD } fastnn_action;
 typedef struct {
-    fastnn_stage_kind kind;
+    fastnn_action action;
     int activation;
     double parameters[FASTNN_MAX_PARAMETERS];
     fastnn_dropout dropout;
@@ -119,28 +119,27 @@ typedef struct {
 
 #define FASTNN_MAX_STAGES 8
 
-// What a chain computes: y = (x - mean) rstd weight + bias, channel by channel, and the stages after it. Memory is
-// (outer, channels, inner), or with `columns` (outer, inner, channels).
+// What a chain computes: y = (x - (mean + mean_low)) rstd weight + bias, channel by channel, and the stages after it.
+// Arrays are contiguous, of (outer, channels, inner) elements, or with `channels_last` of (outer, inner, channels).
 typedef struct {
-    bool float64, columns;
+    bool float64, channels_last;
     size_t outer, channels, inner;
-    bool scaled;    // whether there is anything before the stages
-    bool training;  // mean and rstd are x's own: found by forward, and backward knows that they depend on x
+    bool scaled;    // whether y is scaled as above before the stages
+    bool training;  // batch norm in training: mean and rstd depend on x; forward finds them
     double eps;
-    double *mean, *rstd;  // NULL: 0, 1
-    double *rest;         // what rounding the mean to one number lost; NULL: 0
-    double *variance;     // of the batch; forward in training
-    const void *weight, *bias;
+    double *mean, *rstd;        // NULL: 0 and 1
+    double *mean_low;           // what rounding the mean to one float64 lost; NULL: 0
+    double *variance;           // of the batch, which forward in training finds
+    const void *weight, *bias;  // of the arrays' dtype; NULL: 1 and 0
     int stages;
     fastnn_stage stage[FASTNN_MAX_STAGES];
 } fastnn_chain;
 
-size_t fastnn_chain_workspace(const fastnn_chain *chain);  // bytes
-bool fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y, void *workspace);
-// dx may be dy, not x. `sums`: dbias and dweight; NULL, which training does not allow: they are not wanted.
-bool fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums,
-                           void *workspace);
-// Batch norm in evaluation: the running mean as it is, and 1 / sqrt(running variance + eps).
+fastnn_outcome fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y);  // y may be x
+// dx may be dy, not x. `sums`: dbias and dweight, or NULL if they are not wanted, which training does not allow.
+fastnn_outcome fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
+                                     double *const *sums);
+// Batch norm in evaluation: mean is the running mean, and rstd = 1 / sqrt(running variance + eps).
 void fastnn_evaluation(bool float64, size_t channels, double eps, const void *running_mean, const void *running_var,
                        double *mean, double *rstd);
 // running = (1 - momentum) running + momentum batch for means and variances, the batch's variances times `factor`; with
@@ -150,24 +149,23 @@ void fastnn_update_running(bool float64, size_t channels, void *running_mean, vo
 
 // ---- norms of rows -------------------------------------------------------------------------------------------------
 
-// Layer, RMS, group and instance norm of contiguous (rows, channels, inner) elements: each row has a mean and a
-// variance of its own, and each channel a weight and a bias. Row r has those of group r % groups.
+// Layer, RMS, group and instance norm of contiguous (rows, channels, inner) elements. Each row has its own mean and
+// variance, and each of its channels a weight and a bias; row r takes the weights and biases of group r % groups.
 typedef struct {
     bool float64;
-    bool given;  // mean and rstd are not the row's own, but given
+    bool given;  // mean and rstd are given, and do not depend on x
     size_t rows, groups, channels, inner;
     double eps;
     const void *x;
     const void *weight, *bias;       // groups * channels; NULL: 1 and 0
-    double *mean, *rstd, *variance;  // one for each row. mean is NULL for the RMS norm; variance if it is not wanted.
+    double *mean, *rstd, *variance;  // one for each row; mean: NULL for the RMS norm; variance: NULL: not wanted
     void *y;                         // forward only; may be x
-    const void *dy;                  // these backward only
-    void *dx, *dweight, *dbias;      // dx may be x or dy; the others are NULL where they are not wanted
+    const void *dy;                  // backward only, as the following
+    void *dx, *dweight, *dbias;      // dx may be x or dy; dweight and dbias: NULL: not wanted
 } fastnn_norm;
-bool fastnn_run_norm(const fastnn_norm *norm);  // false if interrupted
-// `scratch` has fastnn_norm_scratch(norm) doubles.
-size_t fastnn_norm_scratch(const fastnn_norm *norm);
-bool fastnn_run_norm_backward(const fastnn_norm *norm, double *scratch);
+fastnn_outcome fastnn_run_norm(const fastnn_norm *norm);
+fastnn_outcome fastnn_run_norm_backward(const fastnn_norm *norm);
+
 // ---- softmax and losses --------------------------------------------------------------------------------------------
 
 typedef enum {

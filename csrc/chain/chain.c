@@ -1,116 +1,141 @@
-// A chain of stages, run on one tile while it is in L1. Backward computes again what the stages saw, so that forward
-// need not keep anything.
-#include "chain/chain.h"
-
+// A call of a chain on whole arrays: its scratch memory, and the passes that it makes.
+//
+// Batch norm in training takes each channel twice: forward for its moments and then for the tiles of y, backward for
+// two sums and then for the tiles of dx. With channels first, a group of whole channels goes through both passes on one
+// thread, so that the second pass finds them in the cache and memory is read once. Where channels are cut, and with
+// channels last, all pieces of the first pass come before those of the second.
 #include <string.h>
 
-#include "random/random_kernels.h"
+#include "chain/statistics.h"
+#include "runtime/sizes.h"
+#include "runtime/streaming.h"
 
-static size_t element_size(const fastnn_run *run) { return run->chain->float64 ? 8 : 4; }
+enum {
+    PREFETCH_BYTES = 4 << 20,  // of an array: from here on it pays to begin loading the next tile
+    CHANNEL_ARRAYS = 7,        // per-channel arrays of fastnn_scaling and fastnn_gradient_line
+};
 
-static void scale_tile(const fastnn_run *run, const fastnn_tile *tile, const char *x, void *to) {
-    const size_t size = element_size(run), at = tile->channel * size;
-    const fastnn_scaling *s = &run->scaling;
-    run->tables->channel->scale[run->chain->columns](tile->rows, tile->n, to, x + tile->offset * size, s->center + at,
-                                                     s->scale + at, s->shift + at);
+static bool is_empty(const fastnn_chain *chain) { return chain->outer * chain->channels * chain->inner == 0; }
+
+static bool changes_gradient(const fastnn_chain *chain) {
+    for (int k = 0; k < chain->stages; k++)
+        if (chain->stage[k].action != FASTNN_ADD) return true;
+    return false;
 }
 
-static void drop(const fastnn_run *run, const fastnn_stage *stage, const fastnn_tile *tile, void *to,
-                 const void *from) {
-    uint8_t bits[CHAIN_TILE_BYTES / 4 / 8 + 64];
-    const size_t count = tile->rows * tile->n;
-    fastnn_keep_tile(run, &stage->dropout, tile, bits);
-    run->tables->random->mask(count, to, from, bits, stage->dropout.scale);
+static fastnn_chain_job make_job(const fastnn_chain *chain, const void *x, const void *dy, void *out) {
+    fastnn_chain_job job = {
+        .run = {.chain = chain, .tables = fastnn_current(chain->float64)},
+        .size = chain->float64 ? 8 : 4,
+        .count = chain->outer * chain->channels * chain->inner,
+        .x = x,
+        .dy = dy,
+        .out = out,
+    };
+    const size_t bytes = job.count * job.size, arrays = dy == NULL ? 2 : 3;
+    job.cut = fastnn_cut_chain(chain, job.size);
+    job.prefetch = bytes >= PREFETCH_BYTES;
+    job.stream = fastnn_should_stream(arrays * bytes, out, job.size, (const void *[]){x, dy}, 2);
+    job.recompute = job.stream || !changes_gradient(chain);
+    return job;
 }
 
-static void stage_forward(const fastnn_run *run, const fastnn_stage *stage, const fastnn_tile *tile, void *to,
-                          const void *from) {
-    const size_t count = tile->rows * tile->n;
-    switch (stage->kind) {
-    case FASTNN_ACTIVATE:
-        run->tables->elementwise->kernels[2 * stage->activation](count, &to, &from, stage->parameters);
-        break;
-    case FASTNN_DROP: drop(run, stage, tile, to, from); break;
-    case FASTNN_ADD:
-        run->tables->channel->add(count, to, from, (const char *)stage->addend + tile->offset * element_size(run));
+// ---- scratch memory ------------------------------------------------------------------------------------------------
+
+static size_t partial_bytes(const fastnn_chain_job *job) {
+    const fastnn_chain_cut *cut = &job->cut;
+    const size_t numbers = job->run.chain->channels_last ? 3 * cut->width * cut->pieces
+                                                         : 4 * job->run.chain->channels * cut->channel_pieces;
+    return numbers * sizeof(double);
+}
+
+// Allocates `partial` and behind it the per-channel arrays; false: out of memory. The arrays are read together, so they
+// begin at different offsets from a page: a load waits for an earlier store to an address with the same last 12 bits.
+static bool open_scratch(fastnn_chain_job *job) {
+    fastnn_scaling *scaling = &job->run.scaling;
+    fastnn_gradient_line *line = &job->line;
+    char **const arrays[CHANNEL_ARRAYS] = {&scaling->center, &scaling->scale, &scaling->shift, &scaling->rstd,
+                                           &line->a,         &line->b,        &line->c};
+    const size_t partial = partial_bytes(job), array = job->cut.width * job->size + 3 * LINE;
+    char *scratch = fastnn_allocate(partial + CHANNEL_ARRAYS * array);
+    if (scratch == NULL) return false;
+    job->partial = (double *)scratch;
+    for (size_t i = 0; i < CHANNEL_ARRAYS; i++) *arrays[i] = scratch + partial + i * array;
+    return true;
+}
+
+// Ends a call that was `done` or interrupted.
+static fastnn_outcome close_scratch(const fastnn_chain_job *job, bool done) {
+    fastnn_release(job->partial);
+    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+}
+
+// ---- passes --------------------------------------------------------------------------------------------------------
+
+// Both passes over a group of channels.
+static void forward_group(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    const size_t first = piece * job->cut.group, end = smaller(first + job->cut.group, job->run.chain->channels);
+    fastnn_find_group_statistics(job, first, end);
+    fastnn_set_scaling(job, first, end);
+    fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_forward, NULL);
+}
+
+static void backward_group(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    const size_t first = piece * job->cut.group, end = smaller(first + job->cut.group, job->run.chain->channels);
+    fastnn_find_group_sums(job, first, end);
+    fastnn_set_gradient(job, first, end);
+    if (job->run.chain->training)
+        fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_gradient, NULL);
+}
+
+static bool run_groups(const fastnn_chain_job *job, fastnn_task task) {
+    return fastnn_run_chain_task(job, divided_up(job->run.chain->channels, job->cut.group), task, job);
+}
+
+static bool run_forward(const fastnn_chain_job *job) {
+    const fastnn_chain *chain = job->run.chain;
+    if (chain->training && job->cut.group > 0) return run_groups(job, forward_group);
+    if (chain->training && !fastnn_find_statistics(job)) return false;
+    fastnn_set_scaling(job, 0, chain->channels);
+    return fastnn_visit_all(job, fastnn_visit_forward, false);
+}
+
+static bool run_backward(const fastnn_chain_job *job) {
+    const fastnn_chain *chain = job->run.chain;
+    fastnn_set_scaling(job, 0, chain->channels);
+    if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size);
+    if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward, false);
+    if (job->cut.group > 0) return run_groups(job, backward_group);
+    if (!fastnn_find_sums(job)) return false;
+    fastnn_set_gradient(job, 0, chain->channels);
+    return !chain->training || fastnn_visit_all(job, fastnn_visit_gradient, false);
+}
+
+// ---- calls ---------------------------------------------------------------------------------------------------------
+
+fastnn_outcome fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y) {
+    if (is_empty(chain)) return FASTNN_DONE;
+    fastnn_chain_job job = make_job(chain, x, NULL, y);
+    if (!open_scratch(&job)) return FASTNN_NO_MEMORY;
+    return close_scratch(&job, run_forward(&job));
+}
+
+static void clear_sums(const fastnn_chain *chain, double *const *sums) {
+    if (sums == NULL) return;
+    for (int i = 0; i < 2; i++) memset(sums[i], 0, chain->channels * sizeof *sums[i]);
+}
+
+fastnn_outcome fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
+                                     double *const *sums) {
+    if (is_empty(chain)) {
+        clear_sums(chain, sums);
+        return FASTNN_DONE;
     }
-}
-
-// The kernel of the scaling and the first stage together, if there is one.
-static fastnn_scaled_kernel *scaled_kernel(const fastnn_run *run, bool backward) {
-    const fastnn_chain *chain = run->chain;
-    if (!chain->scaled || chain->stages == 0 || chain->stage[0].kind != FASTNN_ACTIVATE) return NULL;
-    return run->tables->channel->scaled[chain->stage[0].activation][backward][chain->columns];
-}
-static void run_scaled(const fastnn_run *run, fastnn_scaled_kernel *kernel, const fastnn_tile *tile, void *to,
-                       const void *dy, const char *x) {
-    const size_t size = element_size(run), at = tile->channel * size;
-    const fastnn_scaling *s = &run->scaling;
-    kernel(tile->rows, tile->n, to, dy, x + tile->offset * size, s->center + at, s->scale + at, s->shift + at,
-           run->chain->stage[0].parameters);
-}
-
-void fastnn_tile_forward(const fastnn_run *run, const fastnn_tile *tile, const char *x, void *to) {
-    const void *from = x + tile->offset * element_size(run);
-    fastnn_scaled_kernel *first = scaled_kernel(run, false);
-    if (first != NULL) {
-        run_scaled(run, first, tile, to, NULL, x);
-        from = to;
-    } else if (run->chain->scaled) {
-        scale_tile(run, tile, x, to);
-        from = to;
-    }
-    for (int k = first != NULL; k < run->chain->stages; k++, from = to)
-        stage_forward(run, &run->chain->stage[k], tile, to, from);
-    if (from != to) memcpy(to, from, tile->rows * tile->n * element_size(run));  // nothing to compute
-}
-
-static bool saves_output(const fastnn_stage *stage) { return fastnn_activations[stage->activation].saves_output; }
-
-// -1: there is none.
-static int last_activation(const fastnn_chain *chain) {
-    int k = chain->stages - 1;
-    while (k >= 0 && chain->stage[k].kind != FASTNN_ACTIVATE) k--;
-    return k;
-}
-
-const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile, const char *dy, const char *x,
-                                 void *to) {
-    const fastnn_chain *chain = run->chain;
-    const size_t size = element_size(run), start = tile->offset * size, count = tile->rows * tile->n;
-    _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][CHAIN_TILE_BYTES];
-    const void *before[FASTNN_MAX_STAGES + 1] = {x + start};  // each stage; the first one's is not used with `last`
-    fastnn_scaled_kernel *last = scaled_kernel(run, true);
-    const int end = last_activation(chain);
-    const int needed = end < 0 ? 0 : end + saves_output(&chain->stage[end]);  // how many stages' outputs
-    if (last != NULL) {
-        if (end > 0) run_scaled(run, scaled_kernel(run, false), tile, scratch[1], NULL, x);
-        before[1] = scratch[1];
-    } else if (chain->scaled && chain->stages > 0) {
-        scale_tile(run, tile, x, scratch[0]);
-        before[0] = scratch[0];
-    }
-    for (int k = last != NULL; k < needed; k++) {
-        stage_forward(run, &chain->stage[k], tile, scratch[k + 1], before[k]);
-        before[k + 1] = scratch[k + 1];
-    }
-
-    const void *g = dy + start;
-    for (int k = chain->stages - 1; k >= 0; k--) {
-        const fastnn_stage *stage = &chain->stage[k];
-        if (stage->kind == FASTNN_ADD) {
-            if (stage->daddend != NULL) memcpy((char *)stage->daddend + start, g, count * size);
-            continue;
-        }
-        if (stage->kind == FASTNN_DROP) {
-            drop(run, stage, tile, to, g);
-        } else if (k == 0 && last != NULL) {
-            run_scaled(run, last, tile, to, g, x);
-        } else {
-            const void *in[] = {g, before[k + saves_output(stage)]};
-            run->tables->elementwise->kernels[2 * stage->activation + 1](count, &to, in, stage->parameters);
-        }
-        g = to;
-    }
-    return g;
+    fastnn_chain_job job = make_job(chain, x, dy, dx);
+    if (!open_scratch(&job)) return FASTNN_NO_MEMORY;
+    job.sums = sums;
+    clear_sums(chain, sums);
+    return close_scratch(&job, run_backward(&job));
 }

@@ -1,10 +1,12 @@
-// Kernels of arrays with channels. Compiled once for each instruction set and dtype, as elementwise_kernels.c.
+// Kernels of arrays with channels: see channel_kernels.h. Compiled once for each instruction set and dtype, as
+// elementwise_kernels.c.
 #include "chain/channel_kernels.h"
 
 #include "activation/activations.h"
 #include "math/moments.h"
 
-// A step of a loop over n elements is inlined twice: with `part` the constant LANES, and once for the rest.
+// Loops over n elements, a vector at a time. The step is inlined twice: with the constant LANES, and for the elements
+// after the last whole vector.
 #define FOR_VECTORS(n, step, ...)                                            \
     do {                                                                     \
         size_t i_ = 0;                                                       \
@@ -14,7 +16,7 @@
 
 // ---- moments -------------------------------------------------------------------------------------------------------
 
-static void plane_moments(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments) {
+static void channel_moments(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments) {
     const size_t together = n < MOMENT_ELEMENTS ? MOMENT_ELEMENTS / n : 1;
     for (size_t r = 0; r < rows; r += together) {
         const real *row = (const real *)x + r * stride;
@@ -26,7 +28,7 @@ static void plane_moments(size_t rows, size_t stride, size_t n, const void *x, f
 }
 
 enum {
-    ROWS = 4,  // of columns, done together: what belongs to the columns is loaded once for all
+    ROWS = 4,  // taken together, channels last: they share one load of the per-channel numbers
     COLUMN_BLOCK = 2048 / sizeof(real),
     ROW_BLOCK = 256,
     TILE = CHAIN_TILE_BYTES / sizeof(real),
@@ -55,18 +57,18 @@ static void merge_columns(size_t n, double count_a, double *const *a, double cou
         for (int k = 0; k < 3; k++) memcpy(a[k], b[k], n * sizeof(double));
         return;
     }
-    double *mean = a[0], *rest = a[1], *m2 = a[2];
-    const double *mean_b = b[0], *rest_b = b[1], *m2_b = b[2];
+    double *mean = a[0], *mean_low = a[1], *m2 = a[2];
+    const double *mean_b = b[0], *mean_low_b = b[1], *m2_b = b[2];
     const double share = count_b / (count_a + count_b), weight = count_a * share;
     for (size_t i = 0; i < n; i++) {
-        const double delta = (mean_b[i] - mean[i]) + (rest_b[i] - rest[i]);
-        add_to_mean(&mean[i], &rest[i], delta * share);
+        const double delta = (mean_b[i] - mean[i]) + (mean_low_b[i] - mean_low[i]);
+        add_to_mean(&mean[i], &mean_low[i], delta * share);
         m2[i] += m2_b[i] + delta * delta * weight;
     }
 }
 
-// Some rows of some columns: as block_moments, but for a lane's worth of columns at a time. Memory is read in its own
-// order, four rows at a time; the sums stay in L1.
+// Some rows of some columns, by the two passes of block_moments. A vector has a sum for each of its columns. Memory is
+// read in its own order, ROWS rows at a time, and the sums stay in L1.
 static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *const *moments) {
     _Alignas(64) real near[COLUMN_BLOCK], sum[COLUMN_BLOCK], square[COLUMN_BLOCK];
     for (size_t i = 0; i < n; i++) near[i] = sum[i] = square[i] = 0;
@@ -78,19 +80,19 @@ static void column_block(size_t rows, size_t stride, size_t n, const real *x, do
         FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, near, sum, square);
     for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
 
-    double mean[COLUMN_BLOCK], rest[COLUMN_BLOCK], m2[COLUMN_BLOCK];
+    double mean[COLUMN_BLOCK], mean_low[COLUMN_BLOCK], m2[COLUMN_BLOCK];
     bool finite = true;
     for (size_t i = 0; i < n; i++) {
         const fastnn_moments some = moments_of((double)rows, (double)near[i], (double)sum[i], (double)square[i]);
-        mean[i] = some.mean, rest[i] = some.rest, m2[i] = some.m2;
+        mean[i] = some.mean, mean_low[i] = some.mean_low, m2[i] = some.m2;
         finite &= some.m2 <= DBL_MAX;
     }
     for (size_t i = 0; i < n && !finite; i++) {
         if (m2[i] <= DBL_MAX) continue;
         const fastnn_moments some = careful_moments(rows, stride, 1, x + i);
-        mean[i] = some.mean, rest[i] = some.rest, m2[i] = some.m2;
+        mean[i] = some.mean, mean_low[i] = some.mean_low, m2[i] = some.m2;
     }
-    merge_columns(n, before, moments, (double)rows, (double *[]){mean, rest, m2});
+    merge_columns(n, before, moments, (double)rows, (double *[]){mean, mean_low, m2});
 }
 
 static void column_moments(size_t rows, size_t stride, size_t n, const void *memory, double count,
@@ -105,31 +107,97 @@ static void column_moments(size_t rows, size_t stride, size_t n, const void *mem
     }
 }
 
+// ---- per-channel numbers -------------------------------------------------------------------------------------------
+
+static double mean_of(const fastnn_chain *chain, size_t channel) { return chain->mean ? chain->mean[channel] : 0; }
+static double rstd_of(const fastnn_chain *chain, size_t channel) { return chain->rstd ? chain->rstd[channel] : 1; }
+static double weight_of(const fastnn_chain *chain, size_t channel) {
+    return chain->weight ? (double)((const real *)chain->weight)[channel] : 1;
+}
+static double bias_of(const fastnn_chain *chain, size_t channel) {
+    return chain->bias ? (double)((const real *)chain->bias)[channel] : 0;
+}
+// `center` is the mean as a `real`. The difference between them, which may be large beside the deviations, goes into
+// the numbers that are added.
+static double center_error(const fastnn_chain *chain, size_t channel) {
+    const double mean = mean_of(chain, channel);
+    return (mean - (double)(real)mean) + (chain->mean_low ? chain->mean_low[channel] : 0);
+}
+
+static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling) {
+    real *center = (real *)scaling->center, *scale = (real *)scaling->scale;
+    real *shift = (real *)scaling->shift, *rstd = (real *)scaling->rstd;
+    for (size_t c = first; c < end; c++) {
+        const double factor = weight_of(chain, c) * rstd_of(chain, c);
+        center[c] = (real)mean_of(chain, c);
+        rstd[c] = (real)rstd_of(chain, c);
+        scale[c] = (real)factor;
+        shift[c] = (real)(bias_of(chain, c) - center_error(chain, c) * factor);
+    }
+}
+
+// dx = weight rstd (g - mean(g) - xhat mean(g xhat)), with means over the channel and xhat = (x - mean) rstd. The sums
+// of g xhat are taken with center instead of mean, which is made up for here.
+static void find_gradient(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
+                          const fastnn_gradient_line *line) {
+    const double count = (double)(chain->outer * chain->inner);
+    for (size_t i = first; i < end; i++) {
+        const double rstd = rstd_of(chain, i), error = center_error(chain, i) * rstd;
+        const double sum = sums[0][i], dweight = sums[1][i] - error * sum, scale = weight_of(chain, i) * rstd;
+        sums[1][i] = dweight;
+        if (!chain->training) continue;
+        ((real *)line->a)[i] = (real)scale;
+        ((real *)line->b)[i] = (real)(-scale * (dweight / count));
+        ((real *)line->c)[i] = (real)(scale * (error * (dweight / count) - sum / count));
+    }
+}
+
+// Builtins stand for <math.h>, whose exp and tanh cannot be declared beside those of activations.h.
+static void evaluation(size_t channels, double eps, const void *running_mean, const void *running_var, double *mean,
+                       double *rstd) {
+    const real *from_mean = running_mean, *from_var = running_var;
+    for (size_t c = 0; c < channels; c++) {
+        mean[c] = (double)from_mean[c];
+        rstd[c] = 1 / __builtin_sqrt((double)from_var[c] + eps);
+    }
+}
+
+static void update_running(size_t channels, void *running_mean, void *running_var, const double *mean,
+                           const double *variance, double factor, double momentum, bool skip) {
+    real *const running[] = {running_mean, running_var};
+    for (size_t c = 0; c < channels; c++) {
+        const double batch[] = {mean[c], factor * variance[c]};
+        if (skip && !(__builtin_isfinite((real)batch[0]) && __builtin_isfinite((real)batch[1]))) continue;
+        for (int i = 0; i < 2; i++)
+            running[i][c] = (real)((1 - momentum) * (double)running[i][c] + momentum * batch[i]);
+    }
+}
+
 // ---- scale and shift -----------------------------------------------------------------------------------------------
 
 FORCE_INLINE void scale_step(size_t i, size_t part, real *y, const real *x, V center, V scale, V shift) {
     vstore_some(y + i, part, vmadd(vload_some(x + i, part) - center, scale, shift));
 }
-static void scale_planes(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
-                         const void *shift) {
+static void scale_channels_first(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
+                                 const void *shift) {
     for (size_t r = 0; r < rows; r++)
         FOR_VECTORS(n, scale_step, (real *)y + r * n, (const real *)x + r * n, vset(((const real *)center)[r]),
                     vset(((const real *)scale)[r]), vset(((const real *)shift)[r]));
 }
-FORCE_INLINE void scale_column_step(size_t i, size_t part, size_t rows, size_t n, real *y, const real *x,
-                                    const real *center, const real *scale, const real *shift) {
+FORCE_INLINE void scale_rows_step(size_t i, size_t part, size_t rows, size_t n, real *y, const real *x,
+                                  const real *center, const real *scale, const real *shift) {
     const V middle = vload_some(center + i, part), factor = vload_some(scale + i, part),
             start = vload_some(shift + i, part);
     for (size_t r = 0; r < rows; r++) scale_step(i, part, y + r * n, x + r * n, middle, factor, start);
 }
-static void scale_columns(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
-                          const void *shift) {
+static void scale_channels_last(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
+                                const void *shift) {
     real *to = y;
     const real *from = x;
     size_t r = 0;
     for (; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, scale_column_step, ROWS, n, to + r * n, from + r * n, center, scale, shift);
-    for (; r < rows; r++) FOR_VECTORS(n, scale_column_step, 1, n, to + r * n, from + r * n, center, scale, shift);
+        FOR_VECTORS(n, scale_rows_step, ROWS, n, to + r * n, from + r * n, center, scale, shift);
+    for (; r < rows; r++) FOR_VECTORS(n, scale_rows_step, 1, n, to + r * n, from + r * n, center, scale, shift);
 }
 
 // ---- scale, shift and activation -----------------------------------------------------------------------------------
@@ -144,32 +212,32 @@ FORCE_INLINE void scaled_step(size_t i, size_t part, real *out, const real *dy, 
     const V z = vmadd(vload_some(x + i, part) - k->center, k->scale, k->shift);
     vstore_some(out + i, part, formula(z, backward ? vload_some(dy + i, part) : vzero(), k->p));
 }
-FORCE_INLINE void scaled_planes(size_t rows, size_t n, real *out, const real *dy, const real *x, const real *center,
-                                const real *scale, const real *shift, const double *parameters, bool backward,
-                                Scaled *formula) {
+FORCE_INLINE void scaled_channels_first(size_t rows, size_t n, real *out, const real *dy, const real *x,
+                                        const real *center, const real *scale, const real *shift,
+                                        const double *parameters, bool backward, Scaled *formula) {
     scaled_numbers k = {.p = {vset((real)parameters[0]), vset((real)parameters[1])}};
     for (size_t r = 0; r < rows; r++) {
         k.center = vset(center[r]), k.scale = vset(scale[r]), k.shift = vset(shift[r]);
         FOR_VECTORS(n, scaled_step, out + r * n, dy + r * n, x + r * n, &k, backward, formula);
     }
 }
-FORCE_INLINE void scaled_column_step(size_t i, size_t part, size_t rows, size_t n, real *out, const real *dy,
-                                     const real *x, const real *center, const real *scale, const real *shift,
-                                     scaled_numbers k, bool backward, Scaled *formula) {
+FORCE_INLINE void scaled_rows_step(size_t i, size_t part, size_t rows, size_t n, real *out, const real *dy,
+                                   const real *x, const real *center, const real *scale, const real *shift,
+                                   scaled_numbers k, bool backward, Scaled *formula) {
     k.center = vload_some(center + i, part), k.scale = vload_some(scale + i, part),
     k.shift = vload_some(shift + i, part);
     for (size_t r = 0; r < rows; r++) scaled_step(i, part, out + r * n, dy + r * n, x + r * n, &k, backward, formula);
 }
-FORCE_INLINE void scaled_columns(size_t rows, size_t n, real *out, const real *dy, const real *x, const real *center,
-                                 const real *scale, const real *shift, const double *parameters, bool backward,
-                                 Scaled *formula) {
+FORCE_INLINE void scaled_channels_last(size_t rows, size_t n, real *out, const real *dy, const real *x,
+                                       const real *center, const real *scale, const real *shift,
+                                       const double *parameters, bool backward, Scaled *formula) {
     const scaled_numbers k = {.p = {vset((real)parameters[0]), vset((real)parameters[1])}};
     size_t r = 0;
     for (; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, scaled_column_step, ROWS, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k,
-                    backward, formula);
+        FOR_VECTORS(n, scaled_rows_step, ROWS, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k, backward,
+                    formula);
     for (; r < rows; r++)
-        FOR_VECTORS(n, scaled_column_step, 1, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k, backward,
+        FOR_VECTORS(n, scaled_rows_step, 1, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k, backward,
                     formula);
 }
 
@@ -187,10 +255,10 @@ FORCE_INLINE void scaled_columns(size_t rows, size_t n, real *out, const real *d
     FORCE_INLINE V name##_of_scaled_1(V z, V dy, const V *p) {                                \
         return name##_backward(dy, saved ? name(z, p) : z, p);                                \
     }                                                                                         \
-    SCALED_LOOP(name, planes, 0)                                                              \
-    SCALED_LOOP(name, planes, 1)                                                              \
-    SCALED_LOOP(name, columns, 0)                                                             \
-    SCALED_LOOP(name, columns, 1)
+    SCALED_LOOP(name, channels_first, 0)                                                      \
+    SCALED_LOOP(name, channels_first, 1)                                                      \
+    SCALED_LOOP(name, channels_last, 0)                                                       \
+    SCALED_LOOP(name, channels_last, 1)
 #define SCALED_MEDIUM(name, saved)
 #define SCALED_COSTLY(name, saved)
 #define ACTIVATION(name, saved, cost, ...) SCALED_##cost(name, saved)
@@ -200,10 +268,10 @@ FORCE_INLINE void scaled_columns(size_t rows, size_t n, real *out, const real *d
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 
-// g is scaled, and not the deviation: in the unused lanes g is 0, and the deviation may be large. The sums of a tile
-// are of `real`, over at most a few thousand elements; those of tiles are of double.
-static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
-                       const void *rstd, double *const *sums) {
+// The sums within a tile are of `real`, over at most a few thousand elements; those of several tiles are of double. In
+// the unused lanes of a partial vector g is 0 and the deviation is made 0.
+static void sum_channels_first(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
+                               const void *rstd, double *const *sums) {
     enum { SUMS = 2 };
     for (size_t r = 0; r < rows; r++) {
         const real *g = (const real *)g_memory + r * n, *x = (const real *)x_memory + r * n;
@@ -228,8 +296,8 @@ static void sum_planes(size_t rows, size_t n, const void *g_memory, const void *
     }
 }
 
-FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
-                                  const real *center, const real *rstd, real *sum, real *product) {
+FORCE_INLINE void sum_rows_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
+                                const real *center, const real *rstd, real *sum, real *product) {
     const V middle = vload_some(center + i, part), scale = vload_some(rstd + i, part);
     V s = vzero(), p = vzero();
     for (size_t r = 0; r < rows; r++) {
@@ -240,11 +308,11 @@ FORCE_INLINE void sum_column_step(size_t i, size_t part, size_t rows, size_t n, 
     vstore_some(sum + i, part, s);
     vstore_some(product + i, part, p);
 }
-static void sum_columns(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
-                        double *const *sums) {
+static void sum_channels_last(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
+                              double *const *sums) {
     real sum[TILE], product[TILE];
     double *sum_to = sums[0], *product_to = sums[1];
-    FOR_VECTORS(n, sum_column_step, rows, n, g, x, center, rstd, sum, product);
+    FOR_VECTORS(n, sum_rows_step, rows, n, g, x, center, rstd, sum, product);
     for (size_t i = 0; i < n; i++) sum_to[i] += (double)sum[i];
     for (size_t i = 0; i < n; i++) product_to[i] += (double)product[i];
 }
@@ -256,30 +324,30 @@ FORCE_INLINE void gradient_step(size_t i, size_t part, real *dx, const real *g, 
     const V xhat = (vload_some(x + i, part) - k.center) * k.rstd;
     vstore_some(dx + i, part, vmadd(k.a, vload_some(g + i, part), vmadd(k.b, xhat, k.c)));
 }
-static void gradient_planes(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
-                            const void *rstd, const void *a, const void *b, const void *c) {
+static void gradient_channels_first(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
+                                    const void *rstd, const void *a, const void *b, const void *c) {
     for (size_t r = 0; r < rows; r++) {
         const gradient_numbers k = {vset(((const real *)center)[r]), vset(((const real *)rstd)[r]),
                                     vset(((const real *)a)[r]), vset(((const real *)b)[r]), vset(((const real *)c)[r])};
         FOR_VECTORS(n, gradient_step, (real *)dx + r * n, (const real *)g + r * n, (const real *)x + r * n, k);
     }
 }
-FORCE_INLINE void gradient_column_step(size_t i, size_t part, size_t rows, size_t n, real *dx, const real *g,
-                                       const real *x, const real *center, const real *rstd, const real *a,
-                                       const real *b, const real *c) {
+FORCE_INLINE void gradient_rows_step(size_t i, size_t part, size_t rows, size_t n, real *dx, const real *g,
+                                     const real *x, const real *center, const real *rstd, const real *a, const real *b,
+                                     const real *c) {
     const gradient_numbers k = {vload_some(center + i, part), vload_some(rstd + i, part), vload_some(a + i, part),
                                 vload_some(b + i, part), vload_some(c + i, part)};
     for (size_t r = 0; r < rows; r++) gradient_step(i, part, dx + r * n, g + r * n, x + r * n, k);
 }
-static void gradient_columns(size_t rows, size_t n, void *dx, const void *g_memory, const void *x_memory,
-                             const void *center, const void *rstd, const void *a, const void *b, const void *c) {
+static void gradient_channels_last(size_t rows, size_t n, void *dx, const void *g_memory, const void *x_memory,
+                                   const void *center, const void *rstd, const void *a, const void *b, const void *c) {
     real *to = dx;
     const real *g = g_memory, *x = x_memory;
     size_t r = 0;
     for (; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, gradient_column_step, ROWS, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
+        FOR_VECTORS(n, gradient_rows_step, ROWS, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
     for (; r < rows; r++)
-        FOR_VECTORS(n, gradient_column_step, 1, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
+        FOR_VECTORS(n, gradient_rows_step, 1, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
 }
 
 FORCE_INLINE void addend_step(size_t i, size_t part, real *y, const real *x, const real *addend) {
@@ -288,18 +356,22 @@ FORCE_INLINE void addend_step(size_t i, size_t part, real *y, const real *x, con
 static void add(size_t n, void *y, const void *x, const void *addend) { FOR_VECTORS(n, addend_step, y, x, addend); }
 
 const fastnn_channel_table FASTNN_TABLE(channel) = {
-    .plane_moments = plane_moments,
+    .channel_moments = channel_moments,
     .column_moments = column_moments,
     .merge_columns = merge_columns,
-    .scale = {scale_planes, scale_columns},
-    .sums = {sum_planes, sum_columns},
-    .gradient = {gradient_planes, gradient_columns},
+    .find_scaling = find_scaling,
+    .find_gradient = find_gradient,
+    .scale = {scale_channels_first, scale_channels_last},
+    .sums = {sum_channels_first, sum_channels_last},
+    .gradient = {gradient_channels_first, gradient_channels_last},
     .add = add,
+    .evaluation = evaluation,
+    .update_running = update_running,
     .scaled =
         {
-#define ROW_CHEAP(name)                                                       \
-    [ACTIVATION_##name] = {{name##_scaled_planes_0, name##_scaled_columns_0}, \
-                           {name##_scaled_planes_1, name##_scaled_columns_1}},
+#define ROW_CHEAP(name)                                                                     \
+    [ACTIVATION_##name] = {{name##_scaled_channels_first_0, name##_scaled_channels_last_0}, \
+                           {name##_scaled_channels_first_1, name##_scaled_channels_last_1}},
 #define ROW_MEDIUM(name)
 #define ROW_COSTLY(name)
 #define ACTIVATION(name, saved, cost, ...) ROW_##cost(name)

@@ -1,7 +1,9 @@
-// Kernels of arrays with channels: moments, y = (x - center) scale + shift, and the gradient of that.
+// Kernels of arrays with channels: the moments of channels, y = (x - center) scale + shift and its gradient, and the
+// per-channel numbers that these take. How arrays are cut into tiles is the drivers' matter.
 //
-// A tile is rows x n contiguous elements. In planes every row has one channel: what belongs to a channel is indexed by
-// the row. In columns every row has all channels: it is indexed by the column.
+// A tile is rows x n contiguous elements. With channels first, each row belongs to one channel, and row r takes element
+// r of the per-channel arrays. With channels last, each row has an element of every channel, and column i takes element
+// i of the per-channel arrays.
 #ifndef FASTNN_CHANNEL_KERNELS_H
 #define FASTNN_CHANNEL_KERNELS_H
 
@@ -9,37 +11,64 @@
 #include "runtime/tables.h"
 
 enum {
-    PLANES,
-    COLUMNS,
+    CHANNELS_FIRST,  // memory is (outer, channels, inner)
+    CHANNELS_LAST,   // memory is (outer, inner, channels)
     LAYOUTS,
-    // Of a tile: with the few arrays of a chain it fills the inner caches, and has rows enough of most columns for what
-    // belongs to a column to be loaded once for several.
-    CHAIN_TILE_BYTES = 32 << 10,
 };
 
-// An activation of z = (x - center) scale + shift, or its gradient: of dy. out may be x or dy.
+// The largest tile. Together with the few other arrays of a chain it fills the inner caches. With channels last most
+// tiles of this size have several rows, which share one load of the per-channel numbers.
+enum { CHAIN_TILE_BYTES = 32 << 10 };
+
+// Per-channel arrays of the computing dtype: y = (x - center) scale + shift and xhat = (x - center) rstd.
+typedef struct {
+    char *center, *scale, *shift, *rstd;
+} fastnn_scaling;
+
+// Per-channel arrays of the computing dtype: dx = a g + b xhat + c.
+typedef struct {
+    char *a, *b, *c;
+} fastnn_gradient_line;
+
+// An activation of z = (x - center) scale + shift, or the activation's gradient from dy. `out` may be x or dy.
 typedef void fastnn_scaled_kernel(size_t rows, size_t n, void *out, const void *dy, const void *x, const void *center,
                                   const void *scale, const void *shift, const double *parameters);
 
 typedef struct fastnn_channel_table {
-    // Of rows x n elements, `stride` elements from row to row, all of one channel: added to `moments`.
-    void (*plane_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
-    // Of n columns, added to `moments`: arrays of means, rests and m2 (fastnn_moments), of `count` rows so far.
+    // Adds rows x n elements of one channel to `moments`; a row begins `stride` elements after the one before.
+    void (*channel_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
+    // Adds `rows` rows to the moments of n columns, which have `count` rows so far. `moments` points to three arrays:
+    // mean, mean_low and m2 of fastnn_moments.
     void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *const *moments);
-    // Those of count_b rows are added to those of count_a.
+    // Adds the moments `b`, of count_b rows, to the moments `a`, of count_a rows.
     void (*merge_columns)(size_t n, double count_a, double *const *a, double count_b, double *const *b);
-    // y = (x - center) scale + shift; y may be x
+
+    // Fills `scaling` for channels first ... end - 1 from the chain's mean, rstd, weight and bias.
+    void (*find_scaling)(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling);
+    // From the sums over channels first ... end - 1 of g (sums[0], which is dbias) and of g xhat (sums[1]): makes
+    // sums[1] dweight and, in training, fills `line`.
+    void (*find_gradient)(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
+                          const fastnn_gradient_line *line);
+
+    // y = (x - center) scale + shift; y may be x.
     void (*scale[LAYOUTS])(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
                            const void *shift);
-    // sums[0][c] += sum of g, sums[1][c] += sum of g ((x - center) rstd)
+    // Adds a tile's sum of g to sums[0][c] and its sum of g xhat to sums[1][c], for each of its channels c.
     void (*sums[LAYOUTS])(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
                           double *const *sums);
-    // dx = a g + b ((x - center) rstd) + c; dx may be g
+    // dx = a g + b xhat + c; dx may be g.
     void (*gradient[LAYOUTS])(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
                               const void *rstd, const void *a, const void *b, const void *c);
-    // Forward and backward; NULL where an activation takes so long that passes over L1 do not matter beside it.
+    // For each activation, forward and backward. NULL for costly activations: beside them another pass over the first
+    // cache does not matter.
     fastnn_scaled_kernel *scaled[ACTIVATION_COUNT][2][LAYOUTS];
     void (*add)(size_t n, void *y, const void *x, const void *addend);  // y = x + addend
+
+    // See fastnn_evaluation and fastnn_update_running (fastnn.h).
+    void (*evaluation)(size_t channels, double eps, const void *running_mean, const void *running_var, double *mean,
+                       double *rstd);
+    void (*update_running)(size_t channels, void *running_mean, void *running_var, const double *mean,
+                           const double *variance, double factor, double momentum, bool skip);
 } fastnn_channel_table;
 
 #endif

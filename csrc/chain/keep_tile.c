@@ -1,17 +1,17 @@
-// Which elements of a chain's tile dropout keeps. Draws are numbered in the order (outer, channels, inner), so in
-// columns with more than one position the draws of a channel, which follow each other, are the bits of a column: they
-// are made channel by channel and turned over, 8 x 8 bits at a time.
+// Which elements of a chain's tile dropout keeps. Draws are numbered in the order (outer, channels, inner). With
+// channels last and several positions (elements of `inner`), the consecutive draws of a channel therefore belong to
+// elements that are `channels` apart in memory: they are drawn channel by channel and transposed, 8 x 8 bits at a time.
 #include <string.h>
 
-#include "chain/chain.h"
+#include "chain/tile.h"
 #include "random/random_kernels.h"
 
 enum {
-    MOST_POSITIONS = 32,  // at a time: what is kept of a channel is then in one 64-bit word
+    MOST_POSITIONS = 32,  // at a time: the bits of a channel are then in one 64-bit word
     MOST_BLOCKS = 2 * CHAIN_TILE_BYTES / 4 + BLOCKS_BEYOND,
 };
 
-// Bit 8 i + j to bit 8 j + i. Warren, "Hacker's Delight", 2012, 7-3.
+// Moves bit 8 i + j to bit 8 j + i. Warren, "Hacker's Delight", 2012, 7-3.
 static uint64_t transpose(uint64_t x) {
     uint64_t t = (x ^ x >> 7) & 0x00AA00AA00AA00AA;
     x ^= t ^ t << 7;
@@ -21,14 +21,15 @@ static uint64_t transpose(uint64_t x) {
     return x ^ t ^ t << 28;
 }
 
-// Eight bits, from bit number `at` on; they were 0.
+// Sets eight bits from bit number `at` on, which were 0.
 static void put_byte(uint8_t *bits, size_t at, unsigned byte) {
     const unsigned both = byte << at % 8;
     bits[at / 8] |= (uint8_t)both;
     bits[at / 8 + 1] |= (uint8_t)(both >> 8);
 }
 
-// Positions of one sample, of `channels` channels from draw `first` on; those of a position go to `row` bits each.
+// Draws `positions` positions of `channels` channels of one sample; `first` is the number of their first draw. The bits
+// of a position are neighbours, from bit `at` on, and the next position's begin `row` bits later.
 static void keep_positions(const fastnn_run *run, const fastnn_dropout *dropout, uint64_t first, size_t channels,
                            size_t positions, size_t at, size_t row, uint8_t *bits) {
     uint64_t blocks[MOST_BLOCKS];
@@ -57,12 +58,12 @@ static void keep_positions(const fastnn_run *run, const fastnn_dropout *dropout,
 
 void fastnn_keep_tile(const fastnn_run *run, const fastnn_dropout *dropout, const fastnn_tile *tile, uint8_t *bits) {
     const size_t channels = run->chain->channels, inner = run->chain->inner, count = tile->rows * tile->n;
-    if (!run->chain->columns || inner == 1) {
+    if (!run->chain->channels_last || inner == 1) {
         run->tables->random->keep_bits(dropout, tile->offset, count, bits);
         return;
     }
     memset(bits, 0, count / 8 + 2);
-    const size_t width = count < channels ? count : channels;  // a tile is a part of a position, or some positions
+    const size_t width = count < channels ? count : channels;  // a tile is a part of a position, or several positions
     for (size_t done = 0, some; done < count; done += some * width) {
         const size_t position = (tile->offset + done) / channels, left = inner - position % inner;
         some = (count - done) / width;

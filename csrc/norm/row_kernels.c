@@ -1,8 +1,9 @@
-// Norms over contiguous rows: layer norm, RMS norm, group norm, instance norm. Compiled once for each instruction set
-// and dtype, as elementwise_kernels.c.
+// Norms over contiguous rows: see row_kernels.h. Compiled once for each instruction set and dtype, as
+// elementwise_kernels.c.
 //
-// A row's mean is held in two parts: `center`, which is a `real`, and the rest. x - center is exact where x is near,
-// so that a mean of a million costs no digits. An RMS norm is the same with a mean of 0.
+// A row's mean is used in two parts: `center`, which is the mean as a `real`, and `low`, what this rounding lost. Where
+// x is near the mean, x - center is exact, so that a mean of a million costs no digits. An RMS norm is the same with a
+// mean of 0.
 #include "norm/row_kernels.h"
 
 #include <math.h>
@@ -11,12 +12,12 @@
 
 enum {
     TOGETHER = 4,                 // rows at a time
-    SHORT_ELEMENTS = 64 * LANES,  // of a row whose sums of squares may go to one vector
-    SUM_ELEMENTS = 2048,          // of a row that are summed in `real` for its gradient
+    SHORT_ELEMENTS = 64 * LANES,  // of the longest row whose sum of squares is taken in one vector
+    SUM_ELEMENTS = 2048,          // the most elements of a row that are summed in `real` for its gradient
 };
 
 static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm->inner; }
-// Where the weights of a row's channels begin.
+// The index of the weight of a row's first channel.
 static size_t first_channel(const fastnn_norm *norm, size_t row) { return row % norm->groups * norm->channels; }
 static double mean_of(const fastnn_norm *norm, size_t row) { return norm->mean == NULL ? 0 : norm->mean[row]; }
 
@@ -50,7 +51,7 @@ static double mean_square(size_t n, const real *x) {
     return sum;
 }
 
-// The variance of a row, or its mean square; norm->mean is set.
+// Returns the variance of a row and sets norm->mean; or returns the mean square if norm->mean is NULL.
 static double long_row(const fastnn_norm *norm, size_t row) {
     const size_t n = row_length(norm);
     const real *x = (const real *)norm->x + row * n;
@@ -60,8 +61,8 @@ static double long_row(const fastnn_norm *norm, size_t row) {
     return moments.m2 / (double)n;
 }
 
-// The same for rows of at most SHORT_ELEMENTS, to `variances`: as block_moments, but a row's sums go to one vector, and
-// those of several rows are under way at a time.
+// The same for several rows of at most SHORT_ELEMENTS, to `variances`. It makes the two passes of block_moments, but
+// takes the sum of a row in one vector, and several rows at a time, so that their additions overlap.
 FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool centred, double *variances) {
     const size_t n = row_length(norm), part = n % LANES, whole = n - part;
     const real *x = (const real *)norm->x + row * n;
@@ -91,12 +92,12 @@ FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool
             sum[k] += d;
             square[k] = vmadd(d, d, square[k]);
         }
-        const double rest = (double)vsum(sum[k]) / (double)n, mean_of_squares = (double)vsum(square[k]) / (double)n;
+        const double low = (double)vsum(sum[k]) / (double)n, mean_of_squares = (double)vsum(square[k]) / (double)n;
         if (!isfinite(mean_of_squares)) {
             variances[k] = long_row(norm, row + (size_t)k);
         } else if (centred) {
-            norm->mean[row + (size_t)k] = (double)near[k] + rest;
-            variances[k] = mean_of_squares - rest * rest;
+            norm->mean[row + (size_t)k] = (double)near[k] + low;
+            variances[k] = mean_of_squares - low * low;
         } else {
             variances[k] = mean_of_squares;
         }
@@ -123,15 +124,15 @@ static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
 
 // ---- forward -------------------------------------------------------------------------------------------------------
 
-// How far the chunk is that comes next. While results are written, it is fetched from memory: reading it later would
-// hold up the sums.
+// How many elements ahead the kernels prefetch while they write results: the next chunk, whose sums would otherwise
+// wait for memory.
 static size_t ahead_of(const fastnn_norm *norm, size_t rows) {
     enum { LEAST_AHEAD = 4096 };
     const size_t chunk = rows * row_length(norm);
     return chunk > LEAST_AHEAD ? chunk : LEAST_AHEAD;
 }
 
-// What x - mean is made of: x - center - rest, with both scaled by rstd.
+// xhat = (x - center) rstd + shift, where shift = -low rstd.
 typedef struct {
     V center, rstd, shift;
 } row_scale;
@@ -142,7 +143,7 @@ FORCE_INLINE row_scale scale_of(double mean, double rstd) {
 }
 FORCE_INLINE V normalised(V x, row_scale row) { return vmadd(x - row.center, row.rstd, row.shift); }
 
-// A weight and a bias for each element; NULL: 1 and 0.
+// y = xhat weight + bias, with a weight and a bias for each element; NULL: 1 and 0.
 FORCE_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x, row_scale row, const real *weight,
                              const real *bias, real *y) {
     __builtin_prefetch(x + i + ahead);
@@ -177,7 +178,7 @@ static double value_or(const real *values, size_t i, double otherwise) {
     return values == NULL ? otherwise : (double)values[i];
 }
 
-// Channels of several elements, each with its weight and bias; from element `first` of the row on.
+// Writes y from element `first` of the row on, for channels of several elements, which share a weight and a bias.
 static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead, const real *x,
                            real *y) {
     const double mean = mean_of(norm, row), rstd = norm->rstd[row], low = mean - (double)(real)mean;
@@ -215,8 +216,8 @@ static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first
 
 // ---- backward ------------------------------------------------------------------------------------------------------
 
-// From the row's sums of g = dy weight and of g xhat, xhat being (x - mean) rstd. Where the statistics were given, they
-// do not depend on x.
+// The gradient of a row from its sums of g = dy weight and of g xhat, with xhat = (x - mean) rstd. Statistics that were
+// given do not depend on x.
 static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, double sum, double sum_xhat) {
     const double n = (double)row_length(norm), mean = mean_of(norm, row), rstd = norm->rstd[row];
     const double center = (double)(real)mean, low = mean - center;
@@ -224,7 +225,8 @@ static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, doub
     return (fastnn_row_gradient){center, rstd, slope, (norm->mean == NULL ? 0 : own * sum) - slope * low};
 }
 
-// `count` elements of a column of rows: of each row the sums of g and g xhat, of all of them those of dy and dy xhat.
+// Takes `count` columns of several rows: adds to each row's sums of g and g xhat, and to the columns' sums over the
+// rows of dy xhat (dweight) and of dy (dbias).
 FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, const real *dy, const real *x,
                             const real *weight, const row_scale *scale, V *sum, V *sum_xhat, real *dweight,
                             real *dbias) {
@@ -361,7 +363,7 @@ static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *g
             backward_vectors(count, ahead, dy, x, weight + channel, (real)gradients->scale, gradients, dx);
             continue;
         }
-        // Runs of one weight each; without weights the row is one.
+        // One channel at a time, which has one weight; without weights the whole row at once.
         size_t left = weight == NULL ? count : norm->inner - first % norm->inner;
         for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
             n = count - i < left ? count - i : left;
@@ -376,10 +378,16 @@ static void flush(size_t n, void *memory, double *sums) {
     for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
 }
 
+static void round_sums(size_t n, const double *sums, void *memory) {
+    real *to = memory;
+    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
+}
+
 const fastnn_row_table FASTNN_TABLE(row) = {
     .statistics = statistics,
     .apply = apply,
     .sums = sums,
     .apply_backward = apply_backward,
     .flush = flush,
+    .round = round_sums,
 };

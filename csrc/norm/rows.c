@@ -1,11 +1,11 @@
-// Norms over contiguous rows: how rows are cut into pieces for the threads and chunks for the caches. A chunk's rows
-// are read from memory once, for their statistics or sums, and again from cache, for what depends on these.
+// Norms over contiguous rows: how rows are cut into pieces for the threads and into chunks for the caches. The rows of
+// a chunk are read from memory once, for their statistics or sums, and then from the cache for the results, which
+// depend on these.
 #include <string.h>
 
 #include "norm/row_kernels.h"
 #include "runtime/sizes.h"
 #include "runtime/streaming.h"
-#include "runtime/tiles.h"
 
 enum {
     CHUNK_ELEMENTS = 4096,  // stays in L1
@@ -13,21 +13,22 @@ enum {
     TOGETHER_ELEMENTS = 65536,  // stays in L2: up to here a chunk has four rows, which backward takes together
     PARALLEL_ELEMENTS = 16384,  // from here on threads pay
     PIECES = 32,
-    SUMMED_ROWS = 32,  // backward: a piece reads at least so many times the weights, since its sums are added up
-    SUMS = 4,          // backward: what a piece keeps for each weight (fastnn_norm_sums)
+    SUMMED_ROWS =
+        32,    // backward: a piece has at least as many elements for each weight, since its sums cost a pass too
+    SUMS = 4,  // backward: the sums of a piece for each weight (fastnn_norm_sums)
 };
 
 typedef struct {
     const fastnn_norm *norm;
     const fastnn_row_table *table;
     const fastnn_table *elementwise;
-    size_t size;                // of an element
-    size_t row;                 // elements
-    size_t tile, chunk, piece;  // rows that are streamed, kept in cache, and done by one thread together
+    size_t size;                // bytes of an element
+    size_t row;                 // elements of a row
+    size_t tile, chunk, piece;  // rows that are streamed together, kept in the cache together, done by one thread
     size_t pieces;
     bool stream;
     char *out;
-    double *scratch;
+    double *sums;  // backward: SUMS of each piece
 } row_job;
 
 static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, size_t least_rows) {
@@ -49,12 +50,14 @@ static row_job make_job(const fastnn_norm *norm, void *out, size_t operands, siz
         job.piece = rounded_up(larger(divided_up(norm->rows, PIECES), least_rows), job.chunk);
         job.pieces = divided_up(norm->rows, job.piece);
     }
-    job.stream = count * job.size * operands >= FASTNN_STREAM_BYTES && out != norm->x && out != norm->dy &&
-                 (uintptr_t)out % LINE == 0 && job.tile * job.row * job.size % LINE == 0;
+    // Tiles that begin in the middle of a line are not streamed.
+    job.stream =
+        (uintptr_t)out % LINE == 0 && job.tile * job.row * job.size % LINE == 0 &&
+        fastnn_should_stream(count * job.size * operands, out, job.size, (const void *[]){norm->x, norm->dy}, 2);
     return job;
 }
 
-// Elements first ... first + count - 1 of some rows of the result; `gradients`: of dx.
+// Writes elements first ... first + count - 1 of some rows of the result: of y, or with `gradients` of dx.
 static void apply(const row_job *job, const fastnn_row_gradient *gradients, size_t row, size_t rows, size_t first,
                   size_t count, void *to) {
     if (gradients == NULL)
@@ -63,7 +66,8 @@ static void apply(const row_job *job, const fastnn_row_gradient *gradients, size
         job->table->apply_backward(job->norm, gradients, row, rows, first, count, to);
 }
 
-// A chunk's results. Streamed ones are computed in L1 first, as in elementwise.c: whole rows, or parts of one.
+// Writes the results of a chunk. Those that are streamed are computed in L1 first, whole rows or a part of one row at a
+// time.
 static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients, size_t row, size_t rows) {
     _Alignas(LINE) char tile[CHUNK_ELEMENTS * 8];
     char *to = job->out + row * job->row * job->size;
@@ -76,11 +80,10 @@ static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients
         for (size_t first = 0, count; first < job->row; first += count) {
             count = smaller(CHUNK_ELEMENTS, job->row - first);
             apply(job, gradients == NULL ? NULL : gradients + r, row + r, some, first, count, tile);
-            job->elementwise->stream_copy(some * count, to, tile);
+            fastnn_stream_tile(job->elementwise, job->size, some * count, to, tile);
             to += some * count * job->size;
         }
     }
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);  // streaming stores are not ordered by themselves
 }
 
 // ---- forward -------------------------------------------------------------------------------------------------------
@@ -93,28 +96,25 @@ static void run_piece(const void *context, size_t index) {
         if (!job->norm->given) job->table->statistics(job->norm, row, rows);
         write_chunk(job, NULL, row, rows);
     }
+    if (job->stream) fastnn_finish_streaming();
 }
 
 static bool is_empty(const fastnn_norm *norm) { return norm->rows * norm->channels * norm->inner == 0; }
 
-bool fastnn_run_norm(const fastnn_norm *norm) {
-    if (is_empty(norm)) return true;
+fastnn_outcome fastnn_run_norm(const fastnn_norm *norm) {
+    if (is_empty(norm)) return FASTNN_DONE;
     const row_job job = make_job(norm, norm->y, 2, 1);
-    return fastnn_parallel(job.pieces, run_piece, &job);
+    return fastnn_parallel(job.pieces, run_piece, &job) ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }
 
 // ---- backward ------------------------------------------------------------------------------------------------------
 
 static size_t weights(const fastnn_norm *norm) { return norm->groups * norm->channels; }
 
-static row_job make_backward_job(const fastnn_norm *norm) {
-    return make_job(norm, norm->dx, 3, divided_up(SUMMED_ROWS * norm->groups, norm->inner));
-}
-
-// What a piece adds to dweight and dbias.
+// Where the sums of a piece are, which are its parts of dweight and dbias.
 static fastnn_norm_sums sums_of_piece(const row_job *job, size_t index) {
     const size_t count = weights(job->norm);
-    double *sums = job->scratch + index * SUMS * count;
+    double *sums = job->sums + index * SUMS * count;
     return (fastnn_norm_sums){
         .dweight = job->norm->dweight == NULL ? NULL : sums,
         .dbias = job->norm->dbias == NULL ? NULL : sums + count,
@@ -131,7 +131,7 @@ static void flush(const row_job *job, const fastnn_norm_sums *sums) {
 static void run_backward_piece(const void *context, size_t index) {
     const row_job *job = context;
     const fastnn_norm_sums sums = sums_of_piece(job, index);
-    memset(job->scratch + index * SUMS * weights(job->norm), 0, SUMS * weights(job->norm) * sizeof(double));
+    memset(job->sums + index * SUMS * weights(job->norm), 0, SUMS * weights(job->norm) * sizeof(double));
     fastnn_row_gradient gradients[CHUNK_ROWS];
     const size_t end = smaller((index + 1) * job->piece, job->norm->rows);
     size_t recent = 0;
@@ -145,37 +145,35 @@ static void run_backward_piece(const void *context, size_t index) {
             recent = 0;
         }
     }
+    if (job->stream) fastnn_finish_streaming();
 }
 
-// The pieces' sums in order, from `sums` of the first piece on, rounded to the dtype.
+// Adds up the sums of all pieces, in order, and rounds them to the dtype. `sums` are those of the first piece.
 static void combine(const row_job *job, double *sums, void *to) {
     const size_t count = weights(job->norm);
     for (size_t piece = 1; piece < job->pieces; piece++)
         for (size_t i = 0; i < count; i++) sums[i] += sums[piece * SUMS * count + i];
-    for (size_t i = 0; i < count; i++) {
-        if (job->norm->float64)
-            ((double *)to)[i] = sums[i];
-        else
-            ((float *)to)[i] = (float)sums[i];
-    }
+    job->table->round(count, sums, to);
 }
 
-size_t fastnn_norm_scratch(const fastnn_norm *norm) {
-    return is_empty(norm) ? 0 : make_backward_job(norm).pieces * SUMS * weights(norm);
-}
-
-bool fastnn_run_norm_backward(const fastnn_norm *norm, double *scratch) {
+static fastnn_outcome clear_gradients(const fastnn_norm *norm) {
     const size_t bytes = weights(norm) * (norm->float64 ? 8 : 4);
-    if (is_empty(norm)) {
-        if (norm->dweight != NULL) memset(norm->dweight, 0, bytes);
-        if (norm->dbias != NULL) memset(norm->dbias, 0, bytes);
-        return true;
+    if (norm->dweight != NULL) memset(norm->dweight, 0, bytes);
+    if (norm->dbias != NULL) memset(norm->dbias, 0, bytes);
+    return FASTNN_DONE;
+}
+
+fastnn_outcome fastnn_run_norm_backward(const fastnn_norm *norm) {
+    if (is_empty(norm)) return clear_gradients(norm);
+    row_job job = make_job(norm, norm->dx, 3, divided_up(SUMMED_ROWS * norm->groups, norm->inner));
+    job.sums = fastnn_allocate(job.pieces * SUMS * weights(norm) * sizeof *job.sums);
+    if (job.sums == NULL) return FASTNN_NO_MEMORY;
+    const bool done = fastnn_parallel(job.pieces, run_backward_piece, &job);
+    if (done) {
+        const fastnn_norm_sums sums = sums_of_piece(&job, 0);
+        if (norm->dweight != NULL) combine(&job, sums.dweight, norm->dweight);
+        if (norm->dbias != NULL) combine(&job, sums.dbias, norm->dbias);
     }
-    row_job job = make_backward_job(norm);
-    job.scratch = scratch;
-    if (!fastnn_parallel(job.pieces, run_backward_piece, &job)) return false;
-    const fastnn_norm_sums sums = sums_of_piece(&job, 0);
-    if (norm->dweight != NULL) combine(&job, sums.dweight, norm->dweight);
-    if (norm->dbias != NULL) combine(&job, sums.dbias, norm->dbias);
-    return true;
+    fastnn_release(job.sums);
+    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }

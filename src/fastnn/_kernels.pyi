@@ -71,12 +71,12 @@ MAX_STAGES: int
 
 @disjoint_base
 class Chain:
-    def __init__(self, float64: bool, outer: int, channels: int, inner: int, columns: bool) -> None: ...
+    def __init__(self, float64: bool, outer: int, channels: int, inner: int, channels_last: bool) -> None: ...
     def scale(
         self,
         training: bool,
         mean: NDArray[np.float64] | None,
-        rest: NDArray[np.float64] | None,
+        mean_low: NDArray[np.float64] | None,
         rstd: NDArray[np.float64] | None,
         weight: NDArray[Any] | None,
         bias: NDArray[Any] | None,

@@ -1,5 +1,5 @@
-// Chains of every kind of stage over many shapes, in planes and in columns: the whole chain must be its stages one
-// after the other, bit by bit, for any number of threads, and write to nothing but what it is given.
+// Chains of all stages over many shapes, channels first and channels last: the result of a chain must be that of its
+// stages one after the other, bit by bit, for any number of threads, and nothing but its outputs may be written.
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +46,7 @@ static void *numbers(bool float64, size_t count, unsigned seed) {
 
 typedef struct {
     void *y, *dx, *daddend;
-    double *sums[2], *mean, *rest, *rstd, *variance;
+    double *sums[2], *mean, *mean_low, *rstd, *variance;
 } results;
 
 static size_t bytes_of(const fastnn_chain *chain) {
@@ -65,32 +65,26 @@ static void free_results(const fastnn_chain *chain, results *r) {
     const size_t bytes = bytes_of(chain), each = chain->channels * sizeof(double);
     release(r->y, bytes, "y"), release(r->dx, bytes, "dx"), release(r->daddend, bytes, "daddend");
     release(r->sums[0], each, "dbias"), release(r->sums[1], each, "dweight");
-    release(r->mean, each, "mean"), release(r->rest, each, "rest");
+    release(r->mean, each, "mean"), release(r->mean_low, each, "mean_low");
     release(r->rstd, each, "rstd"), release(r->variance, each, "variance");
 }
 
 static void forward(const fastnn_chain *chain, const void *x, void *y) {
-    const size_t bytes = fastnn_chain_workspace(chain);
-    void *workspace = guarded(bytes);
-    CHECK(fastnn_chain_forward(chain, x, y, workspace), "interrupted");
-    release(workspace, bytes, "the workspace, forward");
+    CHECK(fastnn_chain_forward(chain, x, y) == FASTNN_DONE, "interrupted, or no memory");
 }
 static void backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx, double *const *sums) {
-    const size_t bytes = fastnn_chain_workspace(chain);
-    void *workspace = guarded(bytes);
-    CHECK(fastnn_chain_backward(chain, dy, x, dx, sums, workspace), "interrupted");
-    release(workspace, bytes, "the workspace, backward");
+    CHECK(fastnn_chain_backward(chain, dy, x, dx, sums) == FASTNN_DONE, "interrupted, or no memory");
 }
 
-// In training forward finds the statistics, else they are those of an ordinary batch.
+// Points the chain to the results. Outside training it is given statistics, which forward finds in training.
 static void point(fastnn_chain *chain, const results *r) {
     if (chain->rstd != NULL) {
         for (size_t c = 0; c < chain->channels && !chain->training; c++)
-            r->mean[c] = 0.1 * (double)(c % 7), r->rest[c] = 0, r->rstd[c] = 1 / (1 + 0.1 * (double)(c % 5));
-        chain->mean = r->mean, chain->rest = r->rest, chain->rstd = r->rstd, chain->variance = r->variance;
+            r->mean[c] = 0.1 * (double)(c % 7), r->mean_low[c] = 0, r->rstd[c] = 1 / (1 + 0.1 * (double)(c % 5));
+        chain->mean = r->mean, chain->mean_low = r->mean_low, chain->rstd = r->rstd, chain->variance = r->variance;
     }
     for (int k = 0; k < chain->stages; k++)
-        if (chain->stage[k].kind == FASTNN_ADD) chain->stage[k].daddend = r->daddend;
+        if (chain->stage[k].action == FASTNN_ADD) chain->stage[k].daddend = r->daddend;
 }
 
 static void run_whole(fastnn_chain chain, const void *x, const void *dy, const results *r, bool in_place) {
@@ -102,30 +96,30 @@ static void run_whole(fastnn_chain chain, const void *x, const void *dy, const r
     backward(&chain, in_place ? r->dx : dy, x, r->dx, chain.scaled ? r->sums : NULL);
 }
 
-// The first stage and the others as chains of their own.
+// The scaling and each stage as a chain of its own.
 static void run_parts(fastnn_chain chain, const void *x, const void *dy, const results *r) {
     const size_t bytes = bytes_of(&chain);
-    fastnn_chain head = chain, rest = chain;
+    fastnn_chain head = chain, one = chain;
     void *after[FASTNN_MAX_STAGES + 1] = {NULL};
     point(&head, r);
     head.stages = 0;
-    rest.scaled = rest.training = false;
-    rest.stages = 1;
+    one.scaled = one.training = false;
+    one.stages = 1;
     for (int k = 0; k <= chain.stages; k++) after[k] = guarded(bytes);
     if (chain.scaled)
         forward(&head, x, after[0]);
     else
         memcpy(after[0], x, bytes);
     for (int k = 0; k < chain.stages; k++) {
-        rest.stage[0] = chain.stage[k];
-        forward(&rest, after[k], after[k + 1]);
+        one.stage[0] = chain.stage[k];
+        forward(&one, after[k], after[k + 1]);
     }
     memcpy(r->y, after[chain.stages], bytes);
     memcpy(r->dx, dy, bytes);
     for (int k = chain.stages - 1; k >= 0; k--) {
-        rest.stage[0] = chain.stage[k];
-        if (chain.stage[k].kind == FASTNN_ADD) rest.stage[0].daddend = r->daddend;
-        backward(&rest, r->dx, after[k], r->dx, NULL);
+        one.stage[0] = chain.stage[k];
+        if (chain.stage[k].action == FASTNN_ADD) one.stage[0].daddend = r->daddend;
+        backward(&one, r->dx, after[k], r->dx, NULL);
     }
     if (chain.scaled) backward(&head, r->dx, x, r->dx, r->sums);
     for (int k = 0; k <= chain.stages; k++) release(after[k], bytes, "a stage's output");
@@ -135,7 +129,7 @@ static void run_parts(fastnn_chain chain, const void *x, const void *dy, const r
 
 static void check_same(const fastnn_chain *chain, const results *a, const results *b, const char *what) {
     const size_t bytes = bytes_of(chain), each = chain->channels * sizeof(double);
-    const char *form = chain->columns ? "columns" : "planes";
+    const char *form = chain->channels_last ? "channels last" : "channels first";
 #define SAME(name, n)                                                                                             \
     CHECK(memcmp(a->name, b->name, n) == 0, "%s: %s, %zu x %zu x %zu %s, float%d, %d stages", fastnn_isa(), what, \
           chain->outer, chain->channels, chain->inner, form, chain->float64 ? 64 : 32, chain->stages)
@@ -166,7 +160,7 @@ static void check_chain(const fastnn_chain *chain) {
     release(x, bytes, "x"), release(dy, bytes, "dy");
 }
 
-typedef enum { NOTHING, SCALE, EVALUATE, TRAIN, HEADS } head_kind;
+typedef enum { NOTHING, SCALE, EVALUATE, TRAIN, HEADS } head_stage;
 
 // Each letter is a stage: r relu, l leaky_relu and i hardswish (cheap), s sigmoid (medium), g gelu (costly), d dropout,
 // + addition.
@@ -175,7 +169,7 @@ static const char *const CHAINS[] = {"",   "r",  "l",  "g",   "d",   "+",   "rg"
 
 static void add_stages(fastnn_chain *chain, const char *letters, const void *addend) {
     for (; *letters != '\0'; letters++) {
-        fastnn_stage stage = {.kind = FASTNN_ACTIVATE, .parameters = {0.25}};
+        fastnn_stage stage = {.action = FASTNN_ACTIVATE, .parameters = {0.25}};
         switch (*letters) {
         case 'r': stage.activation = ACTIVATION_relu; break;
         case 'l': stage.activation = ACTIVATION_leaky_relu; break;
@@ -183,10 +177,10 @@ static void add_stages(fastnn_chain *chain, const char *letters, const void *add
         case 's': stage.activation = ACTIVATION_sigmoid; break;
         case 'g': stage.activation = ACTIVATION_gelu; break;
         case 'd':
-            stage.kind = FASTNN_DROP;
+            stage.action = FASTNN_DROP;
             stage.dropout = (fastnn_dropout){.seed = 1, .offset = 2, .threshold = 40000, .scale = 65536.0 / 40000};
             break;
-        default: stage.kind = FASTNN_ADD, stage.addend = addend;
+        default: stage.action = FASTNN_ADD, stage.addend = addend;
         }
         chain->stage[chain->stages++] = stage;
     }
@@ -194,16 +188,16 @@ static void add_stages(fastnn_chain *chain, const char *letters, const void *add
 
 static void check_shape(size_t outer, size_t channels, size_t inner, bool every) {
     for (int form = 0; form < 8; form++) {
-        const bool float64 = form & 1, columns = form & 2, second = form & 4;
+        const bool float64 = form & 1, channels_last = form & 2, second = form & 4;
         const size_t count = outer * channels * inner;
         void *weight = numbers(float64, channels, 3), *bias = numbers(float64, channels, 4);
         void *addend = numbers(float64, count, 5);
         for (size_t i = 0; i < sizeof CHAINS / sizeof *CHAINS; i++) {
             if (!every && (i + inner) % 8 != (size_t)form) continue;
-            for (head_kind head = second ? EVALUATE : NOTHING; head < (second ? HEADS : EVALUATE); head++) {
+            for (head_stage head = second ? EVALUATE : NOTHING; head < (second ? HEADS : EVALUATE); head++) {
                 double has_statistics;
                 fastnn_chain chain = {.float64 = float64,
-                                      .columns = columns,
+                                      .channels_last = channels_last,
                                       .outer = outer,
                                       .channels = channels,
                                       .inner = inner,
@@ -221,14 +215,14 @@ static void check_shape(size_t outer, size_t channels, size_t inner, bool every)
     }
 }
 
-// So much memory that results are stored past the caches; in place they are not.
-static void check_streamed(bool columns) {
+// Arrays so large that results are stored past the caches, but for those that are computed in place.
+static void check_streamed(bool channels_last) {
     enum { OUTER = 7, CHANNELS = 3, INNER = 300007 };
     const size_t size = sizeof(double), count = (size_t)OUTER * CHANNELS * INNER;
     void *weight = numbers(true, CHANNELS, 3), *addend = numbers(true, count, 5);
     double has_statistics;
     fastnn_chain chain = {.float64 = true,
-                          .columns = columns,
+                          .channels_last = channels_last,
                           .outer = OUTER,
                           .channels = CHANNELS,
                           .inner = INNER,
@@ -262,8 +256,8 @@ static void check_running(bool float64) {
 int main(int count, char **arguments) {
     (void)arguments;
     alarm(300);
-    // outer, channels, inner: nothing, one of everything, around a vector and a tile, rows taken together that come
-    // out even and odd, and channels that are cut.
+    // outer, channels, inner: nothing, one of everything, around a vector and a tile, rows that are taken
+    // together, of even and odd number, and channels that are cut.
     static const size_t small[][3] = {{0, 3, 2},  {3, 0, 2},  {1, 1, 1},  {2, 1, 1},  {1, 1, 2},
                                       {1, 3, 1},  {7, 1, 3},  {3, 5, 1},  {5, 17, 3}, {2, 9, 40},
                                       {3, 33, 2}, {4, 64, 2}, {3, 65, 1}, {6, 16, 4}, {1, 100, 33}};
@@ -280,5 +274,5 @@ int main(int count, char **arguments) {
     if (count > 1) return 0;
     fastnn_select_isa(NULL);
     for (size_t k = 0; k < sizeof large / sizeof *large; k++) check_shape(large[k][0], large[k][1], large[k][2], false);
-    for (int columns = 0; columns < 2; columns++) check_streamed(columns);
+    for (int channels_last = 0; channels_last < 2; channels_last++) check_streamed(channels_last);
 }

@@ -1,10 +1,10 @@
 # Chains: batch norm or scale and shift, activations, dropout and addition in one pass. Part of _kernels.pyx.
 
 cdef extern from "fastnn.h" nogil:
-    ctypedef enum fastnn_stage_kind:
+    ctypedef enum fastnn_action:
         FASTNN_ACTIVATE, FASTNN_DROP, FASTNN_ADD
     ctypedef struct fastnn_stage:
-        fastnn_stage_kind kind
+        fastnn_action action
         int activation
         double parameters[2]
         fastnn_dropout dropout
@@ -12,21 +12,20 @@ cdef extern from "fastnn.h" nogil:
         void *daddend
     enum: FASTNN_MAX_STAGES
     ctypedef struct fastnn_chain:
-        bint float64, columns
+        bint float64, channels_last
         size_t outer, channels, inner
         bint scaled, training
         double eps
         double *mean
         double *rstd
-        double *rest
+        double *mean_low
         double *variance
         const void *weight
         const void *bias
         int stages
         fastnn_stage stage[8]
-    size_t fastnn_chain_workspace(const fastnn_chain *)
-    bint fastnn_chain_forward(const fastnn_chain *, const void *, void *, void *)
-    bint fastnn_chain_backward(const fastnn_chain *, const void *, const void *, void *, double **, void *)
+    fastnn_outcome fastnn_chain_forward(const fastnn_chain *, const void *, void *)
+    fastnn_outcome fastnn_chain_backward(const fastnn_chain *, const void *, const void *, void *, double **)
     void fastnn_evaluation(bint, size_t, double, const void *, const void *, double *, double *)
     void fastnn_update_running(bint, size_t, void *, void *, const double *, const double *, double, double, bint)
 
@@ -34,35 +33,35 @@ MAX_STAGES = FASTNN_MAX_STAGES
 
 
 cdef class Chain:
-    """What a chain computes, for arrays of one layout: (outer, channels, inner) elements, channels last in `columns`.
+    """What a chain computes, for contiguous arrays of one layout.
 
-    mean, its rest, rstd and variance are float64; weight and bias are of the dtype that is computed in. All but what is given
-    as None are contiguous, and of `channels` elements.
+    That is (outer, channels, inner), or (outer, inner, channels) with `channels_last`. mean, mean_low, rstd and
+    variance are float64; weight and bias are of the computing dtype. Each of these is None or a contiguous array of
+    `channels` elements. The methods add what the chain begins with and its stages, in order.
     """
 
     cdef fastnn_chain chain
-    cdef object arrays  # alive as long as the chain points to them
+    cdef object arrays  # keeps the arrays alive that the chain points to
 
-    def __init__(self, bint float64, size_t outer, size_t channels, size_t inner, bint columns):
+    def __init__(self, bint float64, size_t outer, size_t channels, size_t inner, bint channels_last):
         self.chain.float64 = float64
-        self.chain.columns = columns
+        self.chain.channels_last = channels_last
         self.chain.outer, self.chain.channels, self.chain.inner = outer, channels, inner
         self.arrays = []
 
     def normalise(self, double eps, weight, bias):
-        """Begins with batch norm in training; returns arrays which forward will fill: mean, its rest, rstd, variance.
-        """
+        """Begins with batch norm in training; returns the arrays that forward will fill: mean, mean_low, rstd, variance."""
         cdef cnp.npy_intp channels[1]
         channels[0] = <cnp.npy_intp>self.chain.channels
-        mean, rest, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(4)]
-        self.scale(True, mean, rest, rstd, weight, bias)
+        mean, mean_low, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(4)]
+        self.scale(True, mean, mean_low, rstd, weight, bias)
         self.chain.eps = eps
         self.chain.variance = <double *>data_or_null(variance)
         self.arrays.append(variance)
-        return mean, rest, rstd, variance
+        return mean, mean_low, rstd, variance
 
     cpdef evaluate(self, double eps, cnp.ndarray running_mean, cnp.ndarray running_var, weight, bias):
-        """Begins with batch norm in evaluation, by running statistics that are vectors of one dtype; returns mean, rstd."""
+        """Begins with batch norm in evaluation, by running statistics of one dtype; returns (mean, rstd)."""
         mean, rstd = new_doubles((self.chain.channels,)), new_doubles((self.chain.channels,))
         fastnn_evaluation(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, self.chain.channels, eps,
                           cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),
@@ -70,16 +69,16 @@ cdef class Chain:
         self.scale(False, mean, None, rstd, weight, bias)
         return mean, rstd
 
-    cpdef scale(self, bint training, mean, rest, rstd, weight, bias):
-        """Begins with y = (x - (mean + rest)) rstd weight + bias, and in training they depend on x."""
+    cpdef scale(self, bint training, mean, mean_low, rstd, weight, bias):
+        """Begins with y = (x - (mean + mean_low)) rstd weight + bias. In training mean and rstd depend on x."""
         self.chain.scaled = True
         self.chain.training = training
         self.chain.mean = <double *>data_or_null(mean)
-        self.chain.rest = <double *>data_or_null(rest)
+        self.chain.mean_low = <double *>data_or_null(mean_low)
         self.chain.rstd = <double *>data_or_null(rstd)
         self.chain.weight = data_or_null(weight)
         self.chain.bias = data_or_null(bias)
-        self.arrays += [mean, rest, rstd, weight, bias]
+        self.arrays += [mean, mean_low, rstd, weight, bias]
 
     cdef fastnn_stage *next_stage(self) except NULL:
         if self.chain.stages == FASTNN_MAX_STAGES:
@@ -88,62 +87,54 @@ cdef class Chain:
         return &self.chain.stage[self.chain.stages - 1]
 
     cpdef activate(self, int activation, double p0, double p1):
-        """Goes on with an activation: its row of the table."""
+        """Adds a stage: the activation with this row of the table."""
         cdef fastnn_stage *stage = self.next_stage()
-        stage.kind = FASTNN_ACTIVATE
+        stage.action = FASTNN_ACTIVATE
         stage.activation = activation
         stage.parameters[0], stage.parameters[1] = p0, p1
 
     def drop(self, uint64_t seed, uint64_t offset, uint32_t threshold, double scale):
-        """Goes on with dropout: draws below the threshold are kept, times `scale`."""
+        """Adds a stage: dropout, which keeps elements whose draw is below the threshold and multiplies them by `scale`."""
         cdef fastnn_stage *stage = self.next_stage()
-        stage.kind = FASTNN_DROP
+        stage.action = FASTNN_DROP
         stage.dropout.seed, stage.dropout.offset = seed, offset
         stage.dropout.threshold, stage.dropout.scale = threshold, scale
 
     def add(self, addend, daddend):
-        """Goes on with an addition; backward puts the gradient for the addend into `daddend`, or nowhere for None."""
+        """Adds a stage: an addition. Backward fills `daddend` with the gradient for the addend, unless it is None."""
         cdef fastnn_stage *stage = self.next_stage()
-        stage.kind = FASTNN_ADD
+        stage.action = FASTNN_ADD
         stage.addend = data_or_null(addend)
         stage.daddend = data_or_null(daddend)
         self.arrays += [addend, daddend]
 
-    cdef object workspace(self):
-        cdef cnp.npy_intp bytes[1]
-        bytes[0] = <cnp.npy_intp>fastnn_chain_workspace(&self.chain)
-        return new_array(1, bytes, cnp.NPY_UINT8, 1)
-
     cpdef forward(self, cnp.ndarray x, cnp.ndarray y):
         """Fills y, which may be x."""
-        cdef cnp.ndarray workspace = self.workspace()
         cdef void *p_x = cnp.PyArray_DATA(x)
         cdef void *p_y = cnp.PyArray_DATA(y)
-        cdef void *p_workspace = cnp.PyArray_DATA(workspace)
-        cdef bint done
+        cdef fastnn_outcome outcome
         with nogil:
-            done = fastnn_chain_forward(&self.chain, p_x, p_y, p_workspace)
-        finish(done)
+            outcome = fastnn_chain_forward(&self.chain, p_x, p_y)
+        conclude(outcome)
 
     def backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
         """Fills dx, which may be dy but not x, and dbias and dweight (float64), or None for both."""
-        cdef cnp.ndarray workspace = self.workspace()
         cdef void *p_dy = cnp.PyArray_DATA(dy)
         cdef void *p_x = cnp.PyArray_DATA(x)
         cdef void *p_dx = cnp.PyArray_DATA(dx)
-        cdef void *p_workspace = cnp.PyArray_DATA(workspace)
         cdef double *sums[2]
         sums[0], sums[1] = <double *>data_or_null(dbias), <double *>data_or_null(dweight)
-        cdef bint done
+        cdef fastnn_outcome outcome
         with nogil:
-            done = fastnn_chain_backward(&self.chain, p_dy, p_x, p_dx, sums if sums[0] is not NULL else NULL, p_workspace)
-        finish(done)
+            outcome = fastnn_chain_backward(&self.chain, p_dy, p_x, p_dx, sums if sums[0] is not NULL else NULL)
+        conclude(outcome)
 
 
 def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple stages):
     """Batch norm in evaluation and the stages after it: (y, mean, rstd).
 
-    The short way for plain arrays and activations, since inference calls it on few elements; None for all others.
+    This is the quick way for plain arrays and activations, as inference calls it on few elements. Returns None for other
+    arrays and stages.
     """
     if not (is_plain(input, PLAIN) and cnp.PyArray_NDIM(<cnp.ndarray>input) > 1):
         return None
@@ -172,9 +163,9 @@ def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple s
 
 def update_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray mean, cnp.ndarray variance,
                    double factor, double momentum, bint skip):
-    """running = (1 - momentum) running + momentum batch, in place; the batch's variance is `factor` times as large.
+    """Updates in place: running = (1 - momentum) running + momentum batch, the batch's variance times `factor`.
 
-    With `skip` only for channels where both are finite.
+    With `skip` channels whose mean or variance is not finite are left out.
     """
     fastnn_update_running(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(mean),
                           cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),

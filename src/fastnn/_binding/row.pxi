@@ -16,13 +16,12 @@ cdef extern from "fastnn.h" nogil:
         void *dx
         void *dweight
         void *dbias
-    bint fastnn_run_norm(const fastnn_norm *)
-    size_t fastnn_norm_scratch(const fastnn_norm *)
-    bint fastnn_run_norm_backward(const fastnn_norm *, double *)
+    fastnn_outcome fastnn_run_norm(const fastnn_norm *)
+    fastnn_outcome fastnn_run_norm_backward(const fastnn_norm *)
 
 
 cdef inline bint is_parameter(object array, cnp.ndarray x, object out):
-    """None, or a plain array of x's dtype, apart from `out`."""
+    """Whether it is None, or a plain array of x's dtype whose memory is apart from that of `out`."""
     if array is None:
         return True
     if not (is_plain(array, PLAIN) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.PyArray_TYPE(x)):
@@ -38,7 +37,7 @@ cdef object new_doubles(tuple shape):
 
 
 cdef int start_norm(fastnn_norm *norm, cnp.ndarray x, weight, mean, cnp.ndarray rstd, bint given, tuple blocks) except -1:
-    """What forward and backward share."""
+    """Sets the fields that forward and backward share; blocks: (groups, channels, inner)."""
     norm.float64 = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE
     norm.given = given
     norm.rows = <size_t>cnp.PyArray_SIZE(rstd)
@@ -51,12 +50,13 @@ cdef int start_norm(fastnn_norm *norm, cnp.ndarray x, weight, mean, cnp.ndarray 
 
 
 def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint centred, tuple given, variance):
-    """(y, mean, rstd), the last two of shape `rows`, and fills `variance`; None if the arrays are not plain.
+    """Returns (y, mean, rstd), the last two of shape `rows`, and fills `variance`; None if the arrays are not plain.
 
-    blocks: (groups, channels, inner); centred: mean is None if not; given: (mean, rstd), if x's own do not count.
+    blocks: (groups, channels, inner). With `centred` false, the RMS norm, mean is None. given: the (mean, rstd) to
+    normalise by, or None for those of the input.
     """
     cdef fastnn_norm norm
-    cdef bint done
+    cdef fastnn_outcome outcome
     if not (is_plain(input, PLAIN) and (out is None or fits(out, input))):
         return None
     cdef cnp.ndarray x = input
@@ -74,23 +74,22 @@ def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint ce
     norm.variance = <double *>data_or_null(variance)
     norm.y = cnp.PyArray_DATA(<cnp.ndarray>out)
     if cnp.PyArray_SIZE(x) < GIL_FREE_ELEMENTS:
-        done = fastnn_run_norm(&norm)
+        outcome = fastnn_run_norm(&norm)
     else:
         with nogil:
-            done = fastnn_run_norm(&norm)
-    finish(done)
+            outcome = fastnn_run_norm(&norm)
+    conclude(outcome)
     return out, mean, rstd
 
 
 def norm_backward(dy, input, weight, mean, rstd, bint given, tuple blocks, tuple parameters, bint biased, out):
-    """(dx, dweight, dbias), the last two of shape `parameters`; None if the arrays are not plain.
+    """Returns (dx, dweight, dbias), the last two of shape `parameters`; None if the arrays are not plain.
 
-    dweight is None without a weight, dbias unless `biased`.
+    dweight is None if weight is, and dbias if `biased` is false. given: whether forward was given mean and rstd.
     """
     cdef fastnn_norm norm
-    cdef bint done
+    cdef fastnn_outcome outcome
     cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
-    cdef cnp.npy_intp scratch_size[1]
     if not (is_plain(dy, PLAIN) and is_plain(input, PLAIN) and same_form(dy, input)
             and (out is None or (fits(out, dy) and fits(out, input)))):
         return None
@@ -109,13 +108,10 @@ def norm_backward(dy, input, weight, mean, rstd, bint given, tuple blocks, tuple
     norm.dx = cnp.PyArray_DATA(<cnp.ndarray>out)
     norm.dweight = data_or_null(dweight)
     norm.dbias = data_or_null(dbias)
-    scratch_size[0] = fastnn_norm_scratch(&norm)
-    cdef cnp.ndarray scratch = new_array(1, scratch_size, cnp.NPY_DOUBLE, 8)
-    cdef double *p_scratch = <double *>cnp.PyArray_DATA(scratch)
     if cnp.PyArray_SIZE(x) < GIL_FREE_ELEMENTS:
-        done = fastnn_run_norm_backward(&norm, p_scratch)
+        outcome = fastnn_run_norm_backward(&norm)
     else:
         with nogil:
-            done = fastnn_run_norm_backward(&norm, p_scratch)
-    finish(done)
+            outcome = fastnn_run_norm_backward(&norm)
+    conclude(outcome)
     return out, dweight, dbias

@@ -1,0 +1,158 @@
+// Batch norm's statistics: see statistics.h.
+#include "chain/statistics.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "runtime/sizes.h"
+
+static void set_statistics(const fastnn_chain *chain, size_t channel, fastnn_moments moments) {
+    chain->mean[channel] = moments.mean;
+    chain->mean_low[channel] = moments.mean_low;
+    chain->variance[channel] = moments.m2 / moments.count;
+    chain->rstd[channel] = 1 / sqrt(chain->variance[channel] + chain->eps);
+}
+
+// ---- channels first ------------------------------------------------------------------------------------------------
+
+void fastnn_find_group_statistics(const fastnn_chain_job *job, size_t first, size_t end) {
+    const fastnn_chain *chain = job->run.chain;
+    for (size_t c = first; c < end; c++) {
+        fastnn_moments moments = {0, 0, 0, 0};
+        job->run.tables->channel->channel_moments(chain->outer, chain->channels * chain->inner, chain->inner,
+                                                  job->x + c * chain->inner * job->size, &moments);
+        set_statistics(chain, c, moments);
+    }
+}
+
+void fastnn_find_group_sums(const fastnn_chain_job *job, size_t first, size_t end) {
+    fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_backward,
+                       (double *[]){job->sums[0] + first, job->sums[1] + first});
+}
+
+static void find_piece_moments(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    const fastnn_tile_range range = fastnn_tiles_of_channel_piece(&job->cut, piece);
+    fastnn_moments moments = {0, 0, 0, 0};
+    for (size_t i = 0; i < range.to - range.from; i++) {
+        const fastnn_tile tile = fastnn_tile_at(&job->cut, &range, i);
+        job->run.tables->channel->channel_moments(1, 0, tile.n, job->x + tile.offset * job->size, &moments);
+    }
+    ((fastnn_moments *)job->partial)[piece] = moments;
+}
+
+static bool find_channels_first_statistics(const fastnn_chain_job *job) {
+    const size_t channels = job->run.chain->channels, pieces = job->cut.channel_pieces;
+    const fastnn_moments *moments = (const fastnn_moments *)job->partial;
+    if (!fastnn_run_chain_task(job, channels * pieces, find_piece_moments, job)) return false;
+    for (size_t c = 0; c < channels; c++) {
+        fastnn_moments channel = {0, 0, 0, 0};
+        for (size_t i = 0; i < pieces; i++) channel = merge_moments(channel, moments[c * pieces + i]);
+        set_statistics(job->run.chain, c, channel);
+    }
+    return true;
+}
+
+static void find_piece_sums(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    double *const sums[] = {job->partial + 2 * piece, job->partial + 2 * piece + 1};
+    *sums[0] = *sums[1] = 0;
+    fastnn_visit_range(job, fastnn_tiles_of_channel_piece(&job->cut, piece), fastnn_visit_backward, sums);
+}
+
+static bool find_channels_first_sums(const fastnn_chain_job *job) {
+    const size_t channels = job->run.chain->channels, pieces = job->cut.channel_pieces;
+    if (!fastnn_run_chain_task(job, channels * pieces, find_piece_sums, job)) return false;
+    for (size_t c = 0; c < channels; c++) {
+        double sum = 0, product = 0;
+        for (size_t i = c * pieces; i < (c + 1) * pieces; i++) {
+            sum += job->partial[2 * i];
+            product += job->partial[2 * i + 1];
+        }
+        job->sums[0][c] = sum;
+        job->sums[1][c] = product;
+    }
+    return true;
+}
+
+// ---- channels last -------------------------------------------------------------------------------------------------
+
+// The mean, mean_low and m2 of a piece's columns.
+static void column_moments(const fastnn_chain_job *job, size_t piece, double *moments[3]) {
+    for (size_t i = 0; i < 3; i++) moments[i] = job->partial + (3 * piece + i) * job->cut.width;
+}
+
+static void find_column_moments(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    const size_t width = job->cut.width, first = piece * job->cut.piece_rows;
+    double *moments[3];
+    column_moments(job, piece, moments);
+    job->run.tables->channel->column_moments(smaller(job->cut.piece_rows, job->cut.rows - first), width, width,
+                                             job->x + first * width * job->size, 0, moments);
+}
+
+static bool find_channels_last_statistics(const fastnn_chain_job *job) {
+    const fastnn_chain_cut *cut = &job->cut;
+    if (!fastnn_run_chain_task(job, cut->pieces, find_column_moments, job)) return false;
+    double *all[3], *some[3];
+    column_moments(job, 0, all);
+    for (size_t piece = 1; piece < cut->pieces; piece++) {
+        const size_t before = piece * cut->piece_rows, rows = smaller(cut->piece_rows, cut->rows - before);
+        column_moments(job, piece, some);
+        job->run.tables->channel->merge_columns(cut->width, (double)before, all, (double)rows, some);
+    }
+    const size_t channels = job->run.chain->channels;
+    for (size_t c = 0; c < channels; c++) {
+        fastnn_moments channel = {0, 0, 0, 0};
+        for (size_t i = c; i < cut->width; i += channels)
+            channel = merge_moments(channel, (fastnn_moments){(double)cut->rows, all[0][i], all[1][i], all[2][i]});
+        set_statistics(job->run.chain, c, channel);
+    }
+    return true;
+}
+
+static bool find_channels_last_sums(const fastnn_chain_job *job) {
+    if (!fastnn_visit_all(job, fastnn_visit_backward, true)) return false;
+    const size_t width = job->cut.width, channels = job->run.chain->channels;
+    for (size_t piece = 1; piece < job->cut.pieces; piece++)
+        for (size_t i = 0; i < 2 * width; i++) job->partial[i] += job->partial[2 * width * piece + i];
+    for (size_t c = 0; c < channels; c++) {
+        double sum = 0, product = 0;
+        for (size_t i = c; i < width; i += channels) {
+            sum += job->partial[i];
+            product += job->partial[width + i];
+        }
+        job->sums[0][c] = sum;
+        job->sums[1][c] = product;
+    }
+    return true;
+}
+
+// ---- both ----------------------------------------------------------------------------------------------------------
+
+bool fastnn_find_statistics(const fastnn_chain_job *job) {
+    return (job->run.chain->channels_last ? find_channels_last_statistics : find_channels_first_statistics)(job);
+}
+
+bool fastnn_find_sums(const fastnn_chain_job *job) {
+    return (job->run.chain->channels_last ? find_channels_last_sums : find_channels_first_sums)(job);
+}
+
+// Fills the rest of a per-channel array, which is longer than the channels where rows are taken together.
+static void repeat(const fastnn_chain_job *job, char *array) {
+    const size_t row = job->run.chain->channels * job->size;
+    for (size_t at = row; at < job->cut.width * job->size; at += row) memcpy(array + at, array, row);
+}
+
+void fastnn_set_scaling(const fastnn_chain_job *job, size_t first, size_t end) {
+    const fastnn_scaling *scaling = &job->run.scaling;
+    if (!job->run.chain->scaled) return;
+    job->run.tables->channel->find_scaling(job->run.chain, first, end, scaling);
+    repeat(job, scaling->center), repeat(job, scaling->scale), repeat(job, scaling->shift), repeat(job, scaling->rstd);
+}
+
+void fastnn_set_gradient(const fastnn_chain_job *job, size_t first, size_t end) {
+    job->run.tables->channel->find_gradient(job->run.chain, first, end, job->sums, &job->line);
+    if (!job->run.chain->training) return;
+    repeat(job, job->line.a), repeat(job, job->line.b), repeat(job, job->line.c);
+}
