@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastnn.cuda._runtime import cache, compiler
-from fastnn.cuda.kernels.activation.elementwise import gradient
+from fastnn.cuda.kernels.chain.elementwise import gradient
 
 KEY = ("float32", "relu")
 COMPILE = """

@@ -7,10 +7,11 @@ from typing import Any
 
 from fastnn import _kernels
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import Alike, Elementwise
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._core.device_arrays import Elementwise
+from fastnn.cuda._runtime import launch, memory
 from fastnn.cuda._runtime.compiler import Template
-from fastnn.cuda.kernels.activation import elementwise
+from fastnn.cuda._runtime.memory import Alike
+from fastnn.cuda.kernels.chain import elementwise
 from fastnn.cuda.kernels.common import tiles
 from fastnn.cuda.kernels.random import draws, random
 from fastnn.random import Key
@@ -91,4 +92,4 @@ def _drawable(arrays: Elementwise, out: Any, shared_from: int | None) -> Element
     if len(draws.axes_of(arrays.target, shared_from)) <= draws.MOST_AXES:
         return arrays
     inputs = tuple(device_arrays.contiguous(x) for x in arrays.inputs)
-    return Elementwise(inputs, device_arrays.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)
+    return Elementwise(inputs, memory.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)

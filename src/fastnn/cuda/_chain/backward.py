@@ -10,10 +10,10 @@ from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._runtime import memory
 from fastnn.cuda._runtime.launch import fast_math
-from fastnn.cuda.kernels.activation import elementwise
-from fastnn.cuda.kernels.chain import channels, gradients, moments, resident, scaling
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda.kernels.chain import channels, elementwise, gradients, moments, resident, scaling
 from fastnn.cuda.kernels.common import tiles
 
 
@@ -39,7 +39,7 @@ def _channels(saved: Saved) -> _Channels:
     statistics = (_saved(name, getattr(saved, name)) for name in ("mean", "rest", "rstd"))
     addresses = (*map(address_of, statistics), 0, 0, address_of(weight), address_of(bias))
     head = scaling.Head("evaluated" if kind == "running" else kind, dtype_of(weight), dtype_of(bias))
-    dweight, dbias = (None if array is None else device_arrays.empty_like(array) for array in (weight, bias))
+    dweight, dbias = (None if array is None else memory.empty_like(array) for array in (weight, bias))
     return _Channels(head, addresses, weight, bias, dweight, dbias)
 
 

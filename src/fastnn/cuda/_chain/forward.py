@@ -8,10 +8,9 @@ from typing import NamedTuple
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of
-from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._runtime.launch import fast_math
-from fastnn.cuda.kernels.activation import elementwise
-from fastnn.cuda.kernels.chain import channels, moments, resident, scaling
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda.kernels.chain import channels, elementwise, moments, resident, scaling
 from fastnn.cuda.kernels.common import tiles
 from fastnn.stages import BatchNorm, Head
 

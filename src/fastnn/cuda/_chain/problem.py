@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from fastnn import _kernels, stages
 from fastnn._chain.run import Layout
 from fastnn.cuda._chain import cooperative
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.chain import channels, moments
 from fastnn.cuda.kernels.random import draws
 from fastnn.random import Key, keep_scale, keep_threshold
@@ -106,17 +105,16 @@ class Problem(NamedTuple):
 
     def launch(self, template: Any, key: Any, grid: Any, block: int, *arguments: Any) -> None:
         """Launch a kernel on the input's device and stream."""
-        launch.run(template, key, self.x.device, device_arrays.stream(self.x), grid, block, *arguments)
+        launch.run(template, key, self.x, grid, block, *arguments)
 
     def launch_at_once(self, template: Any, key: Any, plan: cooperative.Plan, *arguments: Any) -> None:
         """Launch a kernel whose blocks wait for each other."""
-        like, shared = self.x, plan.turns * plan.slab
-        place, sizes = (like.device, device_arrays.stream(like)), (plan.blocks, channels.THREADS)
-        launch.run(template, key, *place, *sizes, *arguments, shared=shared, cooperative=True)
+        sizes, shared = (plan.blocks, channels.THREADS), plan.turns * plan.slab
+        launch.run(template, key, self.x, *sizes, *arguments, shared=shared, cooperative=True)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
         """A new array beside the input."""
-        return device_arrays.empty(self.x, shape, dtype)
+        return memory.empty(self.x, shape, dtype)
 
     def of_channels(self, count: int) -> int:
         """The blocks in which warps take a channel each."""

@@ -16,10 +16,10 @@ import numpy as np
 
 from fastnn._core.dtypes import computing_name
 from fastnn._core.extras import require
-from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime.ptx import ITEMSIZE
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: no TF32, float32 for half types
@@ -94,10 +94,10 @@ def _handle(cublas: Any, like: DeviceArray) -> Iterator[int]:
     Its own workspace would serve all streams. So it gets memory in the order of this one, as a new array is:
     what comes next on the stream may have it, and in a capture it is the graph's.
     """
-    workspace = device_arrays.empty(like, (_WORKSPACE,), "uint8")
+    workspace = memory.empty(like, (_WORKSPACE,), "uint8")
     with _lock, current(like):
         handle = _created(cublas, like.device)
-        cublas.set_stream(handle, device_arrays.stream(like))  # which takes the workspace away
+        cublas.set_stream(handle, memory.stream(like))  # which takes the workspace away
         cublas.set_workspace(handle, workspace.address, _WORKSPACE)
         yield handle
 

@@ -17,8 +17,8 @@ from fastnn._core import tensor_lists
 from fastnn._core.dtypes import computing_name
 from fastnn._core.tensor_lists import NO_PENALTIES, Penalties
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch, replay
+from fastnn.cuda._runtime import launch, memory, replay
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda._runtime.replay import Recording
 from fastnn.cuda.kernels.common.tiles import THREADS
 from fastnn.cuda.kernels.optim import lists
@@ -38,7 +38,7 @@ def new_array(data: Any, value: float) -> Any:
     if Recording.current is not None:
         raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = device_arrays.describe("data", data)
-    made = device_arrays.empty(like, like.shape, computing_name(like.dtype)).owner
+    made = memory.empty(like, like.shape, computing_name(like.dtype)).owner
     made[...] = value
     return made
 
@@ -53,7 +53,7 @@ def computing_copy(data: Any) -> Any:
 def copy_of(data: Any) -> Any:
     """A copy."""
     like = device_arrays.describe("data", data)
-    made = device_arrays.empty_like(like).owner
+    made = memory.empty_like(like).owner
     made[...] = data
     return made
 
@@ -91,7 +91,7 @@ def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
         table = _written(words, like)
         Recording.current.kept.append(table)
         return table
-    key = like.device, device_arrays.stream(like), *words
+    key = like.device, memory.stream(like), *words
     if key not in _tables:
         while len(_tables) >= _MOST_TABLES:
             del _tables[next(iter(_tables))]
@@ -100,7 +100,7 @@ def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
 
 
 def _written(words: list[int], like: DeviceArray) -> DeviceArray:
-    table = device_arrays.empty(like, (len(words),), "int64")
+    table = memory.empty(like, (len(words),), "int64")
     replay.write(table, words)
     return table
 
@@ -129,9 +129,7 @@ class _Table:
 
     def run(self, template: Any, key: tuple[Any, ...], grid: int, *arguments: Any) -> None:
         """Launch a kernel where the tensors are."""
-        launch.run(
-            template, key, self.like.device, device_arrays.stream(self.like), grid, THREADS, *arguments
-        )
+        launch.run(template, key, self.like, grid, THREADS, *arguments)
 
 
 # ---- lists -------------------------------------------------------------------------------------------------
@@ -187,8 +185,8 @@ class TensorList:
             live = _live((name, table.dtypes), all_numbers, table.like)
             if _only_numbers():
                 continue
-            partial = device_arrays.empty(table.like, (2 * table.blocks,), "float64")
-            factors = device_arrays.empty(table.like, (table.tensors,), "float64")
+            partial = memory.empty(table.like, (2 * table.blocks,), "float64")
+            factors = memory.empty(table.like, (table.tensors,), "float64")
             direction = lists.SQUARES, f"{name}_direction", table.dtypes
             table.launch(lists.measure, direction, live, partial.address, *all_numbers)
             table.trust(live, partial.address, factors.address, *all_numbers)
@@ -201,11 +199,9 @@ class TensorList:
             return
         for array in self.targets:
             if len(array.shape) > 1 and array.size > 0:
-                length, stream = array.size // array.shape[0], device_arrays.stream(array)
+                length = array.size // array.shape[0]
                 numbers = array.address, length, live, float(limit)
-                launch.run(
-                    lists.limit_rows, (array.dtype,), array.device, stream, array.shape[0], THREADS, *numbers
-                )
+                launch.run(lists.limit_rows, (array.dtype,), array, array.shape[0], THREADS, *numbers)
 
     def write_back(self) -> None:
         """Copy results to where they belong."""
@@ -269,8 +265,8 @@ def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: f
     """The norm of all tables together, and the factor that limits it."""
     kind, blocks = _KINDS.get(norm_type, lists.POWERS), sum(table.blocks for table in tables)
     partial, found = (
-        device_arrays.empty(like, (2 * blocks,), "float64"),
-        device_arrays.empty(like, (2,), "float64"),
+        memory.empty(like, (2 * blocks,), "float64"),
+        memory.empty(like, (2,), "float64"),
     )
     _, numbers = _same_kernel("scale", (norm_type,), NO_PENALTIES)
     first = partial.address
@@ -278,5 +274,5 @@ def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: f
         table.launch(lists.measure, (kind, "", table.dtypes), 0, first, *numbers)
         first += 16 * table.blocks
     arguments = blocks, partial.address, found.address, float(max_norm), float(norm_type)
-    launch.run(lists.total, (kind,), like.device, device_arrays.stream(like), 1, THREADS, *arguments)
+    launch.run(lists.total, (kind,), like, 1, THREADS, *arguments)
     return found

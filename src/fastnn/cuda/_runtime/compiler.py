@@ -19,7 +19,7 @@ from numba.cuda.core.compiler_lock import global_compiler_lock
 from numba.cuda.cudadrv.nvrtc import get_supported_ccs
 
 from fastnn.cuda._runtime import cache
-from fastnn.cuda._runtime.ptx import building_for
+from fastnn.cuda._runtime.ptx.functions import building_for
 
 Capability = tuple[int, int]
 Key = tuple[Any, ...]

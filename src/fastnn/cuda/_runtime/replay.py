@@ -14,11 +14,10 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn import random
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime import launch, memory
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import store_integers
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.integers import store_integers
 from fastnn.random import Generator, Key
 
 _WORDS = 16  # that one launch writes
@@ -48,8 +47,7 @@ def write(array: DeviceArray, words: Sequence[int]) -> None:
         launch.run(
             write_words,
             (room,),
-            array.device,
-            device_arrays.stream(array),
+            array,
             1,
             1,
             array.address + 8 * first,
@@ -160,7 +158,7 @@ class Recording:
         return stream.slot.array.address
 
     def _new(self, kind: Any, words: Sequence[int], like: DeviceArray) -> _Slot:
-        self._slots.append(_Slot(kind, device_arrays.empty(like, (len(words),), "int64"), words))
+        self._slots.append(_Slot(kind, memory.empty(like, (len(words),), "int64"), words))
         return self._slots[-1]
 
     def _drew(self, generator: Generator, key: Key) -> None:

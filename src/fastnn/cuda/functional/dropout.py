@@ -8,8 +8,8 @@ from typing import Any, SupportsIndex
 
 from fastnn._core.arrays import probability
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.common.tiles import THREADS
 from fastnn.cuda.kernels.random import draws, random
 from fastnn.functional.dropout import _forward_key, _shape
@@ -41,11 +41,9 @@ def mask(like: DeviceArray, count: int, key: Key, threshold: int, packed: bool, 
     """
     bytes_, size = -(-count // 8) if packed else count, random.MASK_BYTES[packed]
     threads = -(-bytes_ // size)
-    made = device_arrays.empty(like, (threads * size,), "uint8" if packed else "bool")
+    made = memory.empty(like, (threads * size,), "uint8" if packed else "bool")
     if threads > 0:
         words = map(launch.signed, draws.key_words(key, threshold, like))
         grid, numbers = -(-threads // THREADS), (made.address, threads, first)
-        launch.run(
-            random.mask, (packed,), like.device, device_arrays.stream(like), grid, THREADS, *numbers, *words
-        )
+        launch.run(random.mask, (packed,), like, grid, THREADS, *numbers, *words)
     return made.owner[:bytes_]

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 from fastnn._core.arrays import check_dy, real_number
 from fastnn._core.dtypes import computing_name
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
-from fastnn.cuda._runtime.ptx import WIDTH
-from fastnn.cuda.kernels.chain import running
-from fastnn.cuda.kernels.common import row_sums, rows
+from fastnn.cuda._core import device_arrays, overlap
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.dtypes import WIDTH
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda.kernels.common import cuts, rows
 from fastnn.cuda.kernels.common.division import magic
-from fastnn.cuda.kernels.norm import norm_gradients, norms
+from fastnn.cuda.kernels.norm import norm_gradients, norms, row_sums, running
 from fastnn.functional.norm import (
     NormSaved,
     _check_given_together,
@@ -67,7 +66,7 @@ def _parameters(weight: DeviceArray | None, bias: DeviceArray | None, target: De
     dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
     if computing_name(dtype) != wide:
         dtype = wide
-    fitting = {name: device_arrays.apart(device_arrays.astype(array, dtype), target) for name, array in named}
+    fitting = {name: overlap.apart(device_arrays.astype(array, dtype), target) for name, array in named}
     return _Parameters(fitting.get("weight"), fitting.get("bias"), dtype)
 
 
@@ -101,11 +100,11 @@ def _normalise(
     eps = real_number("eps", eps)
     arrays = device_arrays.elementwise((("input", input),), out, in_c_order=True)
     y, (x,) = arrays.target, arrays.inputs
-    mean, rstd = given or (device_arrays.empty(x, shape, "float64"), device_arrays.empty(x, shape, "float64"))
+    mean, rstd = given or (memory.empty(x, shape, "float64"), memory.empty(x, shape, "float64"))
     parameters = _parameters(weight, bias, y)
     if x.size:
         kind, length = _kind(blocks), blocks[1] * blocks[2]
-        cut = rows.row_cut(length, x.dtype, 1, frozenset((x.address % 16, y.address % 16)))
+        cut = cuts.row_cut(length, x.dtype, 1, frozenset((x.address % 16, y.address % 16)))
         per_vector = parameters.aligned(length) if kind == "element" else blocks[2] % cut.width == 0
         form = (kind, weight is not None, bias is not None, per_vector and not cut.ragged)
         addresses = y.address, x.address, mean.address, rstd.address, *parameters.addresses()
@@ -113,11 +112,7 @@ def _normalise(
         last = 0 if variance is None else variance.address
         sizes = math.prod(shape), length, 1
         rows.run(norms.forward, key, cut, x, sizes, (*addresses, last), _row_words(blocks), (eps, 1 / length))
-    kept = (
-        x.owner
-        if out is None or not device_arrays.may_overlap(x, device_arrays.describe("out", out))
-        else None
-    )
+    kept = x.owner if out is None or not overlap.may_overlap(x, device_arrays.describe("out", out)) else None
     statistics = (None if how == "rms" else mean.owner), rstd.owner
     w, b = device_arrays.owners(weight, bias)
     return arrays.result(), NormSaved(kept, *statistics, w, b, blocks, given is not None)
@@ -200,15 +195,14 @@ def _run_on_channels(
         return
     addresses = [array.address for array in (*moving, *by_sample)]
     words = channels, samples, *mean.strides(), *variance.strides()
-    grid, key = -(-channels // rows.THREADS), (mean.dtype, variance.dtype)
+    grid, key = -(-channels // cuts.THREADS), (mean.dtype, variance.dtype)
     like = by_sample[0]
     launch.run(
         template,
         key,
-        like.device,
-        device_arrays.stream(like),
+        like,
         grid,
-        rows.THREADS,
+        cuts.THREADS,
         *addresses,
         *words,
         *numbers,
@@ -246,11 +240,11 @@ def instance_norm(
     )
     device_arrays.same_device([("input", x), ("running_mean", mean), ("running_var", var)])
     if not use_input_stats:
-        given = device_arrays.empty(x, shape, "float64"), device_arrays.empty(x, shape, "float64")
+        given = memory.empty(x, shape, "float64"), memory.empty(x, shape, "float64")
         _run_on_channels(running.given_statistics, (mean, var), given, (eps,))
         return _normalise(x.owner, w, b, out, shape, blocks, eps, "given", given)
     _check_instances(x.shape, inner)
-    part, variance = real_number("momentum", momentum), device_arrays.empty(x, shape, "float64")
+    part, variance = real_number("momentum", momentum), memory.empty(x, shape, "float64")
     y, saved = _normalise(x.owner, w, b, out, shape, blocks, eps, variance=variance)
     if x.size:
         means = device_arrays.describe("mean", saved.mean)
@@ -284,14 +278,14 @@ class _Call(NamedTuple):
         return tuple(0 if array is None else array.address for array in arrays)
 
     def launch(self, template: Any, key: Any, grid: Any, block: Any, *arguments: Any) -> None:
-        launch.run(template, key, self.x.device, device_arrays.stream(self.x), grid, block, *arguments)
+        launch.run(template, key, self.x, grid, block, *arguments)
 
     def weighted(self) -> bool:
         return self.parameters.weight is not None
 
-    def cut(self, length: int) -> rows.Cut:
+    def cut(self, length: int) -> cuts.Cut:
         addresses = frozenset(array.address % 16 for array in (self.dx, self.x, self.dy))
-        return rows.row_cut(length, self.x.dtype, 2, addresses)
+        return cuts.row_cut(length, self.x.dtype, 2, addresses)
 
 
 class _Sums(NamedTuple):
@@ -313,7 +307,7 @@ def _by_element(call: _Call) -> _Sums:
     turns = max(turns, _LEAST_TURNS)
     blocks = -(-samples // (cut.together * turns))
     wide = computing_name(call.x.dtype)
-    sums = device_arrays.empty(call.x, (2, blocks, groups, length), wide)
+    sums = memory.empty(call.x, (2, blocks, groups, length), wide)
     key = call.x.dtype, call.parameters.dtype, call.mean is not None, call.weighted(), tuple(cut)
     words = samples, length, 1, magic(1), groups, turns
     call.launch(
@@ -333,7 +327,7 @@ def _long_rows(call: _Call) -> _Sums:
     each = max(row_sums.DEEP, -(-call.row_count * columns // _WANTED_BLOCKS))
     blocks = -(-samples // each)
     wide = computing_name(call.x.dtype)
-    sums = device_arrays.empty(call.x, (2, blocks, groups, length), wide)
+    sums = memory.empty(call.x, (2, blocks, groups, length), wide)
     key, threads = (call.x.dtype, width, call.mean is not None), (row_sums.LANES, row_sums.DEEP)
     words, grid = (samples, length, each, groups, columns, magic(columns)), (groups * columns, blocks)
     call.launch(row_sums.column_sums, key, grid, threads, *call.addresses(sums), *words)
@@ -363,20 +357,20 @@ def _by_channel(call: _Call) -> _Sums:
     groups, channels, inner = call.blocks
     all_rows, all_channels = call.row_count * channels, groups * channels
     samples = call.row_count // groups
-    sums = device_arrays.empty(call.x, (2, samples, all_channels), "float64")
+    sums = memory.empty(call.x, (2, samples, all_channels), "float64")
     words = all_channels, magic(all_channels), 1, magic(channels)
     if channels == 1:
         _rows(call, "row", all_rows, inner, words, sums)
         return _Sums(sums, samples)
     _rows(call, "row", all_rows, inner, words, sums, "sums")
-    coefficients = device_arrays.empty(call.x, (call.row_count, 2), "float64")
+    coefficients = memory.empty(call.x, (call.row_count, 2), "float64")
     key = call.parameters.dtype, call.weighted()
     weight = 0 if call.parameters.weight is None else call.parameters.weight.address
     assert call.mean is not None
     addresses = weight, sums.address, call.mean.address, call.rstd.address, coefficients.address
     numbers = call.row_count, groups, magic(groups), channels
-    grid = -(-call.row_count // rows.THREADS)
-    call.launch(norm_gradients.group_coefficients, key, grid, rows.THREADS, *addresses, *numbers, call.own)
+    grid = -(-call.row_count // cuts.THREADS)
+    call.launch(norm_gradients.group_coefficients, key, grid, cuts.THREADS, *addresses, *numbers, call.own)
     _rows(call, "row", all_rows, inner, words, sums, "map", coefficients)
     return _Sums(sums, samples)
 
@@ -385,7 +379,7 @@ def _merged(call: _Call, sums: _Sums | None, like: DeviceArray | None, place: in
     """dweight (place 0) or dbias (1) in the dtype and shape of `like`; None without."""
     if like is None:
         return None
-    result = device_arrays.empty(call.x, like.shape, like.dtype)
+    result = memory.empty(call.x, like.shape, like.dtype)
     if result.size:
         addresses = [0 if sums is None else sums.array.address, 0, 0]
         addresses[1 + place] = result.address

@@ -11,7 +11,8 @@ from fastnn._core.arrays import check_dy
 from fastnn._core.extras import require
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current, output
-from fastnn.cuda._core.device_arrays import DeviceArray, Library
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.memory import DeviceArray, Library
 from fastnn.cuda.kernels.window.pooling import Numbers, Pooling
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import (
@@ -52,7 +53,7 @@ def _images(input: Any) -> DeviceArray:
 def _largest(x: DeviceArray, pooling: Pooling, taps: int, bounds: Any, out: Any) -> tuple[Any, Saved]:
     x = device_arrays.contiguous(x)
     target = output(out, (*x.shape[:-2], pooling.rows[1], pooling.columns[1]), x.dtype, (x,))
-    where = device_arrays.empty(x, target.place.shape, _where_dtype(taps))
+    where = memory.empty(x, target.place.shape, _where_dtype(taps))
     pooling.largest(x, target.place, where)
     return target.result(), Saved(x.shape, where.owner, pooling, bounds)
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.dtypes import computing_name
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._core import device_arrays, overlap
+from fastnn.cuda._core.device_arrays import Elementwise
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.activation import slope, slope_sums
 from fastnn.cuda.kernels.common import strips
 from fastnn.cuda.kernels.common.strips import Strips
@@ -26,7 +27,7 @@ def _weight(weight: Any, arrays: Elementwise) -> DeviceArray:
     array, target = device_arrays.ready("weight", weight), arrays.target
     check_weight(array.shape, target.shape)
     device_arrays.same_device((("input", target), ("weight", array)))
-    return device_arrays.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
+    return overlap.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
 
 
 def _promoted(named: device_arrays.Named, out: Any) -> Elementwise:
@@ -52,7 +53,7 @@ def prelu_backward(dy: Any, input: Any, weight: Any, *, out: Any = None) -> tupl
     """dx, and dweight in input's dtype, summed in float64 in an order that depends on the shape alone."""
     arrays = _promoted((("dy", dy), ("input", input)), out)
     (g, x), dx, w = arrays.inputs, arrays.target, _weight(weight, arrays)
-    dweight = device_arrays.empty(w, w.shape, w.dtype)
+    dweight = memory.empty(w, w.shape, w.dtype)
     slope_sums.run((dx, g, x, w), dweight, *blocks(x.shape, w.size))
     return arrays.result(), dweight.owner
 
@@ -113,7 +114,6 @@ def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
     dy, x = arrays.inputs[0], arrays.inputs[-1]
     grid = -(-n // (slope.THREADS * slope.DRAWS))
     words = map(launch.signed, draws.key_words(key, 0, out))
-    on = out.device, device_arrays.stream(out)
     addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
     kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)
-    launch.run(*kernel, *on, grid, slope.THREADS, *addresses, n, *words, *line)
+    launch.run(*kernel, out, grid, slope.THREADS, *addresses, n, *words, *line)

@@ -11,7 +11,11 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, like, load, store, store_number, whole_number
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import like
+from fastnn.cuda._runtime.ptx.integers import store_number, whole_number
+from fastnn.cuda._runtime.ptx.real import computing
 
 _THREADS, _WARP, _ALL = 256, 32, 0xFFFFFFFF
 _NARROW = (

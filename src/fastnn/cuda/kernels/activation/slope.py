@@ -8,8 +8,12 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, Real, computing, device, fma, like, load, store
-from fastnn.cuda.kernels.activation.piecewise import leaky_relu, leaky_relu_backward
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real, computing
+from fastnn.cuda.kernels.activation.formulas.piecewise import leaky_relu, leaky_relu_backward
 from fastnn.cuda.kernels.common.strips import strips
 from fastnn.cuda.kernels.random import draws
 from fastnn.cuda.kernels.random.philox import philox

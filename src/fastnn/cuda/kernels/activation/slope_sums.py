@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, empty, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, load, store
-from fastnn.cuda.kernels.activation.piecewise import leaky_relu_backward
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.memory import DeviceArray, empty
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.activation.formulas.piecewise import leaky_relu_backward
 from fastnn.cuda.kernels.activation.slope import THREADS, gradient_of_slope
 from fastnn.cuda.kernels.common.numbers import put_double
 from fastnn.cuda.kernels.common.totals import add_up_rows
@@ -155,9 +158,8 @@ def run(
     whole = n % width == 0 and all(array.address % 16 == 0 for array in arrays)
     cut = _cut(outer, channels, n, columns, width if whole else 1)
     sums = empty(dx, (channels, cut.parts), "float64")
-    addresses, on = [array.address for array in arrays], (dx.device, stream(dx))
-    shape = outer, inner, n, row
+    addresses, shape = [array.address for array in arrays], (outer, inner, n, row)
     if dx.size:
         key = dx.dtype, columns, whole
-        launch.run(dx_and_sums, key, *on, cut.grid, cut.block, *addresses, sums.address, *shape)
+        launch.run(dx_and_sums, key, dx, cut.grid, cut.block, *addresses, sums.address, *shape)
     add_up_rows(sums, cut.parts if dx.size else 0, dweight)

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import WIDTH, device, quotient
+from fastnn.cuda._runtime.dtypes import WIDTH
+from fastnn.cuda._runtime.ptx.arithmetic import quotient
+from fastnn.cuda._runtime.ptx.functions import device
 
 THREADS = 256
 #: Channels of a tile at most: a thread prepares the numbers of one.

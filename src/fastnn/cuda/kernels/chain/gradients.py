@@ -16,13 +16,17 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
-from fastnn.cuda.kernels.chain import chain, channels, scaling
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.chain import block_sums, chain, channels, scaling, walks
+from fastnn.cuda.kernels.chain.block_sums import warp_sum
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, SLOTS
 from fastnn.cuda.kernels.chain.moments import WARPS
 from fastnn.cuda.kernels.chain.scaling import ADDRESSES, CENTER, SCALE, Head
-from fastnn.cuda.kernels.common import block_sums, numbers, walks
-from fastnn.cuda.kernels.common.block_sums import warp_sum
+from fastnn.cuda.kernels.common import numbers
 from fastnn.cuda.kernels.random.draws import KEY_WORDS
 
 _SLOPE, _LEVEL = 3, 4

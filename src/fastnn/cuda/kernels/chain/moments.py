@@ -17,25 +17,16 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    WIDTH,
-    computing,
-    device,
-    fma,
-    in_turn,
-    like,
-    load,
-    made_once,
-    quotient,
-    store,
-    store_number,
-    whole_number,
-)
-from fastnn.cuda.kernels.chain import channels
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like, quotient
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
+from fastnn.cuda._runtime.ptx.integers import store_number, whole_number
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.chain import block_sums, channels, walks
+from fastnn.cuda.kernels.chain.block_sums import warp_sum
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, INNER, SLOTS
-from fastnn.cuda.kernels.common import block_sums, numbers, walks
-from fastnn.cuda.kernels.common.block_sums import warp_sum
+from fastnn.cuda.kernels.common import numbers
 
 #: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of
 #: squares about it; and, in the first place of the last row, how often it was there.

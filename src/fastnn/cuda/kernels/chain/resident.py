@@ -15,19 +15,14 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    WIDTH,
-    add_in_order,
-    device,
-    dynamic_shared,
-    quotient,
-    seen_in_order,
-)
-from fastnn.cuda.kernels.chain import chain, channels, gradients, moments, scaling
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import dynamic_shared
+from fastnn.cuda._runtime.ptx.arithmetic import quotient
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.ordering import add_in_order, seen_in_order
+from fastnn.cuda.kernels.chain import chain, channels, gradients, moments, scaling, walks
 from fastnn.cuda.kernels.chain.channels import CHANNELS, GEOMETRY, THREADS
 from fastnn.cuda.kernels.chain.scaling import ADDRESSES, Head
-from fastnn.cuda.kernels.common import walks
 from fastnn.cuda.kernels.random.draws import KEY_WORDS
 
 #: Two blocks to a multiprocessor: half of the threads of the kernels for any size, each with four loads of 16

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, quotient
-from fastnn.cuda.kernels.chain import chain, channels
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.arithmetic import fma, quotient
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.chain import chain, channels, walks
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, INNER, SLOTS
-from fastnn.cuda.kernels.common import numbers, walks
+from fastnn.cuda.kernels.common import numbers
 from fastnn.cuda.kernels.random.draws import KEY_WORDS
 
 CENTER, SCALE, SHIFT = 0, 1, 2

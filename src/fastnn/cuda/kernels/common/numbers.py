@@ -7,7 +7,10 @@ from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, load, made_once, store
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.real import computing
 
 #: From this size on, a float64 becomes infinite when it is rounded to the dtype.
 TOO_LARGE = {

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device, in_turn
+from fastnn.cuda._runtime.ptx.real import computing
 
 THREADS = 256
 _MOST = 65535  # blocks in the grid's second and third dimension
@@ -120,4 +123,4 @@ def run(
     grid = -(-middle // down), min(_MOST, -(-vectors // across)), min(_MOST, outer)
     addresses, strides = [o.address for o in operands], [s for o in operands for s in (o.outer, o.middle)]
     block = across, down
-    launch.run(template, key, like.device, stream(like), grid, block, *addresses, *strides, outer, middle, n)
+    launch.run(template, key, like, grid, block, *addresses, *strides, outer, middle, n)

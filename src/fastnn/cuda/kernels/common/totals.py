@@ -6,13 +6,16 @@ from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, empty, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, device, word_at
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray, empty
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.integers import word_at
+from fastnn.cuda.kernels.common import reductions, rows
+from fastnn.cuda.kernels.common.cuts import Cut
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read, write
-from fastnn.cuda.kernels.common.rows import Cut, argument_types
+from fastnn.cuda.kernels.common.rows import argument_types
 
 _THREADS = 512
 #: What a block adds up; with more, a second kernel adds up the blocks' sums.
@@ -21,7 +24,7 @@ _PIECE = 1 << 14
 
 def _sum_of_block(each: Any) -> Any:
     """(a, i, p, total): the sum of each(a, i, k) for the k that the block has, in all its threads."""
-    joined = rows.join(Cut("row", _THREADS, 1, 1), rows.add_each, 1, types.float64)
+    joined = reductions.join(Cut("row", _THREADS, 1, 1), reductions.add_each, 1, types.float64)
 
     @device
     def sum_of_block(a: Any, i: Any, total: Any) -> None:
@@ -137,4 +140,4 @@ def count_labels(
 
 def _run(template: Template, key: Key, sums: DeviceArray, *arguments: float) -> None:
     """Launch a block for each sum."""
-    launch.run(template, key, sums.device, stream(sums), sums.size, _THREADS, *arguments)
+    launch.run(template, key, sums, sums.size, _THREADS, *arguments)

@@ -14,11 +14,16 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, in_turn, made_once, quotient
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.arithmetic import fma, quotient
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.common import cuts, reductions, rows, samples
+from fastnn.cuda.kernels.common.cuts import THREADS, TYPICAL, Cut, example_cuts, examples
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read, write
-from fastnn.cuda.kernels.common.rows import (
+from fastnn.cuda.kernels.common.rows import Read, Round, Work, Written, argument_types
+from fastnn.cuda.kernels.common.samples import (
     ADDRESSES,
     AT,
     COUNT,
@@ -28,16 +33,8 @@ from fastnn.cuda.kernels.common.rows import (
     OWN_WORDS,
     SAMPLE,
     SAMPLES,
-    THREADS,
     WORDS,
-    Cut,
-    Read,
-    Round,
-    Work,
-    Written,
-    argument_types,
 )
-from fastnn.cuda.kernels.loss.softmax import TYPICAL, example_cuts, examples
 from fastnn.cuda.kernels.norm.norms import (
     ELEMENTS_MAGIC,
     S_MEAN,
@@ -216,7 +213,7 @@ def _row_round(cut: Cut, real: Any, form: Form, weights: Any) -> Round:
         if whole:
             find(c, s)
 
-    return Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish)
+    return Round(types.float64, (0.0, 0.0), gather, reductions.add_each, finish)
 
 
 @template(_row_examples, **rows.OPTIONS)
@@ -289,7 +286,7 @@ def many_cut(length: int, dtype: str, aligned: bool) -> Cut | None:
     span = max(8 * 4 // max(4, ITEMSIZE[dtype]), width)
     if 32 * span < length <= 64 * span or length > 512 * span:
         span *= 2
-    team = rows.team_for(length, span)
+    team = cuts.team_for(length, span)
     return Cut("row", team, span, width) if team <= 512 else None
 
 
@@ -310,13 +307,14 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
     """
     how, real = Cut(*cut), computing(dtype)
     span, team, together = how.span, how.team, how.together
-    loads = in_turn([rows.moved(how, dtype, DY, 0, 0.0), rows.moved(how, dtype, X, 1, 0.0)])
-    stores = rows.moved(how, dtype, DX, 0, None)
-    weights = rows.moved(how, other, WEIGHT, 0, 0.0) if weighted else rows.nothing
+    loads = in_turn([samples.moved(how, dtype, DY, 0, 0.0), samples.moved(how, dtype, X, 1, 0.0)])
+    stores = samples.moved(how, dtype, DX, 0, None)
+    weights = samples.moved(how, other, WEIGHT, 0, 0.0) if weighted else rows.nothing
     add, collect = _sums(how, real, weighted), add_terms(span, real)
     apply, find = _gradient(how, real, weighted), coefficients(real, has_mean)
-    statistics, joined = read_statistics(has_mean, False), rows.join(how, rows.add_each, 2, types.float64)
-    deliver, part = _deliver(how, real, dtype), rows.part_of(how)
+    statistics = read_statistics(has_mean, False)
+    joined = reductions.join(how, reductions.add_each, 2, types.float64)
+    deliver, part = _deliver(how, real, dtype), samples.part_of(how)
 
     def kernel(a: Any, i: Any, p: Any) -> None:
         v, w = cuda.local.array((2, span), real), cuda.local.array((1, span), real)
@@ -356,10 +354,10 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
 def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
     """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
     wide = computing_name(dtype)
-    span, team, together, index_of = cut.span, cut.team, cut.together, rows.index(cut)
+    span, team, together, index_of = cut.span, cut.team, cut.together, samples.index(cut)
     put, shape = write(wide), (together, team * span)
-    own_product, own_sum = (rows.moved(cut, wide, SUMS, k, None) for k in range(2))
-    part = rows.part_of(cut)
+    own_product, own_sum = (samples.moved(cut, wide, SUMS, k, None) for k in range(2))
+    part = samples.part_of(cut)
 
     @device
     def place(i: Any, which: int) -> Any:

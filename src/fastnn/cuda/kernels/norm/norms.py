@@ -14,26 +14,17 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, fma, load, made_once
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load
+from fastnn.cuda._runtime.ptx.arithmetic import fma
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.common import reductions, rows, samples
+from fastnn.cuda.kernels.common.cuts import TYPICAL, Cut, example_cuts, examples
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, put_double
-from fastnn.cuda.kernels.common.rows import (
-    ADDRESSES,
-    AT,
-    COUNT,
-    MEMBER,
-    NUMBERS,
-    OWN_WORDS,
-    SAMPLE,
-    WORDS,
-    Cut,
-    Read,
-    Round,
-    Work,
-    Written,
-)
-from fastnn.cuda.kernels.loss.softmax import TYPICAL, example_cuts, examples
+from fastnn.cuda.kernels.common.rows import Read, Round, Work, Written
+from fastnn.cuda.kernels.common.samples import ADDRESSES, AT, COUNT, MEMBER, NUMBERS, OWN_WORDS, SAMPLE, WORDS
 
 #: Addresses: the result (y or dx), x, then
 Y, X, MEAN, RSTD, WEIGHT, BIAS, VARIANCE = 0, 1, 2, 3, 4, 5, 6
@@ -67,9 +58,9 @@ def group_base(c: Any) -> Any:
 def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> Any:
     """(c, w, s): row 0 of w has the parameter of each of the thread's elements."""
     if kind == "element":
-        return rows.moved(cut, dtype, address, 0, 0.0, group_base, at_once)
+        return samples.moved(cut, dtype, address, 0, 0.0, group_base, at_once)
     width, span, size, single = cut.width, cut.span, ITEMSIZE[dtype], load(dtype, 1)
-    index_of, has, by_row = rows.index(cut), rows.has(cut), kind == "row"
+    index_of, has, by_row = samples.index(cut), samples.has(cut), kind == "row"
     step = width if at_once or by_row else 1  # elements that have one channel
 
     @device
@@ -93,7 +84,7 @@ def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> 
 @made_once
 def _squares(cut: Cut, real: Any) -> Any:
     """(c, v, center): the sums of x - center and of its squares, of the thread's elements of row 0."""
-    span, has = cut.span, rows.has(cut)
+    span, has = cut.span, samples.has(cut)
 
     @device
     def squares(c: Any, v: Any, center: float) -> tuple[float, float]:
@@ -134,7 +125,7 @@ def _near_round(cut: Cut, real: Any) -> Round:
     def finish(c: Any, s: Any, r: Any) -> None:
         s[S_MEAN] = r[0]
 
-    return Round(real, (0.0,), gather, rows.add_each, finish)
+    return Round(real, (0.0,), gather, reductions.add_each, finish)
 
 
 @made_once
@@ -159,7 +150,7 @@ def _squares_round(cut: Cut, real: Any, centred: bool) -> Round:
             s[S_MEAN] = 0.0
             _finish_variance(c, s, r[1] * part)
 
-    return Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish)
+    return Round(types.float64, (0.0, 0.0), gather, reductions.add_each, finish)
 
 
 @device
@@ -176,7 +167,7 @@ def merge_moments(r: Any, other: Any) -> None:
 @made_once
 def _moments_round(cut: Cut, real: Any) -> Round:
     """Of a row that goes by: each part's moments are merged into those of the parts before."""
-    span, has, squares = cut.span, rows.has(cut), _squares(cut, real)
+    span, has, squares = cut.span, samples.has(cut), _squares(cut, real)
 
     @device
     def gather(c: Any, v: Any, s: Any, r: Any) -> None:

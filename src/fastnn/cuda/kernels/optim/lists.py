@@ -13,17 +13,12 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    computing,
-    device,
-    in_turn,
-    load,
-    made_once,
-    product,
-    store,
-    word_at,
-)
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import product
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
+from fastnn.cuda._runtime.ptx.integers import word_at
+from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read, write
 from fastnn.cuda.kernels.common.tiles import THREADS, Operand, chunk, moves
 from fastnn.cuda.kernels.optim.rules import COEFFICIENT, KEEP, NUMBERS, RULES, TRUST_DECAY, Rule, penalise

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from fastnn.cuda._runtime.ptx import device, fma, like, product
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like, product
+from fastnn.cuda._runtime.ptx.functions import device
 
 #: What c has behind the rule's own numbers: whether the gradient is negated, what is added to it, and what
 #: the parameter is multiplied by; and of a trust ratio the coefficient and the decay.

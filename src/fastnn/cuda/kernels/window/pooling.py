@@ -15,22 +15,15 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    computing,
-    device,
-    like,
-    load,
-    made_once,
-    quotient,
-    store,
-    store_number,
-    whole_number,
-    word_at,
-)
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.integers import store_number, whole_number, word_at
+from fastnn.cuda._runtime.ptx.real import computing
 
 Numbers = tuple[int, int, int, int, int, int]
 
@@ -324,7 +317,7 @@ def _run(
     shift = min(elements - 1, slots - 1).bit_length()
     grid = -(-elements // (1 << shift)), min(-(-planes // (slots >> shift)), MOST_BLOCKS)
     addresses = [array.address for array in arrays]
-    launch.run(of, key, arrays[0].device, stream(arrays[0]), grid, BLOCK, *addresses, planes, shift, *rest)
+    launch.run(of, key, arrays[0], grid, BLOCK, *addresses, planes, shift, *rest)
 
 
 class Pooling(NamedTuple):

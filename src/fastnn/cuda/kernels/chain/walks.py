@@ -12,17 +12,12 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    computing,
-    device,
-    in_turn,
-    load,
-    load_and_keep,
-    load_shared,
-    store,
-)
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, load_and_keep, load_shared, store
+from fastnn.cuda._runtime.ptx.functions import device, in_turn
+from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.chain.channels import ACROSS, CHANNELS, IMAGE, LINES, STRIDE, THREADS
+from fastnn.cuda.kernels.common.tiles import NO_DRAWS
 from fastnn.cuda.kernels.random import draws, philox
 
 #: How a pass accesses an operand. What it keeps and recalls must be the same in both passes.
@@ -113,7 +108,7 @@ def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
     """
     begin, advance = _STEPS[loop.draws]
     several, one = _visits(loop, unroll, body(unroll * loop.width)), _visits(loop, 1, body(loop.width))
-    width, visits, now = loop.width, (3, unroll), draws.now if loop.draws else draws.no_key
+    width, visits, now = loop.width, (3, unroll), draws.now if loop.draws else NO_DRAWS.now
     layers = LAYER * len(in_slab(loop.operands))
 
     @device

@@ -8,7 +8,9 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, load
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load
+from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.common import rows
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, read, write
