@@ -17,7 +17,7 @@ KEY = ("float32", "relu")
 COMPILE = """
 import sys
 from fastnn.cuda._runtime import compiler
-from fastnn.cuda.kernels.activation.elementwise import gradient
+from fastnn.cuda.kernels.chain.elementwise import gradient
 made = []
 compiled = gradient._compiled
 gradient._compiled = lambda *args: made.append(args) or compiled(*args)

@@ -21,7 +21,7 @@ from fastnn.cuda._runtime import launch, memory, replay
 from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda._runtime.replay import Recording
 from fastnn.cuda.kernels.common.tiles import THREADS
-from fastnn.cuda.kernels.optim import lists
+from fastnn.cuda.kernels.optim import lists, measures
 from fastnn.cuda.kernels.optim.rules import OWN_NUMBERS
 
 Arrays = tuple[DeviceArray, ...]
@@ -125,7 +125,7 @@ class _Table:
     def trust(self, *arguments: Any) -> None:
         """Launch the kernel that makes factors of norms."""
         table = _in_memory(self._words, self.like)
-        self.run(lists.trust, (), self.tensors, table.address, len(self.dtypes), self.blocks, *arguments)
+        self.run(measures.trust, (), self.tensors, table.address, len(self.dtypes), self.blocks, *arguments)
 
     def run(self, template: Any, key: tuple[Any, ...], grid: int, *arguments: Any) -> None:
         """Launch a kernel where the tensors are."""
@@ -187,8 +187,8 @@ class TensorList:
                 continue
             partial = memory.empty(table.like, (2 * table.blocks,), "float64")
             factors = memory.empty(table.like, (table.tensors,), "float64")
-            direction = lists.SQUARES, f"{name}_direction", table.dtypes
-            table.launch(lists.measure, direction, live, partial.address, *all_numbers)
+            direction = measures.SQUARES, f"{name}_direction", table.dtypes
+            table.launch(measures.measure, direction, live, partial.address, *all_numbers)
             table.trust(live, partial.address, factors.address, *all_numbers)
             table.launch(lists.update, (name, table.dtypes), live, factors.address, 8, *all_numbers)
 
@@ -201,7 +201,7 @@ class TensorList:
             if len(array.shape) > 1 and array.size > 0:
                 length = array.size // array.shape[0]
                 numbers = array.address, length, live, float(limit)
-                launch.run(lists.limit_rows, (array.dtype,), array, array.shape[0], THREADS, *numbers)
+                launch.run(measures.limit_rows, (array.dtype,), array, array.shape[0], THREADS, *numbers)
 
     def write_back(self) -> None:
         """Copy results to where they belong."""
@@ -243,7 +243,7 @@ def _only_numbers() -> bool:
 
 # ---- norms -------------------------------------------------------------------------------------------------
 
-_KINDS = {1.0: lists.SIZES, 2.0: lists.SQUARES, math.inf: lists.LARGEST}
+_KINDS = {1.0: measures.SIZES, 2.0: measures.SQUARES, math.inf: measures.LARGEST}
 
 
 def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Any:
@@ -263,7 +263,7 @@ def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_
 
 def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: float) -> DeviceArray:
     """The norm of all tables together, and the factor that limits it."""
-    kind, blocks = _KINDS.get(norm_type, lists.POWERS), sum(table.blocks for table in tables)
+    kind, blocks = _KINDS.get(norm_type, measures.POWERS), sum(table.blocks for table in tables)
     partial, found = (
         memory.empty(like, (2 * blocks,), "float64"),
         memory.empty(like, (2,), "float64"),
@@ -271,8 +271,8 @@ def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: f
     _, numbers = _same_kernel("scale", (norm_type,), NO_PENALTIES)
     first = partial.address
     for table in tables:
-        table.launch(lists.measure, (kind, "", table.dtypes), 0, first, *numbers)
+        table.launch(measures.measure, (kind, "", table.dtypes), 0, first, *numbers)
         first += 16 * table.blocks
     arguments = blocks, partial.address, found.address, float(max_norm), float(norm_type)
-    launch.run(lists.total, (kind,), like, 1, THREADS, *arguments)
+    launch.run(measures.total, (kind,), like, 1, THREADS, *arguments)
     return found

@@ -15,8 +15,9 @@ from fastnn.cuda.kernels.common import rows
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, read, write
 from fastnn.cuda.kernels.common.rows import argument_types
-from fastnn.cuda.kernels.norm.norm_gradients import ADDRESS_COUNT, DY, SUMS, add_terms
+from fastnn.cuda.kernels.norm.norm_gradients import ADDRESS_COUNT, DY, SUMS
 from fastnn.cuda.kernels.norm.norms import MEAN, RSTD, X
+from fastnn.cuda.kernels.norm.weight_gradients import add_terms
 
 #: Of `column_sums` and `merged`: lanes beside each other, and threads that share a column.
 LANES, DEEP = 32, 16
