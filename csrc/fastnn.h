@@ -252,7 +252,8 @@ typedef struct {
 } fastnn_step;
 
 int fastnn_find_rule(const char *name);  // -1: there is none
-int fastnn_rule_operands(int rule);
+const char *fastnn_rule_name(int rule);  // in the order of optimizers.def; NULL past the end
+int fastnn_rule_operands(int rule);      // how many arrays the rule takes for each parameter
 // Always to the end: an interrupt must not leave half of the parameters behind.
 void fastnn_run_step(const fastnn_step *step);
 

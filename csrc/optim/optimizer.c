@@ -27,6 +27,7 @@ int fastnn_find_rule(const char *name) {
         if (strcmp(rule_shapes[i].name, name) == 0) return i;
     return -1;
 }
+const char *fastnn_rule_name(int rule) { return rule < RULE_COUNT ? rule_shapes[rule].name : NULL; }
 int fastnn_rule_operands(int rule) { return rule_shapes[rule].operands; }
 
 // ---- pieces --------------------------------------------------------------------------------------------------------

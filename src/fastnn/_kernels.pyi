@@ -278,6 +278,7 @@ SIZES: int
 LARGEST: int
 
 def find_rule(name: str) -> int: ...
+def rules() -> dict[str, int]: ...
 
 @disjoint_base
 class Tensors:

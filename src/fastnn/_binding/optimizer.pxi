@@ -23,6 +23,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef enum fastnn_reduction:
         FASTNN_SQUARES, FASTNN_SIZES, FASTNN_LARGEST
     int fastnn_find_rule(const char *)
+    const char *fastnn_rule_name(int)
     int fastnn_rule_operands(int)
     void fastnn_run_step(const fastnn_step *)
     void fastnn_run_reduction(const fastnn_step *, fastnn_reduction, double *, double *)
@@ -38,6 +39,14 @@ def find_rule(str name):
     if rule < 0:
         raise ValueError(f"no rule is called {name!r}")
     return rule
+
+
+def rules():
+    """The rules of optimizers.def, in its order: {name: how many arrays the rule takes for each parameter}."""
+    numbers = {}
+    while fastnn_rule_name(len(numbers)) is not NULL:
+        numbers[(<bytes>fastnn_rule_name(len(numbers))).decode()] = fastnn_rule_operands(len(numbers))
+    return numbers
 
 
 cdef class Tensors:
