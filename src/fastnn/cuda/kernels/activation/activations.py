@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fastnn import _kernels
 from fastnn.cuda.kernels.activation import formulas
+from fastnn.cuda.kernels.common.tables import Table
 
 
 class Activation(NamedTuple):
@@ -16,16 +17,6 @@ class Activation(NamedTuple):
     forward: Any
     backward: Any
     saves_output: bool
-
-
-class _Table(dict[str, Activation]):
-    """The rows that have formulas for GPUs; an error that says where one goes for any other."""
-
-    def __missing__(self, name: str) -> Activation:
-        raise NotImplementedError(
-            f"{name} has no formulas for GPUs: {name} and {name}_backward go into a file of"
-            " src/fastnn/cuda/kernels/activation/formulas"
-        )
 
 
 def _formulas() -> dict[str, Any]:
@@ -42,13 +33,15 @@ def _formulas() -> dict[str, Any]:
     }
 
 
-def _table() -> _Table:
+def _table() -> Table[Activation]:
+    """The rows of the CPU's table (csrc/activation/activations.def) that have formulas."""
     found = _formulas()
-    return _Table(
-        (name, Activation(found[name], found[f"{name}_backward"], saved == "output"))
+    rows = {
+        name: Activation(found[name], found[f"{name}_backward"], saved == "output")
         for name, (saved, _) in _kernels.activations().items()
         if name in found and f"{name}_backward" in found
-    )
+    }
+    return Table(rows, "a file of src/fastnn/cuda/kernels/activation/formulas")
 
 
 ACTIVATIONS = _table()
