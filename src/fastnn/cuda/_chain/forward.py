@@ -100,7 +100,7 @@ def _at_once(
     x, chain, running = problem.x, problem.stages, batch.running
     (weight, bias), cut = parameters, problem.cut(*arrays)
     head = scaling.Head("batch", dtype_of(weight), dtype_of(bias), *batch.averages)
-    key = x.dtype, cut.width, cut.single, head, chain.kinds, problem.draws, batch.counter, batch.cumulative
+    key = x.dtype, cut.width, cut.single, head, chain.steps, problem.draws, batch.counter, batch.cumulative
     plan = cooperative.plan(resident.forward, key, x.device, fast_math.enabled, cut, 1)
     if plan is None:
         return False
@@ -135,7 +135,7 @@ def _apply(
     taken = scaling.Head(kind, dtype_of(weight), dtype_of(bias), *averages)
     problem.launch(
         scaling.forward,
-        (x.dtype, cut.width, cut.single, taken, chain.kinds, problem.draws),
+        (x.dtype, cut.width, cut.single, taken, chain.steps, problem.draws),
         cut.grid,
         channels.THREADS,
         *(array.address for array in arrays),
@@ -178,7 +178,7 @@ def run_forward(
         return Statistics()
     arrays = (target, x) if addend is None else (target, x, addend)
     if head is None and problem.is_elementwise:
-        key, words = (x.dtype, chain.kinds), problem.words if problem.draws else ()
+        key, words = (x.dtype, chain.steps), problem.words if problem.draws else ()
         tile = tiles.tile(elementwise.forward_operands(*key))
         tiles.run(elementwise.chain_forward, key, tile, arrays, chain.numbers, words)
         return Statistics()

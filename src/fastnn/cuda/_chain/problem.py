@@ -25,7 +25,7 @@ Parameters = tuple[DeviceArray | None, DeviceArray | None]
 class Stages(NamedTuple):
     """The stages of a chain as kernels know them."""
 
-    kinds: tuple[tuple[str, ...], ...]
+    steps: tuple[tuple[str, ...], ...]
     numbers: tuple[float, ...]
     threshold: int  # of dropout; -1 without
     adds: bool
@@ -38,21 +38,21 @@ def _rows() -> list[str]:
 
 @functools.lru_cache(1024)
 def known(given: tuple[Stage, ...]) -> Stages:
-    kinds: list[tuple[str, ...]] = []
+    steps: list[tuple[str, ...]] = []
     numbers: list[float] = []
     threshold = -1
     for stage in given:
         if isinstance(stage, stages.Activation):
-            kinds.append(("activation", _rows()[stage.row]))
+            steps.append(("activation", _rows()[stage.row]))
             numbers += stage.values
         elif isinstance(stage, stages.Dropout) and stage.p > 0:
-            kinds.append(("dropout",))
+            steps.append(("dropout",))
             numbers += (keep_scale(stage.p), 0.0)
             threshold = keep_threshold(stage.p)
         elif isinstance(stage, stages.Add):
-            kinds.append(("add",))
+            steps.append(("add",))
             numbers += (0.0, 0.0)
-    return Stages(tuple(kinds), tuple(numbers), threshold, ("add",) in kinds)
+    return Stages(tuple(steps), tuple(numbers), threshold, ("add",) in steps)
 
 
 def kind_of(head: Head | None) -> str:
@@ -83,7 +83,7 @@ class Problem(NamedTuple):
         """How dropout counts elements."""
         if self.stages.threshold < 0:
             return ""
-        return "memory" if self.form.usual else "columns"
+        return "memory" if self.form.usual else "channels last"
 
     @property
     def words(self) -> list[int]:
@@ -94,7 +94,7 @@ class Problem(NamedTuple):
     @property
     def is_elementwise(self) -> bool:
         """Whether a chain without a head can go over memory as it lies."""
-        return self.draws != "columns"
+        return self.draws != "channels last"
 
     def cut(self, *arrays: DeviceArray | None) -> channels.Cut:
         """How these arrays are cut, of which all have the input's layout."""

@@ -70,11 +70,11 @@ def multiply(
     m, n, k = sizes
     if m * n * k * count == 0:
         return
-    kind = computing_name(a.dtype)
-    zero, one = _FACTORS[kind]
+    wide = computing_name(a.dtype)
+    zero, one = _FACTORS[wide]
     # cuBLAS has columns contiguous, and so sees every matrix transposed: c^T = b^T a^T.
     left, right, result = _operand(b, count), _operand(a, count), _operand(c, count)
-    ops, end = (int(b.column != 1), int(a.column != 1)), (_COMPUTE[kind], _DEFAULT)
+    ops, end = (int(b.column != 1), int(a.column != 1)), (_COMPUTE[wide], _DEFAULT)
     sums = (*ops, n, m, k, one, *left, *right, one if add else zero, *result)
     cublas = require("nvmath.bindings.cublas", "cuda")
     with _handle(cublas, like) as handle:

@@ -22,8 +22,8 @@ def alike(first: Any, others: Sequence[Any], out: Any) -> Alike | None:
 
     None where they are not all alike, or empty, or where `out` overlaps one of them in part.
     """
-    kind: Any = type(first)
-    library = library_on_gpu(kind)
+    array_type: Any = type(first)
+    library = library_on_gpu(array_type)
     return None if library is None else library.alike(first, others, out)
 
 
@@ -36,8 +36,8 @@ def describe(name: str, value: Any) -> DeviceArray:
             f"{name} must be in the GPU's memory, as another argument is, got {got}; copy it there"
             " (cupy.asarray, .cuda()), or all to the CPU"
         )
-    kind: Any = type(value)
-    return library_of(kind).describe(name, value)
+    array_type: Any = type(value)
+    return library_of(array_type).describe(name, value)
 
 
 _PROMOTED = {
@@ -52,13 +52,13 @@ def ready(name: str, value: Any) -> DeviceArray:
     array = describe(name, value)
     if array.dtype in ITEMSIZE:
         return array
-    kind = _PROMOTED.get(array.dtype)
-    if kind is None:
+    promoted = _PROMOTED.get(array.dtype)
+    if promoted is None:
         raise TypeError(
             f"{name} must be an array of float16, bfloat16, float32, float64, integers or booleans, got"
             f" {array.dtype}"
         )
-    return astype(array, kind)
+    return astype(array, promoted)
 
 
 def astype(array: DeviceArray, dtype: str) -> DeviceArray:
@@ -78,12 +78,12 @@ def contiguous(array: DeviceArray) -> DeviceArray:
 def common_dtype(named: Named) -> str:
     """The dtype that arrays promote to; None is left out."""
     given = [(name, array) for name, array in named if array is not None]
-    kinds = {array.dtype for _, array in given}
-    if len(kinds) > 1 and "bfloat16" in kinds and "float16" in kinds:
+    dtypes = {array.dtype for _, array in given}
+    if len(dtypes) > 1 and "bfloat16" in dtypes and "float16" in dtypes:
         got = " and ".join(f"{name} of {array.dtype}" for name, array in given)
         raise TypeError(f"the arrays must have dtypes with a common one, got {got}")
     order = ("bfloat16", "float16", "float32", "float64")
-    return str(max(kinds, key=order.index))
+    return str(max(dtypes, key=order.index))
 
 
 def same_device(named: Named) -> None:

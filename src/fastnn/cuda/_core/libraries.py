@@ -69,13 +69,13 @@ class _Cupy:
 
     def alike(self, first: Any, others: Sequence[Any], out: Any) -> Alike | None:
         cupy = sys.modules["cupy"]
-        kind = cupy.ndarray
-        if type(first) is not kind or not first._c_contiguous:
+        array_type = cupy.ndarray
+        if type(first) is not array_type or not first._c_contiguous:
             return None
         dtype, shape, size, memory = first.dtype, first.shape, first.size, first.data
         device, addresses = memory.device_id, [0, memory.ptr]
         for each in others if out is None else (*others, out):
-            if type(each) is not kind or each.dtype is not dtype or not each._c_contiguous:
+            if type(each) is not array_type or each.dtype is not dtype or not each._c_contiguous:
                 return None
             memory = each.data
             if memory.device_id != device or each.shape != shape:
@@ -85,7 +85,7 @@ class _Cupy:
         if not size or name not in ITEMSIZE:
             return None
         if out is None:
-            out = kind(shape, name) if _cupy_count() == 1 else self.empty(shape, name, device)
+            out = array_type(shape, name) if _cupy_count() == 1 else self.empty(shape, name, device)
             addresses[0] = out.data.ptr
         else:
             addresses[0] = addresses.pop()
@@ -213,15 +213,15 @@ def _foreign(name: str, value: Any) -> Any:
 
 
 @functools.cache
-def library_of(kind: Any) -> Library:
+def library_of(array_type: Any) -> Library:
     """The library of a type of arrays."""
-    if any(base.__module__.partition(".")[0] == "torch" for base in kind.__mro__):
+    if any(base.__module__.partition(".")[0] == "torch" for base in array_type.__mro__):
         return _TORCH
     require("cupy", "cuda")
     return _CUPY
 
 
 @functools.cache
-def library_on_gpu(kind: Any) -> Library | None:
+def library_on_gpu(array_type: Any) -> Library | None:
     """The library of a type whose arrays may be on a GPU; None for others."""
-    return library_of(kind) if hasattr(kind, "__cuda_array_interface__") else None
+    return library_of(array_type) if hasattr(array_type, "__cuda_array_interface__") else None

@@ -1,4 +1,4 @@
-"""The twin of fastnn._core.tensor_lists: lists of arrays in a GPU's memory for the rules of kernels/rules.py.
+"""The twin of fastnn._core.tensor_lists: lists of arrays in the memory of a GPU, and steps of rules on them.
 
 It knows memory, and no rule.
 """
@@ -152,9 +152,8 @@ class TensorList:
         tensor_lists.check_alike([pair for kind, pair in zip(kinds, given, strict=False) if kind])
         for name, array in given[1:]:
             if array.shape != found[0].shape:
-                raise ValueError(
-                    f"{name} has shape {array.shape}; it takes that of {names[0]}, {found[0].shape}"
-                )
+                shape = found[0].shape
+                raise ValueError(f"{name} must have the shape of {names[0]}, {shape}, got {array.shape}")
         plain = tuple(device_arrays.contiguous(array) for array in found)
         self._tensors.append(plain)
         self.targets.append(plain[0])
@@ -230,11 +229,11 @@ def _same_kernel(
     return name, tuple(float(x) for x in (*own, negate, decay, l1, 1 - shrink, *trust))
 
 
-def _live(kind: Any, numbers: tuple[float, ...], like: DeviceArray) -> int:
+def _live(purpose: Any, numbers: tuple[float, ...], like: DeviceArray) -> int:
     """Where a recorded kernel finds its numbers; 0 where nothing is recorded."""
     if Recording.current is None:
         return 0
-    return Recording.current.numbers(kind, replay.words_of(numbers), like)
+    return Recording.current.numbers(purpose, replay.words_of(numbers), like)
 
 
 def _only_numbers() -> bool:
@@ -243,7 +242,7 @@ def _only_numbers() -> bool:
 
 # ---- norms -------------------------------------------------------------------------------------------------
 
-_KINDS = {1.0: measures.SIZES, 2.0: measures.SQUARES, math.inf: measures.LARGEST}
+_WAYS = {1.0: measures.SIZES, 2.0: measures.SQUARES, math.inf: measures.LARGEST}
 
 
 def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Any:
@@ -263,7 +262,7 @@ def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_
 
 def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: float) -> DeviceArray:
     """The norm of all tables together, and the factor that limits it."""
-    kind, blocks = _KINDS.get(norm_type, measures.POWERS), sum(table.blocks for table in tables)
+    way, blocks = _WAYS.get(norm_type, measures.POWERS), sum(table.blocks for table in tables)
     partial, found = (
         memory.empty(like, (2 * blocks,), "float64"),
         memory.empty(like, (2,), "float64"),
@@ -271,8 +270,8 @@ def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: f
     _, numbers = _same_kernel("scale", (norm_type,), NO_PENALTIES)
     first = partial.address
     for table in tables:
-        table.launch(measures.measure, (kind, "", table.dtypes), 0, first, *numbers)
+        table.launch(measures.measure, (way, "", table.dtypes), 0, first, *numbers)
         first += 16 * table.blocks
     arguments = blocks, partial.address, found.address, float(max_norm), float(norm_type)
-    launch.run(measures.total, (kind,), like, 1, THREADS, *arguments)
+    launch.run(measures.total, (way,), like, 1, THREADS, *arguments)
     return found

@@ -128,7 +128,7 @@ def nearest(capability: Capability) -> Capability:
     older = [each for each in known if each <= capability]
     if not older:
         major, minor = capability
-        raise RuntimeError(f"this GPU has compute capability {major}.{minor}; CUDA 13 takes 7.5 and later")
+        raise RuntimeError(f"the GPU must have compute capability 7.5 or later, got {major}.{minor}")
     return max(older)
 
 

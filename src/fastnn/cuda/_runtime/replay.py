@@ -64,8 +64,8 @@ def words_of(numbers: Sequence[float]) -> list[int]:
 class _Slot:
     """Words in device memory, and what they are to be in the next replay."""
 
-    def __init__(self, kind: Any, array: DeviceArray, words: Sequence[int]) -> None:
-        self.kind, self.array, self.words = kind, array, words
+    def __init__(self, purpose: Any, array: DeviceArray, words: Sequence[int]) -> None:
+        self.purpose, self.array, self.words = purpose, array, words
 
 
 class _Stream:
@@ -133,16 +133,16 @@ class Recording:
             self._steps.append(step)
         step()
 
-    def numbers(self, kind: Any, words: Sequence[int], like: DeviceArray) -> int:
-        """The address of a slot with these words. `kind` is to be the same in each replay."""
+    def numbers(self, purpose: Any, words: Sequence[int], like: DeviceArray) -> int:
+        """The address of a slot with these words. `purpose` is to be the same in each replay."""
         if self._place is None:
-            return self._new(kind, words, like).array.address
-        while self._slots[self._place].kind is None:
+            return self._new(purpose, words, like).array.address
+        while self._slots[self._place].purpose is None:
             self._place += 1
         slot = self._slots[self._place]
-        if slot.kind != kind:
+        if slot.purpose != purpose:
             raise RuntimeError(
-                f"the graph was captured with {slot.kind}, and now there is {kind}: capture it again"
+                f"the graph was captured with {slot.purpose}, and now there is {purpose}: capture it again"
             )
         slot.words = words
         self._place += 1
@@ -157,8 +157,8 @@ class Recording:
             stream.slot = self._new(None, (0, 0), like)
         return stream.slot.array.address
 
-    def _new(self, kind: Any, words: Sequence[int], like: DeviceArray) -> _Slot:
-        self._slots.append(_Slot(kind, memory.empty(like, (len(words),), "int64"), words))
+    def _new(self, purpose: Any, words: Sequence[int], like: DeviceArray) -> _Slot:
+        self._slots.append(_Slot(purpose, memory.empty(like, (len(words),), "int64"), words))
         return self._slots[-1]
 
     def _drew(self, generator: Generator, key: Key) -> None:

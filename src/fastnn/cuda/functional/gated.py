@@ -149,8 +149,8 @@ def _run_maxout(
 ) -> None:
     if target.size == 0:
         return
-    planes, rows, row_bytes = winners.shape
+    bit_planes, rows, row_bytes = winners.shape
     grid, block = kernels.grid(rows, cut.n)
     addresses, numbers = (target.address, source.address, winners.address), (rows, cut.n, k, *cut.steps)
-    sizes = planes, row_bytes, rows * row_bytes
+    sizes = bit_planes, row_bytes, rows * row_bytes
     launch.run(template, (target.dtype,), target, grid, block, *addresses, *numbers, *sizes)

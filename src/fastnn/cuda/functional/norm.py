@@ -47,10 +47,10 @@ def _normalise(
     mean, rstd = given or (memory.empty(x, shape, "float64"), memory.empty(x, shape, "float64"))
     parameters = joined(weight, bias, y)
     if x.size:
-        kind, length = weighted_by(blocks), blocks[1] * blocks[2]
+        per, length = weighted_by(blocks), blocks[1] * blocks[2]
         cut = cuts.row_cut(length, x.dtype, 1, frozenset((x.address % 16, y.address % 16)))
-        per_vector = parameters.aligned(length) if kind == "element" else blocks[2] % cut.width == 0
-        form = (kind, weight is not None, bias is not None, per_vector and not cut.ragged)
+        per_vector = parameters.aligned(length) if per == "element" else blocks[2] % cut.width == 0
+        form = (per, weight is not None, bias is not None, per_vector and not cut.ragged)
         addresses = y.address, x.address, mean.address, rstd.address, *parameters.addresses()
         key = x.dtype, parameters.dtype, how, form, tuple(cut)
         last = 0 if variance is None else variance.address

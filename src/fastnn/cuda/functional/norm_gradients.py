@@ -104,7 +104,7 @@ def _long_rows(call: _Call) -> _Sums:
 
 def _rows(
     call: _Call,
-    kind: str,
+    per: str,
     count: int,
     length: int,
     words: tuple[int, ...],
@@ -113,8 +113,8 @@ def _rows(
     coefficients: DeviceArray | None = None,
 ) -> None:
     cut = call.cut(length)
-    at_once = kind == "element" and not cut.ragged and call.parameters.aligned(length)
-    form = norm_gradients.Form(kind, call.mean is not None, call.weighted(), at_once, part)
+    at_once = per == "element" and not cut.ragged and call.parameters.aligned(length)
+    form = norm_gradients.Form(per, call.mean is not None, call.weighted(), at_once, part)
     key = call.x.dtype, call.parameters.dtype, tuple(form), tuple(cut)
     addresses = call.addresses(sums, coefficients)
     rows.run(norm_gradients.by_row, key, cut, call.x, (count, length, 1), addresses, words, (call.own,))

@@ -42,8 +42,8 @@ def joined(weight: DeviceArray | None, bias: DeviceArray | None, target: DeviceA
     """Both in one dtype, and apart from the target; ValueError where they are on another GPU than it."""
     named = [(name, array) for name, array in (("weight", weight), ("bias", bias)) if array is not None]
     device_arrays.same_device([("input", target), *named])
-    kinds, wide = {array.dtype for _, array in named}, computing_name(target.dtype)
-    dtype = target.dtype if not kinds else kinds.pop() if len(kinds) == 1 else wide
+    dtypes, wide = {array.dtype for _, array in named}, computing_name(target.dtype)
+    dtype = target.dtype if not dtypes else dtypes.pop() if len(dtypes) == 1 else wide
     if computing_name(dtype) != wide:
         dtype = wide
     fitting = {name: overlap.apart(device_arrays.astype(array, dtype), target) for name, array in named}

@@ -39,13 +39,13 @@ def _prelu(input: Any, weight: Any, out: Any) -> Any:
     arrays = _promoted((("input", input),), out)
     (x,), y, w = arrays.inputs, arrays.target, _weight(weight, arrays)
     outer, inner = blocks(x.shape, w.size)
-    columns = inner == 1 and w.size > 1
-    if columns:
+    channels_last = inner == 1 and w.size > 1
+    if channels_last:
         shape, step, across = (1, outer, w.size), (0, w.size), (0, 0)
     else:
         shape, step, across = (outer, w.size, inner), (w.size * inner, inner), (0, 1)
     operands = [Strips(y.address, *step), Strips(x.address, *step), Strips(w.address, *across)]
-    strips.run(slope.prelu, (y.dtype, not columns), y, operands, shape)
+    strips.run(slope.prelu, (y.dtype, not channels_last), y, operands, shape)
     return arrays.result()
 
 

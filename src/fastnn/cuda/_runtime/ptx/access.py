@@ -20,8 +20,8 @@ def _words_of(builder: Any, address: Any, dtype: str, width: int, space: int = G
     """What one access to `width` elements brings: a word for each, or for two of a half type."""
     if ITEMSIZE[dtype] > 2:
         return load_words(builder, address, FLOATS[8 * ITEMSIZE[dtype]], width, space)
-    kind, count = (INTEGERS[16], 1) if width == 1 else (INTEGERS[32], width // 2)
-    return load_words(builder, address, kind, count, space)
+    word_type, count = (INTEGERS[16], 1) if width == 1 else (INTEGERS[32], width // 2)
+    return load_words(builder, address, word_type, count, space)
 
 
 def _elements_of(builder: Any, dtype: str, words: list[Any]) -> list[Any]:
@@ -36,11 +36,11 @@ def _elements_of(builder: Any, dtype: str, words: list[Any]) -> list[Any]:
 
 
 def _put_into(
-    target: Any, builder: Any, dtype: str, words: list[Any], kind: Any, buffer: Any, at: Any
+    target: Any, builder: Any, dtype: str, words: list[Any], array_type: Any, buffer: Any, at: Any
 ) -> None:
     """The elements in words into a local array, from its element `at` on."""
     values = _elements_of(builder, dtype, words)
-    places = places_in(target, builder, kind, buffer, at, len(values))
+    places = places_in(target, builder, array_type, buffer, at, len(values))
     for place, value in zip(places, values, strict=True):
         builder.store(value, place)
 

@@ -85,8 +85,8 @@ def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
     def evaluate(context: Any, x: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            kind = args[0].type
-            *others, last = [kind(each) for each in (double if x == types.float64 else single)]
+            real = args[0].type
+            *others, last = [real(each) for each in (double if x == types.float64 else single)]
             return functools.reduce(lambda y, c: builder.fma(y, args[0], c), reversed(others), last)
 
         return x(x), generate
@@ -100,8 +100,8 @@ def fma(context: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c with one rounding, in the type of a."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        values = [target.cast(builder, arg, kind, a) for arg, kind in zip(args, signature.args, strict=True)]
-        return builder.fma(*values)
+        given = zip(args, signature.args, strict=True)
+        return builder.fma(*[target.cast(builder, arg, arg_type, a) for arg, arg_type in given])
 
     return a(a, b, c), generate
 

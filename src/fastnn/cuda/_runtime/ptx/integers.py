@@ -49,12 +49,12 @@ def _whole(dtype: str) -> tuple[Any, bool]:
 @functools.cache
 def whole_number(dtype: str) -> Any:
     """whole_number(address): an element of an integer dtype, as an int64."""
-    kind, signed = _whole(dtype)
+    word_type, signed = _whole(dtype)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def read(context: Any, address: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            word = builder.load(pointer(builder, args[0], kind))
+            word = builder.load(pointer(builder, args[0], word_type))
             return builder.sext(word, INTEGERS[64]) if signed else builder.zext(word, INTEGERS[64])
 
         return types.int64(types.uint64), generate
@@ -69,13 +69,13 @@ word_at = whole_number("int64")
 @functools.cache
 def store_number(dtype: str) -> Any:
     """store_number(address, number): an int64 as an element of an integer dtype, its lowest bits."""
-    kind, _ = _whole(dtype)
+    word_type, _ = _whole(dtype)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def write(context: Any, address: Any, number: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-            word = args[1] if kind.width == 64 else builder.trunc(args[1], kind)
-            builder.store(word, pointer(builder, args[0], kind))
+            word = args[1] if word_type.width == 64 else builder.trunc(args[1], word_type)
+            builder.store(word, pointer(builder, args[0], word_type))
             return target.get_dummy_value()
 
         return types.void(types.uint64, types.int64), generate

@@ -18,8 +18,8 @@ _LETTERS = {INTEGERS[32]: "r", INTEGERS[64]: "l", FLOATS[32]: "f", FLOATS[64]: "
 
 def instruction(builder: Any, name: str, result: Any, operands: Sequence[Any]) -> Any:
     """The result, of this LLVM type, of one PTX instruction on values in registers."""
-    kinds = [operand.type for operand in operands]
-    places = ", ".join(f"${k}" for k in range(1 + len(kinds)))
-    letters = "=" + ",".join(_LETTERS[kind] for kind in (result, *kinds))
-    text = ir.InlineAsm(ir.FunctionType(result, kinds), f"{name} {places};", letters, side_effect=False)
+    function = ir.FunctionType(result, [operand.type for operand in operands])
+    places = ", ".join(f"${k}" for k in range(1 + len(operands)))
+    letters = "=" + ",".join(_LETTERS[each] for each in (result, *function.args))
+    text = ir.InlineAsm(function, f"{name} {places};", letters, side_effect=False)
     return builder.call(text, operands)

@@ -16,8 +16,8 @@ def _in_order(text: str, constraints: str) -> Any:
     """The code of an instruction on a 32-bit word in global memory, which orders what stands around it."""
 
     def generate(target: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        kind = ir.FunctionType(INTEGERS[32], [arg.type for arg in args])
-        order = ir.InlineAsm(kind, text, f"{constraints},~{{memory}}", side_effect=True)
+        function_type = ir.FunctionType(INTEGERS[32], [arg.type for arg in args])
+        order = ir.InlineAsm(function_type, text, f"{constraints},~{{memory}}", side_effect=True)
         return builder.call(order, args)
 
     return generate

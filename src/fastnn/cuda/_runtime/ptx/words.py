@@ -17,17 +17,17 @@ def pointer(builder: Any, address: Any, pointee: Any, space: int = GLOBAL) -> An
     return builder.inttoptr(address, ir.PointerType(pointee, addrspace=space))
 
 
-def places_in(target: Any, builder: Any, kind: Any, buffer: Any, at: Any, count: int) -> list[Any]:
+def places_in(target: Any, builder: Any, array_type: Any, buffer: Any, at: Any, count: int) -> list[Any]:
     """Pointers to `count` elements of a local array, from `at` on."""
-    data = target.make_array(kind)(target, builder, buffer).data
+    data = target.make_array(array_type)(target, builder, buffer).data
     return [builder.gep(data, [builder.add(at, at.type(k))]) for k in range(count)]
 
 
-def load_words(builder: Any, address: Any, kind: Any, count: int, space: int = GLOBAL) -> list[Any]:
+def load_words(builder: Any, address: Any, word_type: Any, count: int, space: int = GLOBAL) -> list[Any]:
     """`count` words by one access; the address must be a multiple of its size."""
     if count == 1:
-        return [builder.load(pointer(builder, address, kind, space))]
-    vector = builder.load(pointer(builder, address, ir.VectorType(kind, count), space), align=16)
+        return [builder.load(pointer(builder, address, word_type, space))]
+    vector = builder.load(pointer(builder, address, ir.VectorType(word_type, count), space), align=16)
     return [builder.extract_element(vector, INTEGERS[32](k)) for k in range(count)]
 
 

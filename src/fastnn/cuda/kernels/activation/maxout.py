@@ -48,7 +48,7 @@ def maxout(dtype: str) -> Built:
 
     def kernel(addresses: Any, words: Any) -> None:
         y, x, bits = addresses
-        rows, n, k, row_step, piece_step, step, planes, row_bytes, plane_bytes = words
+        rows, n, k, row_step, piece_step, step, bit_planes, row_bytes, plane_bytes = words
         row = types.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         lane, tile = cuda.threadIdx.x & 31, types.int64(cuda.blockDim.x)
         start = cuda.blockIdx.y * tile
@@ -64,7 +64,7 @@ def maxout(dtype: str) -> Built:
                         v[0, 0], winner = v[1, 0], j
                 put(y + types.uint64((row * n + i) * size), v, 0)
             at = bits + types.uint64(row * row_bytes + ((i - lane) >> 3) + lane)
-            for plane in range(planes):
+            for plane in range(bit_planes):
                 word = types.uint32(cuda.ballot_sync(_ALL, (winner >> plane) & 1))
                 if lane < 4 and i - lane + 8 * lane < n:
                     put_byte(at + types.uint64(plane * plane_bytes), types.int64(word >> (8 * lane)))
@@ -81,14 +81,14 @@ def maxout_backward(dtype: str) -> Built:
 
     def kernel(addresses: Any, words: Any) -> None:
         dx, dy, bits = addresses
-        rows, n, k, row_step, piece_step, step, planes, row_bytes, plane_bytes = words
+        rows, n, k, row_step, piece_step, step, bit_planes, row_bytes, plane_bytes = words
         row = types.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         tile = types.int64(cuda.blockDim.x)
         i = cuda.blockIdx.y * tile + cuda.threadIdx.x
         while row < rows and i < n:
             v, winner = cuda.local.array(one, real), types.int64(0)
             get(dy + types.uint64((row * n + i) * size), v, 0)
-            for plane in range(planes):
+            for plane in range(bit_planes):
                 octet = get_byte(bits + types.uint64(plane * plane_bytes + row * row_bytes + (i >> 3)))
                 winner |= ((octet >> (i & 7)) & 1) << plane
             first, dyi = dx + types.uint64((row * row_step + i * step) * size), v[0, 0]

@@ -63,7 +63,7 @@ def rrelu(dtype: str, backward: bool) -> Built:
     numbers of the line hold what rounding takes from these.
     """
     real, width, size, run = computing(dtype), WIDTH[dtype], ITEMSIZE[dtype], _slopes(backward)
-    get, put, get_one, put_one = (kind(dtype, w) for w in (width, 1) for kind in (load, store))
+    get, put, get_one, put_one = (access(dtype, w) for w in (width, 1) for access in (load, store))
     pieces, shape = DRAWS // width, (3, DRAWS)
 
     def kernel(out: int, dy: int, x: int, n: int, words: Any, line: Any) -> None:

@@ -164,7 +164,7 @@ def _each_pass() -> Iterator[Key]:
             yield dtype, width, single, _BATCH, _STAGES, True, "memory", does
     yield from (("float32", 4, True, _BATCH, (), False, "", does) for does in (SUMS, FROM_SUMS))
     yield from (("float32", 4, True, Head(kind), (), False, "", BOTH) for kind in ("evaluated", "scale"))
-    yield "float32", 4, False, Head(), _STAGES, False, "columns", PLAIN
+    yield "float32", 4, False, Head(), _STAGES, False, "channels last", PLAIN
 
 
 def pass_over(
@@ -246,7 +246,7 @@ def backward(
 
 
 def _each_finish() -> Iterator[Key]:
-    yield from (("float32", Head("batch", kind, kind)) for kind in ITEMSIZE)
+    yield from (("float32", Head("batch", dtype, dtype)) for dtype in ITEMSIZE)
     yield from (("float64", _BATCH), ("float32", Head("scale")), ("float32", Head("evaluated")))
 
 

@@ -282,7 +282,7 @@ def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
 
 
 def _each_running() -> Iterator[Key]:
-    yield from (("float32", kind, kind, "") for kind in ITEMSIZE)
+    yield from (("float32", dtype, dtype, "") for dtype in ITEMSIZE)
     yield "float64", "float32", "float32", "int64"
 
 

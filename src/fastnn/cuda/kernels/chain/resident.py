@@ -68,10 +68,10 @@ def _own_slab(turn: int, size: int) -> Any:
 _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
-def _each_layout(*kinds: Any) -> Iterator[Key]:
+def _each_layout(*rest: Any) -> Iterator[Key]:
     for dtype, single in product(ITEMSIZE, (True, False)):
-        yield dtype, WIDTH[dtype], single, Head("batch"), _STAGES, *kinds
-    yield "float32", 4, True, Head("batch"), (), *kinds
+        yield dtype, WIDTH[dtype], single, Head("batch"), _STAGES, *rest
+    yield "float32", 4, True, Head("batch"), (), *rest
 
 
 @template(lambda: _each_layout("memory", "int64", False), **OPTIONS)

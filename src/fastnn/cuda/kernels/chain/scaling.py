@@ -144,7 +144,7 @@ def _each_layout() -> Iterator[Key]:
         width = WIDTH[dtype]
         yield dtype, width, single, _BATCH, _STAGES, "memory"
     yield from (("float32", 4, True, head, (), "") for head in _EACH_HEAD)
-    yield "float32", 4, False, Head(), _STAGES, "columns"
+    yield "float32", 4, False, Head(), _STAGES, "channels last"
 
 
 def pass_over(

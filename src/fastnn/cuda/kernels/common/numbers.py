@@ -79,10 +79,10 @@ def put(dtype: str) -> Any:
 
 
 @made_once
-def quad(dtype: str, kind: Any) -> Any:
-    """(address, index, v): loads, or stores (kind), four numbers of a float32 or float64 array together."""
+def quad(dtype: str, load_or_store: Any) -> Any:
+    """(address, index, v): loads or stores four numbers of a float32 or float64 array together."""
     width, size = 16 // ITEMSIZE[dtype], ITEMSIZE[dtype]
-    access = kind(dtype, width)
+    access = load_or_store(dtype, width)
 
     @device
     def move(address: int, index: int, v: Any) -> None:

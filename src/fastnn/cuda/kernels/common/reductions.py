@@ -23,21 +23,21 @@ def add_each(r: Any, other: Any) -> None:
 
 
 @made_once
-def join(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
+def join(cut: Cut, merge: Any, count: int, number_type: Any) -> Any:
     """(r): the `count` numbers r of all threads of a team merged, in a fixed order, in each of them."""
     if cut.kind == "column":
-        return _join_column(cut, merge, count, kind)
-    within = _join_lanes(min(cut.team, WARP), merge, count, kind)
-    return within if cut.team <= WARP else _join_warps(cut.team // WARP, within, merge, count, kind)
+        return _join_column(cut, merge, count, number_type)
+    within = _join_lanes(min(cut.team, WARP), merge, count, number_type)
+    return within if cut.team <= WARP else _join_warps(cut.team // WARP, within, merge, count, number_type)
 
 
 @made_once
-def _join_lanes(team: int, merge: Any, count: int, kind: Any) -> Any:
+def _join_lanes(team: int, merge: Any, count: int, number_type: Any) -> Any:
     steps = team.bit_length() - 1
 
     @device
     def join_lanes(r: Any) -> None:
-        other = cuda.local.array(count, kind)
+        other = cuda.local.array(count, number_type)
         for step in range(steps):
             for k in range(count):
                 other[k] = cuda.shfl_xor_sync(_ALL, r[k], (team // 2) >> step)
@@ -46,12 +46,12 @@ def _join_lanes(team: int, merge: Any, count: int, kind: Any) -> Any:
     return join_lanes
 
 
-def _join_warps(warps: int, within: Any, merge: Any, count: int, kind: Any) -> Any:
-    across = _join_lanes(warps, merge, count, kind)
+def _join_warps(warps: int, within: Any, merge: Any, count: int, number_type: Any) -> Any:
+    across = _join_lanes(warps, merge, count, number_type)
 
     @device
     def join_warps(r: Any) -> None:
-        shared = cuda.shared.array((count, warps), kind)
+        shared = cuda.shared.array((count, warps), number_type)
         within(r)
         lane, warp = cuda.threadIdx.x % WARP, cuda.threadIdx.x // WARP
         cuda.syncthreads()  # the numbers of the last call have been read
@@ -66,12 +66,13 @@ def _join_warps(warps: int, within: Any, merge: Any, count: int, kind: Any) -> A
     return join_warps
 
 
-def _join_column(cut: Cut, merge: Any, count: int, kind: Any) -> Any:
+def _join_column(cut: Cut, merge: Any, count: int, number_type: Any) -> Any:
     team, lanes = cut.team, cut.lanes
 
     @device
     def join_column(r: Any) -> None:
-        shared, other = cuda.shared.array((count, team, lanes), kind), cuda.local.array(count, kind)
+        shared = cuda.shared.array((count, team, lanes), number_type)
+        other = cuda.local.array(count, number_type)
         lane, member = cuda.threadIdx.x, cuda.threadIdx.y
         cuda.syncthreads()
         for k in range(count):

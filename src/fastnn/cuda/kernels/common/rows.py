@@ -37,11 +37,11 @@ from fastnn.cuda.kernels.common.samples import (
 class Round(NamedTuple):
     """One reduction over a sample.
 
-    start: what a thread's numbers r begin with, of type `kind`; gather(c, v, s, r) adds its elements;
+    start: what a thread's numbers r begin with, of type `number_type`; gather(c, v, s, r) adds its elements;
     merge(r, other) adds another thread's; finish(c, s, r) keeps what is made of the team's.
     """
 
-    kind: Any
+    number_type: Any
     start: tuple[float, ...]
     gather: Any
     merge: Any
@@ -95,7 +95,7 @@ OPTIONS: dict[str, Any] = {
 def argument_types(addresses: int, words: int, numbers: int) -> tuple[Any, ...]:
     """Those of a kernel (addresses, words, numbers)."""
     counts = (types.uint64, addresses), (types.int64, words), (types.float64, numbers)
-    return tuple(types.UniTuple(kind, count) for kind, count in counts)
+    return tuple(types.UniTuple(number_type, count) for number_type, count in counts)
 
 
 def kernel(cut: Cut, work: Work, real: Any) -> Built:
@@ -114,14 +114,14 @@ def _stores(cut: Cut, work: Work) -> Any:
 
 def _reduced(cut: Cut, each: Round, gather: Any) -> Any:
     """(c, v, s): the round; gather(c, v, s, r) goes over all elements of the sample."""
-    kind, count, start, finish = each.kind, len(each.start), each.start, each.finish
-    joined = join(cut, each.merge, count, kind)
+    number_type, count, start, finish = each.number_type, len(each.start), each.start, each.finish
+    joined = join(cut, each.merge, count, number_type)
 
     @device
     def reduce(c: Any, v: Any, s: Any) -> None:
-        r = cuda.local.array(count, kind)
+        r = cuda.local.array(count, number_type)
         for k in range(count):
-            r[k] = kind(start[k])
+            r[k] = number_type(start[k])
         gather(c, v, s, r)
         joined(r)
         finish(c, s, r)

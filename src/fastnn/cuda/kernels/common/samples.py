@@ -146,9 +146,9 @@ def _vector(
     """The same for the thread's elements from e on, as many as one access has."""
     width, size, place_in_v = cut.width, ITEMSIZE[dtype], row * cut.span + e
     ragged, apart, loads = cut.ragged or not whole, cut.kind == "column", outside is not None
-    kind, real, filler = (load if loads else store), computing(dtype), outside or 0.0
+    load_or_store, real, filler = (load if loads else store), computing(dtype), outside or 0.0
     step = min(width, WIDTH[dtype]) if whole else 1
-    at_once, place_of = kind(dtype, step), _in_part(cut)
+    at_once, place_of = load_or_store(dtype, step), _in_part(cut)
     singly = in_turn([_element(dtype, row, e + k, k, place_in_v + k, outside) for k in range(width)])
 
     @device

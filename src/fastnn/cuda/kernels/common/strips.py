@@ -73,7 +73,7 @@ def strips(dtype: str, operands: str, body: Callable[[int], Any]) -> Built:
 
 def _misaligned(dtype: str, operands: str) -> Any:
     """(addresses, strides): 0 if all strips begin at multiples of 16 bytes."""
-    size, along = ITEMSIZE[dtype], tuple(j for j, kind in enumerate(operands) if kind != "s")
+    size, along = ITEMSIZE[dtype], tuple(j for j, letter in enumerate(operands) if letter != "s")
     places = len(along)
 
     @device
@@ -89,14 +89,14 @@ def _misaligned(dtype: str, operands: str) -> Any:
 
 def _moves(dtype: str, operands: str, width: int) -> tuple[Any, Any]:
     """((addresses, strides), v, (o, m, i)): loads what is read, and stores what is written."""
-    reads = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind != "w"]
-    writes = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind == "w"]
+    reads = [_move(j, dtype, width, letter) for j, letter in enumerate(operands) if letter != "w"]
+    writes = [_move(j, dtype, width, letter) for j, letter in enumerate(operands) if letter == "w"]
     return in_turn(reads), in_turn(writes)
 
 
-def _move(j: int, dtype: str, width: int, kind: str) -> Any:
-    size, spread = ITEMSIZE[dtype], kind == "s"
-    access = store(dtype, width) if kind == "w" else load(dtype, 1 if spread else width)
+def _move(j: int, dtype: str, width: int, letter: str) -> Any:
+    size, spread = ITEMSIZE[dtype], letter == "s"
+    access = store(dtype, width) if letter == "w" else load(dtype, 1 if spread else width)
     along, copies = (0, width) if spread else (1, 1)
 
     @device

@@ -114,7 +114,9 @@ def tiled(
 
 
 @made_once
-def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+def moves(
+    operands: tuple[Operand, ...], width: int, span: int, load_or_store: Callable[[str, int], Any]
+) -> Any:
     """(addresses, v, at): loads or stores all that is read, or written: span / width chunks of each.
 
     at: where the tile begins, and the thread's first element in it.
@@ -122,15 +124,15 @@ def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[
     used = [
         (j, operand.dtype)
         for j, operand in enumerate(operands)
-        if (operand.read if kind is load else operand.written)
+        if (operand.read if load_or_store is load else operand.written)
     ]
-    return in_turn([_move(j, dtype, width, span, kind) for j, dtype in used])
+    return in_turn([_move(j, dtype, width, span, load_or_store) for j, dtype in used])
 
 
 @made_once
-def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+def _move(operand: int, dtype: str, width: int, span: int, load_or_store: Callable[[str, int], Any]) -> Any:
     piece, size = min(WIDTH[dtype], width), ITEMSIZE[dtype]
-    access = kind(dtype, piece)
+    access = load_or_store(dtype, piece)
     chunks, pieces = span // width, width // piece
 
     @device

@@ -143,12 +143,12 @@ def _read_coefficients(c: Any, s: Any) -> None:
 class Form(NamedTuple):
     """What a row has, and what is made of it.
 
-    kind: "element", each one has a weight, or "row", it has one. at_once: weights are read by 16 bytes. part:
+    per: "element", each one has a weight, or "row", it has one. at_once: weights are read by 16 bytes. part:
     "sums", or "map", which takes slopes and shifts as given, are for rows whose means others share; else
     "all".
     """
 
-    kind: str
+    per: str
     has_mean: bool
     weighted: bool
     at_once: bool = False
@@ -169,7 +169,7 @@ def _row_examples() -> Iterator[Key]:
 
 def _row_round(cut: Cut, real: Any, form: Form, weights: Any) -> Round:
     """The sums over a row, and slope and shift from them."""
-    by_element, span, find = form.kind == "element", cut.span, coefficients(real, form.has_mean)
+    by_element, span, find = form.per == "element", cut.span, coefficients(real, form.has_mean)
     add, whole = gather_sums(cut, real, form.weighted and by_element), form.part == "all"
     scaled = form.weighted and not by_element and whole
 
@@ -198,12 +198,12 @@ def _row_round(cut: Cut, real: Any, form: Form, weights: Any) -> Round:
 
 @template(_row_examples, **rows.OPTIONS)
 def by_row(dtype: str, other: str, form: tuple[Any, ...], cut: tuple[Any, ...]) -> Built:
-    """dx, row by row; kind "row": also each row's sums of dy xhat and dy, all rows' after each other.
+    """dx, row by row; per "row": also each row's sums of dy xhat and dy, all rows' after each other.
 
     other: the weight's dtype.
     """
     how, of, real = Cut(*cut), Form(*form), computing(dtype)
-    weights = parameters(how, other, WEIGHT, of.kind, of.at_once) if of.weighted else rows.nothing
+    weights = parameters(how, other, WEIGHT, of.per, of.at_once) if of.weighted else rows.nothing
     apply, span, given = apply_gradient(how, real, of.weighted), how.span, of.part == "map"
 
     @device

@@ -55,12 +55,12 @@ def group_base(c: Any) -> Any:
 
 
 @made_once
-def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> Any:
+def parameters(cut: Cut, dtype: str, address: int, per: str, at_once: bool) -> Any:
     """(c, w, s): row 0 of w has the parameter of each of the thread's elements."""
-    if kind == "element":
+    if per == "element":
         return samples.moved(cut, dtype, address, 0, 0.0, group_base, at_once)
     width, span, size, single = cut.width, cut.span, ITEMSIZE[dtype], load(dtype, 1)
-    index_of, has, by_row = samples.index(cut), samples.has(cut), kind == "row"
+    index_of, has, by_row = samples.index(cut), samples.has(cut), per == "row"
     step = width if at_once or by_row else 1  # elements that have one channel
 
     @device
@@ -192,10 +192,10 @@ def _moments_round(cut: Cut, real: Any) -> Round:
     return Round(types.float64, (0.0, 0.0, 0.0), gather, merge_moments, finish)
 
 
-def _statistics(cut: Cut, real: Any, kind: str) -> tuple[Round, ...]:
-    if kind == "given":
+def _statistics(cut: Cut, real: Any, statistics: str) -> tuple[Round, ...]:
+    if statistics == "given":
         return ()
-    if kind == "rms":
+    if statistics == "rms":
         return (_squares_round(cut, real, False),)
     return (
         (_near_round(cut, real), _squares_round(cut, real, True))
@@ -225,18 +225,18 @@ def read_statistics(has_mean: bool, shared: bool) -> Any:
 
 
 @made_once
-def _write_statistics(kind: str) -> Any:
+def _write_statistics(statistics: str) -> Any:
     @device
     def write(c: Any, v: Any, s: Any) -> None:
         a, row = c[ADDRESSES], c[AT][SAMPLE]
         if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
-            if kind == "own":
+            if statistics == "own":
                 put_double(a[MEAN], row, s[S_MEAN])
             put_double(a[RSTD], row, s[S_RSTD])
             if a[VARIANCE] != 0:
                 put_double(a[VARIANCE], row, s[S_VARIANCE])
 
-    return rows.nothing if kind == "given" else write
+    return rows.nothing if statistics == "given" else write
 
 
 @made_once
@@ -256,11 +256,11 @@ def normaliser(real: Any) -> Any:
 
 @made_once
 def _apply(cut: Cut, dtype: str, other: str, shape: Shape) -> Any:
-    kind, weighted, biased, at_once = shape
+    per, weighted, biased, at_once = shape
     real, span = computing(dtype), cut.span
     normalise = normaliser(real)
-    weights = parameters(cut, other, WEIGHT, kind, at_once) if weighted else rows.nothing
-    biases = parameters(cut, other, BIAS, kind, at_once) if biased else rows.nothing
+    weights = parameters(cut, other, WEIGHT, per, at_once) if weighted else rows.nothing
+    biases = parameters(cut, other, BIAS, per, at_once) if biased else rows.nothing
 
     @device
     def apply(c: Any, v: Any, s: Any) -> None:

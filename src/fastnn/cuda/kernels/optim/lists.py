@@ -46,9 +46,9 @@ def table_words(rows: Sequence[tuple[int, Sequence[int]]], size: int) -> tuple[l
 
 
 @made_once
-def part_of_tensor(columns: int) -> Any:
+def part_of_tensor(arrays: int) -> Any:
     """(table, tensors, size): the row of the tensor that a block works on, its first element, how many."""
-    row_size = 8 * (ADDRESSES + columns)
+    row_size = 8 * (ADDRESSES + arrays)
 
     @device
     def find(table: int, tensors: int, size: int) -> tuple[int, int, int]:
@@ -67,19 +67,19 @@ def part_of_tensor(columns: int) -> Any:
     return find
 
 
-def walk_of(columns: int, operands: tuple[Operand, ...], rows: int, real: Any, body: Any) -> Any:
+def walk_of(arrays: int, operands: tuple[Operand, ...], rows: int, real: Any, body: Any) -> Any:
     """(row, first, count, c, sums): body(x, k, c, sums) for `count` of a tensor's elements, from first on.
 
     x has `rows` rows, of which the operands are the first ones.
     """
     width, used = chunk(operands), [j for j, o in enumerate(operands) if o.read or o.written]
-    load_whole, store_whole = (moves(operands, width, width, kind) for kind in (load, store))
-    load_one, store_one = (moves(operands, 1, 1, kind) for kind in (load, store))
+    load_whole, store_whole = (moves(operands, width, width, access) for access in (load, store))
+    load_one, store_one = (moves(operands, 1, 1, access) for access in (load, store))
     addresses_used = in_turn([_address(j) for j in used])
 
     @device
     def walk(row: int, first: int, count: int, c: Any, sums: Any) -> None:
-        a, together = cuda.local.array(columns, types.uint64), cuda.local.array(1, types.uint64)
+        a, together = cuda.local.array(arrays, types.uint64), cuda.local.array(1, types.uint64)
         together[0] = 0
         addresses_used(row, a, together)
         end, i = types.int32(count), types.int32(cuda.threadIdx.x)
@@ -164,9 +164,9 @@ def update(name: str, dtypes: Dtypes) -> Built:
 
     factors: where factors of the tensors' steps are, so many bytes apart; 0: there are none.
     """
-    rule, columns, real = RULES[name], len(dtypes), computing_of(dtypes)
-    walk = walk_of(columns, operands_of(rule, dtypes), rule.operands, real, penalised(rule))
-    part_of, idle_at_one = part_of_tensor(columns), name == "scale"
+    rule, arrays, real = RULES[name], len(dtypes), computing_of(dtypes)
+    walk = walk_of(arrays, operands_of(rule, dtypes), rule.operands, real, penalised(rule))
+    part_of, idle_at_one = part_of_tensor(arrays), name == "scale"
 
     def kernel(
         table: int, tensors: int, size: int, live: int, factors: int, apart: int, numbers: Any
@@ -175,7 +175,7 @@ def update(name: str, dtypes: Dtypes) -> Built:
         exact, c = cuda.local.array(NUMBERS, types.float64), cuda.local.array(NUMBERS, real)
         numbers_of(exact, numbers, live)
         if factors != 0:
-            tensor = (row - table) // types.uint64(8 * (ADDRESSES + columns))
+            tensor = (row - table) // types.uint64(8 * (ADDRESSES + arrays))
             exact[0] *= double_at(factors + tensor * types.uint64(apart), 0)
         for k in range(NUMBERS):
             c[k] = exact[k]

@@ -46,7 +46,7 @@ def _largest(a: float, b: float) -> float:
 
 
 @made_once
-def _term(kind: str) -> Any:
+def _term(way: str) -> Any:
     """(x, exponent): what an element adds, in float64, whose range the squares of float32 do not leave."""
 
     @device
@@ -62,17 +62,17 @@ def _term(kind: str) -> Any:
     def power(x: float, exponent: float) -> float:
         return math.pow(abs(types.float64(x)), exponent)
 
-    return {SQUARES: square, SIZES: size, LARGEST: size, POWERS: power}[kind]
+    return {SQUARES: square, SIZES: size, LARGEST: size, POWERS: power}[way]
 
 
-def _merged(kind: str) -> Any:
-    return _largest if kind == LARGEST else _sum
+def _merged(way: str) -> Any:
+    return _largest if way == LARGEST else _sum
 
 
 @made_once
-def _of_block(kind: str) -> Any:
+def _of_block(way: str) -> Any:
     """(shared, value): what the values of all threads add up to, in a fixed order."""
-    merge = _merged(kind)
+    merge = _merged(way)
 
     @device
     def of_block(shared: Any, value: float) -> Any:
@@ -91,19 +91,19 @@ def _of_block(kind: str) -> Any:
 
 
 def _each_measure() -> Iterator[tuple[str, str, Dtypes]]:
-    yield from ((kind, "", (dtype,)) for kind in (SQUARES, LARGEST) for dtype in ("float32", "bfloat16"))
-    yield from ((kind, "", ("float32",)) for kind in (SIZES, POWERS))
+    yield from ((way, "", (dtype,)) for way in (SQUARES, LARGEST) for dtype in ("float32", "bfloat16"))
+    yield from ((way, "", ("float32",)) for way in (SIZES, POWERS))
     yield SQUARES, "lars_direction", ("float32",) * 3
     yield SQUARES, "lamb_direction", ("float32",) * 4
 
 
 @template(_each_measure, registers=WIDE, narrow="of a norm, a block writes two numbers")
-def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
+def measure(way: str, name: str, dtypes: Dtypes) -> Built:
     """Sums of each block: of its part of the first array, and of the direction that a rule gives, if any."""
-    direction, columns, real = RULES[name] if name else None, len(dtypes), computing_of(dtypes)
+    direction, arrays, real = RULES[name] if name else None, len(dtypes), computing_of(dtypes)
     rule = direction or Rule(None, 1, 1, 0)
-    walk = walk_of(columns, operands_of(rule, dtypes), rule.operands, real, _measured(kind, direction))
-    part_of, of_block = part_of_tensor(columns), _of_block(kind)
+    walk = walk_of(arrays, operands_of(rule, dtypes), rule.operands, real, _measured(way, direction))
+    part_of, of_block = part_of_tensor(arrays), _of_block(way)
 
     def kernel(table: int, tensors: int, size: int, live: int, partial: int, numbers: Any) -> None:
         row, first, count = part_of(table, tensors, size)
@@ -122,9 +122,9 @@ def measure(kind: str, name: str, dtypes: Dtypes) -> Built:
     return kernel, (address, word, word, address, address, types.UniTuple(types.float64, NUMBERS))
 
 
-def _measured(kind: str, direction: Rule | None) -> Any:
+def _measured(way: str, direction: Rule | None) -> Any:
     """(x, k, c, sums): the rule, whose direction is the last row; both sums grow."""
-    term, merge = _term(kind), _merged(kind)
+    term, merge = _term(way), _merged(way)
 
     @device
     def first(x: Any, k: int, c: Any, sums: Any) -> None:
@@ -145,14 +145,17 @@ def _measured(kind: str, direction: Rule | None) -> Any:
 
 @template(lambda: [()], narrow="it reads what a few blocks wrote")
 def trust() -> Built:
-    """For each tensor, of `columns` arrays, the factor a w / (d + b w) of its norms; 1 where one is 0."""
+    """For each tensor the factor a w / (d + b w) of its norms w and d; 1 where one of them is 0.
+
+    arrays: how many the table has of a tensor.
+    """
     of_block = _of_block(SQUARES)
 
     def kernel(
-        table: int, columns: int, blocks: int, live: int, partial: int, factors: int, numbers: Any
+        table: int, arrays: int, blocks: int, live: int, partial: int, factors: int, numbers: Any
     ) -> None:
         tensor, shared = types.int64(cuda.blockIdx.x), cuda.shared.array(THREADS, types.float64)
-        size = 8 * (ADDRESSES + columns)
+        size = 8 * (ADDRESSES + arrays)
         first, last = word_at(table + types.uint64(tensor * size)), blocks
         if tensor + 1 < cuda.gridDim.x:
             last = word_at(table + types.uint64((tensor + 1) * size))
@@ -174,20 +177,20 @@ def trust() -> Built:
 
 
 @template(
-    lambda: [(kind,) for kind in (SQUARES, SIZES, LARGEST, POWERS)], narrow="it reads what a few blocks wrote"
+    lambda: [(way,) for way in (SQUARES, SIZES, LARGEST, POWERS)], narrow="it reads what a few blocks wrote"
 )
-def total(kind: str) -> Built:
+def total(way: str) -> Built:
     """The norm of all that blocks measured, and the factor that limits it: two float64 numbers."""
-    merge, of_block = _merged(kind), _of_block(kind)
+    merge, of_block = _merged(way), _of_block(way)
 
     def kernel(blocks: int, partial: int, results: int, most: float, exponent: float) -> None:
         shared, norm = cuda.shared.array(THREADS, types.float64), 0.0
         for p in range(types.int64(cuda.threadIdx.x), blocks, THREADS):
             norm = merge(norm, double_at(partial, 2 * p))
         norm = of_block(shared, norm)
-        if kind == SQUARES:
+        if way == SQUARES:
             norm = math.sqrt(norm)
-        if kind == POWERS:
+        if way == POWERS:
             norm = math.pow(norm, 1 / exponent)
         factor = most / (norm + 1e-6)
         if cuda.threadIdx.x == 0:
