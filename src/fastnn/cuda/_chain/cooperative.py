@@ -1,4 +1,4 @@
-"""Whether a kernel of kernels/resident.py can take an array, in how many blocks, and where these wait.
+"""Whether a kernel of kernels/chain/resident.py can take an array, in how many blocks, and where these wait.
 
 It must not know what the kernels compute.
 """

@@ -1,4 +1,4 @@
-"""CuPy at work on arrays of any library, on their device and their stream; and where results go.
+"""What CuPy does for arrays of any library, on their device and their stream; and where results go.
 
 It must not know any operation.
 """

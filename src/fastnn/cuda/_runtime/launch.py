@@ -1,4 +1,4 @@
-"""The door to the GPU: devices, streams, and the launch of a compiled kernel. It must not know any operation.
+"""Devices, streams, and the launch of compiled kernels by cuda.core. It must not know any operation.
 
 Kernels take addresses, whole numbers and floats: an int is an int64 or an address, a float a float64.
 """

@@ -1,6 +1,6 @@
 """What changes from one replay of a recorded graph to the next: random keys, and the numbers of optimizers.
 
-A kernel that is recorded has its arguments for ever. So what changes lies in device memory, in slots: kernels
+A kernel that is recorded keeps its arguments. So what changes lies in device memory, in slots: kernels
 get a slot's address (0 outside a recording), and before each replay the host fills the slots anew, by a
 kernel whose arguments are the values. It must not know any operation.
 """

@@ -1,4 +1,4 @@
-"""Maxout, on rows of n elements of the result; the winners of a row are bits that begin with a byte.
+"""Maxout, on rows of n elements of the result; the winners of each row are bits from a whole byte on.
 
 A warp takes 32 neighbours, whose winners' bits it gathers by votes. Piece j of element i of a row is at
 row row_step + j piece_step + i step of the input.

@@ -1,6 +1,6 @@
 """A thread's visits to the vectors of its piece: operands to registers, a body, and back.
 
-kernels/channels.py says where a thread begins. What a pass reads it can keep in shared memory, in the
+channels.py says where a thread begins. What a pass reads it can keep in shared memory, in the
 thread's own part of the slab, from where another pass over the same piece takes it. It must not know what is
 computed.
 """

@@ -1,8 +1,8 @@
 """Gradients of norms of rows. Which norm it is, it must not know.
 
-dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight. Where each element of a row has a weight,
-teams go over many rows and sum up dweight and dbias in registers meanwhile; where all of a row have one, a
-row's sums are its share of them.
+dx = rstd (g - mean(g) - xhat mean(g xhat)), with g = dy weight. Where all elements of a row have one weight,
+the row's sums are its share of dweight and dbias; where each element has its own, weight_gradients.py sums
+them up.
 """
 
 from __future__ import annotations
