@@ -62,7 +62,7 @@ _COUNTERS = _Counters()
 
 
 def counter(like: DeviceArray) -> DeviceArray:
-    """The word that blocks count in, which a kernel leaves as the next one needs it.
+    """The word in which blocks count; a kernel leaves it ready for the next one.
 
     A captured graph, which may run in any stream, has its own for each kernel, and sets it to 0.
     """

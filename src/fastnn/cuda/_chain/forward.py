@@ -31,10 +31,10 @@ class OnDevice(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Mean, its rest and rstd of each channel."""
+    """Of each channel the mean, as a sum of two float64 numbers, and 1 / deviation."""
 
     mean: DeviceArray | None = None
-    rest: DeviceArray | None = None
+    mean_low: DeviceArray | None = None
     rstd: DeviceArray | None = None
 
 

@@ -93,7 +93,7 @@ class Problem(NamedTuple):
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether a chain without a head can go over memory as it lies."""
+        """Whether a chain without a head can go over memory in the order of addresses."""
         return self.draws != "channels last"
 
     def cut(self, *arrays: DeviceArray | None) -> channels.Cut:

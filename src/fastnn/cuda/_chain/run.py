@@ -158,9 +158,9 @@ def forward(
     y = _delivered(target, given, out)
     if addend is not None and not _is_read_after_addition(stages):
         addend = None
-    mean, rest, rstd, weight, bias, addend = device_arrays.owners(*found, scale, shift, addend)
+    mean, mean_low, rstd, weight, bias, addend = device_arrays.owners(*found, scale, shift, addend)
     kept = None if overlaps else x.owner
-    return y, Saved(head, stages, kept, mean, rest, rstd, weight, bias, addend, key)
+    return y, Saved(head, stages, kept, mean, mean_low, rstd, weight, bias, addend, key)
 
 
 def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:

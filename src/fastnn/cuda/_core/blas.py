@@ -30,7 +30,7 @@ _FACTORS = {dtype: (zero.ctypes.data, one.ctypes.data) for dtype, (zero, one) in
 
 
 class Matrix(NamedTuple):
-    """A matrix, or the first of a stack of them; one of `row` and `column` is 1. In elements."""
+    """A matrix, or the first of a stack of them; one of `row` and `column` is 1. All in elements."""
 
     address: int
     dtype: str
@@ -39,7 +39,7 @@ class Matrix(NamedTuple):
     step: int = 0  # from a matrix of the stack to the next
 
     def at(self, index: int) -> Matrix:
-        """The matrix or stack so many elements further."""
+        """The matrix or stack that begins `index` elements later."""
         return self._replace(address=self.address + index * ITEMSIZE[self.dtype])
 
 

@@ -28,7 +28,7 @@ Arrays = tuple[DeviceArray, ...]
 
 
 def kind_of(array: Any) -> tuple[str, bool]:
-    """Where it is, and whether it is computed in float64."""
+    """Where the array is, and whether it is computed in float64."""
     found = device_arrays.describe("data", array)
     return f"GPU {found.device}", found.dtype == "float64"
 
@@ -203,14 +203,14 @@ class TensorList:
                 launch.run(measures.limit_rows, (array.dtype,), array, array.shape[0], THREADS, *numbers)
 
     def write_back(self) -> None:
-        """Copy results to where they belong."""
+        """Copy results back to the arrays that kernels could not take as they were."""
         if not _only_numbers():
             for target, copy in self._copied:
                 target.library.assign(target.owner, copy.owner)
 
     @functools.cached_property
     def tables(self) -> list[_Table]:
-        """The tensors, those of the same dtypes together. None is added any more."""
+        """The tensors, those of the same dtypes together. No tensor may be added after this."""
         groups: dict[tuple[str, ...], list[Arrays]] = {}
         for arrays in self._tensors:
             if arrays[0].size > 0:

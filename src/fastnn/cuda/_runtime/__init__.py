@@ -1,1 +1,1 @@
-"""What runs kernels on a GPU: compiler, cache on disk, arrays in memory, launch, graphs, the machine's state."""
+"""What runs kernels on a GPU: compiler, cache, arrays in memory, launches, graphs, the machine's state."""

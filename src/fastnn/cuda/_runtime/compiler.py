@@ -63,7 +63,7 @@ class Template:
         Template.all.append(self)
 
     def most_registers(self, key: Key) -> int:
-        """What the kernel for a key is held to."""
+        """The registers that a thread of the kernel for this key may take."""
         return self.registers(*key) if callable(self.registers) else self.registers
 
     def why_narrow(self, key: Key) -> str:

@@ -22,7 +22,7 @@ Grid = int | tuple[int, int] | tuple[int, int, int]
 
 
 class Properties(NamedTuple):
-    """What kernels are fitted to."""
+    """The properties of a GPU that kernels are fitted to."""
 
     name: str
     capability: Capability
@@ -43,7 +43,7 @@ class fast_math(Switch):  # noqa: N801
 
 @functools.cache
 def properties(device: int) -> Properties:
-    """Those of a GPU, by its number."""
+    """The properties of the GPU with this number."""
     found = Device(device)
     has = found.properties
     return Properties(

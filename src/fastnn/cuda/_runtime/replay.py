@@ -62,7 +62,7 @@ def words_of(numbers: Sequence[float]) -> list[int]:
 
 
 class _Slot:
-    """Words in device memory, and what they are to be in the next replay."""
+    """Words in device memory, and their values in the next replay."""
 
     def __init__(self, purpose: Any, array: DeviceArray, words: Sequence[int]) -> None:
         self.purpose, self.array, self.words = purpose, array, words
@@ -134,7 +134,7 @@ class Recording:
         step()
 
     def numbers(self, purpose: Any, words: Sequence[int], like: DeviceArray) -> int:
-        """The address of a slot with these words. `purpose` is to be the same in each replay."""
+        """The address of a slot with these words. `purpose` must be the same in each replay."""
         if self._place is None:
             return self._new(purpose, words, like).array.address
         while self._slots[self._place].purpose is None:
@@ -149,7 +149,7 @@ class Recording:
         return slot.array.address
 
     def key(self, key: Key, like: DeviceArray) -> int:
-        """The address of what this key has grown by since the capture; 0 for one that was there before."""
+        """The address of what is added to this key in each replay; 0 for one from before the capture."""
         stream = self._streams.get(key)
         if stream is None:
             return 0

@@ -1,4 +1,4 @@
-"""Pooling on a GPU: twins of fastnn.functional.pool, with its checks. Kernels are in kernels/window/pooling.py."""
+"""Pooling on a GPU: twins of fastnn.functional.pool, with its checks."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from fastnn.cuda._runtime.ptx.words import GLOBAL, SHARED, load_words, places_in
 
 
 def _words_of(builder: Any, address: Any, dtype: str, width: int, space: int = GLOBAL) -> list[Any]:
-    """What one access to `width` elements brings: a word for each, or for two of a half type."""
+    """The words that one access to `width` elements loads: one for each, or for two of a half type."""
     if ITEMSIZE[dtype] > 2:
         return load_words(builder, address, FLOATS[8 * ITEMSIZE[dtype]], width, space)
     word_type, count = (INTEGERS[16], 1) if width == 1 else (INTEGERS[32], width // 2)

@@ -10,7 +10,7 @@ from fastnn.cuda._runtime.ptx.llvm import FLOATS, INTEGERS, instruction
 
 
 def widened(builder: Any, dtype: str, half: Any) -> Any:
-    """The float32 of 16 bits."""
+    """16 bits of memory, a float16 or a bfloat16, as a float32."""
     if dtype == "float16":
         return builder.fpext(builder.bitcast(half, FLOATS[16]), FLOATS[32])
     shifted = builder.shl(builder.zext(half, INTEGERS[32]), INTEGERS[32](16))
@@ -30,7 +30,7 @@ def _narrowed(builder: Any, dtype: str, value: Any) -> Any:
 
 
 def packed(builder: Any, dtype: str, values: list[Any]) -> list[Any]:
-    """Words of two rounded elements each; one element is 16 bits."""
+    """Rounded elements as words: two in each word of 32 bits, or one alone in 16 bits."""
     if len(values) == 1:
         return [_narrowed(builder, dtype, values[0])]
     pairs = zip(values[::2], values[1::2], strict=True)

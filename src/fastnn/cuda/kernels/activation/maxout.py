@@ -34,7 +34,7 @@ _TYPES = types.UniTuple(types.uint64, 3), types.UniTuple(types.int64, 9)
 
 
 def grid(rows: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The grid and the block for so many rows."""
+    """The grid and the block of a launch."""
     across = min(_THREADS, max(_WARP, 1 << (n - 1).bit_length()))
     down = _THREADS // across
     return (-(-rows // down), min(_MOST, -(-n // across))), (across, down)

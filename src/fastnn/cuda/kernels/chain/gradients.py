@@ -271,8 +271,8 @@ def whole(dtype: str, head: Head) -> Any:
             g, gd = g + types.float64(found[0]), gd + types.float64(found[1])
         g, gd = warp_sum(g), warp_sum(gd)
         if cuda.threadIdx.x & 31 == 0:
-            mean, rest, rstd = find(each, channel, 0.0)
-            off = (mean - types.float64(real(mean))) + rest
+            mean, mean_low, rstd = find(each, channel, 0.0)
+            off = (mean - types.float64(real(mean))) + mean_low
             product = rstd * (gd - off * g)
             put_weight(to[0], channel, product)
             put_bias(to[1], channel, g)

@@ -40,14 +40,14 @@ class Head(NamedTuple):
     var: str = "float32"
 
 
-#: The addresses that `numbers_of` takes, in this order: mean, rest, rstd of the batch or for what evaluation
-#: saves; the running mean and variance, weight and bias. 0 for what is not there.
+#: Addresses of the channels' numbers, in this order: mean, mean_low and rstd, of the batch or for what
+#: evaluation saves; the running mean and variance, weight and bias. 0 for what is not there.
 ADDRESSES = 7
 _MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, WEIGHT, _BIAS = range(ADDRESSES)
 
 
 def statistics(head: Head) -> Any:
-    """(addresses, channel, eps): (mean, rest, rstd) of a channel."""
+    """(addresses, channel, eps): (mean, mean_low, rstd) of a channel."""
     saved = numbers.get("float64")
     running_mean, running_var = numbers.get(head.mean), numbers.get(head.var)
 
@@ -78,9 +78,9 @@ def prepare(head: Head, dtype: str) -> Any:
 
     @device
     def fill(c: Any, channel: int, slot: int, eps: float, table: Any) -> None:
-        mean, rest, rstd = find(c, channel, eps)
+        mean, mean_low, rstd = find(c, channel, eps)
         center, scale = real(mean), rstd * weight(c[WEIGHT], channel)
-        off = (mean - types.float64(center)) + rest
+        off = (mean - types.float64(center)) + mean_low
         table[CENTER, slot], table[SCALE, slot] = center, real(scale)
         table[SHIFT, slot] = real(bias(c[_BIAS], channel) - off * scale)
 

@@ -106,7 +106,7 @@ def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
 
     body(span) is a device function (state, v, keep, p) that works on `span` elements of each operand, in
     place; bit k of keep tells whether dropout keeps element k, and state is what the body needs besides. If
-    anything is in the slab, the address of the thread's part of it follows those of the operands.
+    anything is in the slab, the last address is that of the thread's part of it.
     """
     begin, advance = _STEPS[loop.draws]
     several, one = _visits(loop, unroll, body(unroll * loop.width)), _visits(loop, 1, body(loop.width))

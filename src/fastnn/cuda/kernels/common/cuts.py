@@ -12,7 +12,7 @@ from typing import NamedTuple
 from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
 from fastnn.cuda._runtime.memory import DeviceArray
 
-#: Threads of a block; those of a block that is one team: with more, a thread could not have 128 registers.
+#: Threads of a block; and of a block that is one team at most, as each may need 128 registers.
 THREADS, WIDEST = 128, 512
 WARP = 32
 
@@ -61,7 +61,7 @@ def team_for(length: int, span: int) -> int:
 
 @functools.lru_cache(4096)
 def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int]) -> Cut:
-    """For rows of `length`: remainders are those of the arrays' addresses by 16."""
+    """The cut of rows of `length` elements. remainders: the arrays' addresses modulo 16."""
     size, vector = ITEMSIZE[dtype], WIDTH[dtype]
     width = vector if len(remainders) == 1 and min(remainders) % size == 0 else 1
     ragged = width > 1 and (length % width != 0 or remainders != {0})
@@ -81,14 +81,14 @@ def row_cut(length: int, dtype: str, operands: int, remainders: frozenset[int]) 
 
 @functools.lru_cache(4096)
 def column_cut(length: int, operands: int) -> Cut:
-    """For columns of `length`."""
+    """The cut of columns of `length` elements."""
     span = 16 // operands
     team = _power_of_2(-(-length // span))
     return Cut("column", team, span, 1) if team <= 16 else Cut("column", 16, span // 2, 1, passes=2)
 
 
 def cut_of(shape: tuple[int, int, int], arrays: Sequence[DeviceArray], operands: int) -> Cut:
-    """For arrays of one dtype and of shape (outer, length, inner)."""
+    """The cut of arrays of one dtype and of shape (outer, length, inner)."""
     _, length, inner = shape
     if inner > 1:
         return column_cut(length, operands)

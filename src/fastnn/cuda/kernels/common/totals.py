@@ -109,7 +109,7 @@ def add_up(
 
 
 def add_up_rows(numbers: DeviceArray, length: int, sums: DeviceArray) -> None:
-    """Each sum becomes that of a row of `length` float64."""
+    """Sum rows of `length` float64 numbers, one for each element of `sums`."""
     _total(numbers, length, sums)
 
 
@@ -120,7 +120,7 @@ def _total(
     factor: float = 1.0,
     divisor: DeviceArray | None = None,
 ) -> None:
-    """Each sum becomes that of a piece."""
+    """Sum pieces of `piece` numbers, one for each element of `sums`."""
     addresses = numbers.address, sums.address, 0 if divisor is None else divisor.address
     key = sums.dtype, divisor is not None
     _run(total, key, sums, *addresses, numbers.size, piece, factor)

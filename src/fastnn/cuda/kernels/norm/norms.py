@@ -155,7 +155,7 @@ def _squares_round(cut: Cut, real: Any, centred: bool) -> Round:
 
 @device
 def merge_moments(r: Any, other: Any) -> None:
-    """(count, mean, squares about it) of two sets made those of both (Chan, Golub and LeVeque, 1979)."""
+    """Merge (count, mean, squares about it) of two sets (Chan, Golub and LeVeque, 1979)."""
     count = r[0] + other[0]
     if other[0] > 0:
         difference, part = other[1] - r[1], other[0] / count
@@ -166,7 +166,7 @@ def merge_moments(r: Any, other: Any) -> None:
 
 @made_once
 def _moments_round(cut: Cut, real: Any) -> Round:
-    """Of a row that goes by: each part's moments are merged into those of the parts before."""
+    """The moments of a row that is read part by part: each part's are merged into those so far."""
     span, has, squares = cut.span, samples.has(cut), _squares(cut, real)
 
     @device

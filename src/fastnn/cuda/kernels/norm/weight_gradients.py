@@ -127,7 +127,7 @@ def by_element(dtype: str, other: str, has_mean: bool, weighted: bool, cut: tupl
 
 @made_once
 def _deliver(cut: Cut, real: Any, dtype: str) -> Any:
-    """(a, i, p, d): a block's sums, of its teams in turn, to memory."""
+    """(a, i, p, d): writes a block's sums; those of its teams are added in a fixed order."""
     wide = computing_name(dtype)
     span, team, together, index_of = cut.span, cut.team, cut.together, samples.index(cut)
     put, shape = write(wide), (together, team * span)

@@ -32,7 +32,7 @@ Dtypes = tuple[str, ...]
 
 
 def chunk_elements(total: int) -> int:
-    """The elements of a block, by those of the list alone: so results do not depend on the GPU."""
+    """The elements of a block. They depend on the list alone, so that no result depends on the GPU."""
     return min(_MOST, max(1, -(-total // (1024 * _TILE))) * _TILE)
 
 
@@ -162,7 +162,7 @@ def _each_update() -> Iterator[tuple[str, Dtypes]]:
 def update(name: str, dtypes: Dtypes) -> Built:
     """One step of a rule for all tensors.
 
-    factors: where factors of the tensors' steps are, so many bytes apart; 0: there are none.
+    factors: the address of a factor for each tensor's step, `apart` bytes from one to the next; 0 without.
     """
     rule, arrays, real = RULES[name], len(dtypes), computing_of(dtypes)
     walk = walk_of(arrays, operands_of(rule, dtypes), rule.operands, real, penalised(rule))

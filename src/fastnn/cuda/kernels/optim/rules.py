@@ -65,7 +65,7 @@ def go(x: Any, k: int, size: float, direction: float) -> None:
 
 @device
 def penalise(x: Any, k: int, c: Any) -> None:
-    """The gradient of the loss becomes that of the loss with its penalties.
+    """Add the gradients of the penalties to that of the loss.
 
     What is not asked for is left out, for it might make a NaN of an infinity.
     """

@@ -43,7 +43,7 @@ def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
     return [*key, threshold, growth(key, like)]
 
 
-# ---- an element's draw is that of its place in memory ------------------------------------------------------
+# ---- draws in the order of memory --------------------------------------------------------------------------
 
 
 @device
@@ -86,7 +86,7 @@ def _each(width: int, chunks: int, stride: int) -> Any:
 EACH = Draws(KEY_WORDS, now, _one_each, _each)
 
 
-# ---- an element's draw is that of another place ------------------------------------------------------------
+# ---- draws in another order --------------------------------------------------------------------------------
 
 
 class Axis(NamedTuple):
@@ -97,7 +97,7 @@ class Axis(NamedTuple):
 
 
 def axes_of(array: DeviceArray, shared_from: int | None = None) -> list[Axis]:
-    """The axes of a dense array, the last one densest in memory; neighbours that can be one are.
+    """The axes of a dense array, the last one densest in memory; neighbours are joined where they can be.
 
     Draws are counted in C order; all elements of one index into the axes before `shared_from` share a draw.
     """
