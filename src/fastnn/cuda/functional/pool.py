@@ -13,7 +13,8 @@ from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current, output
 from fastnn.cuda._runtime import memory
 from fastnn.cuda._runtime.memory import DeviceArray, Library
-from fastnn.cuda.kernels.window.pooling import Numbers, Pooling
+from fastnn.cuda.kernels.window.places import Axis
+from fastnn.cuda.kernels.window.pooling import Pooling
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import (
     Bounds,
@@ -157,7 +158,7 @@ def _drawn(bounds: Bounds, like: DeviceArray) -> Any:
         return tuple(map(require("cupy", "cuda").asarray, bounds))
 
 
-def _axis(size: int, bounds: Any) -> Numbers:
+def _axis(size: int, bounds: Any) -> Axis:
     begin, end = bounds
     *planes, places = begin.shape
     return size, places, begin.data.ptr, end.data.ptr, places if planes else 0, 0

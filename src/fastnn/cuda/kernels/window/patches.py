@@ -20,7 +20,7 @@ from fastnn.cuda._runtime.ptx.access import load, store
 from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
 from fastnn.cuda._runtime.ptx.functions import device
 from fastnn.cuda._runtime.ptx.real import computing
-from fastnn.functional.conv import Axis
+from fastnn.cuda.kernels.window.places import Axis
 
 BLOCK = 256
 MOST = 65535  # blocks along the grid's second and third axes, so that many images at a time

@@ -15,6 +15,9 @@ from fastnn.cuda._runtime.ptx.arithmetic import quotient
 from fastnn.cuda._runtime.ptx.functions import device
 from fastnn.cuda._runtime.ptx.integers import word_at
 
+#: The numbers of an axis.
+Axis = tuple[int, int, int, int, int, int]
+
 
 class Places(NamedTuple):
     """Device functions. span(axis, plane, i): (first element, how many, distance) of window i.

@@ -22,9 +22,7 @@ from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
 from fastnn.cuda._runtime.ptx.functions import device, made_once
 from fastnn.cuda._runtime.ptx.integers import store_number, whole_number
 from fastnn.cuda._runtime.ptx.real import computing
-from fastnn.cuda.kernels.window.places import PLACES
-
-Numbers = tuple[int, int, int, int, int, int]
+from fastnn.cuda.kernels.window.places import PLACES, Axis
 
 BLOCK, MOST_BLOCKS = 256, 65535
 WARP = 32
@@ -240,8 +238,8 @@ class Pooling(NamedTuple):
 
     places: str  # "windows" or "regions"
     planes: int
-    rows: Numbers
-    columns: Numbers
+    rows: Axis
+    columns: Axis
     divisor: float = 0.0  # of means; 0: the number of elements
     padded: int = 0  # whether the padding counts: 1 or 0
 
