@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from fastnn.cuda._runtime import cache, compiler
-from fastnn.cuda.kernels.activation.elementwise import gradient
+from fastnn.cuda.kernels.chain.elementwise import gradient
 
 KEY = ("float32", "relu")
 COMPILE = """
 import sys
 from fastnn.cuda._runtime import compiler
-from fastnn.cuda.kernels.activation.elementwise import gradient
+from fastnn.cuda.kernels.chain.elementwise import gradient
 made = []
 compiled = gradient._compiled
 gradient._compiled = lambda *args: made.append(args) or compiled(*args)

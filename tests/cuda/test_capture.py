@@ -88,11 +88,14 @@ def gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(place, name, capture.ordered(getattr(place, name)))
     for place, name in ((array, "get"), (array, "item"), (cupy, "_new"), (host_cublas, "create")):
         monkeypatch.setattr(place, name, capture.refused(getattr(place, name)))
-    monkeypatch.setattr(cupy.Stream, "begin_capture", lambda stream: capture.begin(stream), raising=False)
-    monkeypatch.setattr(cupy.Stream, "end_capture", lambda stream: capture.end(stream), raising=False)
-    monkeypatch.setattr(cupy.Stream, "is_capturing", lambda stream: stream is capture.stream)
-    monkeypatch.setattr(cupy.Stream, "record", lambda stream: None, raising=False)
-    monkeypatch.setattr(cupy.Stream, "wait_event", lambda stream, event: None, raising=False)
+    for name, function in (
+        ("begin_capture", lambda stream: capture.begin(stream)),
+        ("end_capture", lambda stream: capture.end(stream)),
+        ("is_capturing", lambda stream: stream is capture.stream),
+        ("record", lambda stream: None),
+        ("wait_event", lambda stream, event: None),
+    ):
+        monkeypatch.setattr(cupy.cuda.Stream, name, function, raising=False)
     return cupy
 
 

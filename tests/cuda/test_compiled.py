@@ -20,7 +20,7 @@ from tools.gpu.code import facts, nvdisasm
 HOPPER = (9, 0)
 #: Known shortfalls (docs/gpu-kernels.md): up to this capability some kernels of these have a few numbers in
 #: local memory; for later ones than 9.0 the compiler counts the turns of loops by a division.
-SPILLING = {"moments.moments": (8, 0), "norm_gradients.by_element": (8, 0), "losses.cross_entropy": HOPPER}
+SPILLING = {"moments.moments": (8, 0), "weight_gradients.by_element": (8, 0), "losses.cross_entropy": HOPPER}
 DIVIDING = ("slope_sums.dx_and_sums",)
 
 if nvdisasm() is None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fastnn import _kernels, reference
-from fastnn.cuda._runtime import ptx
+from fastnn.cuda._runtime.ptx import arithmetic
 from fastnn.cuda.kernels.activation import gated
 from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
 from fastnn.cuda.kernels.common import coefficients
@@ -48,12 +48,12 @@ def polynomial(values: Any) -> Any:
 
 
 INTRINSICS: dict[Any, Any] = {
-    ptx.like: lambda x, value: type(x)(value),
-    ptx.by_type: lambda x, *values: type(x)(values[_TYPE[x.itemsize]]),
-    ptx.fma: lambda a, b, c: fma(a, type(a)(b), type(a)(c)),
-    ptx.approximate: lambda x: False,
-    ptx.estimate: lambda x: type(x)(1) / x,
-    ptx.power_of_2: power_of_2,
+    arithmetic.like: lambda x, value: type(x)(value),
+    arithmetic.by_type: lambda x, *values: type(x)(values[_TYPE[x.itemsize]]),
+    arithmetic.fma: lambda a, b, c: fma(a, type(a)(b), type(a)(c)),
+    arithmetic.approximate: lambda x: False,
+    arithmetic.estimate: lambda x: type(x)(1) / x,
+    arithmetic.power_of_2: power_of_2,
 }
 
 
@@ -67,7 +67,7 @@ class Libdevice:
 
 def twin(value: Any) -> Any:
     """The plain Python of what a device function refers to."""
-    if isinstance(value, type(ptx.like)):
+    if isinstance(value, type(arithmetic.like)):
         return INTRINSICS[value] if value in INTRINSICS else polynomial(value.coefficients)
     if value is math:
         return Libdevice()

@@ -10,7 +10,7 @@ from numba import cuda, types
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Template
-from fastnn.cuda._runtime.ptx import store_number, word_at
+from fastnn.cuda._runtime.ptx.integers import store_number, word_at
 from fastnn.cuda.kernels.common.division import divide, magic
 
 MOST, BLOCK = 2**56, 128  # what is divided is less
@@ -34,7 +34,7 @@ def quotients(cupy: Any, numbers: list[int], factors: list[int]) -> Any:
     like, template = device_arrays.describe("numbers", arrays[0]), Template(kernel, tuple)
     Template.all.remove(template)
     grid, addresses = -(-like.size // BLOCK), [array.data.ptr for array in arrays]
-    launch.run(template, (), like.device, device_arrays.stream(like), grid, BLOCK, *addresses, like.size)
+    launch.run(template, (), like, grid, BLOCK, *addresses, like.size)
     return arrays[2].get()
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import fastnn.functional
 from fastnn.cuda import fast_math
-from fastnn.cuda.kernels.activation import elementwise
 from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
+from fastnn.cuda.kernels.chain import elementwise
 from support.operations import CALLS, FULL, HALF, Call, Case, case, case_of, hard_case, normal, points
 from support.ulp import widen
 

@@ -87,7 +87,7 @@ def test_errors(cupy: Any) -> None:
     for bad, error, message in [
         ((a, b.astype(np.float64)), TypeError, "^b must have the dtype of a, float32, got float64"),
         ((a, a), ValueError, r"^b must have as many rows as a has columns, 3, got shape \(2, 3\)"),
-        ((a.astype(np.int32), b), TypeError, "^a must be an array of float32, float64, float16, bfloat16"),
+        ((a.astype(np.int32), b), TypeError, "^a must be an array of float16, bfloat16, float32 or float64"),
         ((a, b[0]), ValueError, r"^b must be a matrix, of 2 dimensions, got shape \(4,\)"),
         ((a, b.get()), TypeError, "^b must be in the GPU's memory, as another argument is, got ndarray"),
         ((a, b, a), ValueError, r"^out must have shape \(2, 4\), got \(2, 3\)"),

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("numba.cuda.extending")
 
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda.kernels.common import cuts
 from fastnn.cuda.kernels.loss import losses, softmax
 from fastnn.cuda.kernels.norm import norm_gradients, norms
 from tools.gpu.code import facts, nvdisasm
@@ -23,7 +23,7 @@ ENTROPY = losses.Form(True, False, False, True)
 def kernel(name: str, length: int) -> tuple[Any, Any]:
     """A template, and its key for rows of this length."""
     dtype = "bfloat16" if length % 2 else "float32"  # odd rows begin at odd places
-    one, two = (tuple(rows.row_cut(length, dtype, operands, ALIGNED)) for operands in (1, 2))
+    one, two = (tuple(cuts.row_cut(length, dtype, operands, ALIGNED)) for operands in (1, 2))
     at_once = length % 2 == 0
     return {
         "softmax": (softmax.forward, (dtype, False, one)),

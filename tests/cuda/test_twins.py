@@ -1,4 +1,7 @@
-"""Every function of fastnn.functional has a twin for arrays on a GPU, of the same signature."""
+"""All that fastnn has for arrays of the CPU, it has for arrays on a GPU: functions, activations, rules.
+
+A twin that is missing, or of another signature, fails a test here.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ import fastnn.functional as F
 from fastnn import _kernels
 from fastnn._core import dispatch
 from fastnn.cuda._core.twins import twin_of
+
+pytestmark = pytest.mark.every_case  # they compile nothing
 
 #: Modules of fastnn.cuda that stand beside none of fastnn's.
 OWN = ("fastnn.cuda.kernels",)
@@ -151,10 +156,32 @@ def test_every_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert parameters(twin_of(module, function)) == parameters(original)
 
 
-def test_every_activation() -> None:
+@pytest.mark.parametrize("name", _kernels.activations())
+def test_every_activation(name: str) -> None:
     from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
 
-    assert set(ACTIVATIONS) == set(_kernels.activations())
+    assert ACTIVATIONS[name].saves_output == (_kernels.activations()[name][0] == "output")
+
+
+#: Rules that a GPU has no function for: its kernels of another rule do the same.
+DONE_BY = {"radam_start": "radam"}
+
+
+@pytest.mark.parametrize("name", _kernels.rules())
+def test_every_rule(name: str) -> None:
+    from fastnn.cuda.kernels.optim.rules import RULES
+
+    assert RULES[DONE_BY.get(name, name)].operands == _kernels.rules()[name]
+
+
+def test_names_without_device_functions() -> None:
+    from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
+    from fastnn.cuda.kernels.optim.rules import RULES
+
+    with pytest.raises(NotImplementedError, match=r"cubed has no device functions .*/activation/formulas"):
+        ACTIVATIONS["cubed"]
+    with pytest.raises(NotImplementedError, match=r"cubed has no device functions .*/optim/rules\.py"):
+        RULES["cubed"]
 
 
 def test_no_twin() -> None:

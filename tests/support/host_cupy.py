@@ -8,69 +8,26 @@ lies there too. It must not know fastnn. Of CuPy's own it has what the tests use
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from support import host_cuda as cuda
+from support.host_cuda import Device, MemoryPointer, UnownedMemory, alloc
 from support.ptx_emulator import memory
 from support.ptx_emulator.memory import BASE
 
 __version__ = "14.2.0"
 
+get_default_memory_pool = cuda.get_default_memory_pool
+
 _HOST = memory.arena.ctypes.data  # where the emulated memory begins on the host
 
 _PRODUCTS = ("matmul", "dot", "tensordot", "einsum")
-
-
-class UnownedMemory:
-    """Device memory of somebody else, who is kept alive."""
-
-    def __init__(self, ptr: int, size: int, owner: object, device_id: int = -1) -> None:
-        self.ptr, self.size, self.owner = ptr, size, owner
-
-
-class Memory:
-    """Device memory that is freed with this object."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.ptr = memory.allocate(size) if size else 0
-
-    def __del__(self, free: Callable[[int], None] = memory.free) -> None:
-        if self.ptr:
-            free(self.ptr)
-
-
-class MemoryPointer:
-    """A place in device memory."""
-
-    def __init__(self, mem: Memory | UnownedMemory | _Pooled, offset: int) -> None:
-        self.mem, self.ptr = mem, mem.ptr + offset
-
-    device_id = 0
-
-    @property
-    def device(self) -> Device:
-        return Device(0)
-
-
-def alloc(size: int) -> MemoryPointer:
-    return _allocator[-1](size)
-
-
-_allocator: list[Callable[[int], MemoryPointer]] = [lambda size: MemoryPointer(Memory(size), 0)]
-
-
-@contextlib.contextmanager
-def using_allocator(allocator: Callable[[int], MemoryPointer]) -> Iterator[None]:
-    _allocator.append(allocator)
-    yield
-    _allocator.pop()
 
 
 class ndarray(NDArrayOperatorsMixin):  # noqa: N801
@@ -396,134 +353,3 @@ def _foreign(described: dict[str, Any], owner: object) -> ndarray:
         size = int(np.prod(described["shape"])) * kind.itemsize
     place = MemoryPointer(UnownedMemory(pointer, size, owner), 0)
     return ndarray(described["shape"], kind, place, strides)
-
-
-# ---- the device --------------------------------------------------------------------------------------------
-
-
-class Device:
-    """The only one."""
-
-    compute_capability = "90"
-
-    def __init__(self, device: int | None = None) -> None:
-        if device not in (None, 0):
-            raise ValueError(f"the emulator has device 0 only, got {device}")
-        self.id = 0
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device)
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __int__(self) -> int:
-        return 0
-
-    def use(self) -> None: ...
-
-    def synchronize(self) -> None: ...
-
-
-class Stream:
-    """A queue of work; all is done at once."""
-
-    null: Stream
-    _number = 0
-
-    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
-        if not null:
-            Stream._number += 1
-        self.ptr = 0 if null else BASE - Stream._number
-
-    def __enter__(self) -> Stream:
-        self._before = _current[0]
-        _current[0] = self
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _current[0] = self._before
-
-    def is_capturing(self) -> bool:
-        return False
-
-    def use(self) -> Stream:
-        _current[0] = self
-        return self
-
-    def synchronize(self) -> None: ...
-
-
-Stream.null = Stream(null=True)
-_current = [Stream.null]
-
-
-class _Pooled:
-    """A pool's memory, which goes back with this object."""
-
-    def __init__(self, block: MemoryPointer, size: int, free: list[MemoryPointer]) -> None:
-        self.ptr: int = block.ptr
-        self.size, self._block, self._free = size, block, free
-
-    def __del__(self) -> None:
-        self._free.append(self._block)
-
-
-class MemoryPool:
-    """Gives memory that an array had to the next one of its size. It is for one stream."""
-
-    def __init__(self, allocator: Callable[[int], MemoryPointer] = _allocator[0]) -> None:
-        self._allocator = allocator
-        self._free: dict[int, list[MemoryPointer]] = {}
-
-    def malloc(self, size: int) -> MemoryPointer:
-        free = self._free.setdefault(size, [])
-        return MemoryPointer(_Pooled(free.pop() if free else self._allocator(size), size, free), 0)
-
-    def free_all_blocks(self, stream: Any = None) -> None: ...
-
-    def used_bytes(self) -> int:
-        return sum(end - start for start, end in zip(memory._starts, memory._ends, strict=True))
-
-
-def get_default_memory_pool() -> MemoryPool:
-    return MemoryPool()
-
-
-class ExternalStream(Stream):
-    """Another library's."""
-
-    def __init__(self, ptr: int, device_id: int = -1) -> None:
-        self.ptr = ptr
-
-
-# ---- the module cupy.cuda ----------------------------------------------------------------------------------
-
-
-cuda = SimpleNamespace(
-    ExternalStream=ExternalStream,
-    Device=Device,
-    Memory=Memory,
-    MemoryPointer=MemoryPointer,
-    MemoryPool=MemoryPool,
-    Stream=Stream,
-    UnownedMemory=UnownedMemory,
-    alloc=alloc,
-    get_current_stream=lambda device_id=None: _current[0],
-    get_device_id=lambda: 0,
-    is_available=lambda: True,
-    runtime=SimpleNamespace(
-        CUDARuntimeError=RuntimeError,
-        deviceSynchronize=lambda: None,
-        getDevice=lambda: 0,
-        getDeviceCount=lambda: 1,
-        getDeviceProperties=lambda device: {"name": b"emulator", "major": 9, "minor": 0},
-        is_hip=False,
-    ),
-    using_allocator=using_allocator,
-)

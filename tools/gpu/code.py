@@ -45,7 +45,7 @@ def nvdisasm() -> str | None:
 
 
 def facts(capability: tuple[int, int], kernels: Sequence[tuple[str, bytes]]) -> list[Facts]:
-    """Those of kernels, each given as PTX and cubin, compiled for one compute capability."""
+    """The facts of kernels that were compiled for one compute capability, each given as PTX and cubin."""
     codes = [
         b"".join(content for name, content in _sections(cubin) if name.startswith(".text."))
         for _, cubin in kernels
@@ -55,7 +55,7 @@ def facts(capability: tuple[int, int], kernels: Sequence[tuple[str, bytes]]) -> 
 
 
 def instructions(capability: tuple[int, int], cubins: Sequence[bytes]) -> list[list[str]]:
-    """The instructions of cubins of one kernel each, without functions that it calls."""
+    """The instructions of cubins, which have one kernel each; functions that a kernel calls are left out."""
     sections = [dict(_sections(cubin)) for cubin in cubins]
     entries = [
         next(n.removeprefix(".nv.constant0.") for n in each if ".constant0." in n) for each in sections
@@ -81,7 +81,7 @@ def _facts(ptx: str, cubin: bytes, code: list[Instruction]) -> Facts:
 
 
 def _disassembled(capability: tuple[int, int], codes: Sequence[bytes]) -> list[list[Instruction]]:
-    """Instructions of each; all in one go, as the program's start costs more than many kernels."""
+    """The instructions of each, by one run of the disassembler, whose start costs more than many kernels."""
     tool = nvdisasm()
     assert tool is not None
     with tempfile.NamedTemporaryFile() as file:
@@ -99,7 +99,7 @@ def _disassembled(capability: tuple[int, int], codes: Sequence[bytes]) -> list[l
 
 
 def _blocks(code: list[Instruction]) -> list[list[str]]:
-    """What runs in one go: between branches, and what they lead to."""
+    """The basic blocks: instructions between branches and their targets."""
     targets = {int(found[1], 16) for _, text in code if (found := re.search(r"\bBRA.* 0x([0-9a-f]+)$", text))}
     blocks: list[list[str]] = [[]]
     for address, text in code:
@@ -122,14 +122,14 @@ def _accesses(lines: list[str], kind: str) -> set[int]:
 
 
 def _narrow_beside_wide(block: list[str], kind: str) -> list[str]:
-    """A vector that was taken apart. A few loads of what all threads share (statistics, a slot) are none."""
+    """Narrow accesses beside wide ones, of a vector taken apart; without few loads of what threads share."""
     narrow = [text for text in block if (_size(text, kind) or WIDE) < WIDE]
     wide = [text for text in block if _size(text, kind) == WIDE]
     return narrow if wide and (kind == "STG" or len(narrow) > len(wide)) else []
 
 
 def _sections(elf: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents."""
+    """The sections of an ELF file: names and contents."""
     (table,) = struct.unpack_from("<Q", elf, 0x28)
     size, count, names = struct.unpack_from("<HHH", elf, 0x3A)
     headers = [struct.unpack_from("<IIQQQQ", elf, table + i * size) for i in range(count)]

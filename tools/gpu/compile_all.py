@@ -40,7 +40,7 @@ Kernel = tuple[str, Key, Capability]
 
 
 def templates() -> dict[str, Template]:
-    """All there are, by name."""
+    """All templates of kernels, by name."""
     for module in pkgutil.walk_packages(kernels.__path__, kernels.__name__ + "."):
         importlib.import_module(module.name)
     found = {template.name: template for template in Template.all}
@@ -54,13 +54,13 @@ def every_kernel(capability: Capability) -> list[Kernel]:
 
 
 def compiled(wanted: Sequence[Kernel]) -> list[Facts]:
-    """What kernels for one capability are like."""
+    """The facts of kernels for one compute capability."""
     codes = [templates()[name].compile(capability, key) for name, key, capability in wanted]
     return facts(wanted[0][2], [(code.ptx, code.cubin) for code in codes])
 
 
 def compiled_all(wanted: Sequence[Kernel]) -> dict[Kernel, Facts]:
-    """What these are like, by as many processes as there are cores."""
+    """The facts of kernels, compiled by as many processes as there are cores."""
     workers = len(os.sched_getaffinity(0))
     parts = [
         part
@@ -77,13 +77,13 @@ def compiled_all(wanted: Sequence[Kernel]) -> dict[Kernel, Facts]:
 
 
 def cut(kernels: list[Kernel], workers: int) -> list[list[Kernel]]:
-    """Parts of neighbours, which share device functions: some for each worker."""
+    """The kernels in parts, some for each worker; neighbours share device functions, and stay together."""
     size = max(PART, -(-len(kernels) // (4 * workers)))
     return [kernels[i : i + size] for i in range(0, len(kernels), size)]
 
 
 def wrong(template: Template, key: Key, has: Facts) -> list[str]:
-    """What a kernel must not be."""
+    """What is wrong with a compiled kernel, one line for each fault."""
     found = [f"local memory: {line}" for line in has.local]
     found += [f"64-bit division: {line}" for line in has.divisions]
     if has.stack:
@@ -97,7 +97,7 @@ def wrong(template: Template, key: Key, has: Facts) -> list[str]:
 
 
 class Row(NamedTuple):
-    """What a compiled kernel is like, in short."""
+    """The facts of a compiled kernel that the page has."""
 
     kernel: Kernel
     registers: int
@@ -109,7 +109,7 @@ class Row(NamedTuple):
 
 
 def rows() -> Iterator[Row]:
-    """Of all kernels, for all capabilities."""
+    """The rows of all kernels, for all capabilities."""
     for capability in CAPABILITIES:
         for kernel, has in compiled_all(every_kernel(capability)).items():
             yield Row(kernel, has.registers, wrong(templates()[kernel[0]], kernel[1], has))

@@ -14,7 +14,9 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime import compiler
-from fastnn.cuda._runtime.ptx import ITEMSIZE, like, load, store
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import like
 from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
 from tools.accuracy.report import Table
 from tools.gpu.code import instructions

@@ -10,10 +10,10 @@ from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._runtime import memory
 from fastnn.cuda._runtime.launch import fast_math
-from fastnn.cuda.kernels.activation import elementwise
-from fastnn.cuda.kernels.chain import channels, gradients, moments, resident, scaling
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda.kernels.chain import channels, elementwise, gradients, moments, resident, scaling
 from fastnn.cuda.kernels.common import tiles
 
 
@@ -39,7 +39,7 @@ def _channels(saved: Saved) -> _Channels:
     statistics = (_saved(name, getattr(saved, name)) for name in ("mean", "rest", "rstd"))
     addresses = (*map(address_of, statistics), 0, 0, address_of(weight), address_of(bias))
     head = scaling.Head("evaluated" if kind == "running" else kind, dtype_of(weight), dtype_of(bias))
-    dweight, dbias = (None if array is None else device_arrays.empty_like(array) for array in (weight, bias))
+    dweight, dbias = (None if array is None else memory.empty_like(array) for array in (weight, bias))
     return _Channels(head, addresses, weight, bias, dweight, dbias)
 
 
@@ -58,7 +58,7 @@ class _Backward(NamedTuple):
         """Launch the kernel that goes over the arrays."""
         problem, cut, chain = self.problem, self.cut, self.problem.stages
         key = (
-            problem.x.dtype, cut.width, cut.single, self.each.head, chain.kinds, self.addend, problem.draws,
+            problem.x.dtype, cut.width, cut.single, self.each.head, chain.steps, self.addend, problem.draws,
             does,
         )  # fmt: skip
         addresses = *(array.address for array in self.arrays), *self.each.addresses
@@ -83,7 +83,7 @@ class _Backward(NamedTuple):
         """All of a training step's backward by one kernel, if what it keeps fits on the chip."""
         problem, each, cut = self.problem, self.each, self.cut
         x, chain, layers = problem.x, problem.stages, 3 if self.addend else 2
-        key = x.dtype, cut.width, cut.single, each.head, chain.kinds, self.addend, problem.draws
+        key = x.dtype, cut.width, cut.single, each.head, chain.steps, self.addend, problem.draws
         plan = cooperative.plan(resident.backward, key, x.device, fast_math.enabled, cut, layers)
         if plan is None:
             return False
@@ -117,7 +117,7 @@ def run_backward(
     if daddend is not None:
         arrays += [x if addend is None else addend, daddend]
     if saved.head is None and problem.is_elementwise:
-        key, words = (x.dtype, problem.stages.kinds), problem.words if problem.draws else ()
+        key, words = (x.dtype, problem.stages.steps), problem.words if problem.draws else ()
         tile = tiles.tile(elementwise.backward_operands(*key))
         tiles.run(elementwise.chain_backward, key, tile, arrays, problem.stages.numbers, words)
         return None, None
@@ -129,9 +129,9 @@ def run_backward(
         return each.dweight, each.dbias
     cut, training = problem.cut(*arrays), each.head.kind == "batch"
     sums = training or each.weight is not None or each.bias is not None
-    count, kind = x.shape[1], computing_name(x.dtype)
-    pieces = problem.empty((count * cut.pieces * 4,), kind) if sums else None
-    slopes = problem.empty((count * 2,), kind) if training else None
+    count, real = x.shape[1], computing_name(x.dtype)
+    pieces = problem.empty((count * cut.pieces * 4,), real) if sums else None
+    slopes = problem.empty((count * 2,), real) if training else None
     back = _Backward(problem, each, arrays, addend is not None, cut, pieces, slopes)
     if training:
         if not back.at_once():

@@ -1,4 +1,4 @@
-"""Whether a kernel of kernels/resident.py can take an array, in how many blocks, and where these wait.
+"""Whether a kernel of kernels/chain/resident.py can take an array, in how many blocks, and where these wait.
 
 It must not know what the kernels compute.
 """
@@ -11,13 +11,12 @@ import math
 import threading
 from typing import NamedTuple
 
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime import launch, memory
 from fastnn.cuda._runtime.compiler import Key, Template
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda._runtime.replay import write
 from fastnn.cuda.kernels.chain.channels import THREADS, Cut
-from fastnn.cuda.kernels.common.walks import LAYER
+from fastnn.cuda.kernels.chain.walks import LAYER
 
 
 class Plan(NamedTuple):
@@ -63,19 +62,19 @@ _COUNTERS = _Counters()
 
 
 def counter(like: DeviceArray) -> DeviceArray:
-    """The word that blocks count in, which a kernel leaves as the next one needs it.
+    """The word in which blocks count; a kernel leaves it ready for the next one.
 
     A captured graph, which may run in any stream, has its own for each kernel, and sets it to 0.
     """
     if like.library.captures(like.device):
         return _zero(like)
-    place = like.device, device_arrays.stream(like)
+    place = like.device, memory.stream(like)
     if place not in _COUNTERS.found:
         _COUNTERS.found[place] = _zero(like)
     return _COUNTERS.found[place]
 
 
 def _zero(like: DeviceArray) -> DeviceArray:
-    word = device_arrays.empty(like, (1,), "int64")
+    word = memory.empty(like, (1,), "int64")
     write(word, [0])
     return word

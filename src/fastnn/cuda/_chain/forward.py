@@ -8,10 +8,9 @@ from typing import NamedTuple
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._chain import cooperative
 from fastnn.cuda._chain.problem import Parameters, Problem, address_of, dtype_of, kind_of
-from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._runtime.launch import fast_math
-from fastnn.cuda.kernels.activation import elementwise
-from fastnn.cuda.kernels.chain import channels, moments, resident, scaling
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda.kernels.chain import channels, elementwise, moments, resident, scaling
 from fastnn.cuda.kernels.common import tiles
 from fastnn.stages import BatchNorm, Head
 
@@ -32,10 +31,10 @@ class OnDevice(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Mean, its rest and rstd of each channel."""
+    """Of each channel the mean, as a sum of two float64 numbers, and 1 / deviation."""
 
     mean: DeviceArray | None = None
-    rest: DeviceArray | None = None
+    mean_low: DeviceArray | None = None
     rstd: DeviceArray | None = None
 
 
@@ -101,7 +100,7 @@ def _at_once(
     x, chain, running = problem.x, problem.stages, batch.running
     (weight, bias), cut = parameters, problem.cut(*arrays)
     head = scaling.Head("batch", dtype_of(weight), dtype_of(bias), *batch.averages)
-    key = x.dtype, cut.width, cut.single, head, chain.kinds, problem.draws, batch.counter, batch.cumulative
+    key = x.dtype, cut.width, cut.single, head, chain.steps, problem.draws, batch.counter, batch.cumulative
     plan = cooperative.plan(resident.forward, key, x.device, fast_math.enabled, cut, 1)
     if plan is None:
         return False
@@ -136,7 +135,7 @@ def _apply(
     taken = scaling.Head(kind, dtype_of(weight), dtype_of(bias), *averages)
     problem.launch(
         scaling.forward,
-        (x.dtype, cut.width, cut.single, taken, chain.kinds, problem.draws),
+        (x.dtype, cut.width, cut.single, taken, chain.steps, problem.draws),
         cut.grid,
         channels.THREADS,
         *(array.address for array in arrays),
@@ -179,7 +178,7 @@ def run_forward(
         return Statistics()
     arrays = (target, x) if addend is None else (target, x, addend)
     if head is None and problem.is_elementwise:
-        key, words = (x.dtype, chain.kinds), problem.words if problem.draws else ()
+        key, words = (x.dtype, chain.steps), problem.words if problem.draws else ()
         tile = tiles.tile(elementwise.forward_operands(*key))
         tiles.run(elementwise.chain_forward, key, tile, arrays, chain.numbers, words)
         return Statistics()

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from fastnn import _kernels, stages
 from fastnn._chain.layout import Layout
 from fastnn.cuda._chain import cooperative
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.chain import channels, moments
 from fastnn.cuda.kernels.random import draws
 from fastnn.random import Key, keep_scale, keep_threshold
@@ -26,7 +25,7 @@ Parameters = tuple[DeviceArray | None, DeviceArray | None]
 class Stages(NamedTuple):
     """The stages of a chain as kernels know them."""
 
-    kinds: tuple[tuple[str, ...], ...]
+    steps: tuple[tuple[str, ...], ...]
     numbers: tuple[float, ...]
     threshold: int  # of dropout; -1 without
     adds: bool
@@ -39,21 +38,21 @@ def _rows() -> list[str]:
 
 @functools.lru_cache(1024)
 def known(given: tuple[Stage, ...]) -> Stages:
-    kinds: list[tuple[str, ...]] = []
+    steps: list[tuple[str, ...]] = []
     numbers: list[float] = []
     threshold = -1
     for stage in given:
         if isinstance(stage, stages.Activation):
-            kinds.append(("activation", _rows()[stage.row]))
+            steps.append(("activation", _rows()[stage.row]))
             numbers += stage.values
         elif isinstance(stage, stages.Dropout) and stage.p > 0:
-            kinds.append(("dropout",))
+            steps.append(("dropout",))
             numbers += (keep_scale(stage.p), 0.0)
             threshold = keep_threshold(stage.p)
         elif isinstance(stage, stages.Add):
-            kinds.append(("add",))
+            steps.append(("add",))
             numbers += (0.0, 0.0)
-    return Stages(tuple(kinds), tuple(numbers), threshold, ("add",) in kinds)
+    return Stages(tuple(steps), tuple(numbers), threshold, ("add",) in steps)
 
 
 def kind_of(head: Head | None) -> str:
@@ -84,7 +83,7 @@ class Problem(NamedTuple):
         """How dropout counts elements."""
         if self.stages.threshold < 0:
             return ""
-        return "memory" if self.form.usual else "columns"
+        return "memory" if self.form.usual else "channels last"
 
     @property
     def words(self) -> list[int]:
@@ -94,8 +93,8 @@ class Problem(NamedTuple):
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether a chain without a head can go over memory as it lies."""
-        return self.draws != "columns"
+        """Whether a chain without a head can go over memory in the order of addresses."""
+        return self.draws != "channels last"
 
     def cut(self, *arrays: DeviceArray | None) -> channels.Cut:
         """How these arrays are cut, of which all have the input's layout."""
@@ -106,17 +105,16 @@ class Problem(NamedTuple):
 
     def launch(self, template: Any, key: Any, grid: Any, block: int, *arguments: Any) -> None:
         """Launch a kernel on the input's device and stream."""
-        launch.run(template, key, self.x.device, device_arrays.stream(self.x), grid, block, *arguments)
+        launch.run(template, key, self.x, grid, block, *arguments)
 
     def launch_at_once(self, template: Any, key: Any, plan: cooperative.Plan, *arguments: Any) -> None:
         """Launch a kernel whose blocks wait for each other."""
-        like, shared = self.x, plan.turns * plan.slab
-        place, sizes = (like.device, device_arrays.stream(like)), (plan.blocks, channels.THREADS)
-        launch.run(template, key, *place, *sizes, *arguments, shared=shared, cooperative=True)
+        sizes, shared = (plan.blocks, channels.THREADS), plan.turns * plan.slab
+        launch.run(template, key, self.x, *sizes, *arguments, shared=shared, cooperative=True)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
         """A new array beside the input."""
-        return device_arrays.empty(self.x, shape, dtype)
+        return memory.empty(self.x, shape, dtype)
 
     def of_channels(self, count: int) -> int:
         """The blocks in which warps take a channel each."""

@@ -16,8 +16,9 @@ from fastnn._core.arrays import check_dy
 from fastnn.cuda._chain.backward import run_backward
 from fastnn.cuda._chain.forward import OnDevice, run_forward
 from fastnn.cuda._chain.problem import Problem, known
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
+from fastnn.cuda._core import device_arrays, overlap
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.random import Key
 from fastnn.stages import BatchNorm, Head, Stage
 
@@ -50,7 +51,7 @@ def _arranged(form: Layout, array: DeviceArray, like: DeviceArray) -> DeviceArra
         return array
     if form.usual:
         return device_arrays.contiguous(array)
-    copy = device_arrays.empty_like(like, array.dtype)
+    copy = memory.empty_like(like, array.dtype)
     copy.library.assign(copy.owner, array.owner)
     return copy
 
@@ -59,9 +60,9 @@ def _target(
     form: Layout, out: DeviceArray | None, read: DeviceArray, *apart: DeviceArray | None
 ) -> DeviceArray:
     """Where the kernel may write: `out` if it is laid out so, and is `read` or apart from all."""
-    if out is not None and _holds(form, out) and device_arrays.is_harmless(out, (read,), apart):
+    if out is not None and _holds(form, out) and overlap.is_harmless(out, (read,), apart):
         return out
-    return device_arrays.empty_like(read)
+    return memory.empty_like(read)
 
 
 def _delivered(target: DeviceArray, given: DeviceArray | None, out: Any) -> Any:
@@ -135,7 +136,7 @@ def forward(
     device_arrays.same_device((*several, *running_ones, ("num_batches_tracked", averages.batches)))
     key = key_for(stages, key)
 
-    overlaps = given is not None and device_arrays.may_overlap(given, x)
+    overlaps = given is not None and overlap.may_overlap(given, x)
     x = device_arrays.astype(x, dtype)
     form = _layout_of(x)
     x = _arranged(form, x, x)
@@ -146,9 +147,9 @@ def forward(
     y = _delivered(target, given, out)
     if addend is not None and not is_read_after_addition(stages):
         addend = None
-    mean, rest, rstd, weight, bias, addend = device_arrays.owners(*found, scale, shift, addend)
+    mean, mean_low, rstd, weight, bias, addend = device_arrays.owners(*found, scale, shift, addend)
     kept = None if overlaps else x.owner
-    return y, Saved(head, stages, kept, mean, rest, rstd, weight, bias, addend, key)
+    return y, Saved(head, stages, kept, mean, mean_low, rstd, weight, bias, addend, key)
 
 
 def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:
@@ -166,7 +167,7 @@ def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:
     problem, target = Problem(x, form, known(saved.stages), saved.key), _target(form, given, g, x)
     addend = daddend = None
     if problem.stages.adds:
-        daddend = device_arrays.empty_like(x)
+        daddend = memory.empty_like(x)
         if saved.residual is not None:
             addend = device_arrays.astype(device_arrays.describe("saved.residual", saved.residual), dtype)
             addend = _arranged(form, addend, x)

@@ -16,10 +16,10 @@ import numpy as np
 
 from fastnn._core.dtypes import computing_name
 from fastnn._core.extras import require
-from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime.ptx import ITEMSIZE
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: no TF32, float32 for half types
@@ -30,7 +30,7 @@ _FACTORS = {dtype: (zero.ctypes.data, one.ctypes.data) for dtype, (zero, one) in
 
 
 class Matrix(NamedTuple):
-    """A matrix, or the first of a stack of them; one of `row` and `column` is 1. In elements."""
+    """A matrix, or the first of a stack of them; one of `row` and `column` is 1. All in elements."""
 
     address: int
     dtype: str
@@ -39,7 +39,7 @@ class Matrix(NamedTuple):
     step: int = 0  # from a matrix of the stack to the next
 
     def at(self, index: int) -> Matrix:
-        """The matrix or stack so many elements further."""
+        """The matrix or stack that begins `index` elements later."""
         return self._replace(address=self.address + index * ITEMSIZE[self.dtype])
 
 
@@ -70,11 +70,11 @@ def multiply(
     m, n, k = sizes
     if m * n * k * count == 0:
         return
-    kind = computing_name(a.dtype)
-    zero, one = _FACTORS[kind]
+    wide = computing_name(a.dtype)
+    zero, one = _FACTORS[wide]
     # cuBLAS has columns contiguous, and so sees every matrix transposed: c^T = b^T a^T.
     left, right, result = _operand(b, count), _operand(a, count), _operand(c, count)
-    ops, end = (int(b.column != 1), int(a.column != 1)), (_COMPUTE[kind], _DEFAULT)
+    ops, end = (int(b.column != 1), int(a.column != 1)), (_COMPUTE[wide], _DEFAULT)
     sums = (*ops, n, m, k, one, *left, *right, one if add else zero, *result)
     cublas = require("nvmath.bindings.cublas", "cuda")
     with _handle(cublas, like) as handle:
@@ -94,10 +94,10 @@ def _handle(cublas: Any, like: DeviceArray) -> Iterator[int]:
     Its own workspace would serve all streams. So it gets memory in the order of this one, as a new array is:
     what comes next on the stream may have it, and in a capture it is the graph's.
     """
-    workspace = device_arrays.empty(like, (_WORKSPACE,), "uint8")
+    workspace = memory.empty(like, (_WORKSPACE,), "uint8")
     with _lock, current(like):
         handle = _created(cublas, like.device)
-        cublas.set_stream(handle, device_arrays.stream(like))  # which takes the workspace away
+        cublas.set_stream(handle, memory.stream(like))  # which takes the workspace away
         cublas.set_workspace(handle, workspace.address, _WORKSPACE)
         yield handle
 

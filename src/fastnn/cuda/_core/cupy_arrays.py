@@ -1,4 +1,4 @@
-"""CuPy at work on arrays of any library, on their device and their stream; and where results go.
+"""What CuPy does for arrays of any library, on their device and their stream; and where results go.
 
 It must not know any operation.
 """
@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fastnn._core.extras import require
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray, Shape
+from fastnn.cuda._core import device_arrays, libraries, overlap
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.memory import DeviceArray, Shape
 
 
 def as_cupy(array: DeviceArray) -> Any:
@@ -19,9 +20,9 @@ def as_cupy(array: DeviceArray) -> Any:
     cupy = require("cupy", "cuda")
     if isinstance(array.owner, cupy.ndarray):
         return array.owner
-    first, end = device_arrays._extent(array)
+    first, end = overlap.extent(array)
     memory = cupy.cuda.UnownedMemory(first, end - first, array.owner, array.device)
-    dtype = cupy.dtype(device_arrays._numpy_dtype(array.dtype))
+    dtype = cupy.dtype(libraries.numpy_dtype(array.dtype))
     place = cupy.cuda.MemoryPointer(memory, array.address - first)
     return cupy.ndarray(array.shape, dtype, place, tuple(n * dtype.itemsize for n in array.strides()))
 
@@ -30,7 +31,7 @@ def as_cupy(array: DeviceArray) -> Any:
 def current(like: DeviceArray) -> Iterator[None]:
     """CuPy's device and stream are meanwhile those of the array and its library."""
     cuda: Any = require("cupy", "cuda").cuda
-    handle = device_arrays.stream(like)
+    handle = memory.stream(like)
     if cuda.get_current_stream().ptr == handle and cuda.Device().id == like.device:
         yield
         return
@@ -71,6 +72,6 @@ def output(out: Any, shape: Shape, dtype: str, reads: Sequence[DeviceArray]) -> 
     given = None if out is None else device_arrays.check_out(out, shape, dtype)
     if given is not None:
         device_arrays.same_device((("the input", reads[0]), ("out", given)))
-        if given.contiguous and device_arrays.is_harmless(given, (), reads):
+        if given.contiguous and overlap.is_harmless(given, (), reads):
             return Output(given, given, out)
-    return Output(device_arrays.empty(reads[0], shape, dtype), given, out)
+    return Output(memory.empty(reads[0], shape, dtype), given, out)

@@ -8,7 +8,8 @@ from typing import Any, cast
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.blas import matrix_of, multiply
 from fastnn.cuda._core.cupy_arrays import fill, output, put
-from fastnn.cuda._core.device_arrays import FLOATS, DeviceArray
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
 
 
 def _matmul(a: Any, b: Any, out: Any, add: bool, bias: Any) -> Any:
@@ -55,8 +56,10 @@ def _ones(library: Any, count: int, dtype: str, device: int) -> Any:
 
 def _matrix(name: str, value: Any) -> DeviceArray:
     array = device_arrays.describe(name, value)
-    if array.dtype not in FLOATS:
-        raise TypeError(f"{name} must be an array of {', '.join(FLOATS)}, got {array.dtype}")
+    if array.dtype not in ITEMSIZE:
+        raise TypeError(
+            f"{name} must be an array of float16, bfloat16, float32 or float64, got {array.dtype}"
+        )
     if len(array.shape) != 2:
         raise ValueError(f"{name} must be a matrix, of 2 dimensions, got shape {array.shape}")
     return array

@@ -1,4 +1,4 @@
-"""The twin of fastnn._core.tensor_lists: lists of arrays in a GPU's memory for the rules of kernels/rules.py.
+"""The twin of fastnn._core.tensor_lists: lists of arrays in the memory of a GPU, and steps of rules on them.
 
 It knows memory, and no rule.
 """
@@ -17,11 +17,11 @@ from fastnn._core import tensor_lists
 from fastnn._core.dtypes import computing_name
 from fastnn._core.tensor_lists import NO_PENALTIES, Penalties
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch, replay
+from fastnn.cuda._runtime import launch, memory, replay
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda._runtime.replay import Recording
 from fastnn.cuda.kernels.common.tiles import THREADS
-from fastnn.cuda.kernels.optim import lists
+from fastnn.cuda.kernels.optim import lists, measures
 from fastnn.cuda.kernels.optim.rules import OWN_NUMBERS
 
 Arrays = tuple[DeviceArray, ...]
@@ -38,7 +38,7 @@ def new_array(data: Any, value: float) -> Any:
     if Recording.current is not None:
         raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = device_arrays.describe("data", data)
-    made = device_arrays.empty(like, like.shape, computing_name(like.dtype)).owner
+    made = memory.empty(like, like.shape, computing_name(like.dtype)).owner
     made[...] = value
     return made
 
@@ -53,7 +53,7 @@ def computing_copy(data: Any) -> Any:
 def copy_of(data: Any) -> Any:
     """A copy."""
     like = device_arrays.describe("data", data)
-    made = device_arrays.empty_like(like).owner
+    made = memory.empty_like(like).owner
     made[...] = data
     return made
 
@@ -91,7 +91,7 @@ def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
         table = _written(words, like)
         Recording.current.kept.append(table)
         return table
-    key = like.device, device_arrays.stream(like), *words
+    key = like.device, memory.stream(like), *words
     if key not in _tables:
         while len(_tables) >= _MOST_TABLES:
             del _tables[next(iter(_tables))]
@@ -100,7 +100,7 @@ def _in_memory(words: list[int], like: DeviceArray) -> DeviceArray:
 
 
 def _written(words: list[int], like: DeviceArray) -> DeviceArray:
-    table = device_arrays.empty(like, (len(words),), "int64")
+    table = memory.empty(like, (len(words),), "int64")
     replay.write(table, words)
     return table
 
@@ -125,13 +125,11 @@ class _Table:
     def trust(self, *arguments: Any) -> None:
         """Launch the kernel that makes factors of norms."""
         table = _in_memory(self._words, self.like)
-        self.run(lists.trust, (), self.tensors, table.address, len(self.dtypes), self.blocks, *arguments)
+        self.run(measures.trust, (), self.tensors, table.address, len(self.dtypes), self.blocks, *arguments)
 
     def run(self, template: Any, key: tuple[Any, ...], grid: int, *arguments: Any) -> None:
         """Launch a kernel where the tensors are."""
-        launch.run(
-            template, key, self.like.device, device_arrays.stream(self.like), grid, THREADS, *arguments
-        )
+        launch.run(template, key, self.like, grid, THREADS, *arguments)
 
 
 # ---- lists -------------------------------------------------------------------------------------------------
@@ -154,9 +152,8 @@ class TensorList:
         tensor_lists.check_alike([pair for kind, pair in zip(kinds, given, strict=False) if kind])
         for name, array in given[1:]:
             if array.shape != found[0].shape:
-                raise ValueError(
-                    f"{name} has shape {array.shape}; it takes that of {names[0]}, {found[0].shape}"
-                )
+                shape = found[0].shape
+                raise ValueError(f"{name} must have the shape of {names[0]}, {shape}, got {array.shape}")
         plain = tuple(device_arrays.contiguous(array) for array in found)
         self._tensors.append(plain)
         self.targets.append(plain[0])
@@ -187,10 +184,10 @@ class TensorList:
             live = _live((name, table.dtypes), all_numbers, table.like)
             if _only_numbers():
                 continue
-            partial = device_arrays.empty(table.like, (2 * table.blocks,), "float64")
-            factors = device_arrays.empty(table.like, (table.tensors,), "float64")
-            direction = lists.SQUARES, f"{name}_direction", table.dtypes
-            table.launch(lists.measure, direction, live, partial.address, *all_numbers)
+            partial = memory.empty(table.like, (2 * table.blocks,), "float64")
+            factors = memory.empty(table.like, (table.tensors,), "float64")
+            direction = measures.SQUARES, f"{name}_direction", table.dtypes
+            table.launch(measures.measure, direction, live, partial.address, *all_numbers)
             table.trust(live, partial.address, factors.address, *all_numbers)
             table.launch(lists.update, (name, table.dtypes), live, factors.address, 8, *all_numbers)
 
@@ -201,21 +198,19 @@ class TensorList:
             return
         for array in self.targets:
             if len(array.shape) > 1 and array.size > 0:
-                length, stream = array.size // array.shape[0], device_arrays.stream(array)
+                length = array.size // array.shape[0]
                 numbers = array.address, length, live, float(limit)
-                launch.run(
-                    lists.limit_rows, (array.dtype,), array.device, stream, array.shape[0], THREADS, *numbers
-                )
+                launch.run(measures.limit_rows, (array.dtype,), array, array.shape[0], THREADS, *numbers)
 
     def write_back(self) -> None:
-        """Copy results to where they belong."""
+        """Copy results back to the arrays that kernels could not take as they were."""
         if not _only_numbers():
             for target, copy in self._copied:
                 target.library.assign(target.owner, copy.owner)
 
     @functools.cached_property
     def tables(self) -> list[_Table]:
-        """The tensors, those of the same dtypes together. None is added any more."""
+        """The tensors, those of the same dtypes together. No tensor may be added after this."""
         groups: dict[tuple[str, ...], list[Arrays]] = {}
         for arrays in self._tensors:
             if arrays[0].size > 0:
@@ -234,11 +229,11 @@ def _same_kernel(
     return name, tuple(float(x) for x in (*own, negate, decay, l1, 1 - shrink, *trust))
 
 
-def _live(kind: Any, numbers: tuple[float, ...], like: DeviceArray) -> int:
+def _live(purpose: Any, numbers: tuple[float, ...], like: DeviceArray) -> int:
     """Where a recorded kernel finds its numbers; 0 where nothing is recorded."""
     if Recording.current is None:
         return 0
-    return Recording.current.numbers(kind, replay.words_of(numbers), like)
+    return Recording.current.numbers(purpose, replay.words_of(numbers), like)
 
 
 def _only_numbers() -> bool:
@@ -247,7 +242,7 @@ def _only_numbers() -> bool:
 
 # ---- norms -------------------------------------------------------------------------------------------------
 
-_KINDS = {1.0: lists.SIZES, 2.0: lists.SQUARES, math.inf: lists.LARGEST}
+_WAYS = {1.0: measures.SIZES, 2.0: measures.SQUARES, math.inf: measures.LARGEST}
 
 
 def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Any:
@@ -267,16 +262,16 @@ def clip_norm(given: list[TensorList], max_norm: float, norm_type: float, error_
 
 def _norm(tables: list[_Table], like: DeviceArray, max_norm: float, norm_type: float) -> DeviceArray:
     """The norm of all tables together, and the factor that limits it."""
-    kind, blocks = _KINDS.get(norm_type, lists.POWERS), sum(table.blocks for table in tables)
+    way, blocks = _WAYS.get(norm_type, measures.POWERS), sum(table.blocks for table in tables)
     partial, found = (
-        device_arrays.empty(like, (2 * blocks,), "float64"),
-        device_arrays.empty(like, (2,), "float64"),
+        memory.empty(like, (2 * blocks,), "float64"),
+        memory.empty(like, (2,), "float64"),
     )
     _, numbers = _same_kernel("scale", (norm_type,), NO_PENALTIES)
     first = partial.address
     for table in tables:
-        table.launch(lists.measure, (kind, "", table.dtypes), 0, first, *numbers)
+        table.launch(measures.measure, (way, "", table.dtypes), 0, first, *numbers)
         first += 16 * table.blocks
     arguments = blocks, partial.address, found.address, float(max_norm), float(norm_type)
-    launch.run(lists.total, (kind,), like.device, device_arrays.stream(like), 1, THREADS, *arguments)
+    launch.run(measures.total, (way,), like, 1, THREADS, *arguments)
     return found

@@ -1,1 +1,1 @@
-"""What runs kernels on a GPU: compiler, cache on disk, launch, graphs, and the state of the machine."""
+"""What runs kernels on a GPU: compiler, cache, arrays in memory, launches, graphs, the machine's state."""

@@ -46,7 +46,7 @@ def _place(key: str) -> Path:
 
 
 def read(key: str) -> bytes | None:
-    """What was written for this key; None where nothing was, or not just that."""
+    """What was written for this key; None where there is nothing, or where it is damaged."""
     try:
         checksum, _, content = _place(key).read_bytes().partition(b"\n")
     except OSError:
@@ -55,7 +55,7 @@ def read(key: str) -> bytes | None:
 
 
 def write(key: str, content: bytes) -> None:
-    """Keep `content` for this key; without room or permission, quietly not."""
+    """Keep `content` for this key; without room or permission it does nothing."""
     path = _place(key)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from numba.cuda.core.compiler_lock import global_compiler_lock
 from numba.cuda.cudadrv.nvrtc import get_supported_ccs
 
 from fastnn.cuda._runtime import cache
-from fastnn.cuda._runtime.ptx import building_for
+from fastnn.cuda._runtime.ptx.functions import building_for
 
 Capability = tuple[int, int]
 Key = tuple[Any, ...]
@@ -63,7 +63,7 @@ class Template:
         Template.all.append(self)
 
     def most_registers(self, key: Key) -> int:
-        """What the kernel for a key is held to."""
+        """The registers that a thread of the kernel for this key may take."""
         return self.registers(*key) if callable(self.registers) else self.registers
 
     def why_narrow(self, key: Key) -> str:
@@ -128,7 +128,7 @@ def nearest(capability: Capability) -> Capability:
     older = [each for each in known if each <= capability]
     if not older:
         major, minor = capability
-        raise RuntimeError(f"this GPU has compute capability {major}.{minor}; CUDA 13 takes 7.5 and later")
+        raise RuntimeError(f"the GPU must have compute capability 7.5 or later, got {major}.{minor}")
     return max(older)
 
 

@@ -89,7 +89,7 @@ class Graph:
 
 @contextlib.contextmanager
 def _after_current(cuda: Any, stream: Any) -> Iterator[None]:
-    """The stream is the current one; it goes on where that was, and that goes on where it ends."""
+    """Make this stream the current one: its work follows that of the one before, which then waits for it."""
     current = cuda.get_current_stream()
     stream.wait_event(current.record())
     try:

@@ -1,4 +1,4 @@
-"""The door to the GPU: devices, streams, and the launch of a compiled kernel. It must not know any operation.
+"""Devices, streams, and the launch of compiled kernels by cuda.core. It must not know any operation.
 
 Kernels take addresses, whole numbers and floats: an int is an int64 or an address, a float a float64.
 """
@@ -15,12 +15,14 @@ from cuda.core import Device, LaunchConfig, ObjectCode, Stream, launch
 
 from fastnn._core.switch import Switch
 from fastnn.cuda._runtime.compiler import Capability, Code, Key, Template, nearest
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.memory import stream as stream_of
 
 Grid = int | tuple[int, int] | tuple[int, int, int]
 
 
 class Properties(NamedTuple):
-    """What kernels are fitted to."""
+    """The properties of a GPU that kernels are fitted to."""
 
     name: str
     capability: Capability
@@ -41,7 +43,7 @@ class fast_math(Switch):  # noqa: N801
 
 @functools.cache
 def properties(device: int) -> Properties:
-    """Those of a GPU, by its number."""
+    """The properties of the GPU with this number."""
     found = Device(device)
     has = found.properties
     return Properties(
@@ -126,20 +128,15 @@ def signed(word: int) -> int:
 def run(
     template: Template,
     key: Key,
-    device: int,
-    stream: int,
+    like: DeviceArray,
     grid: Grid,
     block: Grid,
     *arguments: Any,
     shared: int = 0,
     cooperative: bool = False,
 ) -> None:
-    """Launch the template's kernel for this key, on the stream, and do not wait for it.
-
-    shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
-    wait for each other.
-    """
-    start(template, key, device, stream, grid, block, arguments, shared, cooperative)
+    """As `start`, on the device of an array and the current stream of its library."""
+    start(template, key, like.device, stream_of(like), grid, block, arguments, shared, cooperative)
 
 
 def start(
@@ -153,7 +150,11 @@ def start(
     shared: int = 0,
     cooperative: bool = False,
 ) -> None:
-    """As `run`, without its unpacking of arguments, for those to whom that counts."""
+    """Launch the template's kernel for this key, on the stream, and do not wait for it.
+
+    shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
+    wait for each other.
+    """
     fast = fast_math.enabled
     if _only_one():
         launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)

@@ -1,6 +1,6 @@
 """What changes from one replay of a recorded graph to the next: random keys, and the numbers of optimizers.
 
-A kernel that is recorded has its arguments for ever. So what changes lies in device memory, in slots: kernels
+A kernel that is recorded keeps its arguments. So what changes lies in device memory, in slots: kernels
 get a slot's address (0 outside a recording), and before each replay the host fills the slots anew, by a
 kernel whose arguments are the values. It must not know any operation.
 """
@@ -14,11 +14,10 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn import random
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._runtime import launch, memory
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import store_integers
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.integers import store_integers
 from fastnn.random import Generator, Key
 
 _WORDS = 16  # that one launch writes
@@ -48,8 +47,7 @@ def write(array: DeviceArray, words: Sequence[int]) -> None:
         launch.run(
             write_words,
             (room,),
-            array.device,
-            device_arrays.stream(array),
+            array,
             1,
             1,
             array.address + 8 * first,
@@ -64,10 +62,10 @@ def words_of(numbers: Sequence[float]) -> list[int]:
 
 
 class _Slot:
-    """Words in device memory, and what they are to be in the next replay."""
+    """Words in device memory, and their values in the next replay."""
 
-    def __init__(self, kind: Any, array: DeviceArray, words: Sequence[int]) -> None:
-        self.kind, self.array, self.words = kind, array, words
+    def __init__(self, purpose: Any, array: DeviceArray, words: Sequence[int]) -> None:
+        self.purpose, self.array, self.words = purpose, array, words
 
 
 class _Stream:
@@ -135,23 +133,23 @@ class Recording:
             self._steps.append(step)
         step()
 
-    def numbers(self, kind: Any, words: Sequence[int], like: DeviceArray) -> int:
-        """The address of a slot with these words. `kind` is to be the same in each replay."""
+    def numbers(self, purpose: Any, words: Sequence[int], like: DeviceArray) -> int:
+        """The address of a slot with these words. `purpose` must be the same in each replay."""
         if self._place is None:
-            return self._new(kind, words, like).array.address
-        while self._slots[self._place].kind is None:
+            return self._new(purpose, words, like).array.address
+        while self._slots[self._place].purpose is None:
             self._place += 1
         slot = self._slots[self._place]
-        if slot.kind != kind:
+        if slot.purpose != purpose:
             raise RuntimeError(
-                f"the graph was captured with {slot.kind}, and now there is {kind}: capture it again"
+                f"the graph was captured with {slot.purpose}, and now there is {purpose}: capture it again"
             )
         slot.words = words
         self._place += 1
         return slot.array.address
 
     def key(self, key: Key, like: DeviceArray) -> int:
-        """The address of what this key has grown by since the capture; 0 for one that was there before."""
+        """The address of what is added to this key in each replay; 0 for one from before the capture."""
         stream = self._streams.get(key)
         if stream is None:
             return 0
@@ -159,8 +157,8 @@ class Recording:
             stream.slot = self._new(None, (0, 0), like)
         return stream.slot.array.address
 
-    def _new(self, kind: Any, words: Sequence[int], like: DeviceArray) -> _Slot:
-        self._slots.append(_Slot(kind, device_arrays.empty(like, (len(words),), "int64"), words))
+    def _new(self, purpose: Any, words: Sequence[int], like: DeviceArray) -> _Slot:
+        self._slots.append(_Slot(purpose, memory.empty(like, (len(words),), "int64"), words))
         return self._slots[-1]
 
     def _drew(self, generator: Generator, key: Key) -> None:

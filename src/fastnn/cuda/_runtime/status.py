@@ -15,7 +15,7 @@ _LIBRARY = "libnvidia-ml.so.1"  # the driver's, which tells all this without sta
 
 
 class Gpu(NamedTuple):
-    """The first one, and what its driver is for."""
+    """The first GPU of the machine, and its driver."""
 
     name: str
     capability: tuple[int, int]
@@ -81,7 +81,7 @@ def _described(gpu: Gpu) -> str:
 
 
 def _packages() -> str:
-    """Their versions, or which are missing."""
+    """The versions of the packages, or the names of those that are missing."""
     versions = {}
     for package in PACKAGES:
         try:

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastnn import _kernels
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import Alike
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Template
-from fastnn.cuda.kernels.activation import elementwise
+from fastnn.cuda._runtime.memory import Alike
+from fastnn.cuda.kernels.chain import elementwise
 from fastnn.cuda.kernels.common import tiles
 
 #: The rows of the table of activations, by their number, and what each one's backward needs.

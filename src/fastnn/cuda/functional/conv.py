@@ -14,9 +14,10 @@ from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.blas import Matrix, multiply
 from fastnn.cuda._core.cupy_arrays import fill, output, put
-from fastnn.cuda._core.device_arrays import DeviceArray
 from fastnn.cuda._core.products import ones
-from fastnn.cuda._runtime.ptx import ITEMSIZE
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.window import patches
 from fastnn.functional.conv import Axis, Pair, _check_bias, _windows
 
@@ -68,7 +69,7 @@ class _Call(NamedTuple):
 
     def columns(self, images: int) -> DeviceArray:
         """Room for the patches of some images."""
-        return device_arrays.empty(self.x, (images * self.groups * self.taps * self.places,), self.x.dtype)
+        return memory.empty(self.x, (images * self.groups * self.taps * self.places,), self.x.dtype)
 
     def results(self, y: DeviceArray, first: int) -> _Stacks:
         """outputs x windows for each group of the images from `first` on; y: results, or their gradients."""
@@ -189,7 +190,7 @@ def conv2d_backward(
 
 
 def _input_gradient(call: _Call, dy: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
-    dx = device_arrays.empty(dy, shape, dy.dtype)
+    dx = memory.empty(dy, shape, dy.dtype)
     if call.w.size == 0:
         fill(dx, 0)
         return dx
@@ -212,15 +213,15 @@ def _parameter_gradients(
         return None, None
     wide = computing_name(dy.dtype)
     dweight, dbias = (
-        device_arrays.empty(dy, call.w.shape, wide),
-        device_arrays.empty(dy, call.w.shape[:1], wide),
+        memory.empty(dy, call.w.shape, wide),
+        memory.empty(dy, call.w.shape[:1], wide),
     )
     fill(dweight, 0)
     fill(dbias, 0)
     plain: Any = tuple((n, n, 1, 1, 0, 1) for n in dy.shape[-2:])
     for first, count in call.chunks():
         depth = count * call.places
-        left = device_arrays.empty(dy, (dy.shape[1] * depth,), dy.dtype)
+        left = memory.empty(dy, (dy.shape[1] * depth,), dy.dtype)
         patches.gather(dy, (first, count), left, plain, together=True)
         rows = Matrix(left.address, dy.dtype, depth, 1, call.outputs * depth)
         if needs_weight:

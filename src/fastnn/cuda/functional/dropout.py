@@ -8,8 +8,9 @@ from typing import Any, SupportsIndex
 
 from fastnn._core.arrays import probability
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._core.device_arrays import Elementwise
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.common import tiles
 from fastnn.cuda.kernels.common.tiles import THREADS
 from fastnn.cuda.kernels.random import draws, random
@@ -50,7 +51,7 @@ def _drawable(arrays: Elementwise, out: Any, shared_from: int | None) -> Element
     if len(draws.axes_of(arrays.target, shared_from)) <= draws.MOST_AXES:
         return arrays
     inputs = tuple(device_arrays.contiguous(x) for x in arrays.inputs)
-    return Elementwise(inputs, device_arrays.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)
+    return Elementwise(inputs, memory.empty(inputs[0], inputs[0].shape, inputs[0].dtype), out)
 
 
 def dropout_mask(
@@ -78,11 +79,9 @@ def mask(like: DeviceArray, count: int, key: Key, threshold: int, packed: bool, 
     """
     bytes_, size = -(-count // 8) if packed else count, random.MASK_BYTES[packed]
     threads = -(-bytes_ // size)
-    made = device_arrays.empty(like, (threads * size,), "uint8" if packed else "bool")
+    made = memory.empty(like, (threads * size,), "uint8" if packed else "bool")
     if threads > 0:
         words = map(launch.signed, draws.key_words(key, threshold, like))
         grid, numbers = -(-threads // THREADS), (made.address, threads, first)
-        launch.run(
-            random.mask, (packed,), like.device, device_arrays.stream(like), grid, THREADS, *numbers, *words
-        )
+        launch.run(random.mask, (packed,), like, grid, THREADS, *numbers, *words)
     return made.owner[:bytes_]

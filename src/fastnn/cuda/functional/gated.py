@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from fastnn import _kernels
 from fastnn._core.arrays import axis as axis_of
 from fastnn._core.arrays import check_dy
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise, Shape
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._core import device_arrays, overlap
+from fastnn.cuda._core.device_arrays import Elementwise
+from fastnn.cuda._runtime import launch, memory
 from fastnn.cuda._runtime.compiler import Template
-from fastnn.cuda._runtime.ptx import ITEMSIZE
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray, Shape
 from fastnn.cuda.kernels.activation import gated
 from fastnn.cuda.kernels.activation import maxout as kernels
 from fastnn.cuda.kernels.common import strips
@@ -44,15 +45,15 @@ def _target(out: Any, shape: Shape, inputs: Sequence[DeviceArray]) -> Elementwis
     """Where a kernel writes: `out` if it may, in place of an input of its shape or apart from all."""
     like = inputs[0]
     if out is None:
-        return Elementwise(tuple(inputs), device_arrays.empty(like, shape, like.dtype), None)
+        return Elementwise(tuple(inputs), memory.empty(like, shape, like.dtype), None)
     given = device_arrays.check_out(out, shape, like.dtype)
     free = all(
-        (given.address == x.address and given.shape == x.shape) or not device_arrays.may_overlap(given, x)
+        (given.address == x.address and given.shape == x.shape) or not overlap.may_overlap(given, x)
         for x in inputs
     )
     if given.contiguous and free:
         return Elementwise(tuple(inputs), given._replace(owner=out), None)
-    return Elementwise(tuple(inputs), device_arrays.empty(like, shape, like.dtype), out)
+    return Elementwise(tuple(inputs), memory.empty(like, shape, like.dtype), out)
 
 
 # ---- GLU and SwiGLU ----------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def maxout(input: Any, k: int, dim: int = 1, *, out: Any = None) -> tuple[Any, M
     k = check_pieces(k, x.shape[axis], dim)
     arrays = _target(out, best_shape(x.shape, k, axis), (x,))
     rows, n, _ = cut = _cut(x.shape, k, axis)
-    winners = device_arrays.empty(x, ((k - 1).bit_length(), rows, -(-n // 8)), "uint8")
+    winners = memory.empty(x, ((k - 1).bit_length(), rows, -(-n // 8)), "uint8")
     _run_maxout(kernels.maxout, arrays.target, x, winners, k, cut)
     return arrays.result(), MaxoutSaved(winners.owner, k, axis, x.shape)
 
@@ -148,9 +149,8 @@ def _run_maxout(
 ) -> None:
     if target.size == 0:
         return
-    planes, rows, row_bytes = winners.shape
+    bit_planes, rows, row_bytes = winners.shape
     grid, block = kernels.grid(rows, cut.n)
     addresses, numbers = (target.address, source.address, winners.address), (rows, cut.n, k, *cut.steps)
-    sizes = planes, row_bytes, rows * row_bytes
-    on = target.device, device_arrays.stream(target)
-    launch.run(template, (target.dtype,), *on, grid, block, *addresses, *numbers, *sizes)
+    sizes = bit_planes, row_bytes, rows * row_bytes
+    launch.run(template, (target.dtype,), target, grid, block, *addresses, *numbers, *sizes)

@@ -12,10 +12,13 @@ from typing import Any
 
 from fastnn import _kernels
 from fastnn._core.dtypes import computing_name
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
+from fastnn.cuda._core import device_arrays, overlap
+from fastnn.cuda._core.device_arrays import Elementwise
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.functional.softmax import sizes
-from fastnn.cuda.kernels.common import rows, totals
+from fastnn.cuda.kernels.common import cuts, rows, totals
 from fastnn.cuda.kernels.loss import element_losses, losses
 from fastnn.functional.loss import (
     _check_ignored,
@@ -58,7 +61,7 @@ def _class_weight(weight: Any, classes: int, target: DeviceArray) -> DeviceArray
     if array.shape != (classes,):
         raise ValueError(f"weight must have shape {(classes,)}, one for each class, got {array.shape}")
     device_arrays.same_device([("input", target), ("weight", array)])
-    return device_arrays.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
+    return overlap.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
 
 
 def _of_samples(
@@ -74,9 +77,9 @@ def _of_samples(
 ) -> DeviceArray:
     """Each sample's loss in float64; the gradient is written. operands: of its classes, in registers."""
     dx, (x, *probabilities) = arrays.target, arrays.inputs
-    each = device_arrays.empty(x, (x.shape[0], *x.shape[2:]), "float64")
+    each = memory.empty(x, (x.shape[0], *x.shape[2:]), "float64")
     shape = sizes(x.shape, 1)
-    cut = rows.cut_of(shape, (dx, *arrays.inputs), operands)
+    cut = cuts.cut_of(shape, (dx, *arrays.inputs), operands)
     others = labels, probabilities[0] if probabilities else None, weight, divisor
     addresses = dx.address, x.address, each.address, *(0 if a is None else a.address for a in others)
     if x.size:
@@ -107,13 +110,13 @@ def _cross_entropy(
     _check_logits(x.shape)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     classes, labels = x.shape[1], None
-    if t.dtype in device_arrays.FLOATS:
+    if t.dtype in ITEMSIZE:
         arrays = device_arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
     else:
         labels = _labels(t, x.shape)
         arrays = device_arrays.elementwise((("input", x.owner),), out, in_c_order=True)
         device_arrays.same_device([("input", x), ("target", t)])
-        labels = device_arrays.apart(labels, arrays.target)
+        labels = overlap.apart(labels, arrays.target)
     class_weight, divisor = _class_weight(weight, classes, arrays.target), None
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and -1 is no class
@@ -139,7 +142,7 @@ def _hinge_loss(input: Any, target: Any, margin: float, reduction: str, out: Any
     labels = _labels(t, x.shape)
     arrays = device_arrays.elementwise((("input", x.owner),), out, in_c_order=True)
     device_arrays.same_device([("input", x), ("target", t)])
-    labels = device_arrays.apart(labels, arrays.target)
+    labels = overlap.apart(labels, arrays.target)
     scale = 1 / labels.size if reduction == "mean" and labels.size else 1.0
     each = _of_samples(losses.hinge, (), 1, arrays, labels, None, 0, (1.0, 0.0, margin, scale), None)
     return _delivered(arrays, each, reduction)
@@ -160,7 +163,7 @@ def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArr
         raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
     full = device_arrays.contiguous(device_arrays.astype(like.library.describe(name, full), like.dtype))
     # The gradient may be written to the weight itself, but not to a shifted view of it.
-    return full if full.address == target.address else device_arrays.apart(full, target)
+    return full if full.address == target.address else overlap.apart(full, target)
 
 
 def _elements_loss(
@@ -175,10 +178,10 @@ def _elements_loss(
         for name, value in (("weight", weight), ("pos_weight", pos_weight))
     )
     given = [array for array in (dx, x, t, w, pos) if array is not None]
-    each = device_arrays.empty_like(x) if reduction == "none" else None
+    each = memory.empty_like(x) if reduction == "none" else None
     cut = element_losses.cut_for(x.dtype, len(given) - 1, all(array.address % 16 == 0 for array in given))
     blocks = -(-x.size // (cut.team * cut.span))
-    sums = device_arrays.empty(x, (blocks,), "float64")
+    sums = memory.empty(x, (blocks,), "float64")
     if x.size:
         others = (0 if array is None else array.address for array in (w, pos, sums, each))
         addresses = dx.address, x.address, t.address, *others

@@ -1,4 +1,4 @@
-"""Pooling on a GPU: twins of fastnn.functional.pool, with its checks. Kernels are in kernels/pooling.py."""
+"""Pooling on a GPU: twins of fastnn.functional.pool, with its checks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from fastnn._core.arrays import check_dy
 from fastnn._core.extras import require
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._core.cupy_arrays import current, output
-from fastnn.cuda._core.device_arrays import DeviceArray, Library
-from fastnn.cuda.kernels.window.pooling import Numbers, Pooling
+from fastnn.cuda._runtime import memory
+from fastnn.cuda._runtime.memory import DeviceArray, Library
+from fastnn.cuda.kernels.window.places import Axis
+from fastnn.cuda.kernels.window.pooling import Pooling
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import (
     Bounds,
@@ -52,7 +54,7 @@ def _images(input: Any) -> DeviceArray:
 def _largest(x: DeviceArray, pooling: Pooling, taps: int, bounds: Any, out: Any) -> tuple[Any, Saved]:
     x = device_arrays.contiguous(x)
     target = output(out, (*x.shape[:-2], pooling.rows[1], pooling.columns[1]), x.dtype, (x,))
-    argmax = device_arrays.empty(x, target.place.shape, _argmax_dtype(taps))
+    argmax = memory.empty(x, target.place.shape, _argmax_dtype(taps))
     pooling.largest(x, target.place, argmax)
     return target.result(), Saved(x.shape, argmax.owner, pooling, bounds)
 
@@ -156,7 +158,7 @@ def _drawn(bounds: Bounds, like: DeviceArray) -> Any:
         return tuple(map(require("cupy", "cuda").asarray, bounds))
 
 
-def _axis(size: int, bounds: Any) -> Numbers:
+def _axis(size: int, bounds: Any) -> Axis:
     begin, end = bounds
     *planes, places = begin.shape
     return size, places, begin.data.ptr, end.data.ptr, places if planes else 0, 0

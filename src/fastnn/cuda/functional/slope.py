@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.dtypes import computing_name
-from fastnn.cuda._core import device_arrays
-from fastnn.cuda._core.device_arrays import DeviceArray, Elementwise
-from fastnn.cuda._runtime import launch
+from fastnn.cuda._core import device_arrays, overlap
+from fastnn.cuda._core.device_arrays import Elementwise
+from fastnn.cuda._runtime import launch, memory
+from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.activation import slope, slope_sums
 from fastnn.cuda.kernels.common import strips
 from fastnn.cuda.kernels.common.strips import Strips
@@ -26,7 +27,7 @@ def _weight(weight: Any, arrays: Elementwise) -> DeviceArray:
     array, target = device_arrays.ready("weight", weight), arrays.target
     check_weight(array.shape, target.shape)
     device_arrays.same_device((("input", target), ("weight", array)))
-    return device_arrays.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
+    return overlap.apart(device_arrays.contiguous(device_arrays.astype(array, target.dtype)), target)
 
 
 def _promoted(named: device_arrays.Named, out: Any) -> Elementwise:
@@ -38,13 +39,13 @@ def _prelu(input: Any, weight: Any, out: Any) -> Any:
     arrays = _promoted((("input", input),), out)
     (x,), y, w = arrays.inputs, arrays.target, _weight(weight, arrays)
     outer, inner = blocks(x.shape, w.size)
-    columns = inner == 1 and w.size > 1
-    if columns:
+    channels_last = inner == 1 and w.size > 1
+    if channels_last:
         shape, step, across = (1, outer, w.size), (0, w.size), (0, 0)
     else:
         shape, step, across = (outer, w.size, inner), (w.size * inner, inner), (0, 1)
     operands = [Strips(y.address, *step), Strips(x.address, *step), Strips(w.address, *across)]
-    strips.run(slope.prelu, (y.dtype, not columns), y, operands, shape)
+    strips.run(slope.prelu, (y.dtype, not channels_last), y, operands, shape)
     return arrays.result()
 
 
@@ -52,7 +53,7 @@ def prelu_backward(dy: Any, input: Any, weight: Any, *, out: Any = None) -> tupl
     """dx, and dweight in input's dtype, summed in float64 in an order that depends on the shape alone."""
     arrays = _promoted((("dy", dy), ("input", input)), out)
     (g, x), dx, w = arrays.inputs, arrays.target, _weight(weight, arrays)
-    dweight = device_arrays.empty(w, w.shape, w.dtype)
+    dweight = memory.empty(w, w.shape, w.dtype)
     slope_sums.run((dx, g, x, w), dweight, *blocks(x.shape, w.size))
     return arrays.result(), dweight.owner
 
@@ -113,7 +114,6 @@ def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
     dy, x = arrays.inputs[0], arrays.inputs[-1]
     grid = -(-n // (slope.THREADS * slope.DRAWS))
     words = map(launch.signed, draws.key_words(key, 0, out))
-    on = out.device, device_arrays.stream(out)
     addresses, line = (out.address, dy.address, x.address), _line(low, high, out.dtype)
     kernel = slope.rrelu, (out.dtype, len(arrays.inputs) == 2)
-    launch.run(*kernel, *on, grid, slope.THREADS, *addresses, n, *words, *line)
+    launch.run(*kernel, out, grid, slope.THREADS, *addresses, n, *words, *line)

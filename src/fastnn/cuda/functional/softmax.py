@@ -8,7 +8,7 @@ from typing import Any
 from fastnn import _kernels
 from fastnn._core.arrays import axis
 from fastnn.cuda._core import device_arrays
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda.kernels.common import cuts, rows
 from fastnn.cuda.kernels.loss import softmax
 
 
@@ -39,7 +39,7 @@ def _run(template: Any, kind: int, arrays: device_arrays.Elementwise, shape: tup
     target, inputs = arrays.target, arrays.inputs
     if target.size == 0:
         return
-    cut = rows.cut_of(shape, (target, *inputs), len(inputs))
+    cut = cuts.cut_of(shape, (target, *inputs), len(inputs))
     key = target.dtype, kind == _kernels.LOG_SOFTMAX, tuple(cut)
     addresses = [target.address, *(array.address for array in reversed(inputs))]
     rows.run(template, key, cut, target, shape, addresses)

@@ -1,16 +1,14 @@
-"""The activations on a GPU: each one's device functions, by the names of the CPU's table. It knows no memory.
-
-forward(x, p0, p1) and backward(dy, saved, p0, p1), for float32 and float64, are formulas in x, or in what
-backward saves; p0 and p1 are the parameters in the table's order. They stand in the files imported here.
-Gradients at kinks are torch's; comparisons are written so that NaN passes through.
-"""
+"""The activations on a GPU: the formulas of the folder `formulas`, by the names of the CPU's table."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any, NamedTuple
 
 from fastnn import _kernels
-from fastnn.cuda.kernels.activation import exponentials, gelu, piecewise
+from fastnn.cuda.kernels.activation import formulas
+from fastnn.cuda.kernels.common.tables import Table
 
 
 class Activation(NamedTuple):
@@ -21,13 +19,29 @@ class Activation(NamedTuple):
     saves_output: bool
 
 
-def _table() -> dict[str, Activation]:
-    """The functions by the rows of the CPU's table (fastnn._kernels.activations)."""
-    found = vars(piecewise) | vars(exponentials) | vars(gelu)
+def _formulas() -> dict[str, Any]:
+    """The device functions of all files of the folder, by name."""
+    files = [
+        importlib.import_module(f"{formulas.__name__}.{file.name}")
+        for file in pkgutil.iter_modules(formulas.__path__)
+    ]
     return {
+        name: value
+        for file in files
+        for name, value in vars(file).items()
+        if getattr(value, "py_func", None) is not None and value.py_func.__module__ == file.__name__
+    }
+
+
+def _table() -> Table[Activation]:
+    """The rows of the CPU's table (csrc/activation/activations.def) that have formulas."""
+    found = _formulas()
+    rows = {
         name: Activation(found[name], found[f"{name}_backward"], saved == "output")
         for name, (saved, _) in _kernels.activations().items()
+        if name in found and f"{name}_backward" in found
     }
+    return Table(rows, "a file of src/fastnn/cuda/kernels/activation/formulas")
 
 
 ACTIVATIONS = _table()

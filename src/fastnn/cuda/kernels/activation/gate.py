@@ -6,7 +6,9 @@ subnormal; the result is scaled last. As csrc/activation/activations.h does.
 
 from __future__ import annotations
 
-from fastnn.cuda._runtime.ptx import Real, by_type, device, fma, like
+from fastnn.cuda._runtime.ptx.arithmetic import by_type, fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real
 from fastnn.cuda.kernels.common.math import (
     SATURATED,
     at_least,

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, Real, device, estimate, fma, like
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.arithmetic import estimate, fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real
 from fastnn.cuda.kernels.activation.gate import bounded, gate, gated, gated_gradient, unit
 from fastnn.cuda.kernels.common.math import (
     SATURATED,

@@ -8,8 +8,12 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, Real, computing, device, fma, like, load, store
-from fastnn.cuda.kernels.activation.piecewise import leaky_relu, leaky_relu_backward
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real, computing
+from fastnn.cuda.kernels.activation.formulas.piecewise import leaky_relu, leaky_relu_backward
 from fastnn.cuda.kernels.common.strips import strips
 from fastnn.cuda.kernels.random import draws
 from fastnn.cuda.kernels.random.philox import philox
@@ -59,7 +63,7 @@ def rrelu(dtype: str, backward: bool) -> Built:
     numbers of the line hold what rounding takes from these.
     """
     real, width, size, run = computing(dtype), WIDTH[dtype], ITEMSIZE[dtype], _slopes(backward)
-    get, put, get_one, put_one = (kind(dtype, w) for w in (width, 1) for kind in (load, store))
+    get, put, get_one, put_one = (access(dtype, w) for w in (width, 1) for access in (load, store))
     pieces, shape = DRAWS // width, (3, DRAWS)
 
     def kernel(out: int, dy: int, x: int, n: int, words: Any, line: Any) -> None:

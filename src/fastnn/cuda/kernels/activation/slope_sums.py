@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, empty, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, load, store
-from fastnn.cuda.kernels.activation.piecewise import leaky_relu_backward
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.memory import DeviceArray, empty
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.activation.formulas.piecewise import leaky_relu_backward
 from fastnn.cuda.kernels.activation.slope import THREADS, gradient_of_slope
 from fastnn.cuda.kernels.common.numbers import put_double
 from fastnn.cuda.kernels.common.totals import add_up_rows
@@ -36,7 +39,7 @@ def _add_up(shared: Any, thread: int, last: int) -> None:
         distance //= 2
 
 
-def _visit(dtype: str, columns: bool, width: int) -> Any:
+def _visit(dtype: str, channels_last: bool, width: int) -> Any:
     """((dx, dy, x, weight), at, the weight's place, total): dx from element `at` on; what it adds to sums."""
     real, size, shape = computing(dtype), ITEMSIZE[dtype], (4, width)
     get, get_one, put = load(dtype, width), load(dtype, 1), store(dtype, width)
@@ -46,10 +49,10 @@ def _visit(dtype: str, columns: bool, width: int) -> Any:
         v, place = cuda.local.array(shape, real), types.uint64(at * size)
         get(a[1] + place, v, width)
         get(a[2] + place, v, 2 * width)
-        if columns:
+        if channels_last:
             get(a[3] + types.uint64(weight * size), v, 3 * width)
         for k in range(width):
-            if not columns:
+            if not channels_last:
                 get_one(a[3] + types.uint64(weight * size), v, 3 * width + k)
             total[k] += types.float64(gradient_of_slope(v[1, k], v[2, k]))
             v[0, k] = leaky_relu_backward(v[1, k], v[2, k], v[3, k], v[3, k])
@@ -58,7 +61,7 @@ def _visit(dtype: str, columns: bool, width: int) -> Any:
     return visit
 
 
-def _deliver(columns: bool, width: int) -> Any:
+def _deliver(channels_last: bool, width: int) -> Any:
     """(total, shared, sums, column, n): the block's sums, of all its threads', to memory."""
 
     @device
@@ -83,7 +86,7 @@ def _deliver(columns: bool, width: int) -> Any:
             slice_ = types.int64(cuda.blockIdx.x) * cuda.gridDim.z + cuda.blockIdx.z
             put_double(sums, slice_ * cuda.gridDim.y + cuda.blockIdx.y, shared[0])
 
-    return of_columns if columns else of_channel
+    return of_columns if channels_last else of_channel
 
 
 @template(
@@ -91,13 +94,13 @@ def _deliver(columns: bool, width: int) -> Any:
     registers=80,
     narrow="a channel has one weight; rows that are not whole vectors",
 )
-def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
+def dx_and_sums(dtype: str, channels_last: bool, whole: bool) -> Built:
     """A kernel ((dx, dy, x, weight), sums, outer, inner, n, row); whole: 16-byte accesses fit.
 
     sums: the partial sums of a channel lie together.
     """
     width = WIDTH[dtype] if whole else 1
-    visit, deliver = _visit(dtype, columns, width), _deliver(columns, width)
+    visit, deliver = _visit(dtype, channels_last, width), _deliver(channels_last, width)
 
     def kernel(a: Any, sums: int, outer: int, inner: int, n: int, row: int) -> None:
         across, channel = types.int64(cuda.blockDim.x), types.int64(cuda.blockIdx.x)
@@ -109,7 +112,7 @@ def dx_and_sums(dtype: str, columns: bool, whole: bool) -> Built:
         while i < n:
             o = types.int64(cuda.blockIdx.z) * cuda.blockDim.y + cuda.threadIdx.y
             while o < outer:
-                visit(a, channel * inner + o * row + i, i if columns else channel, total)
+                visit(a, channel * inner + o * row + i, i if channels_last else channel, total)
                 o += cuda.gridDim.z * cuda.blockDim.y
             i += cuda.gridDim.y * across * width
         deliver(total, shared, sums, column, n)
@@ -126,12 +129,12 @@ class _Cut(NamedTuple):
     parts: int  # of a channel
 
 
-def _cut(outer: int, channels: int, n: int, columns: bool, width: int) -> _Cut:
+def _cut(outer: int, channels: int, n: int, channels_last: bool, width: int) -> _Cut:
     vectors = -(-n // width)
     across = min(THREADS, 1 << (vectors - 1).bit_length())
     down = THREADS // across
-    tiles, rows, beside = -(-vectors // across), -(-outer // down), 1 if columns else channels
-    if not columns:
+    tiles, rows, beside = -(-vectors // across), -(-outer // down), 1 if channels_last else channels
+    if not channels_last:
         slices = min(rows, max(1, _BLOCKS // beside))
         tiles = min(tiles, max(1, _BLOCKS // (beside * slices)))
         return _Cut((beside, tiles, slices), (across, down), tiles * slices)
@@ -149,15 +152,14 @@ def run(
     dx, channels = arrays[0], dweight.size
     if channels == 0:
         return
-    columns = inner == 1 and channels > 1
-    n, row = channels if columns else inner, channels * inner
+    channels_last = inner == 1 and channels > 1
+    n, row = channels if channels_last else inner, channels * inner
     width = WIDTH[dx.dtype]
     whole = n % width == 0 and all(array.address % 16 == 0 for array in arrays)
-    cut = _cut(outer, channels, n, columns, width if whole else 1)
+    cut = _cut(outer, channels, n, channels_last, width if whole else 1)
     sums = empty(dx, (channels, cut.parts), "float64")
-    addresses, on = [array.address for array in arrays], (dx.device, stream(dx))
-    shape = outer, inner, n, row
+    addresses, shape = [array.address for array in arrays], (outer, inner, n, row)
     if dx.size:
-        key = dx.dtype, columns, whole
-        launch.run(dx_and_sums, key, *on, cut.grid, cut.block, *addresses, sums.address, *shape)
+        key = dx.dtype, channels_last, whole
+        launch.run(dx_and_sums, key, dx, cut.grid, cut.block, *addresses, sums.address, *shape)
     add_up_rows(sums, cut.parts if dx.size else 0, dweight)

@@ -11,8 +11,10 @@ from typing import Any
 
 from numba import cuda
 
-from fastnn.cuda._runtime.ptx import device, in_turn, like, made_once
+from fastnn.cuda._runtime.ptx.arithmetic import like
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
 from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
+from fastnn.cuda.kernels.random import drop
 
 Stage = tuple[str, ...]
 Stages = tuple[Stage, ...]
@@ -39,7 +41,7 @@ def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
 
         return activate
     if stage[0] == "dropout":
-        return drop(value, value, at, span)
+        return drop.scaled(value, value, at, span)
 
     @device
     def add(v: Any, keep: int, p: Any) -> None:
@@ -47,18 +49,6 @@ def _stage(stage: Stage, at: int, span: int, value: int, residual: int) -> Any:
             v[value, k] += v[residual, k]
 
     return add
-
-
-def drop(source: int, target: int, at: int, span: int) -> Any:
-    """(v, keep, p): what is kept times p[at], the rest 0, from row to row; dropout and its gradient."""
-
-    @device
-    def run(v: Any, keep: int, p: Any) -> None:
-        for k in range(span):
-            x = v[source, k]
-            v[target, k] = x * like(x, p[at]) if (keep >> k) & 1 else like(x, 0)
-
-    return run
 
 
 def _copy(source: int, target: int, span: int) -> Any:
@@ -93,7 +83,7 @@ def _undo(stage: Stage, at: int, span: int) -> Any:
 
         return activate
     if stage[0] == "dropout":
-        run = drop(DX, DX, at, span)
+        run = drop.scaled(DX, DX, at, span)
 
         @device
         def undrop(v: Any, keep: int, p: Any, x: Any, y: Any) -> None:

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import WIDTH, device, quotient
+from fastnn.cuda._runtime.dtypes import WIDTH
+from fastnn.cuda._runtime.ptx.arithmetic import quotient
+from fastnn.cuda._runtime.ptx.functions import device
 
 THREADS = 256
 #: Channels of a tile at most: a thread prepares the numbers of one.
@@ -70,13 +72,13 @@ GEOMETRY = types.UniTuple(types.int64, 10)
 
 
 @functools.lru_cache(1024)
-def cut(dtype: str, outer: int, channels: int, inner: int, columns: bool, aligned: bool) -> Cut:
-    """The cut of an array of (outer, channels, inner), or (outer, inner, channels) if in columns.
+def cut(dtype: str, outer: int, channels: int, inner: int, channels_last: bool, aligned: bool) -> Cut:
+    """The cut of an array of (outer, channels, inner), or (outer, inner, channels) if channels_last.
 
     aligned: the addresses are multiples of 16.
     """
-    image = inner if columns else 1
-    rows, inner = (outer * inner, 1) if columns else (outer, inner)
+    image = inner if channels_last else 1
+    rows, inner = (outer * inner, 1) if channels_last else (outer, inner)
     stride, width = channels * inner, WIDTH[dtype]
     if not aligned or stride % width:
         width = 1

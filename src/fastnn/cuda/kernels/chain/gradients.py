@@ -16,13 +16,17 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, like, load, store
-from fastnn.cuda.kernels.chain import chain, channels, scaling
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.chain import block_sums, chain, channels, scaling, walks
+from fastnn.cuda.kernels.chain.block_sums import warp_sum
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, SLOTS
 from fastnn.cuda.kernels.chain.moments import WARPS
 from fastnn.cuda.kernels.chain.scaling import ADDRESSES, CENTER, SCALE, Head
-from fastnn.cuda.kernels.common import block_sums, numbers, walks
-from fastnn.cuda.kernels.common.block_sums import warp_sum
+from fastnn.cuda.kernels.common import numbers
 from fastnn.cuda.kernels.random.draws import KEY_WORDS
 
 _SLOPE, _LEVEL = 3, 4
@@ -160,7 +164,7 @@ def _each_pass() -> Iterator[Key]:
             yield dtype, width, single, _BATCH, _STAGES, True, "memory", does
     yield from (("float32", 4, True, _BATCH, (), False, "", does) for does in (SUMS, FROM_SUMS))
     yield from (("float32", 4, True, Head(kind), (), False, "", BOTH) for kind in ("evaluated", "scale"))
-    yield "float32", 4, False, Head(), _STAGES, False, "columns", PLAIN
+    yield "float32", 4, False, Head(), _STAGES, False, "channels last", PLAIN
 
 
 def pass_over(
@@ -242,7 +246,7 @@ def backward(
 
 
 def _each_finish() -> Iterator[Key]:
-    yield from (("float32", Head("batch", kind, kind)) for kind in ITEMSIZE)
+    yield from (("float32", Head("batch", dtype, dtype)) for dtype in ITEMSIZE)
     yield from (("float64", _BATCH), ("float32", Head("scale")), ("float32", Head("evaluated")))
 
 
@@ -267,8 +271,8 @@ def whole(dtype: str, head: Head) -> Any:
             g, gd = g + types.float64(found[0]), gd + types.float64(found[1])
         g, gd = warp_sum(g), warp_sum(gd)
         if cuda.threadIdx.x & 31 == 0:
-            mean, rest, rstd = find(each, channel, 0.0)
-            off = (mean - types.float64(real(mean))) + rest
+            mean, mean_low, rstd = find(each, channel, 0.0)
+            off = (mean - types.float64(real(mean))) + mean_low
             product = rstd * (gd - off * g)
             put_weight(to[0], channel, product)
             put_bias(to[1], channel, g)

@@ -17,25 +17,16 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    WIDTH,
-    computing,
-    device,
-    fma,
-    in_turn,
-    like,
-    load,
-    made_once,
-    quotient,
-    store,
-    store_number,
-    whole_number,
-)
-from fastnn.cuda.kernels.chain import channels
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like, quotient
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
+from fastnn.cuda._runtime.ptx.integers import store_number, whole_number
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.chain import block_sums, channels, walks
+from fastnn.cuda.kernels.chain.block_sums import warp_sum
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, INNER, SLOTS
-from fastnn.cuda.kernels.common import block_sums, numbers, walks
-from fastnn.cuda.kernels.common.block_sums import warp_sum
+from fastnn.cuda.kernels.common import numbers
 
 #: What a thread has for each of the elements of an access: the pivot, the mean of x - pivot, the sum of
 #: squares about it; and, in the first place of the last row, how often it was there.
@@ -43,14 +34,14 @@ _PIVOT, _OFF, _SQUARES, _TIMES = range(4)
 
 #: Four numbers of a piece of a channel: its elements, the mean as a sum of two, the sum of squared deviations
 #: from it.
-_COUNT, _MEAN, _REST, _M2 = range(4)
+_COUNT, _MEAN, _MEAN_LOW, _M2 = range(4)
 
 #: Warps of a block that merges, each a channel.
 WARPS = 4
 
 
 def _gather(width: int) -> Any:
-    """A body of a walk: elements are taken in, those of several visits together; the first are pivots."""
+    """The body of a walk that adds elements to the moments; the first that a thread meets are its pivots."""
 
     def body(span: int) -> Any:
         count = span // width
@@ -152,9 +143,9 @@ def _put(dtype: str) -> Any:
     def put(to: Any, channel: int, total: float, squares: float) -> None:
         address, base, at = to
         found, n = cuda.local.array(4, real), like(total, at.count)
-        rest = total / n
+        mean_low = total / n
         found[_COUNT], found[_MEAN] = n, base[channel]
-        found[_REST], found[_M2] = rest, fma(-total, rest, squares)
+        found[_MEAN_LOW], found[_M2] = mean_low, fma(-total, mean_low, squares)
         write(address, (at.first + channel) * at.pieces + at.piece, found)
 
     return put
@@ -227,7 +218,7 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
 
 
 def merge(dtype: str) -> Any:
-    """(pieces, channel, count): (n, mean, rest, variance) of a channel's pieces, which a warp merges.
+    """(pieces, channel, count): (n, mean, mean_low, variance) of a channel's pieces, which a warp merges.
 
     All its threads have the result. The mean is the sum of two numbers, of which the second is too small to
     change the first.
@@ -243,18 +234,20 @@ def merge(dtype: str) -> Any:
         for i in range(lane, count, 32):
             read(pieces, channel * count + i, v)
             n += types.float64(v[_COUNT])
-            total += types.float64(v[_COUNT]) * ((types.float64(v[_MEAN]) - base) + types.float64(v[_REST]))
+            total += types.float64(v[_COUNT]) * (
+                (types.float64(v[_MEAN]) - base) + types.float64(v[_MEAN_LOW])
+            )
         n, total = warp_sum(n), warp_sum(total)
         shift, m2 = total / n, 0.0
         for i in range(lane, count, 32):
             read(pieces, channel * count + i, v)
-            far = ((types.float64(v[_MEAN]) - base) + types.float64(v[_REST])) - shift
+            far = ((types.float64(v[_MEAN]) - base) + types.float64(v[_MEAN_LOW])) - shift
             m2 += types.float64(v[_M2]) + types.float64(v[_COUNT]) * far * far
         variance = warp_sum(m2) / n
         mean = base + shift
         back = mean - base
-        rest = (base - (mean - back)) + (shift - back)
-        return n, mean, rest, 0.0 if variance < 0 else variance
+        mean_low = (base - (mean - back)) + (shift - back)
+        return n, mean, mean_low, 0.0 if variance < 0 else variance
 
     return whole
 
@@ -291,17 +284,17 @@ def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
 
 
 def _each_running() -> Iterator[Key]:
-    yield from (("float32", kind, kind, "") for kind in ITEMSIZE)
+    yield from (("float32", dtype, dtype, "") for dtype in ITEMSIZE)
     yield "float64", "float32", "float32", "int64"
 
 
 def whole(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Any:
     """(pieces, count, channel, statistics, running, numbers, skip): a channel's moments, by a warp.
 
-    count: pieces of a channel. statistics: addresses of mean, rest and rstd. running: of the running mean and
-    variance and of the counter, which with a dtype makes the average a cumulative one; 0 for those that are
-    not there. numbers: eps, momentum, and what the variance is multiplied by for the running one. With skip,
-    a channel that is not finite is not taken in.
+    count: pieces of a channel. statistics: addresses of mean, mean_low and rstd. running: of the running mean
+    and variance and of the counter, which with a dtype makes the average a cumulative one; 0 for those that
+    are not there. numbers: eps, momentum, and what the variance is multiplied by for the running one. With
+    skip, a channel that is not finite is not taken in.
     """
     merged, keep, put = merge(dtype), _keep_running(mean_dtype, var_dtype, counter), numbers.put("float64")
 
@@ -309,10 +302,10 @@ def whole(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Any:
     def find(
         pieces: int, count: int, channel: int, statistics: Any, running: Any, given: Any, skip: int
     ) -> None:
-        _, mean, rest, variance = merged(pieces, channel, count)
+        _, mean, mean_low, variance = merged(pieces, channel, count)
         if cuda.threadIdx.x & 31 == 0:
             put(statistics[0], channel, mean)
-            put(statistics[1], channel, rest)
+            put(statistics[1], channel, mean_low)
             put(statistics[2], channel, 1 / math.sqrt(variance + given[0]))
             keep(running, channel, mean, given[2] * variance, given[1], skip)
 

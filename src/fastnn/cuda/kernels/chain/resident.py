@@ -1,8 +1,8 @@
 """Batch norm in training by one kernel, while what it reads fits on the chip: memory is read once.
 
-All blocks run at once. Each finds sums of its pieces, and keeps what it has read in shared memory, its slab;
-when all have come so far, warps merge the pieces of a channel each; when that is done, the blocks go over
-their slabs. The sums are those of the kernels for any size (moments, scaling, gradients), to the last bit.
+All blocks run at once. Each finds the sums of its pieces, and keeps what it has read in shared memory, its
+slab. When all blocks have done so, each warp merges the pieces of a channel; then the blocks go over their
+slabs. The sums are those of the kernels for any size (moments, scaling, gradients), to the last bit.
 """
 
 from __future__ import annotations
@@ -15,19 +15,14 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    WIDTH,
-    add_in_order,
-    device,
-    dynamic_shared,
-    quotient,
-    seen_in_order,
-)
-from fastnn.cuda.kernels.chain import chain, channels, gradients, moments, scaling
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import dynamic_shared
+from fastnn.cuda._runtime.ptx.arithmetic import quotient
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.ordering import add_in_order, seen_in_order
+from fastnn.cuda.kernels.chain import chain, channels, gradients, moments, scaling, walks
 from fastnn.cuda.kernels.chain.channels import CHANNELS, GEOMETRY, THREADS
 from fastnn.cuda.kernels.chain.scaling import ADDRESSES, Head
-from fastnn.cuda.kernels.common import walks
 from fastnn.cuda.kernels.random.draws import KEY_WORDS
 
 #: Two blocks to a multiprocessor: half of the threads of the kernels for any size, each with four loads of 16
@@ -40,9 +35,9 @@ _TURN = 1 << 31
 
 @device
 def wait_for_all(counter: int) -> None:
-    """Threads go on when those of all blocks have come here; what these wrote, they see.
+    """Wait until all threads of all blocks are here. What these wrote before can then be read.
 
-    The counter's upper bit turns when the last block has come; the lower ones are 0 then, as before.
+    The counter's upper bit changes when the last block arrives; the other bits are 0 then, as at first.
     """
     cuda.syncthreads()
     if cuda.threadIdx.x == 0:
@@ -73,10 +68,10 @@ def _own_slab(turn: int, size: int) -> Any:
 _STAGES: chain.Stages = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
 
-def _each_layout(*kinds: Any) -> Iterator[Key]:
+def _each_layout(*rest: Any) -> Iterator[Key]:
     for dtype, single in product(ITEMSIZE, (True, False)):
-        yield dtype, WIDTH[dtype], single, Head("batch"), _STAGES, *kinds
-    yield "float32", 4, True, Head("batch"), (), *kinds
+        yield dtype, WIDTH[dtype], single, Head("batch"), _STAGES, *rest
+    yield "float32", 4, True, Head("batch"), (), *rest
 
 
 @template(lambda: _each_layout("memory", "int64", False), **OPTIONS)
@@ -92,9 +87,10 @@ def forward(
 ) -> Built:
     """(y, x and residual; per channel; counters; pieces; g; turns; words; numbers; skip; p): all of forward.
 
-    per channel: as in scaling.forward; mean, rest and rstd are written, running statistics, if any, moved.
-    counters: addresses of that of wait_for_all, and of batches. turns: three numbers of the grid of pieces,
-    the turns of a block, the bytes of a turn's slab. numbers: eps, momentum and factor, as moments.finish.
+    per channel: as in scaling.forward; mean, mean_low and rstd are written; running statistics, if any, are
+    moved. counters: the addresses of the counter of wait_for_all and of the number of batches. turns: three
+    numbers of the grid of pieces, the turns of a block, the bytes of a turn's slab. numbers: eps, momentum
+    and factor, as moments.finish takes them.
     """
     head = Head(*head)
     place = channels.place(width, single)

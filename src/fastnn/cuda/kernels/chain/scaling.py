@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, fma, quotient
-from fastnn.cuda.kernels.chain import chain, channels
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.arithmetic import fma, quotient
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.chain import chain, channels, walks
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, INNER, SLOTS
-from fastnn.cuda.kernels.common import numbers, walks
+from fastnn.cuda.kernels.common import numbers
 from fastnn.cuda.kernels.random.draws import KEY_WORDS
 
 CENTER, SCALE, SHIFT = 0, 1, 2
@@ -37,14 +40,14 @@ class Head(NamedTuple):
     var: str = "float32"
 
 
-#: The addresses that `numbers_of` takes, in this order: mean, rest, rstd of the batch or for what evaluation
-#: saves; the running mean and variance, weight and bias. 0 for what is not there.
+#: Addresses of the channels' numbers, in this order: mean, mean_low and rstd, of the batch or for what
+#: evaluation saves; the running mean and variance, weight and bias. 0 for what is not there.
 ADDRESSES = 7
 _MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, WEIGHT, _BIAS = range(ADDRESSES)
 
 
 def statistics(head: Head) -> Any:
-    """(addresses, channel, eps): (mean, rest, rstd) of a channel."""
+    """(addresses, channel, eps): (mean, mean_low, rstd) of a channel."""
     saved = numbers.get("float64")
     running_mean, running_var = numbers.get(head.mean), numbers.get(head.var)
 
@@ -75,9 +78,9 @@ def prepare(head: Head, dtype: str) -> Any:
 
     @device
     def fill(c: Any, channel: int, slot: int, eps: float, table: Any) -> None:
-        mean, rest, rstd = find(c, channel, eps)
+        mean, mean_low, rstd = find(c, channel, eps)
         center, scale = real(mean), rstd * weight(c[WEIGHT], channel)
-        off = (mean - types.float64(center)) + rest
+        off = (mean - types.float64(center)) + mean_low
         table[CENTER, slot], table[SCALE, slot] = center, real(scale)
         table[SHIFT, slot] = real(bias(c[_BIAS], channel) - off * scale)
 
@@ -141,7 +144,7 @@ def _each_layout() -> Iterator[Key]:
         width = WIDTH[dtype]
         yield dtype, width, single, _BATCH, _STAGES, "memory"
     yield from (("float32", 4, True, head, (), "") for head in _EACH_HEAD)
-    yield "float32", 4, False, Head(), _STAGES, "columns"
+    yield "float32", 4, False, Head(), _STAGES, "channels last"
 
 
 def pass_over(

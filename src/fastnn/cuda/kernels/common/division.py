@@ -9,7 +9,8 @@ from typing import Any
 
 from numba import types
 
-from fastnn.cuda._runtime.ptx import device, high_64
+from fastnn.cuda._runtime.ptx.arithmetic import high_64
+from fastnn.cuda._runtime.ptx.functions import device
 
 #: The lowest bits of what the host prepares: how far a product is shifted.
 _SHIFT_BITS = 6

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 
-from fastnn.cuda._runtime.ptx import (
-    Real,
+from fastnn.cuda._runtime.ptx.arithmetic import (
     approximate,
     by_type,
-    device,
     estimate,
     fma,
     like,
     polynomial,
     power_of_2,
 )
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real
 from fastnn.cuda.kernels.common import coefficients
 
 _LOG2_E = 1.44269504088896340736

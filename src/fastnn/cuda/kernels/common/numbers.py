@@ -7,7 +7,10 @@ from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, load, made_once, store
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.real import computing
 
 #: From this size on, a float64 becomes infinite when it is rounded to the dtype.
 TOO_LARGE = {
@@ -76,10 +79,10 @@ def put(dtype: str) -> Any:
 
 
 @made_once
-def quad(dtype: str, kind: Any) -> Any:
-    """(address, index, v): loads, or stores (kind), four numbers of a float32 or float64 array together."""
+def quad(dtype: str, load_or_store: Any) -> Any:
+    """(address, index, v): loads or stores four numbers of a float32 or float64 array together."""
     width, size = 16 // ITEMSIZE[dtype], ITEMSIZE[dtype]
-    access = kind(dtype, width)
+    access = load_or_store(dtype, width)
 
     @device
     def move(address: int, index: int, v: Any) -> None:

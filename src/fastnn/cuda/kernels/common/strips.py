@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, store
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device, in_turn
+from fastnn.cuda._runtime.ptx.real import computing
 
 THREADS = 256
 _MOST = 65535  # blocks in the grid's second and third dimension
@@ -70,7 +73,7 @@ def strips(dtype: str, operands: str, body: Callable[[int], Any]) -> Built:
 
 def _misaligned(dtype: str, operands: str) -> Any:
     """(addresses, strides): 0 if all strips begin at multiples of 16 bytes."""
-    size, along = ITEMSIZE[dtype], tuple(j for j, kind in enumerate(operands) if kind != "s")
+    size, along = ITEMSIZE[dtype], tuple(j for j, letter in enumerate(operands) if letter != "s")
     places = len(along)
 
     @device
@@ -86,14 +89,14 @@ def _misaligned(dtype: str, operands: str) -> Any:
 
 def _moves(dtype: str, operands: str, width: int) -> tuple[Any, Any]:
     """((addresses, strides), v, (o, m, i)): loads what is read, and stores what is written."""
-    reads = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind != "w"]
-    writes = [_move(j, dtype, width, kind) for j, kind in enumerate(operands) if kind == "w"]
+    reads = [_move(j, dtype, width, letter) for j, letter in enumerate(operands) if letter != "w"]
+    writes = [_move(j, dtype, width, letter) for j, letter in enumerate(operands) if letter == "w"]
     return in_turn(reads), in_turn(writes)
 
 
-def _move(j: int, dtype: str, width: int, kind: str) -> Any:
-    size, spread = ITEMSIZE[dtype], kind == "s"
-    access = store(dtype, width) if kind == "w" else load(dtype, 1 if spread else width)
+def _move(j: int, dtype: str, width: int, letter: str) -> Any:
+    size, spread = ITEMSIZE[dtype], letter == "s"
+    access = store(dtype, width) if letter == "w" else load(dtype, 1 if spread else width)
     along, copies = (0, width) if spread else (1, 1)
 
     @device
@@ -120,4 +123,4 @@ def run(
     grid = -(-middle // down), min(_MOST, -(-vectors // across)), min(_MOST, outer)
     addresses, strides = [o.address for o in operands], [s for o in operands for s in (o.outer, o.middle)]
     block = across, down
-    launch.run(template, key, like.device, stream(like), grid, block, *addresses, *strides, outer, middle, n)
+    launch.run(template, key, like, grid, block, *addresses, *strides, outer, middle, n)

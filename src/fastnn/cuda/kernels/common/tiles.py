@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, in_turn, load, made_once, store
-from fastnn.cuda.kernels.random.draws import Draws, no_key, now
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
+from fastnn.cuda._runtime.ptx.real import computing
 
 THREADS = 256
 #: Chunks of a thread, a block's width apart, so that two loads are in flight.
@@ -41,13 +43,40 @@ def tile(operands: Sequence[Operand]) -> int:
     return THREADS * CHUNKS * chunk(operands)
 
 
+class Draws(NamedTuple):
+    """Device functions that tell which elements dropout keeps.
+
+    several(width, chunks, stride) makes the one for `chunks` chunks of `width` elements, `stride` apart: bit
+    k of its result is that of the k-th of these elements.
+    """
+
+    words: int  # that the kernel takes
+    now: Any  # (words): what the other two need of the key
+    one: Any  # (now, words, i): whether element i is kept, in bit 0
+    several: Callable[[int, int, int], Any]  # makes (now, words, start)
+
+
+@device
+def _no_key(words: Any) -> int:
+    return 0
+
+
+@device
+def _keep_all(now: Any, words: Any, i: int) -> int:
+    return -1
+
+
+#: Of kernels without dropout.
+NO_DRAWS = Draws(0, _no_key, _keep_all, lambda width, chunks, stride: _keep_all)
+
+
 def tiled(
-    operands: Sequence[Operand], numbers: int, body: Callable[[int], Any], draws: Draws | None = None
+    operands: Sequence[Operand], numbers: int, body: Callable[[int], Any], draws: Draws = NO_DRAWS
 ) -> Built:
     """A kernel (addresses, n, words, p); as many addresses as operands, p `numbers` floats.
 
-    body(span) is a device function (v, keep, p) that works on `span` elements in place; with `draws`, whose
-    words the kernel takes, bit k of keep tells whether dropout keeps element k.
+    body(span) is a device function (v, keep, p) that works on `span` elements in place; bit k of keep tells
+    whether dropout keeps element k.
     """
     real = computing("float64" if any(o.dtype == "float64" for o in operands) else "float32")
     width, count = chunk(operands), len(operands)
@@ -56,9 +85,7 @@ def tiled(
     load_whole, store_whole = moves(given, width, whole, load), moves(given, width, whole, store)
     load_one, store_one = moves(given, one, one, load), moves(given, one, one, store)
     run_whole, run_one = body(whole), body(one)
-    key, keep_whole, keep_one = no_key, _keep_all, _keep_all
-    if draws is not None:
-        key, keep_whole, keep_one = now, draws.several(width, CHUNKS, THREADS * width), draws.one
+    key, keep_whole, keep_one = draws.now, draws.several(width, CHUNKS, THREADS * width), draws.one
 
     def kernel(a: Any, n: int, words: Any, p: Any) -> None:
         lane, tile = types.uint32(cuda.threadIdx.x), types.int64(cuda.blockIdx.x) * (THREADS * whole)
@@ -81,13 +108,15 @@ def tiled(
                 store_one(a, w, at)
                 i = types.int32(i + THREADS)
 
-    words = types.UniTuple(types.int64, draws.words if draws is not None else 0)
+    words = types.UniTuple(types.int64, draws.words)
     addresses = types.UniTuple(types.uint64, count)
     return kernel, (addresses, types.int64, words, types.UniTuple(types.float64, numbers))
 
 
 @made_once
-def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+def moves(
+    operands: tuple[Operand, ...], width: int, span: int, load_or_store: Callable[[str, int], Any]
+) -> Any:
     """(addresses, v, at): loads or stores all that is read, or written: span / width chunks of each.
 
     at: where the tile begins, and the thread's first element in it.
@@ -95,15 +124,15 @@ def moves(operands: tuple[Operand, ...], width: int, span: int, kind: Callable[[
     used = [
         (j, operand.dtype)
         for j, operand in enumerate(operands)
-        if (operand.read if kind is load else operand.written)
+        if (operand.read if load_or_store is load else operand.written)
     ]
-    return in_turn([_move(j, dtype, width, span, kind) for j, dtype in used])
+    return in_turn([_move(j, dtype, width, span, load_or_store) for j, dtype in used])
 
 
 @made_once
-def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, int], Any]) -> Any:
+def _move(operand: int, dtype: str, width: int, span: int, load_or_store: Callable[[str, int], Any]) -> Any:
     piece, size = min(WIDTH[dtype], width), ITEMSIZE[dtype]
-    access = kind(dtype, piece)
+    access = load_or_store(dtype, piece)
     chunks, pieces = span // width, width // piece
 
     @device
@@ -116,12 +145,6 @@ def _move(operand: int, dtype: str, width: int, span: int, kind: Callable[[str, 
                 access(first + further, v, operand * span + c * width + k * piece)
 
     return move
-
-
-@device
-def _keep_all(key: int, words: Any, start: int) -> int:
-    """Where nothing is drawn."""
-    return -1
 
 
 def run(
@@ -142,4 +165,4 @@ def run(
         return
     grid, addresses = -(-count // tile), [array.address for array in arrays]
     taken = map(launch.signed, words)
-    launch.run(template, key, like.device, stream(like), grid, THREADS, *addresses, count, *taken, *numbers)
+    launch.run(template, key, like, grid, THREADS, *addresses, count, *taken, *numbers)

@@ -6,13 +6,16 @@ from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, empty, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, device, word_at
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray, empty
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.integers import word_at
+from fastnn.cuda.kernels.common import reductions, rows
+from fastnn.cuda.kernels.common.cuts import Cut
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read, write
-from fastnn.cuda.kernels.common.rows import Cut, argument_types
+from fastnn.cuda.kernels.common.rows import argument_types
 
 _THREADS = 512
 #: What a block adds up; with more, a second kernel adds up the blocks' sums.
@@ -21,7 +24,7 @@ _PIECE = 1 << 14
 
 def _sum_of_block(each: Any) -> Any:
     """(a, i, p, total): the sum of each(a, i, k) for the k that the block has, in all its threads."""
-    joined = rows.join(Cut("row", _THREADS, 1, 1), rows.add_each, 1, types.float64)
+    joined = reductions.join(Cut("row", _THREADS, 1, 1), reductions.add_each, 1, types.float64)
 
     @device
     def sum_of_block(a: Any, i: Any, total: Any) -> None:
@@ -106,7 +109,7 @@ def add_up(
 
 
 def add_up_rows(numbers: DeviceArray, length: int, sums: DeviceArray) -> None:
-    """Each sum becomes that of a row of `length` float64."""
+    """Sum rows of `length` float64 numbers, one for each element of `sums`."""
     _total(numbers, length, sums)
 
 
@@ -117,7 +120,7 @@ def _total(
     factor: float = 1.0,
     divisor: DeviceArray | None = None,
 ) -> None:
-    """Each sum becomes that of a piece."""
+    """Sum pieces of `piece` numbers, one for each element of `sums`."""
     addresses = numbers.address, sums.address, 0 if divisor is None else divisor.address
     key = sums.dtype, divisor is not None
     _run(total, key, sums, *addresses, numbers.size, piece, factor)
@@ -137,4 +140,4 @@ def count_labels(
 
 def _run(template: Template, key: Key, sums: DeviceArray, *arguments: float) -> None:
     """Launch a block for each sum."""
-    launch.run(template, key, sums.device, stream(sums), sums.size, _THREADS, *arguments)
+    launch.run(template, key, sums, sums.size, _THREADS, *arguments)

@@ -9,21 +9,14 @@ from typing import Any
 from numba import types
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, device, made_once
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.common import reductions, rows, samples
+from fastnn.cuda.kernels.common.cuts import Cut
 from fastnn.cuda.kernels.common.numbers import put_double
-from fastnn.cuda.kernels.common.rows import (
-    ADDRESSES,
-    AT,
-    MEMBER,
-    NUMBERS,
-    SAMPLE,
-    Cut,
-    Read,
-    Round,
-    Work,
-    Written,
-)
+from fastnn.cuda.kernels.common.rows import Read, Round, Work, Written
+from fastnn.cuda.kernels.common.samples import ADDRESSES, AT, MEMBER, NUMBERS, SAMPLE
 
 #: Addresses: gradient, input, target, weight, pos_weight, each block's sum (0: not wanted), each element's
 #: loss.
@@ -88,7 +81,7 @@ def elements(
 ) -> Built:
     """The gradient, and each block's sum of losses in float64; with `each` the losses in the sum's place."""
     how, real = Cut(*cut), computing(dtype)
-    span, has, formula = how.span, rows.has(how), _FORMULAS[name](dtype)
+    span, has, formula = how.span, samples.has(how), _FORMULAS[name](dtype)
     pos_row = 3 if weighted else 2
 
     @device
@@ -119,7 +112,7 @@ def elements(
         numbers=1,
         state=1,
         begin=rows.nothing,
-        rounds=(Round(types.float64, (0.0,), gather, rows.add_each, finish),),
+        rounds=(Round(types.float64, (0.0,), gather, reductions.add_each, finish),),
         emit=rows.nothing,
     )
     return rows.kernel(how, work, real)

@@ -13,11 +13,16 @@ from typing import Any, NamedTuple
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import computing, device, fma, made_once, word_at
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.ptx.arithmetic import fma
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.integers import word_at
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.common import reductions, rows, samples
+from fastnn.cuda.kernels.common.cuts import TYPICAL, Cut, example_cuts, examples
 from fastnn.cuda.kernels.common.math import quotient
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read
-from fastnn.cuda.kernels.common.rows import (
+from fastnn.cuda.kernels.common.rows import Read, Round, Work, Written
+from fastnn.cuda.kernels.common.samples import (
     ADDRESSES,
     AT,
     BASE,
@@ -28,23 +33,8 @@ from fastnn.cuda.kernels.common.rows import (
     NUMBERS,
     OWN_WORDS,
     SAMPLE,
-    Cut,
-    Read,
-    Round,
-    Work,
-    Written,
 )
-from fastnn.cuda.kernels.loss.softmax import (
-    INVERSE,
-    MAXIMUM,
-    SUM,
-    TYPICAL,
-    difference_exp,
-    example_cuts,
-    examples,
-    largest,
-    running,
-)
+from fastnn.cuda.kernels.loss.softmax import INVERSE, MAXIMUM, SUM, difference_exp, largest, running
 
 #: Addresses: gradient, logits, each sample's loss, labels, probabilities, weights of classes, what divides
 #: the mean.
@@ -114,7 +104,7 @@ def _write_loss(c: Any, loss: float) -> None:
 def _target(cut: Cut, dtype: str, form: Form) -> Any:
     """(c, v, q): q becomes the target, less what is at the label; row 1 of v has probabilities."""
     real, span, number = computing(dtype), cut.span, read(dtype)
-    index_of, has, hard, weighted = rows.index(cut), rows.has(cut), form.hard, form.weighted
+    index_of, has, hard, weighted = samples.index(cut), samples.has(cut), form.hard, form.weighted
 
     @device
     def target(c: Any, v: Any, q: Any) -> None:
@@ -190,7 +180,7 @@ def _held_entropy(cut: Cut, dtype: str, form: Form) -> tuple[Round, ...]:
         end(c, s)
 
     start = (0.0, 0.0, 0.0) if soft else (0.0,)
-    return largest(cut, dtype), Round(types.float64, start, gather, rows.add_each, finish)
+    return largest(cut, dtype), Round(types.float64, start, gather, reductions.add_each, finish)
 
 
 @made_once
@@ -240,7 +230,7 @@ def _running_entropy(cut: Cut, dtype: str, form: Form) -> tuple[Round, ...]:
 def _entropy_gradient(cut: Cut, dtype: str, form: Form) -> Any:
     """dx = scale (the sum of q softmax(x) - q)."""
     real, span, power, soft = computing(dtype), cut.span, difference_exp(dtype), form.soft
-    index_of, target, held = rows.index(cut), _target(cut, dtype, form), cut.passes == 1
+    index_of, target, held = samples.index(cut), _target(cut, dtype, form), cut.passes == 1
 
     @device
     def gradient(c: Any, v: Any, s: Any) -> None:
@@ -302,7 +292,7 @@ def _hinge_examples() -> Iterator[Key]:
 def hinge(dtype: str, cut: tuple[Any, ...]) -> Built:
     """Each sample's loss, in float64, and the gradient."""
     how, real = Cut(*cut), computing(dtype)
-    span, index_of = how.span, rows.index(how)
+    span, index_of = how.span, samples.index(how)
 
     @device
     def excess(c: Any, v: Any, s: Any, e: int) -> Any:
@@ -342,7 +332,7 @@ def hinge(dtype: str, cut: tuple[Any, ...]) -> Built:
         numbers=4,
         state=S_STATE,
         begin=_begin(dtype, Form(True, False, False, False), False),
-        rounds=(Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish),),
+        rounds=(Round(types.float64, (0.0, 0.0), gather, reductions.add_each, finish),),
         emit=gradient,
     )
     return rows.kernel(how, work, real)

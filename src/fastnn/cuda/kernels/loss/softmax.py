@@ -13,10 +13,14 @@ from typing import Any
 from numba import types
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, fma, made_once
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.arithmetic import fma
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.common import reductions, rows
+from fastnn.cuda.kernels.common.cuts import Cut, examples
 from fastnn.cuda.kernels.common.math import quotient
-from fastnn.cuda.kernels.common.rows import Cut, Read, Round, Work, Written
+from fastnn.cuda.kernels.common.rows import Read, Round, Work, Written
 
 #: What s holds: the maximum, the sum of the exponentials less it, and 1 / that or its logarithm.
 MAXIMUM, SUM, INVERSE, STATE = 0, 1, 2, 3
@@ -112,7 +116,7 @@ def _sum_round(cut: Cut, dtype: str, log: bool, keep: bool) -> Round:
         s[SUM] = r[0]
         s[INVERSE] = math.log(r[0]) if log else real(1) / r[0]
 
-    return Round(real, (0.0,), gather, rows.add_each, finish)
+    return Round(real, (0.0,), gather, reductions.add_each, finish)
 
 
 def _running_round(cut: Cut, dtype: str, log: bool) -> Round:
@@ -143,26 +147,6 @@ def _emit(cut: Cut, dtype: str, log: bool, exponentials: bool) -> Any:
             v[0, e] = (v[0, e] - m) - log_of_sum
 
     return log_softmax if log else softmax
-
-
-#: Dtypes of most examples: of float16 only loads and stores are others.
-TYPICAL = ("float32", "float64", "bfloat16")
-
-
-def example_cuts(dtype: str, operands: int) -> list[Cut]:
-    """A cut of every kind: a part of a warp, a block, at odd places; read twice; columns."""
-    plain, odd = frozenset({0}), frozenset({0, ITEMSIZE[dtype]})
-    sizes = (64, plain), (4096, plain), (4097, plain), (50257, plain), (5, odd)
-    by_rows = [rows.row_cut(n, dtype, operands, where) for n, where in sizes]
-    return [*by_rows, rows.column_cut(21, operands), rows.column_cut(10000, operands)]
-
-
-def examples(operands: int) -> Iterator[tuple[str, Cut]]:
-    """All cuts for float32, a row held and one read twice for others."""
-    yield from (("float32", cut) for cut in example_cuts("float32", operands))
-    for dtype in TYPICAL[1:]:
-        yield from ((dtype, cut) for cut in example_cuts(dtype, operands)[1:4:2])
-    yield "float16", example_cuts("float16", operands)[1]
 
 
 def _examples() -> Iterator[Key]:
@@ -227,7 +211,7 @@ def backward(dtype: str, log: bool, cut: tuple[Any, ...]) -> Built:
         numbers=0,
         state=1,
         begin=rows.nothing,
-        rounds=(Round(types.float64, (0.0,), gather, rows.add_each, finish),),
+        rounds=(Round(types.float64, (0.0,), gather, reductions.add_each, finish),),
         emit=emit,
     )
     return rows.kernel(how, work, real)

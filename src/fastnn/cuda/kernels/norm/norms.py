@@ -14,26 +14,17 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, fma, load, made_once
-from fastnn.cuda.kernels.common import rows
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load
+from fastnn.cuda._runtime.ptx.arithmetic import fma
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.common import reductions, rows, samples
+from fastnn.cuda.kernels.common.cuts import TYPICAL, Cut, example_cuts, examples
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, put_double
-from fastnn.cuda.kernels.common.rows import (
-    ADDRESSES,
-    AT,
-    COUNT,
-    MEMBER,
-    NUMBERS,
-    OWN_WORDS,
-    SAMPLE,
-    WORDS,
-    Cut,
-    Read,
-    Round,
-    Work,
-    Written,
-)
-from fastnn.cuda.kernels.loss.softmax import TYPICAL, example_cuts, examples
+from fastnn.cuda.kernels.common.rows import Read, Round, Work, Written
+from fastnn.cuda.kernels.common.samples import ADDRESSES, AT, COUNT, MEMBER, NUMBERS, OWN_WORDS, SAMPLE, WORDS
 
 #: Addresses: the result (y or dx), x, then
 Y, X, MEAN, RSTD, WEIGHT, BIAS, VARIANCE = 0, 1, 2, 3, 4, 5, 6
@@ -64,12 +55,12 @@ def group_base(c: Any) -> Any:
 
 
 @made_once
-def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> Any:
+def parameters(cut: Cut, dtype: str, address: int, per: str, at_once: bool) -> Any:
     """(c, w, s): row 0 of w has the parameter of each of the thread's elements."""
-    if kind == "element":
-        return rows.moved(cut, dtype, address, 0, 0.0, group_base, at_once)
+    if per == "element":
+        return samples.moved(cut, dtype, address, 0, 0.0, group_base, at_once)
     width, span, size, single = cut.width, cut.span, ITEMSIZE[dtype], load(dtype, 1)
-    index_of, has, by_row = rows.index(cut), rows.has(cut), kind == "row"
+    index_of, has, by_row = samples.index(cut), samples.has(cut), per == "row"
     step = width if at_once or by_row else 1  # elements that have one channel
 
     @device
@@ -93,7 +84,7 @@ def parameters(cut: Cut, dtype: str, address: int, kind: str, at_once: bool) -> 
 @made_once
 def _squares(cut: Cut, real: Any) -> Any:
     """(c, v, center): the sums of x - center and of its squares, of the thread's elements of row 0."""
-    span, has = cut.span, rows.has(cut)
+    span, has = cut.span, samples.has(cut)
 
     @device
     def squares(c: Any, v: Any, center: float) -> tuple[float, float]:
@@ -134,7 +125,7 @@ def _near_round(cut: Cut, real: Any) -> Round:
     def finish(c: Any, s: Any, r: Any) -> None:
         s[S_MEAN] = r[0]
 
-    return Round(real, (0.0,), gather, rows.add_each, finish)
+    return Round(real, (0.0,), gather, reductions.add_each, finish)
 
 
 @made_once
@@ -159,12 +150,12 @@ def _squares_round(cut: Cut, real: Any, centred: bool) -> Round:
             s[S_MEAN] = 0.0
             _finish_variance(c, s, r[1] * part)
 
-    return Round(types.float64, (0.0, 0.0), gather, rows.add_each, finish)
+    return Round(types.float64, (0.0, 0.0), gather, reductions.add_each, finish)
 
 
 @device
 def merge_moments(r: Any, other: Any) -> None:
-    """(count, mean, squares about it) of two sets made those of both (Chan, Golub and LeVeque, 1979)."""
+    """Merge (count, mean, squares about it) of two sets (Chan, Golub and LeVeque, 1979)."""
     count = r[0] + other[0]
     if other[0] > 0:
         difference, part = other[1] - r[1], other[0] / count
@@ -175,8 +166,8 @@ def merge_moments(r: Any, other: Any) -> None:
 
 @made_once
 def _moments_round(cut: Cut, real: Any) -> Round:
-    """Of a row that goes by: each part's moments are merged into those of the parts before."""
-    span, has, squares = cut.span, rows.has(cut), _squares(cut, real)
+    """The moments of a row that is read part by part: each part's are merged into those so far."""
+    span, has, squares = cut.span, samples.has(cut), _squares(cut, real)
 
     @device
     def gather(c: Any, v: Any, s: Any, r: Any) -> None:
@@ -201,10 +192,10 @@ def _moments_round(cut: Cut, real: Any) -> Round:
     return Round(types.float64, (0.0, 0.0, 0.0), gather, merge_moments, finish)
 
 
-def _statistics(cut: Cut, real: Any, kind: str) -> tuple[Round, ...]:
-    if kind == "given":
+def _statistics(cut: Cut, real: Any, statistics: str) -> tuple[Round, ...]:
+    if statistics == "given":
         return ()
-    if kind == "rms":
+    if statistics == "rms":
         return (_squares_round(cut, real, False),)
     return (
         (_near_round(cut, real), _squares_round(cut, real, True))
@@ -234,18 +225,18 @@ def read_statistics(has_mean: bool, shared: bool) -> Any:
 
 
 @made_once
-def _write_statistics(kind: str) -> Any:
+def _write_statistics(statistics: str) -> Any:
     @device
     def write(c: Any, v: Any, s: Any) -> None:
         a, row = c[ADDRESSES], c[AT][SAMPLE]
         if c[AT][MEMBER] == 0 and c[AT][COUNT] > 0:
-            if kind == "own":
+            if statistics == "own":
                 put_double(a[MEAN], row, s[S_MEAN])
             put_double(a[RSTD], row, s[S_RSTD])
             if a[VARIANCE] != 0:
                 put_double(a[VARIANCE], row, s[S_VARIANCE])
 
-    return rows.nothing if kind == "given" else write
+    return rows.nothing if statistics == "given" else write
 
 
 @made_once
@@ -265,11 +256,11 @@ def normaliser(real: Any) -> Any:
 
 @made_once
 def _apply(cut: Cut, dtype: str, other: str, shape: Shape) -> Any:
-    kind, weighted, biased, at_once = shape
+    per, weighted, biased, at_once = shape
     real, span = computing(dtype), cut.span
     normalise = normaliser(real)
-    weights = parameters(cut, other, WEIGHT, kind, at_once) if weighted else rows.nothing
-    biases = parameters(cut, other, BIAS, kind, at_once) if biased else rows.nothing
+    weights = parameters(cut, other, WEIGHT, per, at_once) if weighted else rows.nothing
+    biases = parameters(cut, other, BIAS, per, at_once) if biased else rows.nothing
 
     @device
     def apply(c: Any, v: Any, s: Any) -> None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from fastnn.cuda._runtime.ptx import device, fma, like, product
+from fastnn import _kernels
+from fastnn.cuda._runtime.ptx.arithmetic import fma, like, product
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda.kernels.common.tables import Table
 
 #: What c has behind the rule's own numbers: whether the gradient is negated, what is added to it, and what
 #: the parameter is multiplied by; and of a trust ratio the coefficient and the decay.
@@ -20,7 +23,7 @@ NUMBERS = OWN_NUMBERS + 6
 
 
 class Rule(NamedTuple):
-    """A rule, and which operands it reads and writes: operand j is bit j."""
+    """A rule, the number of its arrays, and which of them it reads and writes: array j is bit j."""
 
     function: Any
     operands: int
@@ -62,7 +65,7 @@ def go(x: Any, k: int, size: float, direction: float) -> None:
 
 @device
 def penalise(x: Any, k: int, c: Any) -> None:
-    """The gradient of the loss becomes that of the loss with its penalties.
+    """Add the gradients of the penalties to that of the loss.
 
     What is not asked for is left out, for it might make a NaN of an infinity.
     """
@@ -254,25 +257,24 @@ def clamp(x: Any, k: int, c: Any) -> None:
     x[0, k] = larger(-c[0], high)
 
 
-def _table() -> dict[str, Rule]:
-    """By name: what csrc/optim/optimizers.def says, but that directions stay in registers."""
-    others = {"lamb": Rule(lamb, 4, 13, 1), "scale": Rule(scale, 1, 1, 1), "clamp": Rule(clamp, 1, 1, 1)}
-    directions = {
-        "lars_direction": Rule(lars_direction, 3, 3, 0),
-        "lamb_direction": Rule(lamb_direction, 5, 15, 12),
-    }
-    states: dict[int, tuple[Any, ...]] = {
-        0: (sgd, average),
-        1: (sgd_momentum, sgd_nesterov, adagrad, rmsprop, lion, lars),
-        2: (rmsprop_momentum, rmsprop_centered, adadelta, adam, adamax, nadam, radam),
-        3: (rmsprop_centered_momentum, adam_amsgrad),
-    }
-    updates = {
-        rule.py_func.__name__: Rule(rule, 2 + count, 2 ** (2 + count) - 1, 2 ** (2 + count) - 1 - 2)
-        for count, rules in states.items()
-        for rule in rules
-    }
-    return {**updates, **others, **directions}
+#: What a rule reads and writes, array j as bit j, where it is not all, and all but the gradient. Directions
+#: stay in registers.
+_READS_AND_WRITES = {
+    "lamb": (0b1101, 0b0001),
+    "lars_direction": (0b011, 0b000),
+    "lamb_direction": (0b01111, 0b01100),
+}
+
+
+def _table() -> Table[Rule]:
+    """The functions above, by the names of the CPU's table (csrc/optim/optimizers.def)."""
+    rows = {}
+    for name, count in _kernels.rules().items():
+        if name in globals():
+            everything = (1 << count) - 1
+            reads, writes = _READS_AND_WRITES.get(name, (everything, everything & ~0b10))
+            rows[name] = Rule(globals()[name], count, reads, writes)
+    return Table(rows, "src/fastnn/cuda/kernels/optim/rules.py")
 
 
 RULES = _table()

@@ -7,15 +7,17 @@ bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray
-from fastnn.cuda._runtime.ptx import device, made_once, two_words_at
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.integers import two_words_at
 from fastnn.cuda._runtime.replay import growth
 from fastnn.cuda.kernels.common.division import divide, magic
+from fastnn.cuda.kernels.common.tiles import Draws
 from fastnn.cuda.kernels.random import philox
 from fastnn.random import Key
 
@@ -23,14 +25,6 @@ from fastnn.random import Key
 #: 0; and, for `mapped`, the map.
 SEED, OFFSET, THRESHOLD, LIVE, MAP = range(5)
 KEY_WORDS = MAP  # without a map
-
-
-class Draws(NamedTuple):
-    """A way from places to bits."""
-
-    words: int  # that a kernel takes
-    one: Any  # (now, words, i): whether element i is kept, in bit 0
-    several: Callable[[int, int, int], Any]  # several(width, chunks, stride)
 
 
 @device
@@ -44,18 +38,12 @@ def now(words: Any) -> Any:
     return seed, offset, words[THRESHOLD]
 
 
-@device
-def no_key(words: Any) -> int:
-    """For `now`, where nothing is drawn."""
-    return 0
-
-
 def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
     """The words of EACH."""
     return [*key, threshold, growth(key, like)]
 
 
-# ---- an element's draw is that of its place in memory ------------------------------------------------------
+# ---- draws in the order of memory --------------------------------------------------------------------------
 
 
 @device
@@ -95,10 +83,10 @@ def _each(width: int, chunks: int, stride: int) -> Any:
     return bits_of_own if lanes < chunks else bits_of_all
 
 
-EACH = Draws(KEY_WORDS, _one_each, _each)
+EACH = Draws(KEY_WORDS, now, _one_each, _each)
 
 
-# ---- an element's draw is that of another place ------------------------------------------------------------
+# ---- draws in another order --------------------------------------------------------------------------------
 
 
 class Axis(NamedTuple):
@@ -109,7 +97,7 @@ class Axis(NamedTuple):
 
 
 def axes_of(array: DeviceArray, shared_from: int | None = None) -> list[Axis]:
-    """The axes of a dense array, the last one densest in memory; neighbours that can be one are.
+    """The axes of a dense array, the last one densest in memory; neighbours are joined where they can be.
 
     Draws are counted in C order; all elements of one index into the axes before `shared_from` share a draw.
     """
@@ -174,4 +162,4 @@ def _mapped(width: int, chunks: int, stride: int) -> Any:
     return bits
 
 
-MAPPED = Draws(MAP + 7, _mapped(1, 1, 0), _mapped)
+MAPPED = Draws(MAP + 7, now, _mapped(1, 1, 0), _mapped)

@@ -6,7 +6,8 @@ from typing import Any
 
 from numba import types
 
-from fastnn.cuda._runtime.ptx import device, made_once, product_64
+from fastnn.cuda._runtime.ptx.arithmetic import product_64
+from fastnn.cuda._runtime.ptx.functions import device, made_once
 
 _u32 = types.uint32
 _MULTIPLY_0, _MULTIPLY_1 = 0xD2511F53, 0xCD9E8D57

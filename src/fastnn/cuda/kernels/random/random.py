@@ -8,32 +8,16 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, device, fma, like, store_integers
-from fastnn.cuda.kernels.chain import chain
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.integers import store_integers
 from fastnn.cuda.kernels.common.tiles import THREADS, Operand, tiled
-from fastnn.cuda.kernels.random import draws, philox
+from fastnn.cuda.kernels.random import draws, drop, philox
 
 
 def operands(dtype: str) -> list[Operand]:
     """Y and X."""
     return [Operand(dtype, read=False, written=True), Operand(dtype, read=True, written=False)]
-
-
-def _scaled(span: int) -> Any:
-    """(v, keep, p): what is kept times p[0], the rest 0."""
-    return chain.drop(1, 0, 0, span)
-
-
-def _line(span: int) -> Any:
-    """(v, keep, p): what is kept becomes p[0] x + p[1], the rest p[2]."""
-
-    @device
-    def run(v: Any, keep: int, p: Any) -> None:
-        for k in range(span):
-            x = v[1, k]
-            v[0, k] = fma(x, p[0], p[1]) if (keep >> k) & 1 else like(x, p[2])
-
-    return run
 
 
 _VARIANTS = list(itertools.product(ITEMSIZE, (False, True), (False, True)))
@@ -42,7 +26,11 @@ _VARIANTS = list(itertools.product(ITEMSIZE, (False, True), (False, True)))
 @template(lambda: _VARIANTS)
 def dropout(dtype: str, line: bool, mapped: bool) -> Built:
     """y = p[0] x + p[1] where the element is kept, else p[2]; without `line`, p[1] and p[2] are 0."""
-    return tiled(operands(dtype), 3, _line if line else _scaled, draws.MAPPED if mapped else draws.EACH)
+
+    def body(span: int) -> Any:
+        return drop.line(1, 0, span) if line else drop.scaled(1, 0, 0, span)
+
+    return tiled(operands(dtype), 3, body, draws.MAPPED if mapped else draws.EACH)
 
 
 #: Bytes of a mask that a thread makes, packed or not; with one access.

@@ -12,11 +12,15 @@ from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, like, load, quotient, store
-from fastnn.functional.conv import Axis
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.window.places import Axis
 
 BLOCK = 256
 MOST = 65535  # blocks along the grid's second and third axes, so that many images at a time
@@ -138,7 +142,7 @@ def gather(
         return
     blocks, block = grid(places, channels, count)
     numbers = address, columns.address, channels, tap, image, *rows, *across
-    launch.run(gather_patches, (x.dtype,), x.device, stream(x), blocks, block, *numbers)
+    launch.run(gather_patches, (x.dtype,), x, blocks, block, *numbers)
 
 
 def scatter(
@@ -153,4 +157,4 @@ def scatter(
     blocks, block = grid(height * width, channels, count)
     numbers = columns.address, address, channels, *rows, *across
     key = dx.dtype, max(rows[3], across[3]) > 1
-    launch.run(sum_patches, key, dx.device, stream(dx), blocks, block, *numbers)
+    launch.run(sum_patches, key, dx, blocks, block, *numbers)

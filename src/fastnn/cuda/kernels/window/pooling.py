@@ -1,10 +1,8 @@
 """Pooling on a GPU: the largest or the mean element of windows or regions, and the way back.
 
 Forward, a thread (or 32, for the mean of many elements) has one result; backward, a thread has one element
-of the image and looks for the windows that it is in, in their order, so that nothing is written twice. Planes
-are the images' channels. An axis, of rows or columns, is six numbers: of windows those of
-fastnn.functional.conv.Axis; of regions (size, places, address of where they begin, of where they end, places
-of a plane, or 0 if all planes have the same, 0).
+of the image and looks for the windows that it is in, in their order, so that nothing is written twice. A
+plane is one channel of one image; places.py says where its windows are.
 """
 
 from __future__ import annotations
@@ -15,24 +13,16 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._core.device_arrays import DeviceArray, stream
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Built, Key, Template, template
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    computing,
-    device,
-    like,
-    load,
-    made_once,
-    quotient,
-    store,
-    store_number,
-    whole_number,
-    word_at,
-)
-
-Numbers = tuple[int, int, int, int, int, int]
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.memory import DeviceArray
+from fastnn.cuda._runtime.ptx.access import load, store
+from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
+from fastnn.cuda._runtime.ptx.functions import device, made_once
+from fastnn.cuda._runtime.ptx.integers import store_number, whole_number
+from fastnn.cuda._runtime.ptx.real import computing
+from fastnn.cuda.kernels.window.places import PLACES, Axis
 
 BLOCK, MOST_BLOCKS = 256, 65535
 WARP = 32
@@ -41,90 +31,6 @@ _NARROW = "neighbours in memory are other threads': windows begin at any address
 
 _axis = types.UniTuple(types.int64, 6)
 _word, _address = types.int64, types.uint64
-
-
-# ---- where windows and regions are -------------------------------------------------------------------------
-
-
-class _Places(NamedTuple):
-    """Device functions. span(axis, plane, i): (first element, how many, distance) of window i.
-
-    inside(axis, first, many, distance): (first, behind the last) of its elements that are in the image.
-    count(axis, plane, i, padded): its elements for a mean, with those in the padding if padded is 1.
-    over(axis, plane, at): (first, behind the last) of the windows that may have element `at`.
-    """
-
-    span: Any
-    inside: Any
-    count: Any
-    over: Any
-
-
-@device
-def _window(axis: Any, plane: int, i: int) -> tuple[int, int, int]:
-    return axis[4] + i * axis[3], axis[2], axis[5]
-
-
-@device
-def _window_inside(axis: Any, first: int, many: int, apart: int) -> tuple[int, int]:
-    before = quotient(apart - 1 - first, apart) if first < 0 else 0
-    return before, min(quotient(axis[0] - first + apart - 1, apart), many)
-
-
-@device
-def _window_count(axis: Any, plane: int, i: int, padded: int) -> Any:
-    around, begin = axis[4] * padded, axis[4] + i * axis[3]
-    return min(begin + axis[2], axis[0] - around) - max(begin, around)
-
-
-@device
-def _windows_over(axis: Any, plane: int, at: int) -> tuple[int, int]:
-    distance, stride = at - axis[4], axis[3]
-    behind = distance - (axis[2] - 1) * axis[5] + stride - 1
-    first = quotient(behind, stride) if behind > 0 else 0
-    return first, min(quotient(distance, stride) + 1, axis[1])
-
-
-@device
-def _region(axis: Any, plane: int, i: int) -> tuple[int, int, int]:
-    at = types.uint64(8 * (plane * axis[4] + i))
-    begin = word_at(types.uint64(axis[2]) + at)
-    return begin, word_at(types.uint64(axis[3]) + at) - begin, 1
-
-
-@device
-def _region_inside(axis: Any, first: int, many: int, apart: int) -> tuple[int, int]:
-    return 0, many
-
-
-@device
-def _region_count(axis: Any, plane: int, i: int, padded: int) -> Any:
-    return _region(axis, plane, i)[1]
-
-
-@device
-def _count_up_to(numbers: int, count: int, at: int) -> int:
-    """How many of the rising numbers are not above `at`."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) >> 1
-        if word_at(types.uint64(numbers + 8 * middle)) <= at:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@device
-def _regions_over(axis: Any, plane: int, at: int) -> tuple[int, int]:
-    shift = 8 * plane * axis[4]
-    return _count_up_to(axis[3] + shift, axis[1], at), _count_up_to(axis[2] + shift, axis[1], at)
-
-
-_PLACES = {
-    "windows": _Places(_window, _window_inside, _window_count, _windows_over),
-    "regions": _Places(_region, _region_inside, _region_count, _regions_over),
-}
 
 
 @made_once
@@ -155,7 +61,7 @@ def _largest_examples() -> Iterator[Key]:
 def pool_largest(dtype: str, places: str, number: str) -> Built:
     """y = the largest element of each window, and which it is: of equal ones the first, of NaNs the last."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    span, inside = _PLACES[places].span, _PLACES[places].inside
+    span, inside = PLACES[places].span, PLACES[places].inside
     start, note, bytes_of = _start(0), store_number(number), NUMBERS[number]
 
     def kernel(x: int, y: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
@@ -187,14 +93,14 @@ def pool_largest(dtype: str, places: str, number: str) -> Built:
 
 
 def _mean_examples() -> Iterator[Key]:
-    return ((dtype, places, 0) for dtype in ITEMSIZE for places in _PLACES)
+    return ((dtype, places, 0) for dtype in ITEMSIZE for places in PLACES)
 
 
 @template(lambda: (*_mean_examples(), ("float32", "regions", 5)), narrow=_NARROW)
 def pool_mean(dtype: str, places: str, bits: int) -> Built:
     """y = the sum of each window, by 2^bits threads, divided by `divisor`, or if 0 by its elements."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    place, start = _PLACES[places], _start(bits)
+    place, start = PLACES[places], _start(bits)
     span, inside, count, lanes = place.span, place.inside, place.count, 1 << bits
 
     def kernel(
@@ -244,7 +150,7 @@ def _tap(distance: int, apart: int) -> int:
 def spread_largest(dtype: str, places: str, number: str) -> Built:
     """dx = the sum of dy over the windows of which x is the largest element."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    span, over, start = _PLACES[places].span, _PLACES[places].over, _start(0)
+    span, over, start = PLACES[places].span, PLACES[places].over, _start(0)
     noted, bytes_of = whole_number(number), NUMBERS[number]
 
     def kernel(dy: int, dx: int, where: int, planes: int, shift: int, rows: Any, columns: Any) -> None:
@@ -276,11 +182,11 @@ def spread_largest(dtype: str, places: str, number: str) -> Built:
     return kernel, (_address, _address, _address, _word, _word, _axis, _axis)
 
 
-@template(lambda: ((dtype, places) for dtype in ITEMSIZE for places in _PLACES), narrow=_NARROW, registers=88)
+@template(lambda: ((dtype, places) for dtype in ITEMSIZE for places in PLACES), narrow=_NARROW, registers=88)
 def spread_mean(dtype: str, places: str) -> Built:
     """dx = the sum of dy, divided as the mean was, over the windows that x is in."""
     size, read, write, real = ITEMSIZE[dtype], load(dtype, 1), store(dtype, 1), computing(dtype)
-    count, over, start = _PLACES[places].count, _PLACES[places].over, _start(0)
+    count, over, start = PLACES[places].count, PLACES[places].over, _start(0)
 
     def kernel(
         dy: int, dx: int, planes: int, shift: int, divisor: float, padded: int, rows: Any, columns: Any
@@ -324,7 +230,7 @@ def _run(
     shift = min(elements - 1, slots - 1).bit_length()
     grid = -(-elements // (1 << shift)), min(-(-planes // (slots >> shift)), MOST_BLOCKS)
     addresses = [array.address for array in arrays]
-    launch.run(of, key, arrays[0].device, stream(arrays[0]), grid, BLOCK, *addresses, planes, shift, *rest)
+    launch.run(of, key, arrays[0], grid, BLOCK, *addresses, planes, shift, *rest)
 
 
 class Pooling(NamedTuple):
@@ -332,8 +238,8 @@ class Pooling(NamedTuple):
 
     places: str  # "windows" or "regions"
     planes: int
-    rows: Numbers
-    columns: Numbers
+    rows: Axis
+    columns: Axis
     divisor: float = 0.0  # of means; 0: the number of elements
     padded: int = 0  # whether the padding counts: 1 or 0
 

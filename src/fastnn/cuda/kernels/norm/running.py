@@ -10,8 +10,9 @@ from numba import cuda, types
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
 from fastnn.cuda.kernels.common import rows
+from fastnn.cuda.kernels.common.cuts import THREADS
 from fastnn.cuda.kernels.common.numbers import double_at, put_double, read, write
-from fastnn.cuda.kernels.common.rows import THREADS, argument_types
+from fastnn.cuda.kernels.common.rows import argument_types
 
 
 def _two_floats() -> Iterator[Key]:

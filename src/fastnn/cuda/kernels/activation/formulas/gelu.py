@@ -1,10 +1,12 @@
-"""GELU, exact and by tanh, and the gradients; see activations.py."""
+"""GELU, exact and by tanh, and the gradients."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastnn.cuda._runtime.ptx import Real, approximate, by_type, device, fma, like, polynomial
+from fastnn.cuda._runtime.ptx.arithmetic import approximate, by_type, fma, like, polynomial
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real
 from fastnn.cuda.kernels.activation.gate import gate, gated, gated_gradient
 from fastnn.cuda.kernels.common import coefficients
 from fastnn.cuda.kernels.common.coefficients import Coefficients

@@ -6,7 +6,8 @@ from typing import Any
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import device, like, quotient
+from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
+from fastnn.cuda._runtime.ptx.functions import device
 from fastnn.cuda.kernels.chain.channels import ACROSS, INNER, LINES, THREADS
 
 

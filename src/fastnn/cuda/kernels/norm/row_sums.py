@@ -8,13 +8,16 @@ from numba import cuda, types
 
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._runtime.compiler import Built, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, WIDTH, computing, load
+from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
+from fastnn.cuda._runtime.ptx.access import load
+from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.common import rows
 from fastnn.cuda.kernels.common.division import divide
 from fastnn.cuda.kernels.common.numbers import double_at, read, write
 from fastnn.cuda.kernels.common.rows import argument_types
-from fastnn.cuda.kernels.norm.norm_gradients import ADDRESS_COUNT, DY, SUMS, add_terms
+from fastnn.cuda.kernels.norm.norm_gradients import ADDRESS_COUNT, DY, SUMS
 from fastnn.cuda.kernels.norm.norms import MEAN, RSTD, X
+from fastnn.cuda.kernels.norm.weight_gradients import add_terms
 
 #: Of `column_sums` and `merged`: lanes beside each other, and threads that share a column.
 LANES, DEEP = 32, 16

@@ -1,11 +1,13 @@
-"""Activations made of an exponential, and their gradients; see activations.py."""
+"""Activations made of an exponential, and their gradients."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from fastnn.cuda._runtime.ptx import Real, by_type, device, estimate, fma, like, polynomial
+from fastnn.cuda._runtime.ptx.arithmetic import by_type, estimate, fma, like, polynomial
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real
 from fastnn.cuda.kernels.activation.gate import bounded, gate, gated, gated_gradient, unit
 from fastnn.cuda.kernels.common import coefficients
 from fastnn.cuda.kernels.common.math import (

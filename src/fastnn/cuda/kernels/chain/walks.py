@@ -1,6 +1,6 @@
 """A thread's visits to the vectors of its piece: operands to registers, a body, and back.
 
-kernels/channels.py says where a thread begins. What a pass reads it can keep in shared memory, in the
+channels.py says where a thread begins. What a pass reads it can keep in shared memory, in the
 thread's own part of the slab, from where another pass over the same piece takes it. It must not know what is
 computed.
 """
@@ -12,17 +12,12 @@ from typing import Any, NamedTuple
 
 from numba import cuda, types
 
-from fastnn.cuda._runtime.ptx import (
-    ITEMSIZE,
-    computing,
-    device,
-    in_turn,
-    load,
-    load_and_keep,
-    load_shared,
-    store,
-)
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.access import load, load_and_keep, load_shared, store
+from fastnn.cuda._runtime.ptx.functions import device, in_turn
+from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.chain.channels import ACROSS, CHANNELS, IMAGE, LINES, STRIDE, THREADS
+from fastnn.cuda.kernels.common.tiles import NO_DRAWS
 from fastnn.cuda.kernels.random import draws, philox
 
 #: How a pass accesses an operand. What it keeps and recalls must be the same in both passes.
@@ -63,7 +58,7 @@ def _advance_in_memory(w: Any, at: Any, g: Any, step: int, carry: int) -> None:
 
 
 @device
-def _begin_in_columns(w: Any, at: Any, g: Any) -> None:
+def _begin_channels_last(w: Any, at: Any, g: Any) -> None:
     """Here a thread has one visit in a row, which is a pixel: element (image, channel, place)."""
     _begin(w, at, g)
     image = types.int64(types.float64(at.row) / types.float64(g[IMAGE]))
@@ -74,7 +69,7 @@ def _begin_in_columns(w: Any, at: Any, g: Any) -> None:
 
 
 @device
-def _advance_in_columns(w: Any, at: Any, g: Any, step: int, carry: int) -> None:
+def _advance_channels_last(w: Any, at: Any, g: Any, step: int, carry: int) -> None:
     _advance(w, at, g, step, carry)
     w[_ROW] += g[LINES]
     w[_INDEX] += g[LINES]
@@ -86,7 +81,7 @@ def _advance_in_columns(w: Any, at: Any, g: Any, step: int, carry: int) -> None:
 _STEPS = {
     "": (_begin, _advance),
     "memory": (_begin_in_memory, _advance_in_memory),
-    "columns": (_begin_in_columns, _advance_in_columns),
+    "channels last": (_begin_channels_last, _advance_channels_last),
 }
 
 
@@ -96,7 +91,9 @@ class Loop(NamedTuple):
     dtype: str
     width: int
     operands: tuple[str, ...]  # how each is accessed
-    draws: str  # "" without dropout; else elements are numbered as in "memory", or in "columns"
+    #: "" without dropout; else "memory": elements are numbered as they lie there; or "channels last": in C
+    #: order, while the channels are last in memory.
+    draws: str
 
 
 def in_slab(operands: tuple[str, ...]) -> list[int]:
@@ -109,11 +106,11 @@ def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
 
     body(span) is a device function (state, v, keep, p) that works on `span` elements of each operand, in
     place; bit k of keep tells whether dropout keeps element k, and state is what the body needs besides. If
-    anything is in the slab, the address of the thread's part of it follows those of the operands.
+    anything is in the slab, the last address is that of the thread's part of it.
     """
     begin, advance = _STEPS[loop.draws]
     several, one = _visits(loop, unroll, body(unroll * loop.width)), _visits(loop, 1, body(loop.width))
-    width, visits, now = loop.width, (3, unroll), draws.now if loop.draws else draws.no_key
+    width, visits, now = loop.width, (3, unroll), draws.now if loop.draws else NO_DRAWS.now
     layers = LAYER * len(in_slab(loop.operands))
 
     @device
@@ -157,9 +154,9 @@ def _visits(loop: Loop, count: int, body: Any) -> Any:
     return visit
 
 
-def _moves(loop: Loop, count: int, kinds: tuple[str, ...]) -> Any:
+def _moves(loop: Loop, count: int, accesses: tuple[str, ...]) -> Any:
     """(addresses, v, where): what is done with the operands that are accessed in these ways."""
-    return in_turn([_move(loop, j, count) for j, access in enumerate(loop.operands) if access in kinds])
+    return in_turn([_move(loop, j, count) for j, access in enumerate(loop.operands) if access in accesses])
 
 
 def _move(loop: Loop, j: int, count: int) -> Any:
@@ -167,7 +164,7 @@ def _move(loop: Loop, j: int, count: int) -> Any:
     dtype, width, size, slab = loop.dtype, loop.width, ITEMSIZE[loop.dtype], len(loop.operands)
     if loop.operands[j] in (KEEP, RECALL):
         layer = LAYER * in_slab(loop.operands).index(j)
-    get, put, keep, recall = (kind(dtype, width) for kind in (load, store, load_and_keep, load_shared))
+    get, put, keep, recall = (make(dtype, width) for make in (load, store, load_and_keep, load_shared))
 
     @device
     def reading(a: Any, v: Any, where: Any) -> None:
@@ -196,8 +193,8 @@ def _move(loop: Loop, j: int, count: int) -> Any:
 def _keep(loop: Loop, count: int) -> Any:
     """(where, g, key): the keep bits of `count` visits; key is what draws.now made of a kernel's words."""
     width = loop.width
-    columns = loop.draws == "columns"
-    keep, each = philox.keep(1 if columns else width), width if columns else 1
+    channels_last = loop.draws == "channels last"
+    keep, each = philox.keep(1 if channels_last else width), width if channels_last else 1
 
     @device
     def everything(where: Any, g: Any, key: Any) -> int:

@@ -1,10 +1,12 @@
-"""Activations that are linear in pieces or rational, and their gradients; see activations.py."""
+"""Activations that are linear in pieces or rational, and their gradients."""
 
 from __future__ import annotations
 
 import math
 
-from fastnn.cuda._runtime.ptx import Real, by_type, device, fma, like
+from fastnn.cuda._runtime.ptx.arithmetic import by_type, fma, like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import Real
 from fastnn.cuda.kernels.common.math import at_least, at_most, divide, largest, least_normal, quotient
 
 

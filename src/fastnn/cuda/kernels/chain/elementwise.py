@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastnn.cuda._runtime.compiler import Built, Key, template
-from fastnn.cuda._runtime.ptx import ITEMSIZE, computing, device, like
+from fastnn.cuda._runtime.dtypes import ITEMSIZE
+from fastnn.cuda._runtime.ptx.arithmetic import like
+from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.activation.activations import ACTIVATIONS
 from fastnn.cuda.kernels.chain import chain
-from fastnn.cuda.kernels.common.tiles import Operand, tiled
-from fastnn.cuda.kernels.random.draws import EACH, Draws
+from fastnn.cuda.kernels.common.tiles import NO_DRAWS, Draws, Operand, tiled
+from fastnn.cuda.kernels.random.draws import EACH
 
 _SEVERAL = (("activation", "relu"), ("dropout",), ("add",), ("activation", "leaky_relu"))
 
@@ -40,8 +43,8 @@ def backward_operands(dtype: str, stages: chain.Stages) -> list[Operand]:
     return [written, read, read, *([read, written] if ("add",) in stages else [])]
 
 
-def _draws(stages: chain.Stages) -> Draws | None:
-    return EACH if ("dropout",) in stages else None
+def _draws(stages: chain.Stages) -> Draws:
+    return EACH if ("dropout",) in stages else NO_DRAWS
 
 
 @template(_each_chain)
