@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn.functional as F
@@ -298,7 +298,7 @@ def laid_out(draw: st.DrawFn, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_layout(data: st.DataObject) -> None:
     call = data.draw(st.sampled_from([call for call in CALLS if call.any_shape]))
     dtype = data.draw(st.sampled_from([*FULL, *HALF]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn
@@ -269,7 +269,7 @@ def test_add_needs_out() -> None:
         matmul(A, B, add=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_shape_and_layout(data: st.DataObject) -> None:
     m, k, n = (data.draw(st.integers(0, 80)) for _ in range(3))
