@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from fastnn import _kernels
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what tests/cuda asks for; options are read before that folder is."""
     parser.addoption("--all-cases", action="store_true", help="run every case of tests/cuda on the emulator")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Whole folders run on two processes, where there are two CPUs; files and `-m gpu` in this one."""
+    folders = all(Path(argument).is_dir() for argument in config.args)
+    alone = not folders or "gpu" in config.getoption("markexpr") or len(os.sched_getaffinity(0)) < 2
+    return 0 if alone else 2
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -22,6 +22,7 @@ from fastnn.bench.activations import all_activations
 from fastnn.bench.data import DTYPES, Buffers, Case, Data, Size
 from fastnn.bench.report import Report, machine
 from fastnn.cli import main
+from support.cases import each
 from support.operations import CALLS
 
 TIMING = measure.Timing(1e-6, 2e-6, 3, 10)
@@ -78,8 +79,8 @@ def test_traffic(label: str, direction: str, traffic: tuple[float, float]) -> No
     assert data.moved == sum(traffic) * 64 * 8
 
 
-@pytest.mark.parametrize("elements", [1, 5, 16, 1000, 4097])
-@pytest.mark.parametrize("case", ACTIVATIONS, ids=lambda case: f"{case.label}-{case.direction}")
+@each("elements", [1, 5, 16, 1000, 4097])
+@each("case", ACTIVATIONS)
 def test_data_has_the_shapes_of_the_result(case: Case, elements: int) -> None:
     data = case.data(Buffers("float32", elements), Size((elements,)))
     call = peers.load("reference").prepare(data, out=False)

@@ -255,7 +255,7 @@ static void check_running(bool float64) {
 // With an argument, the small shapes alone: for an emulator.
 int main(int count, char **arguments) {
     (void)arguments;
-    alarm(300);
+    alarm(1800);
     // outer, channels, inner: nothing, one of everything, around a vector and a tile, rows that are taken
     // together, of even and odd number, and channels that are cut.
     static const size_t small[][3] = {{0, 3, 2},  {3, 0, 2},  {1, 1, 1},  {2, 1, 1},  {1, 1, 2},

@@ -312,7 +312,7 @@ static void check_dropout(bool float64, size_t rows, size_t columns) {
 }
 
 int main(void) {
-    alarm(300);
+    alarm(1800);
     const char *isa;
     for (int i = 0; (isa = fastnn_available_isa(i)) != NULL; i++) {
         CHECK(fastnn_select_isa(isa), "%s", isa);

@@ -115,7 +115,7 @@ static void test_fork_while_busy(void) {
     for (int i = 0; i < 50; i++) {
         const pid_t child = fork();
         if (child == 0) {
-            alarm(60);
+            alarm(600);
             for (size_t bytes = 1; bytes < MANY; bytes *= 2) fastnn_release(fastnn_allocate(bytes));
             fastnn_empty_cache();
             _exit(fastnn_cached_bytes() != 0);
@@ -128,7 +128,7 @@ static void test_fork_while_busy(void) {
 }
 
 int main(void) {
-    alarm(120);
+    alarm(1800);
     test_sizes();
     test_reuse();
     test_resize();

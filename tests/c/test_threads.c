@@ -157,7 +157,7 @@ static void test_fork(bool busy) {
     for (int i = 0; i < 100; i++) {
         const pid_t child = fork();
         if (child == 0) {
-            alarm(60);
+            alarm(600);
             fastnn_set_num_threads(3);
             for (size_t pieces = 0; pieces < 30; pieces++) check_job(pieces);
             if (i % 30 == 0) test_thread_counts();
@@ -197,7 +197,7 @@ static void test_cpu_max(void) {
 }
 
 int main(void) {
-    alarm(120);
+    alarm(1800);
     test_cpu_max();
     if (CAN_FORK) test_no_threads();
     test_sizes();

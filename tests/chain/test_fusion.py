@@ -14,16 +14,17 @@ import fastnn
 import fastnn.functional as F
 from fastnn import stages
 from fastnn._core.typing import Array
+from support.cases import each
 from support.chains import HEADS, KEY, Arrays, Results, Shape, arrays, fused
 from support.gradients import numerical_gradient
 from support.layouts import LAYOUTS
 from support.operations import CALLS, FULL, HALF, ROWS, normal
 
-DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
+DTYPES = each("dtype", FULL)
 F32 = np.dtype(np.float32)
 
 ACTIVATIONS = [(call.name, dict(call.params)) for call in CALLS if call.name in ROWS and not call.backward]
-HEAD = pytest.mark.parametrize("head", HEADS)
+HEAD = each("head", HEADS)
 RELU, TANH = stages.Activation("relu"), stages.Activation("tanh")
 BLOCK = [RELU, stages.Dropout(0.25), stages.Add(), TANH]
 
@@ -136,7 +137,7 @@ def channels_last(array: Array) -> Array:
 
 @DTYPES
 @HEAD
-@pytest.mark.parametrize("lay_out", [np.copy, channels_last], ids=["contiguous", "channels_last"])
+@each("lay_out", [np.copy, channels_last])
 def test_shapes(head: str, lay_out: Callable[[Array], Array], dtype: np.dtype[Any], isa: str) -> None:
     for shape in SHAPES:
         given = arrays(shape, dtype).laid_out(lay_out)
@@ -147,15 +148,15 @@ def test_shapes(head: str, lay_out: Callable[[Array], Array], dtype: np.dtype[An
             assert all(same), shape
 
 
-@pytest.mark.parametrize("chain", [[RELU], [TANH, RELU], BLOCK, [stages.Dropout()], [stages.Add()]], ids=str)
-@pytest.mark.parametrize("shape", [(), (1,), (17,), (3000,), (0,), (3, 0)], ids=str)
+@each("chain", [[RELU], [TANH, RELU], BLOCK, [stages.Dropout()], [stages.Add()]])
+@each("shape", [(), (1,), (17,), (3000,), (0,), (3, 0)])
 def test_without_channels(chain: list[Any], shape: Shape) -> None:
     given = arrays(shape, F32)
     assert_same(fused(chain, given), one_by_one(chain, given))
 
 
 @DTYPES
-@pytest.mark.parametrize("head", [name for name in HEADS if name != "nothing"])
+@each("head", [name for name in HEADS if name != "nothing"])
 def test_the_first_stage_alone(head: str, dtype: np.dtype[Any], isa: str) -> None:
     for shape in ((6, 5), (3, 4, 11), (3, 4, 5, 2)):
         given = arrays(shape, dtype)
@@ -200,7 +201,7 @@ def with_native(results: Results) -> Results:
 
 @DTYPES
 @HEAD
-@pytest.mark.parametrize("form", FORMS)
+@each("form", FORMS)
 def test_layouts(form: str, head: str, dtype: np.dtype[Any]) -> None:
     for shape in ((6, 5), (5, 6, 14), (3, 4, 5, 2)):
         given = arrays(shape, dtype).laid_out(FORMS[form])
@@ -217,7 +218,7 @@ def test_layouts(form: str, head: str, dtype: np.dtype[Any]) -> None:
 
 
 @HEAD
-@pytest.mark.parametrize("dtype", HALF, ids=str)
+@each("dtype", HALF)
 def test_half_types_are_computed_in_float32_and_rounded_once(
     head: str, dtype: np.dtype[Any], isa: str
 ) -> None:
@@ -234,7 +235,7 @@ def test_half_types_are_computed_in_float32_and_rounded_once(
 
 @DTYPES
 @HEAD
-@pytest.mark.parametrize("lay_out", [np.copy, channels_last], ids=["contiguous", "channels_last"])
+@each("lay_out", [np.copy, channels_last])
 def test_in_place(head: str, lay_out: Callable[[Array], Array], dtype: np.dtype[Any], isa: str) -> None:
     for shape, after in product([(40, 5), (3, 4, 50, 70)], ([RELU, stages.Dropout(0.25)], BLOCK)):
         chain = [*HEADS[head], *after]
@@ -276,7 +277,7 @@ def test_a_residual_of_another_dtype_meets_in_the_wider() -> None:
     np.testing.assert_array_equal(gradients.residual, given.dy)
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 3, 4), (2, 3, 0)], ids=str)
+@each("shape", [(0, 3), (2, 0), (0, 3, 4), (2, 3, 0)])
 @HEAD
 def test_no_elements(head: str, shape: Shape) -> None:
     given = arrays(shape, F32)
@@ -290,7 +291,7 @@ def test_no_elements(head: str, shape: Shape) -> None:
 # ---- dropout's draws ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.999, 1.0])
+@each("p", [0.0, 0.1, 0.5, 0.999, 1.0])
 def test_probabilities(p: float, isa: str) -> None:
     given = arrays((6, 5, 70), F32)
     for lay_out in (np.copy, channels_last):
@@ -316,7 +317,7 @@ def test_without_a_key_it_is_the_default_generator_s_next() -> None:
 
 @DTYPES
 @HEAD
-@pytest.mark.parametrize("lay_out", [np.copy, channels_last], ids=["contiguous", "channels_last"])
+@each("lay_out", [np.copy, channels_last])
 def test_threads_change_no_bit(
     head: str, lay_out: Callable[[Array], Array], dtype: np.dtype[Any], isa: str, threads: None
 ) -> None:
@@ -330,7 +331,7 @@ def test_threads_change_no_bit(
         assert all(result == results[0] for result in results[1:])
 
 
-@pytest.mark.parametrize("training", [True, False])
+@each("training", [True, False])
 def test_nothing_of_the_size_of_the_output_is_kept(training: bool) -> None:
     given = arrays((8, 4, 30, 30), F32)
     chain = fastnn.fuse(stages.BatchNorm(training=training), RELU, stages.Dropout(0.5))
@@ -396,7 +397,7 @@ def test_gradients_are_the_finite_differences(head: str) -> None:
             np.testing.assert_allclose(gradient, numerical_gradient(loss, array), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@each("bad", [np.nan, np.inf, -np.inf])
 def test_nan_in_a_channel(bad: float, isa: str) -> None:
     for shape in ((40, 19), (3, 19, 6, 7)):
         for lay_out in (np.copy, channels_last):

@@ -9,18 +9,19 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn.functional as F
 from fastnn._core.typing import Array
+from support.cases import each
 from support.layouts import LAYOUTS
 from support.operations import CALLS, FULL, HALF, LOOSE_ULP, Call, case, case_of, normal
 
 EACH = pytest.mark.parametrize("call", CALLS, ids=str)
 FORWARD = pytest.mark.parametrize("call", [call for call in CALLS if not call.backward], ids=str)
 BACKWARD = pytest.mark.parametrize("call", [call for call in CALLS if call.backward], ids=str)
-DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
+DTYPES = each("dtype", [*FULL, *HALF])
 
 SHAPE = (5, 6, 14)
 F32 = np.dtype(np.float32)
@@ -28,7 +29,7 @@ F32 = np.dtype(np.float32)
 
 @EACH
 @DTYPES
-@pytest.mark.parametrize("layout", LAYOUTS)
+@each("layout", LAYOUTS)
 def test_layouts(call: Call, dtype: np.dtype[Any], layout: str) -> None:
     ordinary, lay_out = case(call, SHAPE, dtype), LAYOUTS[layout]
     arrays = [lay_out(array) for array in ordinary.arrays]
@@ -45,14 +46,14 @@ def test_layouts(call: Call, dtype: np.dtype[Any], layout: str) -> None:
 
 
 @EACH
-@pytest.mark.parametrize("dtype", HALF, ids=str)
+@each("dtype", HALF)
 def test_half_types_are_rounded_once(call: Call, dtype: np.dtype[Any], isa: str) -> None:
     ordinary = case(call, SHAPE, dtype)
     call.check(call(*ordinary.arrays), ordinary)
 
 
 @pytest.mark.parametrize("slope", [0.5, 1.5, 0.75, -1.5, 1 + 2.0**-11])
-@pytest.mark.parametrize("dtype", HALF, ids=str)
+@each("dtype", HALF)
 def test_every_half_is_converted_exactly(slope: float, dtype: np.dtype[Any], isa: str) -> None:
     """Halfway cases, subnormals, overflow, infinities, NaN; the product is exact in float32."""
     every = np.arange(2**16, dtype=np.uint16).view(dtype)[:-1]
@@ -94,7 +95,7 @@ def test_no_elements(call: Call, dtype: np.dtype[Any]) -> None:
 
 
 @EACH
-@pytest.mark.parametrize("integers", ["bool", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4"])
+@each("integers", ["bool", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4"])
 def test_integers_promote_as_for_tanh(call: Call, integers: str) -> None:
     shape = (*call.shape(11)[:-1], 12)
     x = np.random.default_rng(0).integers(0, 9, shape).astype(integers)
@@ -141,7 +142,7 @@ def test_in_place(call: Call, dtype: np.dtype[Any], isa: str) -> None:
 
 @EACH
 @DTYPES
-@pytest.mark.parametrize("layout", LAYOUTS)
+@each("layout", LAYOUTS)
 def test_in_place_in_any_layout(call: Call, dtype: np.dtype[Any], layout: str) -> None:
     _in_place(call, dtype, LAYOUTS[layout])
 
@@ -175,7 +176,7 @@ def _place(memory: Array, at: int, like: Array) -> Array:
 
 @EACH
 @DTYPES
-@pytest.mark.parametrize("shift", [-24, -8, -3, 1, 8, 40])
+@each("shift", [-24, -8, -3, 1, 8, 40])
 def test_partial_overlap(call: Call, dtype: np.dtype[Any], shift: int) -> None:
     ordinary = case(call, call.shape(3001 if call.any_shape else 130), dtype)
     expected = call(*ordinary.arrays)
@@ -228,7 +229,7 @@ def _wrong_arrays() -> dict[str, Any]:
 
 
 @EACH
-@pytest.mark.parametrize("wrong", _wrong_arrays())
+@each("wrong", _wrong_arrays())
 def test_another_dtype_is_an_error_that_names_the_argument(call: Call, wrong: str) -> None:
     ordinary = case(call, SHAPE, F32)
     out = np.full(ordinary.exact.shape, 7, F32)
@@ -241,7 +242,7 @@ def test_another_dtype_is_an_error_that_names_the_argument(call: Call, wrong: st
 
 
 @EACH
-@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float16)], ids=str)
+@each("dtype", [np.dtype(np.float32), np.dtype(np.float16)])
 def test_an_output_that_does_not_fit(call: Call, dtype: np.dtype[Any]) -> None:
     ordinary = case(call, SHAPE, dtype)
     shape = ordinary.exact.shape
@@ -266,7 +267,7 @@ def test_an_output_that_does_not_fit(call: Call, dtype: np.dtype[Any]) -> None:
 
 
 @BACKWARD
-@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float16)], ids=str)
+@each("dtype", [np.dtype(np.float32), np.dtype(np.float16)])
 def test_gradients_of_two_shapes(call: Call, dtype: np.dtype[Any]) -> None:
     dy, saved = case(call, SHAPE, dtype).arrays
     out = np.full(call(dy, saved).shape, 7, dtype)
@@ -297,7 +298,7 @@ def laid_out(draw: st.DrawFn, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_layout(data: st.DataObject) -> None:
     call = data.draw(st.sampled_from([call for call in CALLS if call.any_shape]))
     dtype = data.draw(st.sampled_from([*FULL, *HALF]))

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn
 from fastnn import _kernels
 from fastnn._core.products import matmul
 from fastnn._core.typing import Array
+from support.cases import each
 
 Shape = tuple[int, int]
 
-DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+DTYPE = each("dtype", [np.float32, np.float64])
 
 # Around the tiles' rows (6, 12) and columns (4 to 32), the blocks of k (256) and of the driver (1024, 2048).
 ROWS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 17, 24, 25, 32, 37, 120, 121, 240, 241)
@@ -76,7 +77,7 @@ def bound(a: Array, b: Array) -> Array:
 
 
 @DTYPE
-@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+@each("transposed", ["", "a", "b", "ab"])
 def test_every_fringe(isa: str, dtype: Any, transposed: str) -> None:
     rng = np.random.default_rng(1)
     for m, k, n in SHAPES:
@@ -87,7 +88,7 @@ def test_every_fringe(isa: str, dtype: Any, transposed: str) -> None:
 
 
 @DTYPE
-@pytest.mark.parametrize("shape", [(1, 40, 70), (7, 9, 5), (30, 300, 45), (130, 64, 150)])
+@each("shape", [(1, 40, 70), (7, 9, 5), (30, 300, 45), (130, 64, 150)])
 def test_layouts(isa: str, dtype: Any, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     rng = np.random.default_rng(2)
@@ -120,8 +121,8 @@ def test_broadcast_factors(isa: str, dtype: Any) -> None:
 
 
 @DTYPE
-@pytest.mark.parametrize("shape", [(1, 784, 512), (4, 500, 60), (33, 1, 40), (30, 2500, 20), (70, 300, 90)])
-@pytest.mark.parametrize("transposed", [False, True])
+@each("shape", [(1, 784, 512), (4, 500, 60), (33, 1, 40), (30, 2500, 20), (70, 300, 90)])
+@each("transposed", [False, True])
 def test_error_is_bounded(isa: str, dtype: Any, shape: tuple[int, int, int], transposed: bool) -> None:
     m, k, n = shape
     rng = np.random.default_rng(5)
@@ -140,9 +141,7 @@ def test_error_is_bounded(isa: str, dtype: Any, shape: tuple[int, int, int], tra
 
 
 @DTYPE
-@pytest.mark.parametrize(
-    "shape", [(128, 784, 512), (3, 784, 512), (512, 128, 300), (700, 1300, 30), (90, 40, 2100)]
-)
+@each("shape", [(128, 784, 512), (3, 784, 512), (512, 128, 300), (700, 1300, 30), (90, 40, 2100)])
 @pytest.mark.usefixtures("threads")
 def test_threads_change_no_bit(isa: str, dtype: Any, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
@@ -174,7 +173,7 @@ def test_what_out_held_does_not_matter(isa: str) -> None:
         np.testing.assert_array_equal(matmul(a, b, np.full((m, n), np.nan, np.float32)), a @ b)
 
 
-@pytest.mark.parametrize("add", [False, True])
+@each("add", [False, True])
 def test_out_may_overlap(add: bool) -> None:
     rng = np.random.default_rng(9)
     memory = integers(rng, (40, 40), np.float64)
@@ -196,8 +195,8 @@ def test_out_may_overlap(add: bool) -> None:
 
 
 @DTYPE
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("transposed", [False, True])
+@each("value", [np.nan, np.inf, -np.inf])
+@each("transposed", [False, True])
 def test_what_is_not_finite_stays_in_its_place(isa: str, dtype: Any, value: float, transposed: bool) -> None:
     rng = np.random.default_rng(10)
     for m, k, n in ((1, 20, 19), (5, 3, 7), (13, 33, 35), (40, 257, 1)):
@@ -270,7 +269,7 @@ def test_add_needs_out() -> None:
         matmul(A, B, add=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_shape_and_layout(data: st.DataObject) -> None:
     m, k, n = (data.draw(st.integers(0, 80)) for _ in range(3))
@@ -295,8 +294,8 @@ def test_large_results_come_from_the_cache() -> None:
     assert _kernels.cached_bytes() == before
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rows", [0, 1, 5, 40])
+@each("dtype", [np.float32, np.float64])
+@each("rows", [0, 1, 5, 40])
 def test_bias_is_added_to_each_row(dtype: type[np.floating[Any]], rows: int) -> None:
     rng = np.random.default_rng(rows)
     a, b = rng.standard_normal((rows, 7)).astype(dtype), rng.standard_normal((7, 33)).astype(dtype)

@@ -23,6 +23,7 @@ import fastnn.functional as F
 from fastnn import Key, _kernels
 from fastnn._core import dispatch
 from fastnn._core.typing import Array
+from support.cases import each
 
 FUNCTIONS = [name for name in F.__all__ if isinstance(getattr(F, name), FunctionType)]
 NO_ARRAYS = ["dropout_mask"]
@@ -149,7 +150,7 @@ def assert_same(library: Library, got: Any, expected: Any) -> None:
         assert type(got) is type(expected)
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in NO_ARRAYS])
+@each("name", [name for name in FUNCTIONS if name not in NO_ARRAYS])
 def test_tensors_give_the_results_of_arrays(name: str, library: Library) -> None:
     function, values = getattr(F, name), arguments(name)
     tensors = as_tensors(library, values)
@@ -159,9 +160,7 @@ def test_tensors_give_the_results_of_arrays(name: str, library: Library) -> None
             assert np.array_equal(library.look(tensor), values[parameter]), parameter
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in FUNCTIONS if "out" in inspect.signature(getattr(F, name)).parameters]
-)
+@each("name", [name for name in FUNCTIONS if "out" in inspect.signature(getattr(F, name)).parameters])
 def test_out_is_written_in_place(name: str, library: Library) -> None:
     function, values = getattr(F, name), arguments(name)
     expected = function(**values)
@@ -261,7 +260,7 @@ def test_the_draws_are_those_of_arrays(library: Library) -> None:
 # ---- what is refused ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("call", "name"),
     [
         (F.relu, "input"),
@@ -321,7 +320,7 @@ def test_tensors_that_dlpack_has_no_form_for(torch: Any) -> None:
             F.prelu(torch.ones(3), weight=other)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
+@each("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
 def test_dtypes_of_torch(torch: Any, dtype: str) -> None:
     array = (normal(64) * 3).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     y: Any = F.tanh(torch.from_numpy(normal(64) * 3).to(getattr(torch, dtype)))

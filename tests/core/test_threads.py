@@ -22,7 +22,7 @@ import fastnn.functional as F
 from fastnn import _kernels
 from fastnn._core.typing import Array
 
-DEADLINE = 60.0  # seconds; only a hang takes so long
+DEADLINE = 600.0  # seconds; only a hang takes so long, however busy the machine
 
 
 @pytest.fixture(autouse=True)

@@ -36,29 +36,38 @@ def one_of_each() -> list[tool.Kernel]:
     ]
 
 
+def parts() -> list[list[tool.Kernel]]:
+    """Neighbours among these, which are compiled and read together, each part for one capability."""
+    kernels = one_of_each()
+    of_one = [[kernel for kernel in kernels if kernel[2] == capability] for capability in tool.CAPABILITIES]
+    return [part for some in of_one for part in tool.cut(some, workers=2)]
+
+
 def label(kernel: Any) -> str:
     return repr(kernel).replace("'", "").replace(" ", "")
 
 
-def check(kernel: tool.Kernel) -> None:
-    (has,) = tool.compiled([kernel])
-    name, key, capability = kernel
-    if capability <= SPILLING.get(name, (0, 0)):
-        has = has._replace(stack=0, local=[])
-    if capability > HOPPER and name in DIVIDING:
-        has = has._replace(divisions=[])
-    assert tool.wrong(tool.templates()[name], key, has) == []
+def check(kernels: list[tool.Kernel]) -> None:
+    problems = {}
+    for kernel, has in zip(kernels, tool.compiled(kernels), strict=True):
+        name, key, capability = kernel
+        if capability <= SPILLING.get(name, (0, 0)):
+            has = has._replace(stack=0, local=[])
+        if capability > HOPPER and name in DIVIDING:
+            has = has._replace(divisions=[])
+        problems[kernel] = tool.wrong(tool.templates()[name], key, has)
+    assert {kernel: found for kernel, found in problems.items() if found} == {}
 
 
 @pytest.mark.every_case
-@pytest.mark.parametrize("kernel", one_of_each(), ids=label)
-def test_an_example_of_each(kernel: tool.Kernel) -> None:
-    check(kernel)
+@pytest.mark.parametrize("kernels", parts(), ids=lambda part: label(part[0]))
+def test_an_example_of_each(kernels: list[tool.Kernel]) -> None:
+    check(kernels)
 
 
 @pytest.mark.parametrize("kernel", tool.every_kernel(HOPPER), ids=label)
 def test_all_examples(kernel: tool.Kernel) -> None:
-    check(kernel)
+    check([kernel])
 
 
 FAULTY = """

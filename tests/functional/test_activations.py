@@ -18,6 +18,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import _kernels
 from fastnn._core.typing import Array
+from support.cases import each
 from support.operations import (
     BACKWARD_ULP,
     CALLS,
@@ -35,8 +36,8 @@ EACH = pytest.mark.parametrize("call", CALLS, ids=str)
 FORWARD = pytest.mark.parametrize("call", [call for call in CALLS if not call.backward], ids=str)
 BACKWARD = pytest.mark.parametrize("call", [call for call in CALLS if call.backward], ids=str)
 POINTWISE = pytest.mark.parametrize("call", [call for call in CALLS if call.pointwise], ids=str)
-DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
-ALL_DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
+DTYPES = each("dtype", FULL)
+ALL_DTYPES = each("dtype", [*FULL, *HALF])
 
 F32 = np.dtype(np.float32)
 # Up to two of the widest vectors and one element; then around the borders of tiles, and of a thread's pieces.
@@ -174,7 +175,7 @@ def test_nan_in_dy_gives_nan_where_the_gradient_is_not_zero(
     assert nan[gradient != 0].all()
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "at_minus_infinity", "at_infinity"),
     [
         ("relu", 0, np.inf),

@@ -16,14 +16,15 @@ import fastnn.functional as F
 from fastnn import reference
 from fastnn._core.typing import Array
 from support.batch_norm import F32, Problem, Shape, channels_last, check, parameter_dtype, problem, run
+from support.cases import each
 from support.gradients import numerical_gradient
 from support.layouts import LAYOUTS
 from support.operations import BFLOAT16, FULL, HALF
 from support.ulp import widen
 
-ALL_DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
-DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
-TRAINING = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+ALL_DTYPES = each("dtype", [*FULL, *HALF])
+DTYPES = each("dtype", FULL)
+TRAINING = each("training", [True, False])
 
 
 # ---- values ------------------------------------------------------------------------------------------------
@@ -57,14 +58,12 @@ def test_every_shape(dtype: np.dtype[Any], training: bool, isa: str) -> None:
 
 
 @DTYPES
-@pytest.mark.parametrize(
-    "shape", [(1, 3), (1, 1, 1), (1, 17, 1, 1), (1, 2, 5), (1, 257, 16), (1, 1, 10_000)], ids=str
-)
+@each("shape", [(1, 3), (1, 1, 1), (1, 17, 1, 1), (1, 2, 5), (1, 257, 16), (1, 1, 10_000)])
 def test_one_sample_in_evaluation(shape: Shape, dtype: np.dtype[Any], isa: str) -> None:
     check(problem(shape, dtype), training=False)
 
 
-@pytest.mark.parametrize("kind", HALF, ids=str)
+@each("kind", HALF)
 @TRAINING
 def test_parameters_of_half_types(kind: np.dtype[Any], training: bool) -> None:
     given = problem((6, 5, 7), kind)
@@ -79,8 +78,8 @@ def test_parameters_of_another_dtype_than_the_input(training: bool) -> None:
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", [(50, 3), (4, 3, 5, 7), (2, 2, 5000)], ids=str)
-@pytest.mark.parametrize("mean", [1e6, -1e6, 3e3])
+@each("shape", [(50, 3), (4, 3, 5, 7), (2, 2, 5000)])
+@each("mean", [1e6, -1e6, 3e3])
 def test_a_mean_far_from_0_costs_nothing(mean: float, shape: Shape, dtype: np.dtype[Any], isa: str) -> None:
     """The bounds are those of mean 0: they do not know the mean."""
     for lay_out in (np.copy, channels_last):
@@ -93,8 +92,8 @@ def test_a_mean_far_from_0_costs_nothing(mean: float, shape: Shape, dtype: np.dt
 
 
 @ALL_DTYPES
-@pytest.mark.parametrize("value", [0.0, 0.1, -1e6, 3e-40, 3e38])
-@pytest.mark.parametrize("shape", [(3, 2), (7, 2, 49), (3, 2, 5000)], ids=str)
+@each("value", [0.0, 0.1, -1e6, 3e-40, 3e38])
+@each("shape", [(3, 2), (7, 2, 49), (3, 2, 5000)])
 def test_a_constant_channel_gives_its_bias(
     value: float, shape: Shape, dtype: np.dtype[Any], isa: str
 ) -> None:
@@ -136,8 +135,8 @@ def test_huge_numbers(dtype: np.dtype[Any], isa: str) -> None:
         assert np.isfinite(check(given._replace(x=shifted), training=True).y).all()
 
 
-@pytest.mark.parametrize("shape", [(1_000_003, 2), (10, 2, 100_000), (4, 2, 512, 500)], ids=str)
-@pytest.mark.parametrize("mean", [0.0, 100.0])
+@each("shape", [(1_000_003, 2), (10, 2, 100_000), (4, 2, 512, 500)])
+@each("mean", [0.0, 100.0])
 def test_a_million_elements_per_channel(shape: Shape, mean: float, isa: str) -> None:
     """float32 within 2e-6 of float64, relative to the result or, of a sum with both signs, to its terms."""
     given = problem(shape, F32)
@@ -172,7 +171,7 @@ FORMS: dict[str, Callable[[Array], Array]] = {
 
 @ALL_DTYPES
 @TRAINING
-@pytest.mark.parametrize("form", FORMS)
+@each("form", FORMS)
 def test_layouts(form: str, dtype: np.dtype[Any], training: bool) -> None:
     for shape in ((6, 5), (5, 6, 14), (3, 4, 5, 2), (2, 3, 2, 4, 2)):
         ordinary = problem(shape, dtype)
@@ -205,7 +204,7 @@ def _parameters(given: Problem) -> tuple[Array | None, Array | None, Array | Non
 
 @DTYPES
 @TRAINING
-@pytest.mark.parametrize("shape", [(640, 40), (9, 24, 7, 6), (30, 8, 4, 5, 6)], ids=str)
+@each("shape", [(640, 40), (9, 24, 7, 6), (30, 8, 4, 5, 6)])
 def test_channels_last_memory_stays_so_without_a_copy(
     shape: Shape, dtype: np.dtype[Any], training: bool
 ) -> None:
@@ -225,9 +224,7 @@ def test_channels_last_memory_stays_so_without_a_copy(
 
 @ALL_DTYPES
 @TRAINING
-@pytest.mark.parametrize(
-    "form", ["misaligned", "channels_last", "reversed", "other_byte_order", "transposed"]
-)
+@each("form", ["misaligned", "channels_last", "reversed", "other_byte_order", "transposed"])
 def test_in_place(form: str, dtype: np.dtype[Any], training: bool, isa: str) -> None:
     for shape in ((40, 5), (3, 4, 5, 7), (2, 3, 4099)):
         given = problem(shape, dtype).laid_out(FORMS[form])
@@ -247,7 +244,7 @@ def test_in_place(form: str, dtype: np.dtype[Any], training: bool, isa: str) -> 
 
 @DTYPES
 @TRAINING
-@pytest.mark.parametrize("shift", [-24, -8, 8, 40])
+@each("shift", [-24, -8, 8, 40])
 def test_partial_overlap(shift: int, dtype: np.dtype[Any], training: bool) -> None:
     given = problem((3, 5, 101), dtype)
     expected, _ = run(given, training)
@@ -267,8 +264,8 @@ def test_partial_overlap(shift: int, dtype: np.dtype[Any], training: bool) -> No
 
 
 @TRAINING
-@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 4), (2, 3, 0), (3, 0), (0, 0), (2, 0, 4, 4)], ids=str)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16], ids=str)
+@each("shape", [(0, 3), (0, 3, 4), (2, 3, 0), (3, 0), (0, 0), (2, 0, 4, 4)])
+@each("dtype", [np.float32, np.float64, np.float16])
 def test_no_elements(shape: Shape, dtype: type, training: bool) -> None:
     given = problem(shape, np.dtype(dtype))
     result, _ = run(given, training)
@@ -279,7 +276,7 @@ def test_no_elements(shape: Shape, dtype: type, training: bool) -> None:
     np.testing.assert_array_equal(result.running_var, given.running_var)
 
 
-@pytest.mark.parametrize("integers", ["bool", "i1", "u2", "i4", ">i4", "u8"])
+@each("integers", ["bool", "i1", "u2", "i4", ">i4", "u8"])
 def test_integers_promote_as_for_tanh(integers: str) -> None:
     x = np.random.default_rng(0).integers(0, 9, (7, 3, 4)).astype(integers)
     floats = x.astype(np.tanh(x).dtype)
@@ -304,7 +301,7 @@ def test_lists() -> None:
 
 @DTYPES
 @TRAINING
-@pytest.mark.parametrize("form", ["rows_apart", "channels_last", "misaligned", "strided"])
+@each("form", ["rows_apart", "channels_last", "misaligned", "strided"])
 def test_threads_change_no_bit(
     form: str, dtype: np.dtype[Any], training: bool, isa: str, threads: None
 ) -> None:
@@ -349,8 +346,8 @@ BAD = {"nan": [np.nan], "inf": [np.inf], "minus_inf": [-np.inf], "both": [np.inf
 
 
 @ALL_DTYPES
-@pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("lay_out", [np.copy, channels_last], ids=["contiguous", "channels_last"])
+@each("bad", BAD)
+@each("lay_out", [np.copy, channels_last])
 def test_nan_stays_in_its_channel(
     bad: str, dtype: np.dtype[Any], lay_out: Callable[[Array], Array], isa: str
 ) -> None:
@@ -418,8 +415,8 @@ def test_statistics_beyond_the_running_dtype_do_not_enter() -> None:
 
 
 @ALL_DTYPES
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("momentum", [0.1, 0.0, 1.0, None])
+@each("biased", [False, True])
+@each("momentum", [0.1, 0.0, 1.0, None])
 def test_running_statistics(momentum: float | None, biased: bool, dtype: np.dtype[Any]) -> None:
     tracked = np.array(6)
     for shape in ((2, 3), (5, 3, 4), (3, 17, 6, 6)):
@@ -470,9 +467,9 @@ def test_running_statistics_in_any_memory() -> None:
 # ---- gradients ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
+@each("module", [F, reference])
 @TRAINING
-@pytest.mark.parametrize("shape", [(2, 3), (7, 2), (3, 2, 4), (2, 2, 2, 3), (2, 1, 2, 2, 2)], ids=str)
+@each("shape", [(2, 3), (7, 2), (3, 2, 4), (2, 2, 2, 3), (2, 1, 2, 2, 2)])
 def test_gradients_are_the_finite_differences(shape: Shape, training: bool, module: ModuleType) -> None:
     """Of the loss sum of tanh(y) t, so that dy is not the same everywhere and depends on y."""
     given, eps = problem(shape, np.dtype(np.float64)), 0.1
@@ -495,10 +492,10 @@ def test_gradients_are_the_finite_differences(shape: Shape, training: bool, modu
         np.testing.assert_allclose(gradient, numerical_gradient(loss, array), rtol=1e-6, atol=2e-8)
 
 
-@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
+@each("module", [F, reference])
 @DTYPES
 @TRAINING
-@pytest.mark.parametrize("shape", [(128, 16), (8, 3, 50), (4, 16, 7, 7), (2, 3, 4, 5, 6)], ids=str)
+@each("shape", [(128, 16), (8, 3, 50), (4, 16, 7, 7), (2, 3, 4, 5, 6)])
 def test_torch_gives_the_same(shape: Shape, training: bool, dtype: np.dtype[Any], module: ModuleType) -> None:
     torch = pytest.importorskip("torch")
     for given in (problem(shape, dtype), problem(shape, dtype, weight=False, bias=False)):
@@ -525,8 +522,8 @@ def test_torch_gives_the_same(shape: Shape, training: bool, dtype: np.dtype[Any]
 # ---- errors ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1), (1, 3, 1, 1), (1, 1, 1, 1, 1)], ids=str)
-@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
+@each("shape", [(1, 3), (1, 3, 1), (1, 3, 1, 1), (1, 1, 1, 1, 1)])
+@each("module", [F, reference])
 def test_one_value_per_channel_says_why_and_what_to_do(shape: Shape, module: ModuleType) -> None:
     given = problem(shape, F32)._replace(num_batches_tracked=np.array(0))
     why = r"input must have more than one value per channel in training, got .*: .*larger batch or eval\(\)"
@@ -557,8 +554,8 @@ def _assert_nothing_written(
 
 
 @TRAINING
-@pytest.mark.parametrize("name", ["running_mean", "running_var", "weight", "bias"])
-@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
+@each("name", ["running_mean", "running_var", "weight", "bias"])
+@each("module", [F, reference])
 def test_a_wrong_number_of_channels_is_named(name: str, training: bool, module: ModuleType) -> None:
     given = problem((4, 3, 5), F32)
     for shape in ((2,), (4,), (1,), (3, 1), ()):
@@ -566,7 +563,7 @@ def test_a_wrong_number_of_channels_is_named(name: str, training: bool, module: 
         _assert_nothing_written(wrong, ValueError, rf"^{name} .*\(3,\)", module, training)
 
 
-@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
+@each("module", [F, reference])
 def test_arguments_that_need_each_other(module: ModuleType) -> None:
     bare, given = problem((4, 3), F32, running=False), problem((4, 3), F32)
     _assert_nothing_written(bare, ValueError, r"^running_mean .*evaluation", module, False)

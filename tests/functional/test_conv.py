@@ -15,6 +15,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, reference
 from fastnn._core.typing import Array
+from support.cases import each
 from support.gradients import numerical_gradient
 from support.ulp import widen
 
@@ -22,7 +23,7 @@ Pair = int | tuple[int, int]
 
 FULL: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
-DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
+DTYPES = each("dtype", FULL)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def test_only_what_is_needed(needed: tuple[bool, bool, bool], groups: int) -> No
 # ---- arrays ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", HALF, ids=str)
+@each("dtype", HALF)
 def test_half_types_are_computed_in_float32(dtype: np.dtype[Any]) -> None:
     case = CASES[1]
     arrays = [array.astype(dtype) for array in case.arrays(FULL[0])]

@@ -17,6 +17,7 @@ from scipy import stats
 from fastnn import Key, _kernels
 from fastnn._core.typing import Array
 from fastnn.reference.philox import philox4x32
+from support.cases import each
 
 PAGE = Path(__file__).parents[2] / "docs" / "random.md"
 N = 1 << 21  # draws
@@ -37,7 +38,7 @@ def test_the_page_has_a_table() -> None:
     assert len(published()) >= 10
 
 
-@pytest.mark.parametrize("row", published(), ids=lambda row: "-".join(map(str, row[:3])))
+@each("row", published())
 def test_published_bits(row: tuple[int, int, int, int, bytes], isa: str) -> None:
     seed, offset, first, threshold, expected = row
     count = 8 * len(expected)
@@ -48,7 +49,7 @@ def test_published_bits(row: tuple[int, int, int, int, bytes], isa: str) -> None
     assert np.packbits(mask, bitorder="little").tobytes() == expected
 
 
-@pytest.mark.parametrize("row", published(), ids=lambda row: "-".join(map(str, row[:3])))
+@each("row", published())
 def test_published_bits_are_the_definitions(row: tuple[int, int, int, int, bytes]) -> None:
     """Element by element, from the reference's blocks."""
     seed, offset, first, threshold, expected = row
@@ -112,14 +113,14 @@ def test_every_bit_is_even(draws: Draws) -> None:
 
 
 @STREAMS
-@pytest.mark.parametrize("lag", [1, 2, 3, 4, 5, 6, 7, 8, 16, 64, 256, 512])
+@each("lag", [1, 2, 3, 4, 5, 6, 7, 8, 16, 64, 256, 512])
 def test_pairs_at_a_distance(draws: Draws, lag: int) -> None:
     """Neighbours, blocks, and with 512 the same element of the next offset or seed."""
     check_pairs(draws[:-lag], draws[lag:])
 
 
 @STREAMS
-@pytest.mark.parametrize("lag", [1, 8, 512])
+@each("lag", [1, 8, 512])
 def test_no_serial_correlation(draws: Draws, lag: int) -> None:
     centred = draws.astype(np.float64) - 32767.5
     r = float((centred[:-lag] * centred[lag:]).mean()) / ((2.0**32 - 1) / 12)

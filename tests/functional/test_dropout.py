@@ -19,11 +19,12 @@ import fastnn.functional as F
 from fastnn import Generator, Key, _kernels, nn, reference
 from fastnn._core.typing import Array
 from fastnn.random import default_generator
+from support.cases import each
 from support.ulp import assert_within, widen
 
 KEY = Key(2**63 + 5, 2**40 + 7)
 BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, BFLOAT16], ids=str)
+DTYPES = each("dtype", [np.float32, np.float64, np.float16, BFLOAT16])
 # name: a shape that the function takes, with `size` elements or a little more
 SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
     "dropout": lambda size: (size,),
@@ -59,7 +60,7 @@ def check(name: str, got: Array, x: Array, p: float = 0.5, **rest: Any) -> None:
 
 
 @EACH
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+@each("dtype", [np.float32, np.float64])
 def test_values_are_the_references(name: str, dtype: Any, isa: str) -> None:
     function = getattr(F, name)
     for size in SIZES:
@@ -134,7 +135,7 @@ def test_the_number_of_threads_changes_nothing(name: str, threads: None) -> None
         np.testing.assert_array_equal(function(x, key=KEY), alone)
 
 
-@pytest.mark.parametrize("shift", [0, 1, 7])
+@each("shift", [0, 1, 7])
 def test_large_arrays_are_streamed_alike(shift: int, threads: None) -> None:
     """Beyond 96 MB; the output's first line begins anywhere, and so do the draws of what follows it."""
     n = (13 << 20) + 5
@@ -149,7 +150,7 @@ def test_large_arrays_are_streamed_alike(shift: int, threads: None) -> None:
 
 
 @EACH
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+@each("dtype", [np.float32, np.float64])
 def test_dropped_values_do_not_matter_and_kept_ones_do(name: str, dtype: Any, isa: str) -> None:
     function = getattr(F, name)
     special = [np.nan, np.inf, -np.inf, 0.0, -0.0, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max]
@@ -242,7 +243,7 @@ def test_channels_without_a_batch() -> None:
 # ---- masks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.999, 1.0])
+@each("p", [0.0, 0.1, 0.5, 0.999, 1.0])
 def test_masks_are_the_references(p: float, isa: str) -> None:
     for size in [*SIZES, 100_003]:
         mask, packed = F.dropout_mask(size, p, key=KEY), F.dropout_mask(size, p, key=KEY, packed=True)
@@ -378,7 +379,7 @@ def test_a_bad_p_of_a_mask() -> None:
 # ---- torch -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [0.0, 0.25, 0.9, 1.0])
+@each("p", [0.0, 0.25, 0.9, 1.0])
 @pytest.mark.parametrize("name", ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"])
 def test_torch_gives_the_same_values(name: str, p: float) -> None:
     """torch draws another mask; what it makes of what is kept and of what is dropped is the same."""

@@ -13,11 +13,12 @@ import fastnn
 import fastnn.functional as F
 from fastnn import Key, reference
 from fastnn._core.typing import Array
+from support.cases import each
 from support.operations import FORWARD_ULP, FULL, HALF, LOOSE_ULP, normal
 from support.ulp import assert_within, widen
 
-DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
-ALL_DTYPES = pytest.mark.parametrize("dtype", [*FULL, *HALF], ids=str)
+DTYPES = each("dtype", FULL)
+ALL_DTYPES = each("dtype", [*FULL, *HALF])
 F32 = np.dtype(np.float32)
 
 # ---- PReLU -------------------------------------------------------------------------------------------------
@@ -47,8 +48,8 @@ def _assert_sums(got: Array, terms: Array, axes: tuple[int, ...]) -> None:
     assert (np.abs(widen(got) - exact) <= eps * np.abs(exact) + one * size).all()
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("shared", [True, False])
+@each("shape", SHAPES)
+@each("shared", [True, False])
 @ALL_DTYPES
 def test_prelu(shape: tuple[int, ...], shared: bool, dtype: np.dtype[Any], isa: str) -> None:
     channels = 1 if shared or len(shape) == 1 else shape[1]
@@ -66,7 +67,7 @@ def test_prelu(shape: tuple[int, ...], shared: bool, dtype: np.dtype[Any], isa: 
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", [(70_001,), (301, 300), (5, 3000), (7, 3, 5001)], ids=str)
+@each("shape", [(70_001,), (301, 300), (5, 3000), (7, 3, 5001)])
 def test_threads_change_no_bit_of_dweight(
     dtype: np.dtype[Any], shape: tuple[int, ...], isa: str, threads: None
 ) -> None:
@@ -103,7 +104,7 @@ def test_prelu_in_place_of_its_own_weight() -> None:
     np.testing.assert_array_equal(F.prelu(x, weight, out=x), expected)
 
 
-@pytest.mark.parametrize("weight", [np.ones(2), np.ones((1, 3)), np.ones(0), np.ones((3, 1))])
+@each("weight", [np.ones(2), np.ones((1, 3)), np.ones(0), np.ones((3, 1))])
 def test_a_weight_that_does_not_fit(weight: Array) -> None:
     x, out = np.ones((4, 3)), np.full((4, 3), 7.0)
     for call in (lambda: F.prelu(x, weight, out=out), lambda: F.prelu_backward(x, x, weight, out=out)):
@@ -126,7 +127,7 @@ KEY = Key(0x0123456789ABCDEF, 0xFEDCBA9876543210)
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", [(), (1,), (3, 0), (3, 5, 7), (100_003,)], ids=str)
+@each("shape", [(), (1,), (3, 0), (3, 5, 7), (100_003,)])
 def test_rrelu_draws_what_the_reference_draws(dtype: np.dtype[Any], shape: tuple[int, ...], isa: str) -> None:
     x, dy = normal(shape, dtype), normal(shape, dtype, seed=1)
     y = F.rrelu(x, 0.25, 0.75, True, key=KEY)
@@ -213,7 +214,7 @@ def test_rrelu_errors() -> None:
 
 
 @pytest.mark.parametrize("name", ["glu", "swiglu"])
-@pytest.mark.parametrize(
+@each(
     ("shape", "dim"),
     [
         ((2,), 0),
@@ -225,7 +226,6 @@ def test_rrelu_errors() -> None:
         ((0, 2), 1),
         ((2, 0), -1),
     ],
-    ids=str,
 )
 @DTYPES
 def test_gated_along_any_dimension(
@@ -283,9 +283,9 @@ def _few_values(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.random.default_rng(3).choice(choices, shape).astype(dtype)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 8, 17])
-@pytest.mark.parametrize("groups", [0, 1, 3])
-@pytest.mark.parametrize("dim", [0, 1, 2, -1])
+@each("k", [1, 2, 3, 4, 5, 8, 17])
+@each("groups", [0, 1, 3])
+@each("dim", [0, 1, 2, -1])
 @ALL_DTYPES
 def test_maxout(k: int, groups: int, dim: int, dtype: np.dtype[Any], isa: str) -> None:
     shape = [5, 6, 7]
@@ -303,7 +303,7 @@ def test_maxout(k: int, groups: int, dim: int, dtype: np.dtype[Any], isa: str) -
         np.testing.assert_array_equal(widen(dx), reference.maxout_backward(widen(dy), exact_saved))
 
 
-@pytest.mark.parametrize("shape", [(300, 4, 70), (3, 80_000), (100_000, 3), (1, 3 * 1025)], ids=str)
+@each("shape", [(300, 4, 70), (3, 80_000), (100_000, 3), (1, 3 * 1025)])
 @DTYPES
 def test_large_maxout_on_any_threads(
     shape: tuple[int, ...], dtype: np.dtype[Any], isa: str, threads: None

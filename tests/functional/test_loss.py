@@ -15,6 +15,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import reference
 from fastnn._core.typing import Array
+from support.cases import each
 from support.loss import (
     CASES,
     REDUCTIONS,
@@ -28,9 +29,9 @@ from support.loss import (
 )
 from support.ulp import widen
 
-FULL = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-BOTH = pytest.mark.parametrize("module", [F, reference])
-REDUCTION = pytest.mark.parametrize("reduction", REDUCTIONS)
+FULL = each("dtype", [np.float32, np.float64])
+BOTH = each("module", [F, reference])
+REDUCTION = each("reduction", REDUCTIONS)
 
 SHAPES: list[Shape] = [
     *((5, classes) for classes in (1, 2, 3, 10, 15, 16, 17, 24, 25, 33, 64, 100, 1000)),
@@ -41,7 +42,7 @@ SHAPES: list[Shape] = [
     (2, 257, 20),
     (1, 300, 2, 3),
 ]
-SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=str)
+SHAPE = each("shape", SHAPES)
 
 
 CASE = pytest.mark.parametrize("case", CASES)
@@ -73,7 +74,7 @@ def test_agrees_with_the_definition(case: str, shape: Shape, dtype: Any, isa: st
 
 @CASE
 @BOTH
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@each("reduction", ["mean", "sum"])
 def test_gradient_is_the_finite_difference(case: str, module: Any, reduction: str) -> None:
     name, arguments = CASES[case]
     shape, h = (3, 4, 2), 1e-5
@@ -88,7 +89,7 @@ def test_gradient_is_the_finite_difference(case: str, module: Any, reduction: st
 
 
 @pytest.mark.parametrize("case", [case for case, (name, _) in CASES.items() if name != "hinge_loss"])
-@pytest.mark.parametrize("shape", [(7, 10), (3, 30, 8)], ids=str)
+@each("shape", [(7, 10), (3, 30, 8)])
 @REDUCTION
 def test_agrees_with_torch(case: str, shape: Shape, reduction: str) -> None:
     torch = pytest.importorskip("torch")
@@ -155,7 +156,7 @@ def test_mse_and_bce_by_hand(module: Any) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("pad", [0, 200])
+@each("pad", [0, 200])
 def test_cross_entropy_of_extreme_logits(module: Any, pad: int) -> None:
     """In a short row and in a long one, whose other classes are masked out."""
 
@@ -185,7 +186,7 @@ def test_cross_entropy_of_extreme_logits(module: Any, pad: int) -> None:
 
 
 @FULL
-@pytest.mark.parametrize("shape", [(40, 10), (40, 100), (3, 10, 40), (3, 300, 5)], ids=str)
+@each("shape", [(40, 10), (40, 100), (3, 10, 40), (3, 300, 5)])
 def test_ignored_samples_and_broken_ones_keep_to_themselves(dtype: Any, shape: Shape, isa: str) -> None:
     x, labels = draws(*shape).astype(dtype), labels_for(shape)
     first = (0,) * labels.ndim
@@ -209,8 +210,8 @@ def test_ignored_samples_and_broken_ones_keep_to_themselves(dtype: Any, shape: S
         assert np.isfinite(loss).all()
 
 
-@pytest.mark.parametrize("labels", [np.full(4, -100), np.full(4, 2)])
-@pytest.mark.parametrize("weight", [None, [1.0, 1.0, 0.0]])
+@each("labels", [np.full(4, -100), np.full(4, 2)])
+@each("weight", [None, [1.0, 1.0, 0.0]])
 def test_nothing_to_average(labels: Array, weight: Any) -> None:
     if weight is None and labels[0] == 2:
         pytest.skip("an ordinary loss")
@@ -273,8 +274,8 @@ EPS = {np.float32: 2e-6, np.float16: 2.0**-10, ml_dtypes.bfloat16: 2.0**-7}
 
 
 @CASE
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", EPS)
+@each("layout", LAYOUTS)
+@each("dtype", EPS)
 def test_layouts_dtypes_and_out(case: str, layout: str, dtype: Any) -> None:
     name, arguments = CASES[case]
     lay_out, shape = LAYOUTS[layout], (4, 30, 6)
@@ -350,7 +351,7 @@ def test_out_in_the_memory_of_another_argument() -> None:
 
 
 @CASE
-@pytest.mark.parametrize("shape", [(3000, 10), (300, 200), (3, 40000), (5, 64, 300)], ids=str)
+@each("shape", [(3000, 10), (300, 200), (3, 40000), (5, 64, 300)])
 def test_threads_do_not_change_a_bit(case: str, shape: Shape, threads: None) -> None:
     name, arguments = CASES[case]
     x = draws(*shape).astype(np.float32)
@@ -410,8 +411,8 @@ def test_bad_samples_raise_before_anything_is_written(
     assert (out == 7).all()
 
 
-@pytest.mark.parametrize("bad", [0, 39, 77])
-@pytest.mark.parametrize("value", [10, -1, -100, 2**62, -(2**63)])
+@each("bad", [0, 39, 77])
+@each("value", [10, -1, -100, 2**62, -(2**63)])
 def test_one_bad_label_of_many(bad: int, value: int) -> None:
     x, labels = draws(78, 10), labels_for((78, 10), 5)
     labels[bad] = value

@@ -9,6 +9,7 @@ import pytest
 
 import fastnn.functional as F
 from fastnn import _kernels, reference
+from support.cases import each
 from support.operations import BACKWARD_ULP, CALLS, FORWARD_ULP, Call, normal
 from support.ulp import assert_within, widen
 
@@ -17,8 +18,8 @@ PARAMETERS = {name: list(parameters) for name, (_, parameters) in _kernels.activ
 PARAMETERS["rrelu"] = ["lower", "upper"]
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if PARAMETERS.get(call.name)], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float16"])  # the short way to the kernels, and the long one
+@each("call", [call for call in CALLS if PARAMETERS.get(call.name)])
+@each("dtype", ["float32", "float16"])  # the short way to the kernels, and the long one
 def test_a_parameter_that_is_not_a_number(call: Call, dtype: str) -> None:
     x, out = np.ones(4, dtype), np.full(4, 7, dtype)
     arrays = [x] * len(call.arguments)
@@ -33,7 +34,7 @@ def test_a_parameter_that_is_not_a_number(call: Call, dtype: str) -> None:
     assert (out == 7).all()
 
 
-@pytest.mark.parametrize("number", [1, True, np.float32(1), np.int8(1), np.float64(1)])
+@each("number", [1, True, np.float32(1), np.int8(1), np.float64(1)])
 def test_any_real_number_will_do(number: Any) -> None:
     x = normal((40,), np.dtype(np.float32))
     np.testing.assert_array_equal(F.elu(x, number), F.elu(x, 1.0))

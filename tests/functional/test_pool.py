@@ -17,11 +17,12 @@ import fastnn.functional as F
 from fastnn import _kernels, nn, reference
 from fastnn._core.typing import Array
 from fastnn.random import Key
+from support.cases import each
 from support.gradients import numerical_gradient
 
 FULL: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
-DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
+DTYPES = each("dtype", FULL)
 KEY = Key(7, 3)
 
 
@@ -243,7 +244,7 @@ def test_fractional_windows_cover_the_image_in_steps_of_alpha() -> None:
 
 
 @ONE_OF_EACH
-@pytest.mark.parametrize("dtype", HALF, ids=str)
+@each("dtype", HALF)
 def test_half_types_are_computed_in_float32(case: Case, dtype: np.dtype[Any]) -> None:
     dy, x = (array.astype(dtype) for array in case.arrays(FULL[0]))
     wide = case.run(F, dy.astype(np.float32), x.astype(np.float32))

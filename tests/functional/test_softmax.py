@@ -13,11 +13,12 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn
 from fastnn._core.typing import Array
+from support.cases import each
 from support.softmax import Shape, check, check_backward, logits
 
 NAMES = ("softmax", "log_softmax")
 NAME = pytest.mark.parametrize("name", NAMES)
-FULL = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+FULL = each("dtype", [np.float32, np.float64])
 
 # Rows short and long, columns few and many, around the widths of vectors and of the tiles of the kernels.
 ROWS = [
@@ -60,7 +61,7 @@ CASES: list[tuple[Shape, int]] = [
     ((2, 3, 4, 5), -2),
     ((5, 1, 3), 1),
 ]
-CASE = pytest.mark.parametrize(("shape", "dim"), CASES, ids=str)
+CASE = each(("shape", "dim"), CASES)
 
 
 # ---- numbers -----------------------------------------------------------------------------------------------
@@ -82,8 +83,8 @@ def test_agrees_with_the_definition(name: str, shape: Shape, dim: int, dtype: An
 
 @NAME
 @FULL
-@pytest.mark.parametrize("offset", [0, 1, -90, 255.7, -300, 1e4, -1e6, 3e9])
-@pytest.mark.parametrize("shape", [(4, 200), (4, 9)])
+@each("offset", [0, 1, -90, 255.7, -300, 1e4, -1e6, 3e9])
+@each("shape", [(4, 200), (4, 9)])
 def test_wherever_the_logits_are(name: str, dtype: Any, offset: float, shape: Shape, isa: str) -> None:
     """x - max is not exact for all of these; the exponential of its rounding error would be many ULP."""
     x = (np.random.default_rng(0).uniform(-100, 0, shape) + offset).astype(dtype)
@@ -103,7 +104,7 @@ def test_subnormal_results(name: str, dtype: Any, isa: str) -> None:
 
 
 @FULL
-@pytest.mark.parametrize("shape", [(3, 1), (1, 3, 7), (1, 40)])
+@each("shape", [(3, 1), (1, 3, 7), (1, 40)])
 def test_one_class_has_all(dtype: Any, shape: Shape, isa: str) -> None:
     x = logits(shape, dtype, 60)
     if shape[1] == 1:
@@ -141,8 +142,8 @@ def test_large_logits(dtype: Any, isa: str) -> None:
 
 @NAME
 @FULL
-@pytest.mark.parametrize("size", [5, 16, 17, 40, 200])
-@pytest.mark.parametrize("columns", [False, True])
+@each("size", [5, 16, 17, 40, 200])
+@each("columns", [False, True])
 def test_infinities_and_nan_stay_in_their_row(
     name: str, dtype: Any, size: int, columns: bool, isa: str
 ) -> None:
@@ -174,7 +175,7 @@ def test_gradient_is_the_finite_difference(name: str) -> None:
 
 
 @NAME
-@pytest.mark.parametrize(("shape", "dim"), [((30, 10), 1), ((8, 500), -1), ((3, 20, 50), 1)])
+@each(("shape", "dim"), [((30, 10), 1), ((8, 500), -1), ((3, 20, 50), 1)])
 def test_agrees_with_torch(name: str, shape: Shape, dim: int) -> None:
     torch = pytest.importorskip("torch")
     x, dy = logits(shape, np.float64), logits(shape, np.float64, 1)
@@ -208,8 +209,8 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 
 @NAME
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+@each("layout", LAYOUTS)
+@each("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 def test_layouts_and_dtypes(name: str, layout: str, dtype: Any) -> None:
     lay_out = LAYOUTS[layout]
     x = logits((4, 30, 6), dtype)
@@ -228,8 +229,8 @@ def test_layouts_and_dtypes(name: str, layout: str, dtype: Any) -> None:
 
 
 @NAME
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("shape", "dim"), [((40, 10), 1), ((5, 77), 1), ((3, 10, 40), 1), ((3, 300, 20), 1)])
+@each("layout", LAYOUTS)
+@each(("shape", "dim"), [((40, 10), 1), ((5, 77), 1), ((3, 10, 40), 1), ((3, 300, 20), 1)])
 def test_in_place(name: str, layout: str, shape: Shape, dim: int) -> None:
     x, dy = logits(shape, np.float32), logits(shape, np.float32, 1)
     forward, backward = getattr(F, name), getattr(F, f"{name}_backward")
@@ -279,7 +280,7 @@ def test_forms(name: str) -> None:
 
 
 @NAME
-@pytest.mark.parametrize(
+@each(
     ("shape", "dim"),
     [((5000, 10), 1), ((300, 400), 1), ((4, 60000), 1), ((9, 64, 300), 1), ((3, 500, 70), 1)],
 )

@@ -17,6 +17,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, reference
 from fastnn.bench.cases import all_cases
+from support.cases import each
 from support.operations import CALLS, CHOICES
 
 EMPTY = inspect.Parameter.empty
@@ -37,7 +38,7 @@ def _parameters(function: Any) -> dict[str, Any]:
 # ---- one table ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("row", _kernels.activations())
+@each("row", _kernels.activations())
 def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> None:
     saves, parameters = _kernels.activations()[row]
     expected = {name: EMPTY if value is None else value for name, value in parameters.items()}
@@ -53,7 +54,7 @@ def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> Non
         assert rest == expected
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@each("name", FUNCTIONS)
 def test_the_reference_has_the_same_signature_without_where_results_go(name: str) -> None:
     ours = inspect.signature(getattr(F, name)).parameters
     theirs = inspect.signature(getattr(reference, name)).parameters
@@ -99,7 +100,7 @@ def test_swish_is_silu() -> None:
 # ---- docstrings and docs -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@each("name", FUNCTIONS)
 def test_a_docstring_has_the_formula_and_the_errors(name: str) -> None:
     doc = inspect.getdoc(getattr(F, name)) or ""
     assert re.search(r"^(y|dx|da|loss|mask)(\[c\])? = ", doc, re.M), doc
@@ -108,13 +109,13 @@ def test_a_docstring_has_the_formula_and_the_errors(name: str) -> None:
         assert parameter in doc or (parameter == "input" and " x" in doc), parameter
 
 
-@pytest.mark.parametrize("name", [name for name in fastnn.__all__ if name != "__version__"])
+@each("name", [name for name in fastnn.__all__ if name != "__version__"])
 def test_the_public_names_of_fastnn_have_docstrings(name: str) -> None:
     assert inspect.getdoc(getattr(fastnn, name))
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="docs/functions.md is not here")
-@pytest.mark.parametrize("name", FUNCTIONS)
+@each("name", FUNCTIONS)
 def test_the_docs_name_the_function_with_its_parameters(name: str) -> None:
     text = DOCS.read_text()
     assert re.search(rf"\b{name}\b", text), f"{name} is missing in {DOCS.name}"

@@ -109,7 +109,7 @@ def test_draws_are_repeatable(draw: Callable[[Any, Any], Any]) -> None:
     assert (one != other).any()
 
 
-@pytest.mark.parametrize("name", set(ALL) - {"eye", "sparse"})
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"eye", "sparse"}))
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (4, 3, 0)])
 def test_arrays_without_elements(name: str, shape: tuple[int, ...]) -> None:
     assert ALL[name](np.empty(shape)).shape == shape

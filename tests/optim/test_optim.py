@@ -17,11 +17,12 @@ import fastnn
 from fastnn import nn, optim
 from fastnn._core.typing import Array
 from fastnn.reference import optim as reference
+from support.cases import each
 from support.optimizers import CASES, PENALTIES, VARIANTS, Options
 
-CASE = pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+CASE = each(("name", "options"), CASES)
 RULE = pytest.mark.parametrize("name", VARIANTS)
-FULL = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+FULL = each("dtype", [np.float32, np.float64])
 
 # Odd sizes, nothing, one number, more than a vector.
 SHAPES: list[tuple[int, ...]] = [(3, 5), (0,), (), (17,), (4, 0), (2, 3, 7), (19, 37), (1,)]
@@ -84,9 +85,7 @@ def check_rule(name: str, options: Options, params: list[nn.Parameter]) -> None:
         np.testing.assert_allclose(p.data, value, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [case for case in CASES if case[0] not in ("Lion", "LARS", "LAMB")], ids=str
-)
+@each(("name", "options"), [case for case in CASES if case[0] not in ("Lion", "LARS", "LAMB")])
 def test_a_rule_is_torch_s(name: str, options: Options) -> None:
     torch = pytest.importorskip("torch")
     shared = {key: value for key, value in options.items() if key not in ("l1", "l2", "max_norm")}
@@ -138,7 +137,7 @@ def test_threads_do_not_change_a_bit(name: str, dtype: Any, threads: None) -> No
 
 
 @RULE
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@each("bad", [np.nan, np.inf, -np.inf])
 def test_bad_gradients_stay_where_they_are(name: str, bad: float) -> None:
     if name in ("LARS", "LAMB"):
         pytest.skip("a norm is of the whole tensor")
@@ -166,7 +165,7 @@ def test_an_infinite_weight_is_not_made_nan_by_penalties_that_are_off() -> None:
 
 
 @RULE
-@pytest.mark.parametrize("form", ["fortran", "strided", "reversed", "swapped", "gradient", "misaligned"])
+@each("form", ["fortran", "strided", "reversed", "swapped", "gradient", "misaligned"])
 def test_arrays_of_any_form(name: str, form: str) -> None:
     values = draws((6, 5), 0)
     plain, odd = nn.Parameter(values.copy()), nn.Parameter(values.copy())
@@ -194,7 +193,7 @@ def test_arrays_of_any_form(name: str, form: str) -> None:
     np.testing.assert_array_equal(data, plain.data)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@each("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_types_are_computed_in_float32(dtype: Any) -> None:
     p = nn.Parameter(draws((9,), 0).astype(dtype))
     q = nn.Parameter(p.data.astype(np.float32))
@@ -269,8 +268,8 @@ def test_groups_have_their_own_options() -> None:
     for step in range(3):
         give_gradients(params, step)
         give_gradients(alone, step)
-        for each in (optimizer, *separate):
-            each.step()
+        for one in (optimizer, *separate):
+            one.step()
     assert same(params, alone)
     optimizer.add_param_group({"params": parameters(shapes=[(2,)]), "name": "head"})
     assert optimizer.param_groups[2]["lr"] == 0.1
@@ -586,7 +585,7 @@ def test_clipping_by_norm(dtype: Any, norm_type: float, max_norm: float, isa: st
             np.testing.assert_allclose(p.grad, factor * g, rtol=1e-6 if dtype == np.float32 else 1e-14)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@each("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, np.inf])
 def test_clipping_of_bad_gradients_is_torch_s(bad: float, norm_type: float) -> None:
     grads = [draws((40,), 0).astype(np.float32), draws((3,), 1).astype(np.float32)]

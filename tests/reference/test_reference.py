@@ -12,6 +12,7 @@ from mpmath import mp
 from fastnn import reference
 from fastnn._core.typing import Array
 from fastnn.reference.philox import philox4x32, random_draws
+from support.cases import each
 
 EPS = np.finfo(np.float64).eps
 LEAST = 2.0**-1074  # the least subnormal float64
@@ -274,7 +275,7 @@ LIMITS = {  # y at -inf and inf, dy/dx at -inf and inf
 @pytest.mark.parametrize(
     "case", [c for c in SMOOTH + LINEAR if not c.params or c.name in {"gelu", "threshold"}], ids=str
 )
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@each("dtype", [np.float32, np.float64, np.longdouble])
 def test_limits_and_nan(case: Case, dtype: Any) -> None:
     x = np.array([-np.inf, np.inf], dtype)
     low, high, low_slope, high_slope = LIMITS[case.name]
@@ -333,8 +334,8 @@ def _numeric_gradient(f: Callable[[Array], Array], x: Array, dy: Array, h: float
     return dx
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5), (2, 3, 2, 2)])
+@each("channels", [1, 3])
+@each("shape", [(4, 3), (2, 3, 5), (2, 3, 2, 2)])
 def test_prelu(shape: tuple[int, ...], channels: int) -> None:
     x, dy = rng.normal(size=shape), rng.normal(size=shape)
     weight = rng.normal(size=channels)
@@ -397,7 +398,7 @@ def test_rrelu_in_training() -> None:
 
 
 @pytest.mark.parametrize("name", ["glu", "swiglu"])
-@pytest.mark.parametrize(("shape", "dim"), [((3, 4), -1), ((3, 4), 1), ((4, 3, 2), 0), ((2, 6, 2), 1)])
+@each(("shape", "dim"), [((3, 4), -1), ((3, 4), 1), ((4, 3, 2), 0), ((2, 6, 2), 1)])
 def test_gated(name: str, shape: tuple[int, ...], dim: int) -> None:
     forward, backward = getattr(reference, name), getattr(reference, name + "_backward")
     x = rng.normal(scale=2, size=shape)

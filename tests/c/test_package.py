@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "*.so")
+from support.packages import ROOT, Packages, build
 
 pytest.importorskip("build")
 pytest.importorskip("scikit_build_core")
 
 
-def build(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Builds a copy of this checkout with what is installed here; .ci/run does it in pip's own way."""
-    shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
-    return subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", folder, folder / "source"],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist of this checkout and the wheel that was built from that sdist."""
-    folder = tmp_path_factory.mktemp("packages")
-    done = build(folder)
-    assert done.returncode == 0, done.stdout[-4000:]
-    return folder
-
-
-def test_wheel(packages: Path) -> None:
-    (wheel,) = packages.glob("*.whl")
+def test_wheel(packages: Packages) -> None:
+    (wheel,) = packages.folder.glob("*.whl")
     _, _, python, abi, _ = wheel.stem.split("-")
     assert (python, abi) == ("cp311", "abi3")
     assert (
@@ -68,20 +43,20 @@ def test_wheel(packages: Path) -> None:
     assert needed[0].startswith("Requires-Dist: numpy")
 
 
-def test_wheel_exports_its_entry_and_the_threads_alone(packages: Path) -> None:
+def test_wheel_exports_its_entry_and_the_threads_alone(packages: Packages) -> None:
     nm = shutil.which("nm")
     if nm is None:
         pytest.skip("nm is not installed")
-    (wheel,) = packages.glob("*.whl")
+    (wheel,) = packages.folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        module = archive.extract("fastnn/_kernels.abi3.so", packages)
+        module = archive.extract("fastnn/_kernels.abi3.so", packages.folder)
     done = subprocess.run([nm, "-D", "--defined-only", module], capture_output=True, text=True, check=True)
     symbols = {line.split()[-1] for line in done.stdout.splitlines()}
     assert symbols == {"PyInit__kernels", "fastnn_get_num_threads", "fastnn_set_num_threads"}
 
 
-def test_sdist_has_the_sources(packages: Path) -> None:
-    (sdist,) = packages.glob("*.tar.gz")
+def test_sdist_has_the_sources(packages: Packages) -> None:
+    (sdist,) = packages.folder.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     folders = ("csrc", "src", "tests", "bench", "examples", "docs")
