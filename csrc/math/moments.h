@@ -12,7 +12,7 @@
 FORCE_INLINE fastnn_moments moments_of(double count, double near, double sum, double square) {
     const double m2 = square - sum * (sum / count);
     fastnn_moments moments = {count, near, 0, m2 < 0 ? 0 : m2};
-    add_to_mean(&moments.mean, &moments.rest, sum / count);
+    add_to_mean(&moments.mean, &moments.mean_low, sum / count);
     return moments;
 }
 

@@ -166,19 +166,19 @@ def norm(
     centred: bool,
     given: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     variance: NDArray[np.float64] | None,
-) -> Any: ...
+) -> tuple[NDArray[Any], NDArray[np.float64] | None, NDArray[np.float64]]: ...
 def norm_backward(
     dy: NDArray[Any],
     input: NDArray[Any],
     weight: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+    out: NDArray[Any] | None,
     mean: NDArray[np.float64] | None,
     rstd: NDArray[np.float64],
     given: bool,
     blocks: tuple[int, int, int],
     parameters: tuple[int, ...],
-    biased: bool,
-    out: NDArray[Any] | None,
-) -> Any: ...
+) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]: ...
 
 # ---- _binding/softmax.pxi
 
@@ -234,7 +234,7 @@ def empty_cache() -> None: ...
 
 def matmul(
     a: object, b: object, out: object = None, add: bool = False, bias: object = None
-) -> NDArray[Any] | None: ...
+) -> NDArray[Any]: ...
 
 # ---- _binding/window.pxi
 

@@ -84,10 +84,7 @@ cdef bint begin_with(cnp.ndarray out, bias):
     return True
 
 
-def matmul(a, b, out=None, bint add=False, bias=None):
-    """The matrix product a b in `out`, or added to it; None if these are not matrices of one dtype whose shapes fit, or
-    `out` may share memory with a or b. Without `out` the result is a new array: a b, plus `bias` in each row if it is
-    not None; `add` is not looked at then."""
+cdef object plain_matmul(a, b, out, bint add, bias):
     cdef fastnn_product product
     cdef cnp.npy_intp shape[2]
     cdef int type = cnp.NPY_FLOAT if is_matrix(a, cnp.NPY_FLOAT) else cnp.NPY_DOUBLE
@@ -118,3 +115,10 @@ def matmul(a, b, out=None, bint add=False, bias=None):
     product.c, product.row, product.column = cnp.PyArray_DATA(result), c.row, c.column
     run_product(&product)
     return result
+
+
+def matmul(a, b, out=None, bint add=False, bias=None):
+    """The matrix product a b in `out`, or added to it. Without `out` the result is a new array: a b, plus `bias` in each
+    row if it is not None; `add` is not looked at then."""
+    result = plain_matmul(a, b, out, add, bias)
+    return general("matmul", a, (a, b, out, add, bias)) if result is None else result

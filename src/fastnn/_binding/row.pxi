@@ -49,12 +49,7 @@ cdef int start_norm(fastnn_norm *norm, cnp.ndarray x, weight, mean, cnp.ndarray 
     return 0
 
 
-def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint centred, tuple given, variance):
-    """Returns (y, mean, rstd), the last two of shape `rows`, and fills `variance`; None if the arrays are not plain.
-
-    blocks: (groups, channels, inner). With `centred` false, the RMS norm, mean is None. given: the (mean, rstd) to
-    normalise by, or None for those of the input.
-    """
+cdef object plain_norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint centred, tuple given, variance):
     cdef fastnn_norm norm
     cdef fastnn_outcome outcome
     if not (is_plain(input, PLAIN) and (out is None or fits(out, input))):
@@ -82,11 +77,19 @@ def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint ce
     return out, mean, rstd
 
 
-def norm_backward(dy, input, weight, mean, rstd, bint given, tuple blocks, tuple parameters, bint biased, out):
-    """Returns (dx, dweight, dbias), the last two of shape `parameters`; None if the arrays are not plain.
+def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint centred, tuple given, variance):
+    """Returns (y, mean, rstd), the last two of shape `rows`, and fills `variance`.
 
-    dweight is None if weight is, and dbias if `biased` is false. given: whether forward was given mean and rstd.
+    blocks: (groups, channels, inner). With `centred` false, the RMS norm, mean is None. given: the (mean, rstd) to
+    normalise by, or None for those of the input.
     """
+    result = plain_norm(input, weight, bias, out, rows, blocks, eps, centred, given, variance)
+    if result is not None:
+        return result
+    return general("norm", input, (input, weight, bias, out, rows, blocks, eps, centred, given, variance))
+
+
+cdef object plain_norm_backward(dy, input, weight, bias, out, mean, rstd, bint given, tuple blocks, tuple parameters):
     cdef fastnn_norm norm
     cdef fastnn_outcome outcome
     cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
@@ -100,7 +103,7 @@ def norm_backward(dy, input, weight, mean, rstd, bint given, tuple blocks, tuple
     for d in range(len(parameters)):
         sizes[d] = parameters[d]
     dweight = None if weight is None else new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x))
-    dbias = new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x)) if biased else None
+    dbias = new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x)) if bias is not None else None
     if out is None:
         out = new_like(x)
     start_norm(&norm, x, weight, mean, rstd, given, blocks)
@@ -115,3 +118,14 @@ def norm_backward(dy, input, weight, mean, rstd, bint given, tuple blocks, tuple
             outcome = fastnn_run_norm_backward(&norm)
     conclude(outcome)
     return out, dweight, dbias
+
+
+def norm_backward(dy, input, weight, bias, out, mean, rstd, bint given, tuple blocks, tuple parameters):
+    """Returns (dx, dweight, dbias), the last two of shape `parameters`, and None where weight or bias is.
+
+    given: whether forward was given mean and rstd.
+    """
+    result = plain_norm_backward(dy, input, weight, bias, out, mean, rstd, given, blocks, parameters)
+    if result is not None:
+        return result
+    return general("norm_backward", dy, (dy, input, weight, bias, out, mean, rstd, given, blocks, parameters))

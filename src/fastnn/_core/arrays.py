@@ -142,8 +142,9 @@ def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[
 
 def is_plain(array: Array) -> bool:
     """Whether the array is C-contiguous and in a computing dtype: float64, or float32 for all others."""
-    flags = array.flags
-    return bool(array.dtype.char in "fd" and flags.c_contiguous and flags.aligned and array.dtype.isnative)
+    flags, dtype = array.flags, array.dtype
+    whole = flags.c_contiguous and flags.aligned
+    return bool(type(array) is np.ndarray and dtype.char in "fd" and dtype.isnative and whole)
 
 
 def plain(array: Array) -> Array:

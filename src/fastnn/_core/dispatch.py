@@ -3,8 +3,8 @@
 - A function of the binding takes plain arrays itself. For all others it calls its general way, which the
   module above it registers once (`general_way`).
 - A function that takes other libraries' tensors (`takes_tensors`) is called again with views of them.
-- Where an argument is in the memory of a GPU, its twin is called: the function of the same name in the module
-  of fastnn.cuda that stands where its own stands in fastnn.
+- Where an argument is in the memory of a GPU, both of these and `by_device` call the twin: the function of the
+  same name in the module of fastnn.cuda that stands where its own stands in fastnn.
 
 It must not know any function.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from fastnn import _kernels
 from fastnn._core.dlpack import call_with_views, is_on_gpu, type_is_on_gpu
@@ -29,6 +29,16 @@ def twin_of(function: Callable[..., Any]) -> Callable[..., Any]:
     from fastnn.cuda._core import twins  # which only those with a GPU need
 
     return twins.twin_of(function.__module__, function.__name__)
+
+
+def by_device(function: F) -> F:
+    """Decorator: the function for arrays of NumPy's, and its twin where the first argument is on a GPU."""
+
+    @functools.wraps(function)
+    def where_it_is(first: Any, *args: Any) -> Any:
+        return (twin_of(function) if is_on_gpu(first) else function)(first, *args)
+
+    return cast(F, where_it_is)
 
 
 @overload

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dispatch import takes_tensors
+from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
 
 
@@ -26,8 +26,7 @@ def matmul(
         raise ValueError("add needs an out that the product is added to, got None")
     if bias is not None and out is not None:
         raise ValueError("bias is for a new array, got out too")
-    done = _kernels.matmul(a, b, out, add, bias)
-    return _matmul(a, b, out, add, bias) if done is None else done
+    return _kernels.matmul(a, b, out, add, bias)
 
 
 @takes_tensors
@@ -46,9 +45,8 @@ def _check(name: str, value: object) -> Array:
     return value
 
 
-@takes_tensors
+@general_way("matmul", like="a")
 def _matmul(a: Array, b: Array, out: Array | None, add: bool, bias: Array | None) -> Array:
-    """The same for what the short way does not take."""
     a, b = _check("a", a), _check("b", b)
     dtype = a.dtype.newbyteorder("=")
     if b.dtype.newbyteorder("=") != dtype:
@@ -59,7 +57,6 @@ def _matmul(a: Array, b: Array, out: Array | None, add: bool, bias: Array | None
         arrays.check_out(out, (a.shape[0], b.shape[1]), dtype)
     # New arrays are contiguous, aligned and native, and share no memory.
     product = _kernels.matmul(_ready(a), _ready(b))
-    assert product is not None
     if out is None:
         if bias is not None:
             product += bias

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn import _kernels
-from fastnn._core import dispatch, dlpack
+from fastnn._core.dispatch import by_device, twin_of
+from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
 
@@ -30,10 +31,13 @@ find_rule = functools.cache(_kernels.find_rule)
 
 def list_key(array: Array) -> ListKey:
     """The key of the list that an array belongs to: all arrays of a list have the same one."""
-    if type(array) is np.ndarray:
+    if type(array) is np.ndarray:  # the quick way: each step asks for each parameter
         return array.dtype.char == "d"
-    if dlpack.is_on_gpu(array):
-        return _twin(list_key)(array)  # type: ignore[no-any-return]
+    return _list_key(array)
+
+
+@by_device
+def _list_key(array: Any) -> ListKey:
     return np.asarray(array).dtype.char == "d"
 
 
@@ -46,7 +50,7 @@ def check_one_device(keys: Iterable[ListKey], name: str) -> None:
 
 def new_list(key: ListKey, room: int) -> TensorList:
     """An empty list for at most `room` tensors with this key."""
-    return TensorList(room) if isinstance(key, bool) else _twin(TensorList)(room)
+    return TensorList(room) if isinstance(key, bool) else twin_of(TensorList)(room)
 
 
 def make_lists(
@@ -66,49 +70,42 @@ def make_lists(
     return [*lists.values()]
 
 
+@by_device
 def new_array(data: Array, value: float) -> Array:
     """An array for an optimizer's state of a parameter, filled with a value."""
-    if dlpack.is_on_gpu(data):
-        return _twin(new_array)(data, value)  # type: ignore[no-any-return]
     array = _kernels.empty(np.shape(data), computing_dtype(data.dtype))
     array.fill(value)
     return array
 
 
+@by_device
 def computing_copy(data: Array) -> Array:
     """A copy in C order, in the dtype that rules compute in."""
-    if dlpack.is_on_gpu(data):
-        return _twin(computing_copy)(data)  # type: ignore[no-any-return]
     return np.array(data, computing_dtype(data.dtype), order="C")
 
 
+@by_device
 def copy_of(data: Array) -> Array:
     """A copy."""
-    return _twin(copy_of)(data) if dlpack.is_on_gpu(data) else data.copy()
+    return data.copy()
 
 
+@by_device
 def to_host(data: Array) -> Array:
     """A NumPy copy."""
-    return _twin(to_host)(data) if dlpack.is_on_gpu(data) else np.array(data)
+    return np.array(data)
 
 
-def placed_like(values: Array, data: Array) -> Array:
+@by_device
+def placed_like(data: Array, values: Array) -> Array:
     """A copy of a NumPy array on the device of `data`, in C order and the dtype that rules compute in."""
-    if dlpack.is_on_gpu(data):
-        return _twin(placed_like)(values, data)  # type: ignore[no-any-return]
     return np.array(values, computing_dtype(data.dtype), order="C")
 
 
+@by_device
 def assign(target: Array, values: Array) -> None:
     """target[...] = values, an array of NumPy's."""
-    if dlpack.is_on_gpu(target):
-        _twin(assign)(target, values)
-    else:
-        np.copyto(target, values, casting="same_kind")
-
-
-def _twin(function: Any) -> Any:
-    return dispatch.twin_of(function)
+    np.copyto(target, values, casting="same_kind")
 
 
 class TensorList:
@@ -194,7 +191,7 @@ class TensorList:
 def _check_given(given: list[tuple[str, Array]], writes: bool) -> None:
     for name, array in given:
         if not isinstance(array, np.ndarray):
-            if dlpack.is_on_gpu(array):
+            if is_on_gpu(array):
                 raise TypeError(f"{name} must be an array in the CPU's memory, got one in a GPU's")
             raise TypeError(f"{name} must be an array of {_FLOAT_WORDS}, got {type(array).__name__}")
     check_alike(given)
@@ -227,7 +224,7 @@ _REDUCTIONS = {1.0: _kernels.SIZES, 2.0: _kernels.SQUARES, math.inf: _kernels.LA
 def clip_norm(lists: list[TensorList], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> float:
     """Scale the first arrays of all lists so that their common norm is at most max_norm; return it."""
     if not all(isinstance(each, TensorList) for each in lists):
-        return _twin(clip_norm)(lists, max_norm, norm_type, error_if_nonfinite)  # type: ignore[no-any-return]
+        return twin_of(clip_norm)(lists, max_norm, norm_type, error_if_nonfinite)  # type: ignore[no-any-return]
     norm = _total_norm(lists, norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise_nonfinite(norm, norm_type)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
 from fastnn._core import arrays
-from fastnn._core.dispatch import takes_tensors
+from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
 
 __all__ = [
@@ -82,19 +82,21 @@ def _normalise(
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
     eps = arrays.real_number("eps", eps)
-    options = rows, blocks, eps, centred, given, variance
-    result = _kernels.norm(x, weight, bias, out, *options)
-    if result is not None:
-        y, mean, rstd = result
-    else:
-        target = arrays.target_for(out, x.shape, x.dtype)
-        (source,) = arrays.apart((x,), target)
-        place = arrays.plain_target(target)
-        w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-        y, mean, rstd = _kernels.norm(arrays.plain(source), w, b, place, *options)
-        y = arrays.deliver(arrays.deliver(y, target), out)
+    y, mean, rstd = _kernels.norm(x, weight, bias, out, rows, blocks, eps, centred, given, variance)
     kept = x if out is None or not np.may_share_memory(x, out) else None
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
+
+
+@general_way("norm", like="input")
+def _norm(
+    input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
+) -> tuple[Array, Statistics | None, Statistics]:
+    target = arrays.target_for(out, input.shape, input.dtype)
+    (source,) = arrays.apart((input,), target)
+    place = arrays.plain_target(target)
+    w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
+    y, mean, rstd = _kernels.norm(arrays.plain(source), w, b, place, *options)
+    return arrays.deliver(arrays.deliver(y, target), out), mean, rstd
 
 
 def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
@@ -108,16 +110,19 @@ def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
     arrays.check_dy(g.shape, x.shape)
     parameter = next((p for p in (weight, bias) if p is not None), None)
     shape = () if parameter is None else parameter.shape
-    options = mean, rstd, given, blocks, shape, bias is not None
-    result: Gradients | None = _kernels.norm_backward(g, x, weight, *options, out)
-    if result is not None:
-        return result
-    dtype = arrays.common_dtype((("dy", g), ("input", x)))
-    target = arrays.target_for(out, x.shape, dtype)
-    g, x = arrays.apart((g.astype(dtype, copy=False), x.astype(dtype, copy=False)), target)
+    return _kernels.norm_backward(g, x, weight, bias, out, mean, rstd, given, blocks, shape)
+
+
+@general_way("norm_backward", like="dy")
+def _norm_backward(
+    dy: Array, input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
+) -> Gradients:
+    dtype = arrays.common_dtype((("dy", dy), ("input", input)))
+    target = arrays.target_for(out, input.shape, dtype)
+    g, x = arrays.apart((dy.astype(dtype, copy=False), input.astype(dtype, copy=False)), target)
     place = arrays.plain_target(target)
     w = _plain_parameter(weight, target, place.dtype)
-    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, *options, place)
+    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, bias, place, *options)
     if dweight is not None and weight is not None:
         dweight = dweight.astype(weight.dtype, copy=False)
     if dbias is not None and bias is not None:

@@ -80,7 +80,7 @@ def _load_state(
                 f" {shape}"
             )
         else:
-            state[name] = placed_like(np.asarray(value), parameter.data)
+            state[name] = placed_like(parameter.data, np.asarray(value))
     return state
 
 

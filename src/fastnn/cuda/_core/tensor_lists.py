@@ -27,7 +27,7 @@ from fastnn.cuda.kernels.optim.rules import OWN_NUMBERS
 Arrays = tuple[DeviceArray, ...]
 
 
-def list_key(array: Any) -> tuple[str, bool]:
+def _list_key(array: Any) -> tuple[str, bool]:
     """Where it is, and whether it is computed in float64."""
     found = device_arrays.describe("data", array)
     return f"GPU {found.device}", found.dtype == "float64"
@@ -63,7 +63,7 @@ def to_host(data: Any) -> Any:
     return data.get() if hasattr(data, "get") else data.cpu().numpy()
 
 
-def placed_like(values: Any, data: Any) -> Any:
+def placed_like(data: Any, values: Any) -> Any:
     """A copy of a NumPy array where `data` is, in the dtype that rules compute in."""
     made = new_array(data, 0.0)
     assign(made, values)
