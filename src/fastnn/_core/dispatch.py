@@ -3,8 +3,8 @@
 - A function of the binding takes plain arrays itself. For all others it calls its general way, which the
   module above it registers once (`general_way`).
 - A function that takes other libraries' tensors (`takes_tensors`) is called again with views of them.
-- Where an argument is in the memory of a GPU, both of these and `by_device` call the twin: the function of the
-  same name in the module of fastnn.cuda that stands where its own stands in fastnn.
+- Where an argument is in the memory of a GPU, both of these and `by_device` call the twin: the function of
+  the same name in the module of fastnn.cuda that stands where its own stands in fastnn.
 
 It must not know any function.
 """
