@@ -390,15 +390,20 @@ ONES = np.ones((2, 3))
         (ONES, [True, False], TypeError, "target must be integers, got an array of bool"),
         (ONES, [0, 1, 2], ValueError, "target must have shape (2,), one label for each sample, got (3,)"),
         (ONES, [[0], [1]], ValueError, "target must have shape (2,), one label for each sample, got (2, 1)"),
-        (ONES, [0, 3], ValueError, "target[1] is 3; it takes a class from 0 to 2"),
-        (ONES, [-1, 7], ValueError, "target[0] is -1; it takes a class from 0 to 2"),
+        (ONES, [0, 3], ValueError, "target[1] must be a class from 0 to 2*, got 3"),
+        (ONES, [-1, 7], ValueError, "target[0] must be a class from 0 to 2*, got -1"),
         (
             ONES,
             np.array([2**64 - 100, 0], np.uint64),
             ValueError,
-            "target[0] is 18446744073709551516; it takes",
+            "target[0] must be a class from 0 to 2*, got 18446744073709551516",
         ),
-        (np.ones((2, 3, 2)), [[0, 1], [1, 9]], ValueError, "target[1, 1] is 9; it takes a class from 0 to 2"),
+        (
+            np.ones((2, 3, 2)),
+            [[0, 1], [1, 9]],
+            ValueError,
+            "target[1, 1] must be a class*, got 9",
+        ),
     ],
 )
 def test_bad_samples_raise_before_anything_is_written(
@@ -406,7 +411,7 @@ def test_bad_samples_raise_before_anything_is_written(
 ) -> None:
     out = np.full(np.shape(input), 7.0)
     for given in (target, np.asarray(target)):  # plain arrays take a way of their own
-        with pytest.raises(error, match=re.escape(message)):
+        with pytest.raises(error, match=".*".join(map(re.escape, message.split("*")))):
             getattr(F, name)(input, given, out=out)
     assert (out == 7).all()
 
@@ -418,7 +423,9 @@ def test_one_bad_label_of_many(bad: int, value: int) -> None:
     labels[bad] = value
     for call in (F.hinge_loss, F.cross_entropy):
         parameters: dict[str, Any] = {} if call is F.hinge_loss else {"ignore_index": 5}
-        with pytest.raises(ValueError, match=rf"^target\[{bad}\] is {value}; it takes a class from 0 to 9"):
+        with pytest.raises(
+            ValueError, match=rf"^target\[{bad}\] must be a class from 0 to 9.*, got {value}$"
+        ):
             call(x, labels, **parameters)
     if value == -100:
         assert np.isfinite(F.cross_entropy(x, labels)[0])
@@ -429,9 +436,9 @@ def test_bad_targets() -> None:
         F.hinge_loss(ONES, [0.0, 1.0])
     with pytest.raises(ValueError, match=r"^target must have the shape of input, \(2, 3\), got \(2,\)"):
         F.cross_entropy(ONES, [0.0, 1.0])
-    with pytest.raises(ValueError, match=r"^target\[0\] is -100; it takes a class from 0 to 2"):
+    with pytest.raises(ValueError, match=r"^target\[0\] must be a class from 0 to 2, got -100$"):
         F.hinge_loss(ONES, [-100, 1])
-    with pytest.raises(ValueError, match=r"^target\[1\] is -100; .* or ignore_index, 5$"):
+    with pytest.raises(ValueError, match=r"^target\[1\] must be .* or ignore_index, 5, got -100$"):
         F.cross_entropy(ONES, [5, -100], ignore_index=5)
     for function in (F.mse_loss, F.binary_cross_entropy_with_logits):
         with pytest.raises(ValueError, match=r"^target must have the shape of input, \(2, 3\), got \(3,\)"):

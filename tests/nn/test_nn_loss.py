@@ -136,7 +136,7 @@ def test_bad_arguments_are_named() -> None:
         ValueError, match="MSELoss: reduction must be one of 'mean', 'sum', 'none', got 'avg'"
     ):
         nn.MSELoss("avg")
-    with pytest.raises(ValueError, match=r"target\[0\] is 9; it takes a class from 0 to 4"):
+    with pytest.raises(ValueError, match=r"target\[0\] must be a class from 0 to 4, got 9"):
         nn.HingeLoss()(LOGITS, np.full(7, 9))
     with pytest.raises(NotImplementedError, match="Loss does not define compute"):
         Loss()(LOGITS, LABELS)

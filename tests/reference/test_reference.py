@@ -320,7 +320,7 @@ def test_algebraic_gradients_where_a_square_leaves_the_range() -> None:
 
 def test_gelu_names_a_wrong_approximation() -> None:
     for call in (reference.gelu, lambda x, a: reference.gelu_backward(x, x, a)):
-        with pytest.raises(ValueError, match=r"'fast'.*'none' or 'tanh'"):
+        with pytest.raises(ValueError, match=r"'none' or 'tanh', got 'fast'"):
             call(np.ones(3), "fast")
 
 
@@ -354,7 +354,7 @@ def test_prelu_at_zero_and_with_a_wrong_weight() -> None:
     assert dx.tolist() == [0.5, 0.5]
     assert dweight.tolist() == [-6.0]
     for weight in (np.ones(2), np.ones((3, 1)), np.float64(1)):
-        with pytest.raises(ValueError, match=r"weight has shape .*\(1,\) .* \(3,\)"):
+        with pytest.raises(ValueError, match=r"weight must have shape \(1,\) or \(3,\), .* got"):
             reference.prelu(np.ones((4, 3)), weight)
 
 
@@ -393,7 +393,7 @@ def test_rrelu_in_training() -> None:
     assert zero_slope.min() > 1 / 8
     assert zero_slope.max() < 1 / 3
     np.testing.assert_allclose(zero_slope.mean(), (1 / 8 + 1 / 3) / 2, rtol=0.005)
-    with pytest.raises(ValueError, match="key is None"):
+    with pytest.raises(ValueError, match=r"key must be .*, got None"):
         reference.rrelu(x, training=True)
 
 
@@ -410,7 +410,7 @@ def test_gated(name: str, shape: tuple[int, ...], dim: int) -> None:
     np.testing.assert_allclose(
         backward(dy, x, dim), _numeric_gradient(lambda v: forward(v, dim), x, dy), rtol=1e-6, atol=1e-8
     )
-    with pytest.raises(ValueError, match=r"3 elements along dim 0.*even"):
+    with pytest.raises(ValueError, match=r"an even length along dim 0, got 3"):
         forward(np.ones((3, 2)), 0)
 
 
@@ -434,7 +434,7 @@ def test_maxout_ties_nan_and_a_wrong_k() -> None:
     np.testing.assert_array_equal(y, [[1, np.nan, -np.inf]])
     assert reference.maxout_backward([[5.0, 6.0, 7.0]], saved).tolist() == [[5, 0, 0, 6, 7, 0]]
     for k in (4, 0, -1):
-        with pytest.raises(ValueError, match=f"k is {k}; .*divisor.* 6"):
+        with pytest.raises(ValueError, match=f"k must divide .* 6, got {k}"):
             reference.maxout(np.ones((2, 6)), k)
 
 

@@ -77,7 +77,7 @@ def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> A
         index = tuple(int(i) for i in np.argwhere(bad)[0])
         name, takes = ", ".join(map(str, index)), f"a class from 0 to {classes - 1}"
         takes += "" if ignore_index is None else f", or ignore_index, {ignore_index}"
-        raise ValueError(f"target[{name}] is {target[index]}; it takes {takes}")
+        raise ValueError(f"target[{name}] must be {takes}, got {target[index]}")
     return np.require(target, np.dtype(np.int64), ["C", "A"])
 
 

@@ -169,7 +169,7 @@ def _along_channels(weight: Array, x: Array) -> Array:
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.shape not in [(1,), (channels,)]:
         raise ValueError(
-            f"weight has shape {weight.shape}; it takes (1,) or one value per channel, ({channels},)"
+            f"weight must have shape (1,) or ({channels},), one for each channel, got {weight.shape}"
         )
     return weight.reshape([-1 if axis == 1 else 1 for axis in range(x.ndim)])
 
@@ -196,7 +196,7 @@ def _rrelu_slope(x: Array, lower: float, upper: float, training: bool, key: tupl
     if not training:
         return (lower + upper) / 2
     if key is None:
-        raise ValueError("key is None; with training=True it takes a (seed, offset) pair")
+        raise ValueError("key must be a (seed, offset) pair in training, got None")
     low, high = np.longdouble(lower), np.longdouble(upper)
     u = (random_draws(x.size, *key) + np.longdouble(0.5)) / 2**16
     return (low + (high - low) * u).reshape(x.shape).astype(x.dtype)
@@ -465,7 +465,7 @@ def gelu(input: ArrayLike, approximate: str = "none") -> Array:
     if approximate == "tanh":
         return times_sigmoid(_from_below(x), _tanh_exponent(x)[0])
     if approximate != "none":
-        raise ValueError(f"approximate is {approximate!r}; it takes 'none' or 'tanh'")
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
     cdf, _ = _normal(np.clip(x, -_GELU_RANGE, _GELU_RANGE))
     return (np.maximum(x, -_GELU_RANGE) * cdf).astype(x.dtype)
 
@@ -480,7 +480,7 @@ def gelu_backward(dy: ArrayLike, input: ArrayLike, approximate: str = "none") ->
         exponent, slope = _tanh_exponent(x)
         return dy * times_sigmoid(1 + x * sigmoid(-exponent) * slope, exponent)
     if approximate != "none":
-        raise ValueError(f"approximate is {approximate!r}; it takes 'none' or 'tanh'")
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
     cdf, density = _normal(x)
     return dy * (cdf + x * density).astype(x.dtype)
 

@@ -50,16 +50,16 @@ def _normalised(x: Array, mean: Array, rstd: Array) -> Array:
 
 def _check(x: Array, training: bool, **per_channel: Array | None) -> None:
     if x.ndim < 2:
-        raise ValueError(f"input has shape {x.shape}; it takes (N, C, ...): at least 2 dimensions")
+        raise ValueError(f"input must have shape (N, C) or (N, C, ...), got {x.shape}")
     for name, values in per_channel.items():
         if values is not None and values.shape != (x.shape[1],):
             raise ValueError(
-                f"{name} has shape {values.shape}; it takes one value per channel, ({x.shape[1]},)"
+                f"{name} must have shape ({x.shape[1]},), one for each channel, got {values.shape}"
             )
     if (per_channel["running_mean"] is None) != (per_channel["running_var"] is None):
-        raise ValueError("running_mean and running_var go together: give both or none")
+        raise ValueError("running_mean and running_var must both be given, or neither; got one")
     if not training and per_channel["running_mean"] is None:
-        raise ValueError("running_mean and running_var are None; evaluation (training=False) takes both")
+        raise ValueError("running_mean and running_var must be given in evaluation, got None")
     if training and x.size == x.shape[1] > 0:
         raise ValueError(
             f"batch_norm in training needs more than one value per channel, got input of shape {x.shape}:"
@@ -72,7 +72,7 @@ def _weight_of_new(momentum: float | None, num_batches_tracked: NDArray[np.int64
     if momentum is not None:
         return momentum
     if num_batches_tracked is None:
-        raise ValueError("momentum is None, a cumulative average; it takes num_batches_tracked too")
+        raise ValueError("num_batches_tracked must be given with momentum=None, got None")
     return 1 / int(num_batches_tracked.item())
 
 

@@ -32,7 +32,7 @@ def _paddings(padding: Pair | str, taps: tuple[int, ...], dilation: tuple[int, i
         missing = [d * (k - 1) for d, k in zip(dilation, taps, strict=True)]
         return [(m // 2, m - m // 2) for m in missing]
     if isinstance(padding, str):
-        raise ValueError(f"padding is {padding!r}; it takes 'same', 'valid' or numbers")
+        raise ValueError(f"padding must be 'same', 'valid' or numbers, got {padding!r}")
     return [(p, p) for p in _pair(padding)]
 
 

@@ -39,7 +39,7 @@ _SELU_LIMIT = np.longdouble("-1.7580993408473768599402175208123")  # -alpha * sc
 
 def _kept(shape: tuple[int, ...], p: float, key: Pair | None) -> NDArray[np.bool_]:
     if key is None:
-        raise ValueError("key is None; with training=True it takes a (seed, offset) pair")
+        raise ValueError("key must be a (seed, offset) pair in training, got None")
     draws = random_draws(math.prod(shape), *key).reshape(shape)
     return draws < round((1 - p) * 2**16)
 

@@ -22,7 +22,7 @@ __all__ = [
 
 def _halves(x: Array, dim: int) -> list[Array]:
     if x.shape[dim] % 2:
-        raise ValueError(f"input has {x.shape[dim]} elements along dim {dim}; it takes an even number")
+        raise ValueError(f"input must have an even length along dim {dim}, got {x.shape[dim]}")
     return np.split(x, 2, axis=dim)
 
 
@@ -79,7 +79,7 @@ def maxout(input: ArrayLike, k: int, dim: int = 1) -> tuple[Array, MaxoutSaved]:
     x = floating(input)
     dim = range(x.ndim)[dim]
     if k < 1 or x.shape[dim] % k:
-        raise ValueError(f"k is {k}; it takes a divisor of the input's length along dim, {x.shape[dim]}")
+        raise ValueError(f"k must divide the input's length along dim, {x.shape[dim]}, got {k}")
     groups = x.reshape(_grouped(x.shape, k, dim))
     winner = np.argmax(groups, axis=dim + 1, keepdims=True)
     y = np.take_along_axis(groups, winner, axis=dim + 1).squeeze(dim + 1)

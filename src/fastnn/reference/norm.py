@@ -82,7 +82,7 @@ def _row_blocks(x: Array, normalized_shape: int | Sequence[int]) -> tuple[int, i
     """Return the blocks of a norm over the last dimensions; ValueError unless they have this shape."""
     shape = tuple(np.atleast_1d(normalized_shape))
     if not shape or x.shape[-len(shape) :] != shape:
-        raise ValueError(f"normalized_shape is {normalized_shape}; input ends with {x.shape}")
+        raise ValueError(f"normalized_shape must end input's shape, {x.shape}, got {normalized_shape}")
     return math.prod(x.shape[: -len(shape)]), 1, math.prod(shape), 1
 
 
@@ -149,10 +149,10 @@ def group_norm(
     x = floating(input)
     n, channels, *rest = x.shape
     if num_groups < 1 or channels % num_groups:
-        raise ValueError(f"num_groups is {num_groups}; it takes a divisor of {channels} channels")
+        raise ValueError(f"num_groups must divide the {channels} channels, got {num_groups}")
     blocks = n, num_groups, channels // num_groups, math.prod(rest)
     if n * blocks[2] * blocks[3] == 1:
-        raise ValueError(f"input has shape {x.shape}; it takes more than one value in a group")
+        raise ValueError(f"input must have more than one value in a group, got shape {x.shape}")
     return _by_own_moments(x, blocks, weight, bias, eps)
 
 
@@ -183,13 +183,13 @@ def instance_norm(
     blocks = n, channels, 1, math.prod(rest)
     if not use_input_stats:
         if running_mean is None or running_var is None:
-            raise ValueError("without use_input_stats running_mean and running_var are needed")
+            raise ValueError("running_mean and running_var must be given without use_input_stats, got None")
         w, b = (None if p is None else floating(p) for p in (weight, bias))
         mean, rstd = running_mean, 1 / np.sqrt(running_var + np.asarray(eps, x.dtype))
         form = (1, channels, 1, 1)
         return _normalise(NormSaved(x, mean.reshape(form), rstd.reshape(form), w, b, blocks, True))
     if blocks[3] == 1:
-        raise ValueError(f"input has shape {x.shape}; it takes more than one element in a channel")
+        raise ValueError(f"input must have more than one element in a channel, got shape {x.shape}")
     if running_mean is not None and running_var is not None:
         elements = x.reshape(n, channels, -1)
         for running, new in (

@@ -101,7 +101,7 @@ def _windows(size: int, taps: int, stride: int, padding: int, dilation: int, cei
         if beyond >= 0:
             break
     if not windows:
-        raise ValueError(f"input has {size} rows or columns, too few for a window of {taps}")
+        raise ValueError(f"input must have room for a window of {taps}, got {size} rows or columns")
     return windows
 
 
@@ -207,7 +207,7 @@ def fractional_max_pool2d(
     rows; key=None raises ValueError.
     """
     if key is None:
-        raise ValueError("key is None; it takes a (seed, offset) pair")
+        raise ValueError("key must be a (seed, offset) pair, got None")
     x, kernel = floating(input), _pair(kernel_size)
     if output_size is None:
         ratios = np.broadcast_to(np.asarray(output_ratio, float), 2)
