@@ -36,7 +36,7 @@ def _channels(saved: Saved) -> _Channels:
     """What forward kept of each channel, and new arrays for the gradients of what it was given."""
     kind = kind_of(saved.head)
     weight, bias = _saved("weight", saved.weight), _saved("bias", saved.bias)
-    statistics = (_saved(name, getattr(saved, name)) for name in ("mean", "rest", "rstd"))
+    statistics = (_saved(name, getattr(saved, name)) for name in ("mean", "mean_low", "rstd"))
     addresses = (*map(address_of, statistics), 0, 0, address_of(weight), address_of(bias))
     head = scaling.Head("evaluated" if kind == "running" else kind, dtype_of(weight), dtype_of(bias))
     dweight, dbias = (None if array is None else memory.empty_like(array) for array in (weight, bias))
