@@ -33,8 +33,8 @@ __attribute__((noinline)) static fastnn_moments careful_moments(size_t rows, siz
     return moments_of(count, near, sum, square);
 }
 
-static const real ones[LANES] = {[0 ... LANES - 1] =
-                                     1};  // its first n: 1 in the used lanes of a partial vector, else 0
+// Its first n elements, loaded as a partial vector, are 1 in the used lanes and 0 in the others.
+static const real ones[LANES] = {[0 ... LANES - 1] = 1};
 
 // The moments of rows x n elements, with `stride` elements from one row to the next. The first pass finds a number near
 // the mean. The second sums the differences from it, which are small and exact even where the mean is large. The sums
