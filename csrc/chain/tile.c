@@ -79,8 +79,8 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
     const fastnn_chain *chain = run->chain;
     const size_t size = element_size(run), start = tile->offset * size, count = tile->rows * tile->n;
     _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][CHAIN_TILE_BYTES];
-    const void *before[FASTNN_MAX_STAGES + 1] = {x +
-                                                 start};  // the input of stage k; with `fused`, that of 0 is not used
+    // The inputs of the stages. Where a fused kernel takes the scaling and stage 0, that of stage 0 is not used.
+    const void *before[FASTNN_MAX_STAGES + 1] = {x + start};
     fastnn_scaled_kernel *fused = scaled_kernel(run, true);
     const int end = last_activation(chain);
     const int needed = end < 0 ? 0 : end + saves_output(&chain->stage[end]);  // how many stages are computed again

@@ -50,7 +50,7 @@ cdef class Chain:
         self.arrays = []
 
     def normalise(self, double eps, weight, bias):
-        """Begins with batch norm in training; returns the arrays that forward will fill: mean, mean_low, rstd, variance."""
+        """Begins with batch norm in training; returns the arrays that forward fills: mean, mean_low, rstd, variance."""
         cdef cnp.npy_intp channels[1]
         channels[0] = <cnp.npy_intp>self.chain.channels
         mean, mean_low, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(4)]
@@ -94,7 +94,7 @@ cdef class Chain:
         stage.parameters[0], stage.parameters[1] = p0, p1
 
     def drop(self, uint64_t seed, uint64_t offset, uint32_t threshold, double scale):
-        """Adds a stage: dropout, which keeps elements whose draw is below the threshold and multiplies them by `scale`."""
+        """Adds a stage: dropout, which keeps elements whose draw is below the threshold, times `scale`."""
         cdef fastnn_stage *stage = self.next_stage()
         stage.action = FASTNN_DROP
         stage.dropout.seed, stage.dropout.offset = seed, offset
@@ -133,8 +133,8 @@ cdef class Chain:
 def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple stages):
     """Batch norm in evaluation and the stages after it: (y, mean, rstd).
 
-    This is the quick way for plain arrays and activations, as inference calls it on few elements. Returns None for other
-    arrays and stages.
+    This is the quick way for plain arrays and activations, as inference calls it on few elements. Returns None for
+    other arrays and stages.
     """
     if not (is_plain(input, PLAIN) and cnp.PyArray_NDIM(<cnp.ndarray>input) > 1):
         return None
