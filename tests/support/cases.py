@@ -35,6 +35,7 @@ def each(names: str | Sequence[str], values: Iterable[Any]) -> Callable[[Test], 
     columns = [names] if isinstance(names, str) else list(names)
     rows = [(value,) if isinstance(names, str) else tuple(value) for value in values]
     axis = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert axis, f"no values of {names}"
 
     def decorate(test: Test) -> Test:
         one_case: Test = getattr(test, "one_case", test)
