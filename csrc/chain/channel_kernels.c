@@ -107,72 +107,6 @@ static void column_moments(size_t rows, size_t stride, size_t n, const void *mem
     }
 }
 
-// ---- per-channel numbers -------------------------------------------------------------------------------------------
-
-static double mean_of(const fastnn_chain *chain, size_t channel) { return chain->mean ? chain->mean[channel] : 0; }
-static double rstd_of(const fastnn_chain *chain, size_t channel) { return chain->rstd ? chain->rstd[channel] : 1; }
-static double weight_of(const fastnn_chain *chain, size_t channel) {
-    return chain->weight ? (double)((const real *)chain->weight)[channel] : 1;
-}
-static double bias_of(const fastnn_chain *chain, size_t channel) {
-    return chain->bias ? (double)((const real *)chain->bias)[channel] : 0;
-}
-// `center` is the mean as a `real`. The difference between them, which may be large beside the deviations, goes into
-// the numbers that are added.
-static double center_error(const fastnn_chain *chain, size_t channel) {
-    const double mean = mean_of(chain, channel);
-    return (mean - (double)(real)mean) + (chain->mean_low ? chain->mean_low[channel] : 0);
-}
-
-static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling) {
-    real *center = (real *)scaling->center, *scale = (real *)scaling->scale;
-    real *shift = (real *)scaling->shift, *rstd = (real *)scaling->rstd;
-    for (size_t c = first; c < end; c++) {
-        const double factor = weight_of(chain, c) * rstd_of(chain, c);
-        center[c] = (real)mean_of(chain, c);
-        rstd[c] = (real)rstd_of(chain, c);
-        scale[c] = (real)factor;
-        shift[c] = (real)(bias_of(chain, c) - center_error(chain, c) * factor);
-    }
-}
-
-// dx = weight rstd (g - mean(g) - xhat mean(g xhat)), with means over the channel and xhat = (x - mean) rstd. The sums
-// of g xhat are taken with center instead of mean, which is made up for here.
-static void find_gradient(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
-                          const fastnn_gradient_line *line) {
-    const double count = (double)(chain->outer * chain->inner);
-    for (size_t i = first; i < end; i++) {
-        const double rstd = rstd_of(chain, i), error = center_error(chain, i) * rstd;
-        const double sum = sums[0][i], dweight = sums[1][i] - error * sum, scale = weight_of(chain, i) * rstd;
-        sums[1][i] = dweight;
-        if (!chain->training) continue;
-        ((real *)line->a)[i] = (real)scale;
-        ((real *)line->b)[i] = (real)(-scale * (dweight / count));
-        ((real *)line->c)[i] = (real)(scale * (error * (dweight / count) - sum / count));
-    }
-}
-
-// Builtins stand for <math.h>, whose exp and tanh cannot be declared beside those of activations.h.
-static void evaluation(size_t channels, double eps, const void *running_mean, const void *running_var, double *mean,
-                       double *rstd) {
-    const real *from_mean = running_mean, *from_var = running_var;
-    for (size_t c = 0; c < channels; c++) {
-        mean[c] = (double)from_mean[c];
-        rstd[c] = 1 / __builtin_sqrt((double)from_var[c] + eps);
-    }
-}
-
-static void update_running(size_t channels, void *running_mean, void *running_var, const double *mean,
-                           const double *variance, double factor, double momentum, bool skip) {
-    real *const running[] = {running_mean, running_var};
-    for (size_t c = 0; c < channels; c++) {
-        const double batch[] = {mean[c], factor * variance[c]};
-        if (skip && !(__builtin_isfinite((real)batch[0]) && __builtin_isfinite((real)batch[1]))) continue;
-        for (int i = 0; i < 2; i++)
-            running[i][c] = (real)((1 - momentum) * (double)running[i][c] + momentum * batch[i]);
-    }
-}
-
 // ---- scale and shift -----------------------------------------------------------------------------------------------
 
 FORCE_INLINE void scale_step(size_t i, size_t part, real *y, const real *x, V center, V scale, V shift) {
@@ -359,14 +293,10 @@ const fastnn_channel_table FASTNN_TABLE(channel) = {
     .channel_moments = channel_moments,
     .column_moments = column_moments,
     .merge_columns = merge_columns,
-    .find_scaling = find_scaling,
-    .find_gradient = find_gradient,
     .scale = {scale_channels_first, scale_channels_last},
     .sums = {sum_channels_first, sum_channels_last},
     .gradient = {gradient_channels_first, gradient_channels_last},
     .add = add,
-    .evaluation = evaluation,
-    .update_running = update_running,
     .scaled =
         {
 #define ROW_CHEAP(name)                                                                     \

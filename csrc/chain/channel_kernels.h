@@ -1,5 +1,6 @@
-// Kernels of arrays with channels: the moments of channels, y = (x - center) scale + shift and its gradient, and the
-// per-channel numbers that these take. How arrays are cut into tiles is the drivers' matter.
+// Kernels of arrays with channels: the moments of channels, y = (x - center) scale + shift and its gradient. The
+// numbers of each channel that they take come from per_channel_kernels.h. How arrays are cut into tiles is the drivers'
+// matter.
 //
 // A tile is rows x n contiguous elements. With channels first, each row belongs to one channel, and row r takes element
 // r of the per-channel arrays. With channels last, each row has an element of every channel, and column i takes element
@@ -20,16 +21,6 @@ enum {
 // tiles of this size have several rows, which share one load of the per-channel numbers.
 enum { CHAIN_TILE_BYTES = 32 << 10 };
 
-// Per-channel arrays of the computing dtype: y = (x - center) scale + shift and xhat = (x - center) rstd.
-typedef struct {
-    char *center, *scale, *shift, *rstd;
-} fastnn_scaling;
-
-// Per-channel arrays of the computing dtype: dx = a g + b xhat + c.
-typedef struct {
-    char *a, *b, *c;
-} fastnn_gradient_line;
-
 // An activation of z = (x - center) scale + shift, or the activation's gradient from dy. `out` may be x or dy.
 typedef void fastnn_scaled_kernel(size_t rows, size_t n, void *out, const void *dy, const void *x, const void *center,
                                   const void *scale, const void *shift, const double *parameters);
@@ -42,13 +33,6 @@ typedef struct fastnn_channel_table {
     void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *const *moments);
     // Adds the moments `b`, of count_b rows, to the moments `a`, of count_a rows.
     void (*merge_columns)(size_t n, double count_a, double *const *a, double count_b, double *const *b);
-
-    // Fills `scaling` for channels first ... end - 1 from the chain's mean, rstd, weight and bias.
-    void (*find_scaling)(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling);
-    // From the sums over channels first ... end - 1 of g (sums[0], which is dbias) and of g xhat (sums[1]): makes
-    // sums[1] dweight and, in training, fills `line`.
-    void (*find_gradient)(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
-                          const fastnn_gradient_line *line);
 
     // y = (x - center) scale + shift; y may be x.
     void (*scale[LAYOUTS])(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
@@ -63,12 +47,6 @@ typedef struct fastnn_channel_table {
     // cache does not matter.
     fastnn_scaled_kernel *scaled[ACTIVATION_COUNT][2][LAYOUTS];
     void (*add)(size_t n, void *y, const void *x, const void *addend);  // y = x + addend
-
-    // See fastnn_evaluation and fastnn_update_running (fastnn.h).
-    void (*evaluation)(size_t channels, double eps, const void *running_mean, const void *running_var, double *mean,
-                       double *rstd);
-    void (*update_running)(size_t channels, void *running_mean, void *running_var, const double *mean,
-                           const double *variance, double factor, double momentum, bool skip);
 } fastnn_channel_table;
 
 #endif

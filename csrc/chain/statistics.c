@@ -147,12 +147,12 @@ static void repeat(const fastnn_chain_job *job, char *array) {
 void fastnn_set_scaling(const fastnn_chain_job *job, size_t first, size_t end) {
     const fastnn_scaling *scaling = &job->run.scaling;
     if (!job->run.chain->scaled) return;
-    job->run.tables->channel->find_scaling(job->run.chain, first, end, scaling);
+    job->run.tables->per_channel->find_scaling(job->run.chain, first, end, scaling);
     repeat(job, scaling->center), repeat(job, scaling->scale), repeat(job, scaling->shift), repeat(job, scaling->rstd);
 }
 
 void fastnn_set_gradient(const fastnn_chain_job *job, size_t first, size_t end) {
-    job->run.tables->channel->find_gradient(job->run.chain, first, end, job->sums, &job->line);
+    job->run.tables->per_channel->find_gradient(job->run.chain, first, end, job->sums, &job->line);
     if (!job->run.chain->training) return;
     repeat(job, job->line.a), repeat(job, job->line.b), repeat(job, job->line.c);
 }

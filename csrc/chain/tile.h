@@ -3,6 +3,7 @@
 #define FASTNN_CHAIN_TILE_H
 
 #include "chain/channel_kernels.h"
+#include "chain/per_channel_kernels.h"
 
 // rows x n contiguous elements, which begin `offset` elements into the arrays. The first row or column takes the
 // per-channel numbers with the index `channel` (channel_kernels.h).

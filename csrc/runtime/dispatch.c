@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chain/channel_kernels.h"
+#include "chain/per_channel_kernels.h"
 #include "gemm/gemm_kernels.h"
 #include "norm/row_kernels.h"
 #include "optim/optimizer_kernels.h"
@@ -49,19 +50,20 @@ static bool runs_avx512(void) {
 #endif
 static bool always(void) { return true; }
 
-#define DECLARE(isa, bits)                                           \
-    extern const fastnn_table fastnn_elementwise_##isa##_##bits;     \
-    extern const fastnn_random_table fastnn_random_##isa##_##bits;   \
-    extern const fastnn_row_table fastnn_row_##isa##_##bits;         \
-    extern const fastnn_softmax_table fastnn_softmax_##isa##_##bits; \
-    extern const fastnn_channel_table fastnn_channel_##isa##_##bits; \
-    extern const fastnn_gemm_table fastnn_gemm_##isa##_##bits;       \
-    extern const fastnn_window_table fastnn_window_##isa##_##bits;   \
+#define DECLARE(isa, bits)                                                   \
+    extern const fastnn_table fastnn_elementwise_##isa##_##bits;             \
+    extern const fastnn_random_table fastnn_random_##isa##_##bits;           \
+    extern const fastnn_row_table fastnn_row_##isa##_##bits;                 \
+    extern const fastnn_softmax_table fastnn_softmax_##isa##_##bits;         \
+    extern const fastnn_channel_table fastnn_channel_##isa##_##bits;         \
+    extern const fastnn_per_channel_table fastnn_per_channel_##isa##_##bits; \
+    extern const fastnn_gemm_table fastnn_gemm_##isa##_##bits;               \
+    extern const fastnn_window_table fastnn_window_##isa##_##bits;           \
     extern const fastnn_optimizer_table fastnn_optimizer_##isa##_##bits;
-#define TABLES(isa, bits)                                                                              \
-    {&fastnn_elementwise_##isa##_##bits, &fastnn_random_##isa##_##bits,   &fastnn_row_##isa##_##bits,  \
-     &fastnn_softmax_##isa##_##bits,     &fastnn_channel_##isa##_##bits,  &fastnn_gemm_##isa##_##bits, \
-     &fastnn_window_##isa##_##bits,      &fastnn_optimizer_##isa##_##bits}
+#define TABLES(isa, bits)                                                                                    \
+    {&fastnn_elementwise_##isa##_##bits, &fastnn_random_##isa##_##bits,  &fastnn_row_##isa##_##bits,         \
+     &fastnn_softmax_##isa##_##bits,     &fastnn_channel_##isa##_##bits, &fastnn_per_channel_##isa##_##bits, \
+     &fastnn_gemm_##isa##_##bits,        &fastnn_window_##isa##_##bits,  &fastnn_optimizer_##isa##_##bits}
 #define ROW(isa, runs) \
     #isa, runs, { TABLES(isa, 32), TABLES(isa, 64) }
 #if defined(__x86_64__)

@@ -54,6 +54,7 @@ typedef struct {
     const struct fastnn_row_table *row;
     const struct fastnn_softmax_table *softmax;
     const struct fastnn_channel_table *channel;
+    const struct fastnn_per_channel_table *per_channel;
     const struct fastnn_gemm_table *gemm;
     const struct fastnn_window_table *window;
     const struct fastnn_optimizer_table *optimizer;

@@ -1,0 +1,32 @@
+// The numbers of each channel: what the kernels of arrays (channel_kernels.h) take, and running statistics.
+#ifndef FASTNN_PER_CHANNEL_KERNELS_H
+#define FASTNN_PER_CHANNEL_KERNELS_H
+
+#include "runtime/tables.h"
+
+// Per-channel arrays of the computing dtype: y = (x - center) scale + shift and xhat = (x - center) rstd.
+typedef struct {
+    char *center, *scale, *shift, *rstd;
+} fastnn_scaling;
+
+// Per-channel arrays of the computing dtype: dx = a g + b xhat + c.
+typedef struct {
+    char *a, *b, *c;
+} fastnn_gradient_line;
+
+typedef struct fastnn_per_channel_table {
+    // Fills `scaling` for channels first ... end - 1 from the chain's mean, rstd, weight and bias.
+    void (*find_scaling)(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling);
+    // From the sums over channels first ... end - 1 of g (sums[0], which is dbias) and of g xhat (sums[1]): makes
+    // sums[1] dweight and, in training, fills `line`.
+    void (*find_gradient)(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
+                          const fastnn_gradient_line *line);
+
+    // See fastnn_evaluation and fastnn_update_running (fastnn.h).
+    void (*evaluation)(size_t channels, double eps, const void *running_mean, const void *running_var, double *mean,
+                       double *rstd);
+    void (*update_running)(size_t channels, void *running_mean, void *running_var, const double *mean,
+                           const double *variance, double factor, double momentum, bool skip);
+} fastnn_per_channel_table;
+
+#endif
