@@ -523,7 +523,7 @@ def test_arrays_that_do_not_fit() -> None:
     for name, value, error in wrong:
         with pytest.raises(error, match=rf"^{name} must .*got"):
             chain.forward(given.x, **{**right, name: value})
-    with pytest.raises(ValueError, match=r"more than one value per channel in training, got shape \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"more than one value per channel, got input of shape \(1, 3\)"):
         chain.forward(given.x[:1], **{**right, "residual": given.residual[:1], "out": None})
     for name, old in before.items():
         np.testing.assert_array_equal(right[name], old)

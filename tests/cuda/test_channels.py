@@ -276,11 +276,11 @@ def _messages(cupy: Any) -> list[tuple[dict[str, Any], type[Exception], str]]:
             TypeError,
             "running_mean must be of a floating dtype, got int64",
         ),
-        ({"input": x[:1]}, ValueError, "more than one value per channel in training, got shape (1, 3)"),
+        ({"input": x[:1]}, ValueError, "needs more than one value per channel, got input of shape (1, 3)"),
         (
             {"input": x, "running_mean": vector, "running_var": vector, "momentum": None},
             ValueError,
-            "num_batches_tracked must be given for momentum=None, a cumulative average",
+            "momentum must be a number without num_batches_tracked, got None",
         ),
         (
             {"input": x, "num_batches_tracked": np.ones(2, int)},

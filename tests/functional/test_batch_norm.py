@@ -526,7 +526,7 @@ def test_torch_gives_the_same(shape: Shape, training: bool, dtype: np.dtype[Any]
 @each("module", [F, reference])
 def test_one_value_per_channel_says_why_and_what_to_do(shape: Shape, module: ModuleType) -> None:
     given = problem(shape, F32)._replace(num_batches_tracked=np.array(0))
-    why = r"input must have more than one value per channel in training, got .*: .*larger batch or eval\(\)"
+    why = r"batch_norm in training needs more than one value per channel, got .*: .*larger batch or eval\(\)"
     _assert_nothing_written(given, ValueError, why, module, training=True)
     run(given, False, module)
 

@@ -85,12 +85,12 @@ class Running(NamedTuple):
             return
         if values == 1:
             raise ValueError(
-                f"input must have more than one value per channel in training, got shape {shape}: the"
-                " variance of one value is 0; use a larger batch or eval()"
+                f"batch_norm in training needs more than one value per channel, got input of shape"
+                f" {shape}: the variance of one value is 0; use a larger batch or eval()"
             )
         if head.momentum is None and self.mean is not None and self.batches is None:
             raise ValueError(
-                "num_batches_tracked must be given for momentum=None, the cumulative average, got None"
+                "momentum must be a number without num_batches_tracked, got None, the cumulative average"
             )
 
     def are_vectors(self, channels: int) -> bool:
