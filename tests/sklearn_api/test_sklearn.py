@@ -389,7 +389,7 @@ def test_interrupted_training_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch)
         if mlp.n_iter_ == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastnn.sklearn._training._Training._say", interrupt)
+    monkeypatch.setattr("fastnn.sklearn._training._Training._print", interrupt)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         mlp.fit(x, y)
     assert len(mlp.loss_curve_) == 2
