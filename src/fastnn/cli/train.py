@@ -275,7 +275,7 @@ def _number(below: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not 0 <= value < below:
-            raise argparse.ArgumentTypeError(f"must be a number from 0 to below {below}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be a number from 0 to below {below:g}, got {text!r}")
         return value
 
     return parse

@@ -72,7 +72,7 @@ def _weight_of_new(momentum: float | None, num_batches_tracked: NDArray[np.int64
     if momentum is not None:
         return momentum
     if num_batches_tracked is None:
-        raise ValueError("num_batches_tracked must be given with momentum=None, got None")
+        raise ValueError("momentum must be a number without num_batches_tracked, got None")
     return 1 / int(num_batches_tracked.item())
 
 
