@@ -394,7 +394,7 @@ def test_layer_errors() -> None:
     with pytest.raises(TypeError, match="dtype must be float32 or float64, got int64"):
         nn.Conv2d(1, 1, 3, dtype=np.int64)
     layer = nn.Conv2d(2, 3, 3)
-    with pytest.raises(TypeError, match=r"Conv2d: x is float64; .* the weight's dtype, float32"):
+    with pytest.raises(TypeError, match=r"Conv2d: x must be .* the weight's dtype, float32, got float64"):
         layer(np.ones((1, 2, 4, 4)))
     with pytest.raises(ValueError, match="input must have 2 channels"):
         layer(np.ones((1, 3, 4, 4), np.float32))

@@ -555,7 +555,7 @@ def test_a_layer_needs_a_forward_pass() -> None:
 WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: nn.LayerNorm(0), ValueError, "^LayerNorm: normalized_shape must be .* at least 1, got 0"),
     (lambda: nn.RMSNorm((3, 2.0)), ValueError, "^RMSNorm: normalized_shape must .* 2.0"),  # type: ignore[arg-type]
-    (lambda: nn.LayerNorm(3, dtype=np.float16), TypeError, "^LayerNorm: dtype is float16"),
+    (lambda: nn.LayerNorm(3, dtype=np.float16), TypeError, "^LayerNorm: dtype must be .*, got float16"),
     (lambda: nn.GroupNorm(4, 6), ValueError, "^GroupNorm: num_groups must divide .* 6, got 4"),
     (lambda: nn.GroupNorm(2, 6)(X[:, :4]), ValueError, r"^GroupNorm: x must have shape .*, got \(2, 4, 4\)"),
     (
