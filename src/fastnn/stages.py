@@ -14,7 +14,7 @@ from fastnn._core import arrays
 
 
 class _Stage:
-    """The base of all stages: `takes` names the arguments of forward that they use, `needs` the required ones."""
+    """The base of all stages. `takes` names the arguments of forward that they use, `needs` required ones."""
 
     takes: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
@@ -125,7 +125,7 @@ Stage = Head | Activation | Dropout | Add
 
 
 def checked(stages: Sequence[Stage]) -> tuple[Head | None, tuple[Stage, ...]]:
-    """The first stage if it works channel by channel, or None; and the others. An error if they do not fit."""
+    """The first stage if it works channel by channel, or None; and the others. An error if any is wrong."""
     for stage in stages:
         if not isinstance(stage, Stage):
             raise TypeError(f"a stage must be one of fastnn.stages, got {type(stage).__name__}")
