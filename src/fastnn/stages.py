@@ -1,6 +1,6 @@
-"""What a fused chain is made of. Descriptions only: they know neither arrays nor what runs them.
+"""The stages of a fused chain: descriptions whose parameters are checked when they are made.
 
-`fastnn.fuse` joins them.
+`fastnn.fuse` makes chains of them. They know the table of activations, neither arrays nor what runs a chain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastnn._core import arrays
 
 
 class _Stage:
-    """The names of the arguments that a stage takes of its chain's forward, and of those that it needs."""
+    """The base of all stages. `takes` names the arguments of forward that they use, `needs` required ones."""
 
     takes: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
@@ -81,7 +81,7 @@ class Activation(_Stage):
         for key, value in values.items():
             if value is None:
                 raise TypeError(f"{name} needs its parameter {key}")
-        #: The row of the table of kernels, and its two parameters.
+        #: The activation's index in the table of kernels, and its two parameters.
         self.row = list(table).index(row)
         numbers = [arrays.real_number(key, value) for key, value in values.items()]
         self.values = tuple([*numbers, 0.0, 0.0][:2])
@@ -125,7 +125,7 @@ Stage = Head | Activation | Dropout | Add
 
 
 def checked(stages: Sequence[Stage]) -> tuple[Head | None, tuple[Stage, ...]]:
-    """The stage that works channel by channel, or None, and those after it; an error if they do not fit."""
+    """The first stage if it works channel by channel, or None; and the others. An error if any is wrong."""
     for stage in stages:
         if not isinstance(stage, Stage):
             raise TypeError(f"a stage must be one of fastnn.stages, got {type(stage).__name__}")

@@ -15,7 +15,6 @@ import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, reference
 from fastnn._core.typing import Array
-from support.cases import each
 from support.gradients import numerical_gradient
 from support.ulp import widen
 
@@ -23,7 +22,7 @@ Pair = int | tuple[int, int]
 
 FULL: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
-DTYPES = each("dtype", FULL)
+DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def test_only_what_is_needed(needed: tuple[bool, bool, bool], groups: int) -> No
 # ---- arrays ------------------------------------------------------------------------------------------------
 
 
-@each("dtype", HALF)
+@pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_half_types_are_computed_in_float32(dtype: np.dtype[Any]) -> None:
     case = CASES[1]
     arrays = [array.astype(dtype) for array in case.arrays(FULL[0])]
@@ -395,7 +394,7 @@ def test_layer_errors() -> None:
     with pytest.raises(TypeError, match="dtype must be float32 or float64, got int64"):
         nn.Conv2d(1, 1, 3, dtype=np.int64)
     layer = nn.Conv2d(2, 3, 3)
-    with pytest.raises(TypeError, match=r"Conv2d: x must be an array of the weight's dtype, float32, got float64"):
+    with pytest.raises(TypeError, match=r"Conv2d: x must be .* the weight's dtype, float32, got float64"):
         layer(np.ones((1, 2, 4, 4)))
     with pytest.raises(ValueError, match="input must have 2 channels"):
         layer(np.ones((1, 3, 4, 4), np.float32))

@@ -14,14 +14,13 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn, reference
 from fastnn._core.typing import Array
-from support.cases import each
 from support.gradients import numerical_gradient
 from support.norm import Case, Shape, check, tolerance
 from support.ulp import widen
 
 FULL = [np.dtype(np.float32), np.dtype(np.float64)]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
-DTYPES = each("dtype", FULL)
+DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 
 
 CASES = [
@@ -62,7 +61,9 @@ def test_results_and_gradients(case: Case, dtype: np.dtype[Any], isa: str) -> No
 
 
 @DTYPES
-@each("size", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 255, 1024, 1025, 4097])
+@pytest.mark.parametrize(
+    "size", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 255, 1024, 1025, 4097]
+)
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm", "group_norm", "instance_norm"])
 def test_sizes(name: str, size: int, dtype: np.dtype[Any], isa: str) -> None:
     for rows in (1, 2, 3, 4, 5, 9, 67) if size < 100 else (5,):
@@ -121,7 +122,7 @@ def test_many_elements_with_a_large_mean(dtype: np.dtype[Any], isa: str) -> None
 
 
 @DTYPES
-@each("value", [0.0, 0.1, -1e6, 1e30, 1e-40])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6, 1e30, 1e-40])
 def test_constant_rows_become_the_bias(value: float, dtype: np.dtype[Any], isa: str) -> None:
     for size in (3, 33, 1000, 5000):
         x, bias = np.full((5, size), value, dtype), np.linspace(-1, 1, size).astype(dtype)
@@ -131,11 +132,11 @@ def test_constant_rows_become_the_bias(value: float, dtype: np.dtype[Any], isa: 
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
-@each(
+@pytest.mark.parametrize(
     ("dtype", "scale"),
     [(np.float32, 1e25), (np.float32, 1e36), (np.float32, 1e-39), (np.float64, 1e150), (np.float64, 1e-309)],
 )
-@each("size", [30, 200, 5000])
+@pytest.mark.parametrize("size", [30, 200, 5000])
 def test_huge_and_subnormal_values(name: str, dtype: type, scale: float, size: int, isa: str) -> None:
     """Of float32 the sums of squares are out of range."""
     x: Array = (np.random.default_rng(0).normal(size=(6, size)) * scale).astype(dtype)
@@ -146,7 +147,7 @@ def test_huge_and_subnormal_values(name: str, dtype: type, scale: float, size: i
     np.testing.assert_allclose(y.astype(np.longdouble), exact, rtol=0, atol=near)
 
 
-@each("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("case", [c for c in CASES if c.shape[0] > 4 and len(c.shape) > 1], ids=str)
 def test_nan_and_infinity_stay_in_their_row(case: Case, bad: float, isa: str) -> None:
     dy, x, parameters = case.arrays(np.dtype(np.float32))
@@ -183,7 +184,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 
 @SMALL
-@each("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(case: Case, layout: str) -> None:
     dtype, lay_out = np.dtype(np.float32), LAYOUTS[layout]
     dy, x, parameters = case.arrays(dtype)
@@ -200,7 +201,7 @@ def test_layouts(case: Case, layout: str) -> None:
 
 
 @SMALL
-@each("dtype", HALF)
+@pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_half_types(case: Case, dtype: np.dtype[Any]) -> None:
     dy, x, parameters = case.arrays(dtype)
     got, exact = case.run(F, dy, x, parameters), case.exact(dy, x, parameters)
@@ -252,7 +253,7 @@ def test_in_place(case: Case, dtype: np.dtype[Any]) -> None:
     np.testing.assert_array_equal(case.backward(F, dy, saved, out=x)[0], dx)
 
 
-@each("shift", [-1, 1, 3, 8])
+@pytest.mark.parametrize("shift", [-1, 1, 3, 8])
 def test_partial_overlap(shift: int) -> None:
     memory, size = np.random.default_rng(0).normal(size=200), 8
     start = 16
@@ -331,7 +332,7 @@ def test_large_results_are_those_of_their_parts(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if math.prod(case.shape) < 300], ids=str)
-@each("module", [F, reference])
+@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
 def test_gradients_are_the_finite_differences(case: Case, module: Any) -> None:
     dy, x, parameters = case.arrays(np.dtype(np.float64))
     gradients = case.backward(module, dy, case.forward(module, x, parameters)[1])
@@ -347,7 +348,7 @@ def test_gradients_are_the_finite_differences(case: Case, module: Any) -> None:
 
 
 @EACH
-@each("module", [F, reference])
+@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
 def test_agrees_with_torch(case: Case, module: Any) -> None:
     torch = pytest.importorskip("torch")
     if case.name == "group_norm" and case.biased and not case.weighted:
@@ -369,8 +370,8 @@ def test_agrees_with_torch(case: Case, module: Any) -> None:
 # ---- running statistics ------------------------------------------------------------------------------------
 
 
-@each("module", [F, reference])
-@each("momentum", [0.1, 0.75])
+@pytest.mark.parametrize("module", [F, reference], ids=["fastnn", "reference"])
+@pytest.mark.parametrize("momentum", [0.1, 0.75])
 def test_running_statistics_are_torch_s(module: Any, momentum: float) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -554,7 +555,7 @@ def test_a_layer_needs_a_forward_pass() -> None:
 WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: nn.LayerNorm(0), ValueError, "^LayerNorm: normalized_shape must be .* at least 1, got 0"),
     (lambda: nn.RMSNorm((3, 2.0)), ValueError, "^RMSNorm: normalized_shape must .* 2.0"),  # type: ignore[arg-type]
-    (lambda: nn.LayerNorm(3, dtype=np.float16), TypeError, "^LayerNorm: dtype must be float32 or float64, got float16"),
+    (lambda: nn.LayerNorm(3, dtype=np.float16), TypeError, "^LayerNorm: dtype must be .*, got float16"),
     (lambda: nn.GroupNorm(4, 6), ValueError, "^GroupNorm: num_groups must divide .* 6, got 4"),
     (lambda: nn.GroupNorm(2, 6)(X[:, :4]), ValueError, r"^GroupNorm: x must have shape .*, got \(2, 4, 4\)"),
     (

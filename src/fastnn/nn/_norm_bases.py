@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastnn._chain.saved import Gradients
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts, check_dtype
 from fastnn.nn.module import Module
@@ -21,8 +22,9 @@ class AffineNorm(Module):
         self.weight = Parameter(np.ones(shape, dtype)) if weight else None
         self.bias = Parameter(np.zeros(shape, dtype)) if bias else None
 
-    def _accumulate(self, dweight: Array | None, dbias: Array | None) -> None:
-        """Add the gradients of weight and bias."""
+    def take_gradients(self, gradients: Gradients | tuple[Array, Array | None, Array | None]) -> None:
+        """Add dweight and dbias; gradients: (dx, dweight, dbias), or those of a chain."""
+        dweight, dbias = gradients[1], gradients[2]
         if self.weight is not None and dweight is not None:
             self.weight.accumulate(dweight)
         if self.bias is not None and dbias is not None:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastnn import stages
-from fastnn._chain.saved import Gradients
 from fastnn._core.typing import Array
 from fastnn.functional.batch_norm import batch_norm_backward, batch_norm_by_stage
 from fastnn.nn._norm_bases import RunningNorm
@@ -49,9 +48,9 @@ class _BatchNorm(RunningNorm):
 
     def backward(self, dy: Array) -> Array:
         """Return F.batch_norm_backward's dx; adds dweight and dbias."""
-        dx, dweight, dbias = batch_norm_backward(dy, self._take_saved())
-        self._accumulate(dweight, dbias)
-        return dx
+        gradients = batch_norm_backward(dy, self._take_saved())
+        self.take_gradients(gradients)
+        return gradients[0]
 
     def stage(self) -> stages.BatchNorm:
         """Return the same normalisation as a stage."""
@@ -75,10 +74,6 @@ class _BatchNorm(RunningNorm):
             "weight": None if self.weight is None else self.weight.data,
             "bias": None if self.bias is None else self.bias.data,
         }
-
-    def take_gradients(self, gradients: Gradients) -> None:
-        """Add dweight and dbias."""
-        self._accumulate(gradients.weight, gradients.bias)
 
 
 class BatchNorm1d(_BatchNorm):

@@ -56,9 +56,9 @@ class LayerNorm(AffineNorm):
 
     def backward(self, dy: Array) -> Array:
         """Return F.layer_norm_backward's dx; adds dweight and dbias."""
-        dx, dweight, dbias = F.layer_norm_backward(dy, self._take_saved())
-        self._accumulate(dweight, dbias)
-        return dx
+        gradients = F.layer_norm_backward(dy, self._take_saved())
+        self.take_gradients(gradients)
+        return gradients[0]
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as PyTorch writes them."""
@@ -94,7 +94,7 @@ class RMSNorm(AffineNorm):
     def backward(self, dy: Array) -> Array:
         """Return F.rms_norm_backward's dx; adds dweight."""
         dx, dweight = F.rms_norm_backward(dy, self._take_saved())
-        self._accumulate(dweight, None)
+        self.take_gradients((dx, dweight, None))
         return dx
 
     def extra_repr(self) -> str:
@@ -137,9 +137,9 @@ class GroupNorm(AffineNorm):
 
     def backward(self, dy: Array) -> Array:
         """Return F.group_norm_backward's dx; adds dweight and dbias."""
-        dx, dweight, dbias = F.group_norm_backward(dy, self._take_saved())
-        self._accumulate(dweight, dbias)
-        return dx
+        gradients = F.group_norm_backward(dy, self._take_saved())
+        self.take_gradients(gradients)
+        return gradients[0]
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as PyTorch writes them."""
@@ -179,9 +179,9 @@ class _InstanceNorm(RunningNorm):
 
     def backward(self, dy: Array) -> Array:
         """Return F.instance_norm_backward's dx; adds dweight and dbias."""
-        dx, dweight, dbias = F.instance_norm_backward(dy, self._take_saved())
-        self._accumulate(dweight, dbias)
-        return dx
+        gradients = F.instance_norm_backward(dy, self._take_saved())
+        self.take_gradients(gradients)
+        return gradients[0]
 
 
 class InstanceNorm1d(_InstanceNorm):
