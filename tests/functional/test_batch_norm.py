@@ -572,9 +572,8 @@ def test_arguments_that_need_each_other(module: ModuleType) -> None:
             missing: Any = {name: None}
             one = given._replace(**missing)
             _assert_nothing_written(one, ValueError, "^running_mean and running_var", module, training)
-    _assert_nothing_written(
-        given, ValueError, r"^momentum must be a number without num_batches_tracked, got None", module, True, momentum=None
-    )
+    needs_counter = "^momentum must be a number without num_batches_tracked, got None"
+    _assert_nothing_written(given, ValueError, needs_counter, module, True, momentum=None)
 
 
 @TRAINING
