@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fastnn import Key, _kernels
 from fastnn._core import dispatch
 from fastnn._core.typing import Array
 from support.cases import each
+from support.documents import ROOT
 
 FUNCTIONS = [name for name in F.__all__ if isinstance(getattr(F, name), FunctionType)]
 NO_ARRAYS = ["dropout_mask"]
@@ -380,3 +382,14 @@ def test_jax(jnp: Any) -> None:
     assert float(low.max()) == 2
     with pytest.raises(ValueError, match="out must be writeable, got a read-only array"):
         F.silu(x, out=x)
+
+
+def test_every_call_of_the_binding_has_a_general_way() -> None:
+    sources = ROOT / "src" / "fastnn"
+    binding = "".join(file.read_text() for file in (sources / "_binding").glob("*.pxi"))
+    above = "".join(
+        file.read_text() for part in ("_core", "functional") for file in (sources / part).glob("*.py")
+    )
+    calls = re.findall(r'return general\("(\w+)"', binding)
+    assert calls
+    assert set(calls) == set(re.findall(r'@general_way\("(\w+)"', above))
