@@ -24,6 +24,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, optim
 from fastnn._core.typing import Array
+from support.cases import each
 
 # In float32 from 64 KB, the least that is cached, to more than 4 MB, which is mapped for itself.
 SIZES = [1 << 14, 100_003, 1 << 20, (1 << 20) + 1]
@@ -95,7 +96,7 @@ def values(held: Any) -> list[Array]:
 
 
 @pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS.keys())
-@pytest.mark.parametrize("function", [F.relu, F.square])
+@each("function", [F.relu, F.square])
 def test_what_is_held_is_not_overwritten(
     hold: Callable[[Array], Any], function: Callable[[Array], Array]
 ) -> None:
@@ -105,8 +106,8 @@ def test_what_is_held_is_not_overwritten(
         shown.append(values(held[-1]))
         function(filled(-1000.0 * value))
         assert np.all(shown[-1][0] == function(np.array([value], np.float32)))
-    for each, before in zip(held, shown, strict=True):
-        for now, then in zip(values(each), before, strict=True):
+    for one, before in zip(held, shown, strict=True):
+        for now, then in zip(values(one), before, strict=True):
             np.testing.assert_array_equal(now, then)
 
 
