@@ -237,7 +237,7 @@ def test_state_dict_round_trip() -> None:
         ({"3.bias": None}, ValueError, r"missing names \['3.bias'\]"),
         ({"4.bias": np.zeros(3)}, ValueError, r"unknown names \['4.bias'\]"),
         ({"3.bias": np.zeros(4)}, ValueError, r"'3.bias'\] must have .* \(3,\), got \(4,\)"),
-        ({"3.bias": np.zeros(3, complex)}, TypeError, r"'3.bias'\] must have .* float32, got complex128"),
+        ({"3.bias": np.zeros(3, complex)}, TypeError, r"'3.bias'\] must have .* float64, got complex128"),
     ],
 )
 def test_load_state_dict_reports_what_does_not_fit(
