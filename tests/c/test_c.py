@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.packages import ROOT, WARNINGS, Packages
+from support.packages import ROOT, WARNINGS, Packages, built_once
 
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 ENVIRONMENT = {
@@ -86,6 +86,28 @@ def check_sanitizer(cc: str, flags: str, folder: Path) -> None:
         pytest.skip(f"programs built with {sanitizer[0]} do not run here")
 
 
+def compile_all(name: str, folder: Path) -> str:
+    """Builds in one of the ways of BUILDS; what the compiler said."""
+    compiler, flags, programs, emulated = BUILDS[name]
+    configuration = [
+        f"-DCMAKE_C_COMPILER={tool(compiler)}",
+        f"-DCMAKE_C_FLAGS={flags}",
+        "-DFASTNN_C_TESTS=ON",
+    ]
+    if flags != WARNINGS:  # a sanitizer sees as much in half the time; this is the last -O of a command
+        configuration.append(f"-DCMAKE_C_COMPILE_OBJECT={COMPILE} -O1 -o <OBJECT> -c <SOURCE>")
+    if emulated:
+        configuration += ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
+    targets = ["all"] if flags == WARNINGS else [f"test_{program}" for program in programs]
+    for command in (
+        ["-S", str(ROOT), "-B", str(folder), "-GNinja", *configuration],
+        ["--build", str(folder), "--parallel", "2", "--target", *targets],
+    ):
+        done = run(tool("cmake"), *command)
+        assert done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A function that builds in one of the ways of BUILDS: the folder, and what the compiler said."""
@@ -95,23 +117,9 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if name == "wheel":  # has been built for the tests of the packages, or will be used by them
             packages: Packages = request.getfixturevalue("packages")
             return packages.build, packages.output
-        compiler, flags, programs, emulated = BUILDS[name]
-        folder = tmp_path_factory.mktemp(name)
-        cc = tool(compiler)
-        check_sanitizer(cc, flags, folder)
-        configuration = [f"-DCMAKE_C_COMPILER={cc}", f"-DCMAKE_C_FLAGS={flags}", "-DFASTNN_C_TESTS=ON"]
-        if flags != WARNINGS:  # a sanitizer sees as much in half the time; this is the last -O of a command
-            configuration.append(f"-DCMAKE_C_COMPILE_OBJECT={COMPILE} -O1 -o <OBJECT> -c <SOURCE>")
-        if emulated:
-            configuration += ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
-        targets = ["all"] if flags == WARNINGS else [f"test_{program}" for program in programs]
-        for command in (
-            ["-S", str(ROOT), "-B", str(folder), "-GNinja", *configuration],
-            ["--build", str(folder), "--parallel", "2", "--target", *targets],
-        ):
-            done = run(tool("cmake"), *command)
-            assert done.returncode == 0, done.stdout[-6000:]
-        return folder, done.stdout
+        cc, flags = tool(BUILDS[name][0]), BUILDS[name][1]
+        check_sanitizer(cc, flags, tmp_path_factory.mktemp(name))
+        return built_once(tmp_path_factory, name, functools.partial(compile_all, name))
 
     return build
 

@@ -1,13 +1,17 @@
-"""Builds the sdist and the wheel of this checkout, as a user's pip does."""
+"""Builds of this checkout that tests share: among others the sdist and the wheel, as a user's pip makes them."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 WARNINGS = "-Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion"
@@ -33,3 +37,19 @@ def build(folder: Path, *options: str, **environment: str) -> subprocess.Complet
         text=True,
         check=False,
     )
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> tuple[Path, str]:
+    """The folder of a build, and what `make` returned when it built there, once for all processes of a run.
+
+    A process that wants a build in progress waits for it.
+    """
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / f"built-{name}", shared / f"built-{name}.txt"
+    with (shared / f"built-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            done.write_text(make(folder))
+        return folder, done.read_text()
