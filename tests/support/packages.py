@@ -1,4 +1,4 @@
-"""Builds of this checkout that tests share: among others the sdist and the wheel, as a user's pip makes them."""
+"""Builds of this checkout that tests share, among them the sdist and the wheel that a user's pip makes."""
 
 from __future__ import annotations
 
