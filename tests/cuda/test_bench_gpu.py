@@ -77,7 +77,7 @@ def test_wrong_results_are_found(device: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_buffers(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "PATTERN", 16)
+    monkeypatch.setattr(gpu, "DRAWN_ELEMENTS", 16)
     buffers: Any = gpu.DeviceBuffers("bfloat16", 40)
     assert buffers.input.dtype.name == "bfloat16"
     values = gpu.host(buffers.input)

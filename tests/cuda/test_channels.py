@@ -219,7 +219,7 @@ def test_in_place_and_into_another_layout(lay_out: Any, cupy: Any) -> None:
     over, gone = F.batch_norm(x, training=True, out=x)
     assert over is x
     np.testing.assert_array_equal(x.get(), y.get())
-    with pytest.raises(ValueError, match="saved has no input: forward wrote y over it"):
+    with pytest.raises(ValueError, match="saved must have forward's input, got one that y was written over"):
         F.batch_norm_backward(dy, gone)
 
 
