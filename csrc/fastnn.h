@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// How a call ended. Drivers that need scratch memory allocate it themselves; a call that finds
-// no memory has written nothing.
+// How a call ended. Drivers allocate the scratch memory that they need themselves; a call that finds no memory has
+// written nothing. One that is interrupted has not finished its results.
 typedef enum { FASTNN_DONE, FASTNN_INTERRUPTED, FASTNN_NO_MEMORY } fastnn_outcome;
 
 // ---- operations (activations.def) ----------------------------------------------------------------------------------
@@ -77,26 +77,26 @@ typedef struct {
     double parameters[FASTNN_MAX_PARAMETERS];
 } fastnn_map;
 
-// out[i] = kernel(in[i], ...). An output may be an input too if both have the same layout. Returns false if
-// interrupted.
-bool fastnn_run_map(const fastnn_map *map);
+// out[i] = kernel(in[i], ...). An output may be an input too if both have the same layout.
+fastnn_outcome fastnn_run_map(const fastnn_map *map);
 // The same for contiguous arrays of the dtype that is computed in; data has the outputs first.
-bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters);
+fastnn_outcome fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data,
+                                     const double *parameters);
 
 // PReLU on contiguous (outer, channels, inner) arrays, with a weight for each channel. Backward gives dx, and dweight
 // summed in double in an order that depends on the shape alone. With one channel only the product outer * inner counts.
-bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight,
-                  void *y);
+fastnn_outcome fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x,
+                            const void *weight, void *y);
 fastnn_outcome fastnn_prelu_backward(bool float64, size_t outer, size_t channels, size_t inner, const void *dy,
                                      const void *x, const void *weight, void *dx, double *dweight);
 
 // Maxout on contiguous (outer, groups, k, inner) arrays; y is (outer, groups, inner), each element the largest of k.
 // Which of the k it was is a number of `bits` bits, the winner: `planes` has bit b of all count winners in plane b, of
 // (count + 7) / 8 bytes, the least significant plane first.
-bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y, int bits,
-                   uint8_t *planes);
-bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
-                            const uint8_t *planes, void *dx);
+fastnn_outcome fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y,
+                             int bits, uint8_t *planes);
+fastnn_outcome fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy,
+                                      int bits, const uint8_t *planes, void *dx);
 
 // ---- chains --------------------------------------------------------------------------------------------------------
 
@@ -198,8 +198,9 @@ typedef struct {
     void *losses;            // one for each sample; NULL: not wanted
 } fastnn_samples;
 
-// *loss: the sum of the losses, in an order that depends on the shape alone. False if interrupted.
-bool fastnn_run_samples(fastnn_samples_operation operation, bool float64, const fastnn_samples *call, double *loss);
+// *loss: the sum of the losses, in an order that depends on the shape alone.
+fastnn_outcome fastnn_run_samples(fastnn_samples_operation operation, bool float64, const fastnn_samples *call,
+                                  double *loss);
 // The first label that is neither in [0, classes) nor `ignored`; `count` if there is none. Then *total is the sum of
 // the weights of the labels that are not ignored or, if `weight` is NULL, their number.
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
@@ -279,12 +280,12 @@ void fastnn_draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t b
 // One block, of any counter and key: the function as Random123 defines it.
 void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 // Dropout of the map's input to its output, which may be the input in the same layout; the map's kernel and parameters
-// are not used. `unit` elements that follow each other in C order (a channel, a sample) share a draw. False if
-// interrupted.
-bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit);
+// are not used. `unit` elements that follow each other in C order (a channel, a sample) share a draw.
+fastnn_outcome fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit);
 // Which of elements first ... first + count - 1 are kept: a byte for each, 0 or 1, or if packed a bit, that of element
 // first + i being bit i % 8 of byte i / 8.
-bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask);
+fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed,
+                                       uint8_t *mask);
 
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);
@@ -364,9 +365,10 @@ int fastnn_parse_cpu_max(const char *line);
 void fastnn_set_interrupt_check(int (*check)(void));
 
 typedef void (*fastnn_task)(const void *context, size_t piece);
-// Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. False if interrupted.
-bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
-// The same for work that must not stop halfway: it is not interrupted.
+// Runs task(context, 0 ... pieces - 1) on the pool and the calling thread. Each piece has its thread's workspace
+// (runtime/workspace.h).
+fastnn_outcome fastnn_parallel(size_t pieces, fastnn_task task, const void *context);
+// The same for work that must not stop halfway: it is not interrupted, and has no workspace.
 void fastnn_parallel_to_end(size_t pieces, fastnn_task task, const void *context);
 
 // ---- memory --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include "runtime/sizes.h"
 #include "runtime/streaming.h"
 #include "runtime/tiles.h"
+#include "runtime/workspace.h"
 
 // From how many elements on a call uses several threads, since waking them costs less than it saves. Measured with
 // tools/serial_threshold.py.
@@ -65,7 +66,8 @@ static bool should_stream(const contiguous_job *job, const fastnn_kernel_shape *
     return true;
 }
 
-bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data, const double *parameters) {
+fastnn_outcome fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *data,
+                                     const double *parameters) {
     const fastnn_kernel_shape *shape = &fastnn_kernel_shapes[kernel];
     const fastnn_table *table = fastnn_current_table(float64);
     contiguous_job job = {
@@ -81,7 +83,7 @@ bool fastnn_run_contiguous(int kernel, bool float64, size_t count, void *const *
     };
     if (count < serial_elements[shape->cost]) {
         if (count > 0) run_kernel(&job, 0, count, NULL);
-        return true;
+        return FASTNN_DONE;
     }
     job.piece = fastnn_piece_elements(count);
     job.stream = should_stream(&job, shape);
@@ -102,7 +104,7 @@ typedef struct {
 static void run_tile(const strided_job *job, size_t first, size_t count) {
     const fastnn_map *map = job->map;
     const fastnn_view *inputs = job->views + map->outputs;
-    _Alignas(LINE) char scratch[MAX_OPERANDS][TILE_BYTES];
+    char (*const scratch)[TILE_BYTES] = fastnn_borrow(MAX_OPERANDS * TILE_BYTES);
     void *out[FASTNN_MAX_OUTPUTS];
     const void *in[FASTNN_MAX_INPUTS];
     for (int k = 0; k < map->inputs; k++)
@@ -110,6 +112,7 @@ static void run_tile(const strided_job *job, size_t first, size_t count) {
     for (int k = 0; k < map->outputs; k++) out[k] = fastnn_target(&job->views[k], first, count, scratch[k]);
     job->table->kernels[map->kernel](count, out, in, map->parameters);
     for (int k = 0; k < map->outputs; k++) fastnn_scatter(job->table, &job->views[k], first, count, out[k]);
+    fastnn_give_back(scratch);
 }
 
 // Computes elements from `first` on in place, if they are in place for all operands and not too few to be worth it.
@@ -157,14 +160,14 @@ static void order_dimensions(const fastnn_map *map, int *order) {
     }
 }
 
-bool fastnn_run_map(const fastnn_map *map) {
+fastnn_outcome fastnn_run_map(const fastnn_map *map) {
     strided_job job = {.map = map, .table = fastnn_current_table(map->float64), .count = 1};
     const int operands = map->outputs + map->inputs;
     int order[FASTNN_MAX_DIMS];
     size_t shape[FASTNN_MAX_DIMS];
     order_dimensions(map, order);
     for (int d = 0; d < map->dims; d++) job.count *= shape[d] = map->shape[order[d]];
-    if (job.count == 0) return true;
+    if (job.count == 0) return FASTNN_DONE;
 
     bool contiguous = true;
     void *data[MAX_OPERANDS];

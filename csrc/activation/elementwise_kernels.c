@@ -122,7 +122,9 @@ static void spread_to_winners(size_t n, size_t k, void *dx_memory, const void *d
     real *dx = dx_memory;
     const real *dy = dy_memory, *winners = winners_memory;
     memset(dx, 0, n * k * sizeof(real));
-    for (size_t i = 0; i < n; i++) dx[i * k + (size_t)winners[i]] = dy[i];
+    for (size_t i = 0; i < n; i++)
+        if (winners[i] < (real)k)
+            dx[i * k + (size_t)winners[i]] = dy[i];  // always so, unless someone wrote to the planes
 }
 
 const fastnn_table FASTNN_TABLE(elementwise) = {

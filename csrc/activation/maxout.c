@@ -90,15 +90,15 @@ static void for_tiles(const maxout_job *job, size_t index, void (*run)(const max
 static void forward_piece(const void *context, size_t index) { for_tiles(context, index, forward_tile); }
 static void backward_piece(const void *context, size_t index) { for_tiles(context, index, backward_tile); }
 
-bool fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y, int bits,
-                   uint8_t *planes) {
+fastnn_outcome fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y,
+                             int bits, uint8_t *planes) {
     maxout_job job = make_job(float64, outer, groups, k, inner, x, y, bits, planes);
     job.kernel = job.table->kernels[KERNEL_maxout_step];
     return fastnn_parallel(divided_up(job.count, job.piece), forward_piece, &job);
 }
 
-bool fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy, int bits,
-                            const uint8_t *planes, void *dx) {
+fastnn_outcome fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy,
+                                      int bits, const uint8_t *planes, void *dx) {
     maxout_job job = make_job(float64, outer, groups, k, inner, dx, dy, bits, planes);
     job.kernel = job.table->kernels[KERNEL_maxout_backward];
     return fastnn_parallel(divided_up(job.count, job.piece), backward_piece, &job);

@@ -85,9 +85,9 @@ static void run_piece(const void *context, size_t index) {
     for (size_t row = first; row < end; row++) run_row(job, row, sums);
 }
 
-bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x, const void *weight,
-                  void *y) {
-    if (outer * channels * inner == 0) return true;
+fastnn_outcome fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, const void *x,
+                            const void *weight, void *y) {
+    if (outer * channels * inner == 0) return FASTNN_DONE;
     prelu_job job = make_job(float64, outer, channels, inner, x, weight, y);
     job.kernel = job.table->kernels[job.row_has_all_channels ? KERNEL_slope : KERNEL_leaky_relu];
     return fastnn_parallel(job.pieces, run_piece, &job);
@@ -95,7 +95,8 @@ bool fastnn_prelu(bool float64, size_t outer, size_t channels, size_t inner, con
 
 // The pieces' sums are added in order, so dweight does not depend on the threads.
 static fastnn_outcome sum_pieces(const prelu_job *job, double *dweight) {
-    if (!fastnn_parallel(job->pieces, run_piece, job)) return FASTNN_INTERRUPTED;
+    const fastnn_outcome outcome = fastnn_parallel(job->pieces, run_piece, job);
+    if (outcome != FASTNN_DONE) return outcome;
     memset(dweight, 0, job->channels * sizeof *dweight);
     for (size_t piece = 0; piece < job->pieces; piece++)
         for (size_t c = 0; c < job->channels; c++) dweight[c] += job->partial[piece * job->channels + c];

@@ -64,10 +64,10 @@ static bool open_scratch(fastnn_chain_job *job) {
     return true;
 }
 
-// Ends a call that was `done` or interrupted.
-static fastnn_outcome close_scratch(const fastnn_chain_job *job, bool done) {
+// Ends a call that ended so.
+static fastnn_outcome close_scratch(const fastnn_chain_job *job, fastnn_outcome outcome) {
     fastnn_release(job->partial);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }
 
 // ---- passes --------------------------------------------------------------------------------------------------------
@@ -90,27 +90,29 @@ static void backward_group(const void *context, size_t piece) {
         fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_gradient, NULL);
 }
 
-static bool run_groups(const fastnn_chain_job *job, fastnn_task task) {
+static fastnn_outcome run_groups(const fastnn_chain_job *job, fastnn_task task) {
     return fastnn_run_chain_task(job, divided_up(job->run.chain->channels, job->cut.group), task, job);
 }
 
-static bool run_forward(const fastnn_chain_job *job) {
+static fastnn_outcome run_forward(const fastnn_chain_job *job) {
     const fastnn_chain *chain = job->run.chain;
     if (chain->training && job->cut.group > 0) return run_groups(job, forward_group);
-    if (chain->training && !fastnn_find_statistics(job)) return false;
+    const fastnn_outcome outcome = chain->training ? fastnn_find_statistics(job) : FASTNN_DONE;
+    if (outcome != FASTNN_DONE) return outcome;
     fastnn_set_scaling(job, 0, chain->channels);
     return fastnn_visit_all(job, fastnn_visit_forward, false);
 }
 
-static bool run_backward(const fastnn_chain_job *job) {
+static fastnn_outcome run_backward(const fastnn_chain_job *job) {
     const fastnn_chain *chain = job->run.chain;
     fastnn_set_scaling(job, 0, chain->channels);
     if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size);
     if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward, false);
     if (job->cut.group > 0) return run_groups(job, backward_group);
-    if (!fastnn_find_sums(job)) return false;
+    const fastnn_outcome outcome = fastnn_find_sums(job);
+    if (outcome != FASTNN_DONE) return outcome;
     fastnn_set_gradient(job, 0, chain->channels);
-    return !chain->training || fastnn_visit_all(job, fastnn_visit_gradient, false);
+    return chain->training ? fastnn_visit_all(job, fastnn_visit_gradient, false) : FASTNN_DONE;
 }
 
 // ---- calls ---------------------------------------------------------------------------------------------------------

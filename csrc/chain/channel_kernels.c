@@ -31,7 +31,7 @@ enum {
     ROWS = 4,  // taken together, channels last: they share one load of the per-channel numbers
     COLUMN_BLOCK = 2048 / sizeof(real),
     ROW_BLOCK = 256,
-    TILE = CHAIN_TILE_BYTES / sizeof(real),
+    SUMMED_COLUMNS = 512,
 };
 
 FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, real *sum) {
@@ -244,11 +244,15 @@ FORCE_INLINE void sum_rows_step(size_t i, size_t part, size_t rows, size_t n, co
 }
 static void sum_channels_last(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
                               double *const *sums) {
-    real sum[TILE], product[TILE];
-    double *sum_to = sums[0], *product_to = sums[1];
-    FOR_VECTORS(n, sum_rows_step, rows, n, g, x, center, rstd, sum, product);
-    for (size_t i = 0; i < n; i++) sum_to[i] += (double)sum[i];
-    for (size_t i = 0; i < n; i++) product_to[i] += (double)product[i];
+    real sum[SUMMED_COLUMNS], product[SUMMED_COLUMNS];
+    for (size_t first = 0, count; first < n; first += count) {
+        double *sum_to = sums[0] + first, *product_to = sums[1] + first;
+        count = n - first < SUMMED_COLUMNS ? n - first : SUMMED_COLUMNS;
+        FOR_VECTORS(count, sum_rows_step, rows, n, (const real *)g + first, (const real *)x + first,
+                    (const real *)center + first, (const real *)rstd + first, sum, product);
+        for (size_t i = 0; i < count; i++) sum_to[i] += (double)sum[i];
+        for (size_t i = 0; i < count; i++) product_to[i] += (double)product[i];
+    }
 }
 
 typedef struct {

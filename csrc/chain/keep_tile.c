@@ -5,6 +5,7 @@
 
 #include "chain/tile.h"
 #include "random/random_kernels.h"
+#include "runtime/workspace.h"
 
 enum {
     MOST_POSITIONS = 32,  // at a time: the bits of a channel are then in one 64-bit word
@@ -32,8 +33,8 @@ static void put_byte(uint8_t *bits, size_t at, unsigned byte) {
 // of a position are neighbours, from bit `at` on, and the next position's begin `row` bits later.
 static void keep_positions(const fastnn_run *run, const fastnn_dropout *dropout, uint64_t first, size_t channels,
                            size_t positions, size_t at, size_t row, uint8_t *bits) {
-    uint64_t blocks[MOST_BLOCKS];
-    uint8_t kept[MOST_BLOCKS + 8];
+    uint64_t *const blocks = fastnn_borrow(MOST_BLOCKS * sizeof *blocks);
+    uint8_t *const kept = fastnn_borrow(MOST_BLOCKS + 8);
     const size_t inner = run->chain->inner, each = (7 + positions + 7) / 8;  // blocks of a channel, wherever it begins
     for (size_t c = 0; c < channels; c++)
         for (size_t k = 0; k < each; k++) blocks[c * each + k] = (first + c * inner) / 8 + k;
@@ -54,6 +55,8 @@ static void keep_positions(const fastnn_run *run, const fastnn_dropout *dropout,
                 put_byte(bits, at + (p + k) * row + c, (unsigned)(square >> 8 * k & 0xff));
         }
     }
+    fastnn_give_back(kept);
+    fastnn_give_back(blocks);
 }
 
 void fastnn_keep_tile(const fastnn_run *run, const fastnn_dropout *dropout, const fastnn_tile *tile, uint8_t *bits) {

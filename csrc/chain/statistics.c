@@ -41,16 +41,17 @@ static void find_piece_moments(const void *context, size_t piece) {
     ((fastnn_moments *)job->partial)[piece] = moments;
 }
 
-static bool find_channels_first_statistics(const fastnn_chain_job *job) {
+static fastnn_outcome find_channels_first_statistics(const fastnn_chain_job *job) {
     const size_t channels = job->run.chain->channels, pieces = job->cut.channel_pieces;
     const fastnn_moments *moments = (const fastnn_moments *)job->partial;
-    if (!fastnn_run_chain_task(job, channels * pieces, find_piece_moments, job)) return false;
+    const fastnn_outcome outcome = fastnn_run_chain_task(job, channels * pieces, find_piece_moments, job);
+    if (outcome != FASTNN_DONE) return outcome;
     for (size_t c = 0; c < channels; c++) {
         fastnn_moments channel = {0, 0, 0, 0};
         for (size_t i = 0; i < pieces; i++) channel = merge_moments(channel, moments[c * pieces + i]);
         set_statistics(job->run.chain, c, channel);
     }
-    return true;
+    return FASTNN_DONE;
 }
 
 static void find_piece_sums(const void *context, size_t piece) {
@@ -60,9 +61,10 @@ static void find_piece_sums(const void *context, size_t piece) {
     fastnn_visit_range(job, fastnn_tiles_of_channel_piece(&job->cut, piece), fastnn_visit_backward, sums);
 }
 
-static bool find_channels_first_sums(const fastnn_chain_job *job) {
+static fastnn_outcome find_channels_first_sums(const fastnn_chain_job *job) {
     const size_t channels = job->run.chain->channels, pieces = job->cut.channel_pieces;
-    if (!fastnn_run_chain_task(job, channels * pieces, find_piece_sums, job)) return false;
+    const fastnn_outcome outcome = fastnn_run_chain_task(job, channels * pieces, find_piece_sums, job);
+    if (outcome != FASTNN_DONE) return outcome;
     for (size_t c = 0; c < channels; c++) {
         double sum = 0, product = 0;
         for (size_t i = c * pieces; i < (c + 1) * pieces; i++) {
@@ -72,7 +74,7 @@ static bool find_channels_first_sums(const fastnn_chain_job *job) {
         job->sums[0][c] = sum;
         job->sums[1][c] = product;
     }
-    return true;
+    return FASTNN_DONE;
 }
 
 // ---- channels last -------------------------------------------------------------------------------------------------
@@ -91,9 +93,10 @@ static void find_column_moments(const void *context, size_t piece) {
                                              job->x + first * width * job->size, 0, moments);
 }
 
-static bool find_channels_last_statistics(const fastnn_chain_job *job) {
+static fastnn_outcome find_channels_last_statistics(const fastnn_chain_job *job) {
     const fastnn_chain_cut *cut = &job->cut;
-    if (!fastnn_run_chain_task(job, cut->pieces, find_column_moments, job)) return false;
+    const fastnn_outcome outcome = fastnn_run_chain_task(job, cut->pieces, find_column_moments, job);
+    if (outcome != FASTNN_DONE) return outcome;
     double *all[3], *some[3];
     column_moments(job, 0, all);
     for (size_t piece = 1; piece < cut->pieces; piece++) {
@@ -108,11 +111,12 @@ static bool find_channels_last_statistics(const fastnn_chain_job *job) {
             channel = merge_moments(channel, (fastnn_moments){(double)cut->rows, all[0][i], all[1][i], all[2][i]});
         set_statistics(job->run.chain, c, channel);
     }
-    return true;
+    return FASTNN_DONE;
 }
 
-static bool find_channels_last_sums(const fastnn_chain_job *job) {
-    if (!fastnn_visit_all(job, fastnn_visit_backward, true)) return false;
+static fastnn_outcome find_channels_last_sums(const fastnn_chain_job *job) {
+    const fastnn_outcome outcome = fastnn_visit_all(job, fastnn_visit_backward, true);
+    if (outcome != FASTNN_DONE) return outcome;
     const size_t width = job->cut.width, channels = job->run.chain->channels;
     for (size_t piece = 1; piece < job->cut.pieces; piece++)
         for (size_t i = 0; i < 2 * width; i++) job->partial[i] += job->partial[2 * width * piece + i];
@@ -125,16 +129,16 @@ static bool find_channels_last_sums(const fastnn_chain_job *job) {
         job->sums[0][c] = sum;
         job->sums[1][c] = product;
     }
-    return true;
+    return FASTNN_DONE;
 }
 
 // ---- both ----------------------------------------------------------------------------------------------------------
 
-bool fastnn_find_statistics(const fastnn_chain_job *job) {
+fastnn_outcome fastnn_find_statistics(const fastnn_chain_job *job) {
     return (job->run.chain->channels_last ? find_channels_last_statistics : find_channels_first_statistics)(job);
 }
 
-bool fastnn_find_sums(const fastnn_chain_job *job) {
+fastnn_outcome fastnn_find_sums(const fastnn_chain_job *job) {
     return (job->run.chain->channels_last ? find_channels_last_sums : find_channels_first_sums)(job);
 }
 

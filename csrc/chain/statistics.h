@@ -6,14 +6,13 @@
 #include "chain/visits.h"
 
 // Forward in training: sets the chain's mean, mean_low, variance and rstd. The first takes channels first ... end - 1
-// on the calling thread (channels first only), the second takes all channels on all threads and returns false if
-// interrupted.
+// on the calling thread (channels first only), the second takes all channels on all threads.
 void fastnn_find_group_statistics(const fastnn_chain_job *job, size_t first, size_t end);
-bool fastnn_find_statistics(const fastnn_chain_job *job);
+fastnn_outcome fastnn_find_statistics(const fastnn_chain_job *job);
 
 // Backward's first pass: sets job->sums to the sums of g and of g xhat, for the same channels.
 void fastnn_find_group_sums(const fastnn_chain_job *job, size_t first, size_t end);
-bool fastnn_find_sums(const fastnn_chain_job *job);
+fastnn_outcome fastnn_find_sums(const fastnn_chain_job *job);
 
 // Sets job->run.scaling from the statistics, if the chain has a scaling; and backward dbias, dweight and job->line from
 // the sums.

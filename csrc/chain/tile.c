@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "random/random_kernels.h"
+#include "runtime/workspace.h"
 
 static size_t element_size(const fastnn_run *run) { return run->chain->float64 ? 8 : 4; }
 
@@ -78,7 +79,7 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
                                  void *to) {
     const fastnn_chain *chain = run->chain;
     const size_t size = element_size(run), start = tile->offset * size, count = tile->rows * tile->n;
-    _Alignas(64) char scratch[FASTNN_MAX_STAGES + 1][CHAIN_TILE_BYTES];
+    char (*const scratch)[CHAIN_TILE_BYTES] = fastnn_borrow((size_t)(chain->stages + 1) * CHAIN_TILE_BYTES);
     // The inputs of the stages. Where a fused kernel takes the scaling and stage 0, that of stage 0 is not used.
     const void *before[FASTNN_MAX_STAGES + 1] = {x + start};
     fastnn_scaled_kernel *fused = scaled_kernel(run, true);
@@ -113,5 +114,6 @@ const void *fastnn_tile_backward(const fastnn_run *run, const fastnn_tile *tile,
         }
         g = to;
     }
+    fastnn_give_back(scratch);
     return g;
 }

@@ -6,6 +6,7 @@
 #include "runtime/sizes.h"
 #include "runtime/streaming.h"
 #include "runtime/tiles.h"
+#include "runtime/workspace.h"
 
 enum { SERIAL_ELEMENTS = 32768 };  // up to here the calling thread works alone
 
@@ -27,15 +28,16 @@ static void deliver(const fastnn_chain_job *job, const fastnn_tile *tile, const 
 }
 
 void fastnn_visit_forward(const fastnn_chain_job *job, const fastnn_tile *tile, double *const *sums) {
-    _Alignas(LINE) char scratch[CHAIN_TILE_BYTES];
+    void *scratch = fastnn_borrow(CHAIN_TILE_BYTES);
     void *y = target(job, tile, scratch);
     (void)sums;
     fastnn_tile_forward(&job->run, tile, job->x, y);
     deliver(job, tile, y);
+    fastnn_give_back(scratch);
 }
 
 void fastnn_visit_backward(const fastnn_chain_job *job, const fastnn_tile *tile, double *const *sums) {
-    _Alignas(LINE) char scratch[CHAIN_TILE_BYTES];
+    void *scratch = fastnn_borrow(CHAIN_TILE_BYTES);
     const fastnn_chain *chain = job->run.chain;
     const fastnn_channel_table *table = job->run.tables->channel;
     const fastnn_scaling *scaling = &job->run.scaling;
@@ -45,17 +47,19 @@ void fastnn_visit_backward(const fastnn_chain_job *job, const fastnn_tile *tile,
     if (sums != NULL)
         table->sums[chain->channels_last](tile->rows, tile->n, g, job->x + tile->offset * job->size,
                                           scaling->center + at, scaling->rstd + at, sums);
-    if (chain->training) return;
-    if (chain->scaled && (chain->rstd != NULL || chain->weight != NULL)) {
-        const char *zeros = job->line.c + at;  // outside training
-        table->scale[chain->channels_last](tile->rows, tile->n, to, g, zeros, scaling->scale + at, zeros);
-        g = to;
+    if (!chain->training) {
+        if (chain->scaled && (chain->rstd != NULL || chain->weight != NULL)) {
+            const char *zeros = job->line.c + at;
+            table->scale[chain->channels_last](tile->rows, tile->n, to, g, zeros, scaling->scale + at, zeros);
+            g = to;
+        }
+        deliver(job, tile, g);
     }
-    deliver(job, tile, g);
+    fastnn_give_back(scratch);
 }
 
 void fastnn_visit_gradient(const fastnn_chain_job *job, const fastnn_tile *tile, double *const *sums) {
-    _Alignas(LINE) char scratch[CHAIN_TILE_BYTES];
+    void *scratch = fastnn_borrow(CHAIN_TILE_BYTES);
     const fastnn_scaling *scaling = &job->run.scaling;
     const fastnn_gradient_line *line = &job->line;
     const size_t at = tile->channel * job->size, start = tile->offset * job->size;
@@ -66,6 +70,7 @@ void fastnn_visit_gradient(const fastnn_chain_job *job, const fastnn_tile *tile,
                                                                       scaling->center + at, scaling->rstd + at,
                                                                       line->a + at, line->b + at, line->c + at);
     deliver(job, tile, to);
+    fastnn_give_back(scratch);
 }
 
 // ---- passes over tiles ---------------------------------------------------------------------------------------------
@@ -92,10 +97,12 @@ void fastnn_visit_range(const fastnn_chain_job *job, fastnn_tile_range range, fa
     if (job->stream) fastnn_finish_streaming();
 }
 
-bool fastnn_run_chain_task(const fastnn_chain_job *job, size_t pieces, fastnn_task task, const void *context) {
+fastnn_outcome fastnn_run_chain_task(const fastnn_chain_job *job, size_t pieces, fastnn_task task,
+                                     const void *context) {
     if (job->count > SERIAL_ELEMENTS) return fastnn_parallel(pieces, task, context);
+    if (!fastnn_open_workspace()) return FASTNN_NO_MEMORY;
     for (size_t piece = 0; piece < pieces; piece++) task(context, piece);
-    return true;
+    return FASTNN_DONE;
 }
 
 typedef struct {
@@ -114,6 +121,6 @@ static void visit_piece(const void *context, size_t piece) {
                        pass->sums ? (double *[]){partial, partial + width} : NULL);
 }
 
-bool fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit, bool sums) {
+fastnn_outcome fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit, bool sums) {
     return fastnn_run_chain_task(job, job->cut.pieces, visit_piece, &(tile_pass){job, visit, sums});
 }

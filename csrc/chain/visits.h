@@ -35,10 +35,10 @@ fastnn_visit fastnn_visit_gradient;
 // Visits the tiles of a range, on the calling thread. `sums`: those of the range's first channel, or NULL.
 void fastnn_visit_range(const fastnn_chain_job *job, fastnn_tile_range range, fastnn_visit *visit, double *const *sums);
 // Visits all tiles in the order of memory, on all threads. With `sums` (channels last) the sums of piece i are at
-// partial + 2 width i: `width` of g, and behind them `width` of g xhat. False if interrupted.
-bool fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit, bool sums);
+// partial + 2 width i: `width` of g, and behind them `width` of g xhat.
+fastnn_outcome fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit, bool sums);
 
-// Runs a task on all threads if the arrays are large enough for that to pay. False if interrupted.
-bool fastnn_run_chain_task(const fastnn_chain_job *job, size_t pieces, fastnn_task task, const void *context);
+// Runs a task on all threads if the arrays are large enough for that to pay.
+fastnn_outcome fastnn_run_chain_task(const fastnn_chain_job *job, size_t pieces, fastnn_task task, const void *context);
 
 #endif

@@ -69,13 +69,13 @@ static void multiply_piece(const void *context, size_t piece) {
                                 p->column, p->add);
 }
 
-static bool run(bool serial, size_t pieces, fastnn_task task, const product_job *job) {
+static fastnn_outcome run(bool serial, size_t pieces, fastnn_task task, const product_job *job) {
     if (!serial) return fastnn_parallel(pieces, task, job);
     for (size_t i = 0; i < pieces; i++) task(job, i);
-    return true;
+    return FASTNN_DONE;
 }
 
-static bool run_block(product_job *job) {
+static fastnn_outcome run_block(product_job *job) {
     const fastnn_product *p = &job->product;
     const size_t work = p->m * p->n * p->k;
     // For no rows pack_left packs nothing, but says whether and where it will pack the others.
@@ -84,7 +84,8 @@ static bool run_block(product_job *job) {
     job->packed_columns = rounded_up(PACKED_ROWS, job->table->columns);
     job->left_pieces = job->left.data == p->a.data ? 0 : divided_up(p->m, job->packed_rows);
     const size_t pack_pieces = job->left_pieces + divided_up(p->n, job->packed_columns);
-    if (!run((p->m + p->n) * p->k < SERIAL_PACKING, pack_pieces, pack_piece, job)) return false;
+    const fastnn_outcome packed = run((p->m + p->n) * p->k < SERIAL_PACKING, pack_pieces, pack_piece, job);
+    if (packed != FASTNN_DONE) return packed;
 
     const size_t most_rows = PIECE_TILES * job->table->rows;
     job->piece_rows = rounded_up(divided_up(p->m, divided_up(p->m, most_rows)), job->table->rows);
@@ -109,12 +110,12 @@ static void few_piece(const void *context, size_t piece) {
 }
 
 // Columns are cut into pieces. Reading b counts, too: with one row it takes most of the time.
-static bool run_few(product_job *job) {
+static fastnn_outcome run_few(product_job *job) {
     const fastnn_product *p = &job->product;
     const size_t column_work = p->k * (p->m + READING_WORK), work = p->n * column_work;
     const size_t wanted = PIECE_WORK > work / MOST_PIECES ? PIECE_WORK : work / MOST_PIECES;
     job->piece_columns = work < SERIAL_WORK ? p->n : rounded_up(divided_up(wanted, column_work + 1), FEW_COLUMNS);
-    return p->n == 0 || fastnn_parallel(divided_up(p->n, job->piece_columns), few_piece, job);
+    return p->n == 0 ? FASTNN_DONE : fastnn_parallel(divided_up(p->n, job->piece_columns), few_piece, job);
 }
 
 // ---- products ------------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ static bool find_few(const fastnn_gemm_table *table, const fastnn_product *p, fa
     return is_few(table, few);
 }
 
-static bool run_blocks(product_job *job, const fastnn_product *p) {
+static fastnn_outcome run_blocks(product_job *job, const fastnn_product *p) {
     // There is a block even if k is 0: it clears c.
     for (size_t j = 0; j < p->n; j += BLOCK_N) {
         for (size_t l = 0; l == 0 || l < p->k; l += BLOCK_K) {
@@ -154,11 +155,12 @@ static bool run_blocks(product_job *job, const fastnn_product *p) {
                 job->product.b = from(job->table, p->b, l, j);
                 job->product.c = result_at(job->table, p, i, j);
                 job->product.add = p->add || l > 0;
-                if (!run_block(job)) return false;
+                const fastnn_outcome outcome = run_block(job);
+                if (outcome != FASTNN_DONE) return outcome;
             }
         }
     }
-    return true;
+    return FASTNN_DONE;
 }
 
 // Scratch memory for the packed factors of a block is allocated for the whole call.
@@ -168,13 +170,13 @@ static fastnn_outcome run_packed(product_job *job, const fastnn_product *p) {
     job->left_memory = fastnn_allocate(left_bytes + job->table->right_size(k, n) * job->table->bytes);
     if (job->left_memory == NULL) return FASTNN_NO_MEMORY;
     job->panels = job->left_memory + left_bytes;
-    const bool done = run_blocks(job, p);
+    const fastnn_outcome outcome = run_blocks(job, p);
     fastnn_release(job->left_memory);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }
 
 fastnn_outcome fastnn_run_product(const fastnn_product *product) {
     product_job job = {.table = fastnn_current(product->float64)->gemm};
     if (!find_few(job.table, product, &job.product)) return run_packed(&job, product);
-    return run_few(&job) ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return run_few(&job);
 }

@@ -6,6 +6,7 @@
 #include "norm/row_kernels.h"
 #include "runtime/sizes.h"
 #include "runtime/streaming.h"
+#include "runtime/workspace.h"
 
 enum {
     CHUNK_ELEMENTS = 4096,  // stays in L1
@@ -68,12 +69,12 @@ static void apply(const row_job *job, const fastnn_row_gradient *gradients, size
 // Writes the results of a chunk. Those that are streamed are computed in L1 first, whole rows or a part of one row at a
 // time.
 static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients, size_t row, size_t rows) {
-    _Alignas(LINE) char tile[CHUNK_ELEMENTS * 8];
     char *to = job->out + row * job->row * job->size;
     if (!job->stream) {
         apply(job, gradients, row, rows, 0, job->row, to);
         return;
     }
+    char *tile = fastnn_borrow(CHUNK_ELEMENTS * job->size);
     for (size_t r = 0, some; r < rows; r += some) {
         some = smaller(job->tile, rows - r);
         for (size_t first = 0, count; first < job->row; first += count) {
@@ -83,6 +84,7 @@ static void write_chunk(const row_job *job, const fastnn_row_gradient *gradients
             to += some * count * job->size;
         }
     }
+    fastnn_give_back(tile);
 }
 
 // ---- forward -------------------------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ static bool is_empty(const fastnn_norm *norm) { return norm->rows * norm->channe
 fastnn_outcome fastnn_run_norm(const fastnn_norm *norm) {
     if (is_empty(norm)) return FASTNN_DONE;
     const row_job job = make_job(norm, norm->y, 2, 1);
-    return fastnn_parallel(job.pieces, run_piece, &job) ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return fastnn_parallel(job.pieces, run_piece, &job);
 }
 
 // ---- backward ------------------------------------------------------------------------------------------------------
@@ -167,12 +169,12 @@ fastnn_outcome fastnn_run_norm_backward(const fastnn_norm *norm) {
     row_job job = make_job(norm, norm->dx, 3, divided_up(SUMMED_ROWS * norm->groups, norm->inner));
     job.sums = fastnn_allocate(job.pieces * SUMS * weights(norm) * sizeof *job.sums);
     if (job.sums == NULL) return FASTNN_NO_MEMORY;
-    const bool done = fastnn_parallel(job.pieces, run_backward_piece, &job);
-    if (done) {
+    const fastnn_outcome outcome = fastnn_parallel(job.pieces, run_backward_piece, &job);
+    if (outcome == FASTNN_DONE) {
         const fastnn_norm_sums sums = sums_of_piece(&job, 0);
         if (norm->dweight != NULL) combine(&job, sums.dweight, norm->dweight);
         if (norm->dbias != NULL) combine(&job, sums.dbias, norm->dbias);
     }
     fastnn_release(job.sums);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }

@@ -24,9 +24,9 @@ typedef struct {
 
 static size_t piece_elements(size_t count) { return count < SERIAL_ELEMENTS ? count : fastnn_piece_elements(count); }
 
-static bool run_pieces(size_t count, fastnn_task task, const void *job) {
+static fastnn_outcome run_pieces(size_t count, fastnn_task task, const void *job) {
     const size_t piece = piece_elements(count);
-    return count == 0 || fastnn_parallel(divided_up(count, piece), task, job);
+    return count == 0 ? FASTNN_DONE : fastnn_parallel(divided_up(count, piece), task, job);
 }
 
 // ---- which elements are kept ---------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ static void run_piece(const void *context, size_t index) {
     if (job->stream) fastnn_finish_streaming();
 }
 
-bool fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit) {
+fastnn_outcome fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit) {
     dropout_job job = {
         .table = fastnn_current_table(map->float64),
         .random = fastnn_current(map->float64)->random,
@@ -168,7 +168,8 @@ static void mask_piece(const void *context, size_t index) {
     }
 }
 
-bool fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed, uint8_t *mask) {
+fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed,
+                                       uint8_t *mask) {
     const mask_job job = {fastnn_current(false)->random, dropout, first, count, packed, mask};
     return run_pieces(count, mask_piece, &job);
 }

@@ -18,6 +18,7 @@
 #include "fastnn.h"
 #include "runtime/cgroup.h"
 #include "runtime/sizes.h"
+#include "runtime/workspace.h"
 
 enum {
     MAX_THREADS = 1024,
@@ -26,7 +27,7 @@ enum {
     // reach its full speed again.
     SPINS = 4000,
     YIELDS = 30000,
-    STACK_BYTES = 1 << 20,  // drivers keep their tiles on the stack
+    STACK_BYTES = 1 << 20,  // of a worker: much more than the 32 KB that pieces need; unused pages cost nothing
     CLOSED = 1 << 30,       // a bit of job.gate
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
@@ -131,6 +132,7 @@ static void wait_for_job(int number, unsigned seen) {
 
 static void *work(void *argument) {
     const int number = (int)(intptr_t)argument;
+    if (!fastnn_open_workspace()) return NULL;  // then the others do its pieces
     for (unsigned seen = 0;;) {
         wait_for_job(number, seen);
         seen = atomic_load(&job.generation);
@@ -207,9 +209,10 @@ static bool run_job(size_t pieces, fastnn_task task, const void *context, double
     return done;
 }
 
-bool fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
+fastnn_outcome fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
+    if (!fastnn_open_workspace()) return FASTNN_NO_MEMORY;
     double next_check = now() + INTERRUPT_CHECK_SECONDS;
-    return run_job(pieces, task, context, &next_check);
+    return run_job(pieces, task, context, &next_check) ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }
 
 void fastnn_parallel_to_end(size_t pieces, fastnn_task task, const void *context) {

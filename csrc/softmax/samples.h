@@ -11,6 +11,7 @@ typedef struct {
     bool row;  // one sample, whose classes are adjacent; else up to LANES adjacent samples
     size_t classes, samples;
     size_t lanes, stride;  // columns: the lanes that are used, and the elements from a class to the next
+    real *space;           // rows: scratch memory of SAMPLES_TILE_BYTES
 } Block;
 
 // The place of a vector: the offset of its elements, its (first) class, and how many of its lanes are used.

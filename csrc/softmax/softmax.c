@@ -1,6 +1,7 @@
 // Softmax and losses over threads, and the check of labels. How the work is cut depends on the shape alone, and the
 // losses of the pieces are added in order.
 #include "runtime/sizes.h"
+#include "runtime/workspace.h"
 #include "softmax/softmax_kernels.h"
 
 enum {
@@ -21,7 +22,9 @@ typedef struct {
 static void run_piece(const void *context, size_t index) {
     const samples_job *job = context;
     const size_t first = index * job->piece, left = job->samples - first;
-    job->losses[index] = job->kernel(job->call, first, smaller(left, job->piece));
+    void *tiles = fastnn_borrow(2 * SAMPLES_TILE_BYTES);
+    job->losses[index] = job->kernel(job->call, first, smaller(left, job->piece), tiles);
+    fastnn_give_back(tiles);
 }
 
 static size_t samples_in_piece(size_t samples, size_t classes, size_t inner) {
@@ -32,17 +35,19 @@ static size_t samples_in_piece(size_t samples, size_t classes, size_t inner) {
     return inner > 1 || piece > LARGEST_VECTOR ? rounded_up(piece, LARGEST_VECTOR) : piece;
 }
 
-bool fastnn_run_samples(fastnn_samples_operation operation, bool float64, const fastnn_samples *call, double *loss) {
+fastnn_outcome fastnn_run_samples(fastnn_samples_operation operation, bool float64, const fastnn_samples *call,
+                                  double *loss) {
     double losses[MOST_PIECES];
     *loss = 0;
     samples_job job = {call, fastnn_current(float64)->softmax->kernels[operation], call->outer * call->inner, 0,
                        losses};
-    if (job.samples * call->classes == 0) return true;
+    if (job.samples * call->classes == 0) return FASTNN_DONE;
     job.piece = samples_in_piece(job.samples, call->classes, call->inner);
     const size_t pieces = divided_up(job.samples, job.piece);
-    if (!fastnn_parallel(pieces, run_piece, &job)) return false;
+    const fastnn_outcome outcome = fastnn_parallel(pieces, run_piece, &job);
+    if (outcome != FASTNN_DONE) return outcome;
     for (size_t i = 0; i < pieces; i++) *loss += losses[i];
-    return true;
+    return FASTNN_DONE;
 }
 
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
@@ -57,6 +62,6 @@ size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, si
     for (size_t i = 0; i < count && !all; i++)
         if ((uint64_t)labels[i] >= classes && labels[i] != ignored) return i;
     *total = weight == NULL ? (double)(count - skipped)
-                            : fastnn_current(float64)->softmax->sum_weights(count, labels, ignored, weight);
+                            : fastnn_current(float64)->softmax->sum_weights(count, labels, classes, ignored, weight);
     return count;
 }

@@ -56,9 +56,7 @@ typedef struct {
 // The exponentials of a row stay in L1 until their sum is known, so that the result, which may be far from the caches,
 // is written only once.
 enum { ROW_SPACE = 4096 };
-FORCE_INLINE real *space_for(Block b, real *scratch, real *out) {
-    return b.row && b.classes <= ROW_SPACE ? scratch : out;
-}
+FORCE_INLINE real *space_for(Block b, real *out) { return b.row && b.classes <= ROW_SPACE ? b.space : out; }
 FORCE_INLINE void exp_step(const void *state, Sum *sums, Place at, int u) {
     const Exponentials *s = state;
     const V e = shifted_exponential(&s->shift, load_logits(s->x, at));
@@ -86,8 +84,7 @@ FORCE_INLINE void quotient_step(const void *state, Sum *sums, Place at, int u) {
 FORCE_INLINE double softmax(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                             size_t sample) {
     Sum sum = no_sum();
-    real scratch[ROW_SPACE];
-    const Exponentials e = {shift_for(largest_of(b, x)), x, space_for(b, scratch, out)};
+    const Exponentials e = {shift_for(largest_of(b, x)), x, space_for(b, out)};
     walk(b, &e, exp_step, &sum, 1);
     Map map = {.x = e.out, .out = out, .a = sum_of(b, &sum)};
     map.b = vone() / map.a;
@@ -202,20 +199,17 @@ FORCE_INLINE double cross_entropy(const fastnn_samples *call, Block b, const rea
     real active[LANES] = {0}, spike[LANES] = {0}, logit[LANES] = {0};
     size_t place[LANES] = {0};
     for (size_t i = 0; i < b.samples; i++) {
-        const int64_t label = t != NULL ? call->ignored : call->labels[sample + i];
+        const int64_t label = t != NULL ? call->ignored : fastnn_label(call->labels, sample + i);
         active[i] = t != NULL || label != call->ignored;
         if (label == call->ignored) continue;
-        place[i] = (size_t)label * b.stride + i;
-        spike[i] = (real)call->keep * (weight != NULL ? weight[label] : 1);
+        const size_t class = fastnn_class_of(label, b.classes);
+        place[i] = class * b.stride + i;
+        spike[i] = (real)call->keep * (weight != NULL ? weight[class] : 1);
         logit[i] = x[place[i]];
     }
     Sum sums[3] = {no_sum(), no_sum(), no_sum()};
-    real scratch[ROW_SPACE];
-    CrossEntropy s = {.e = {shift_for(largest_of(b, x)), x, space_for(b, scratch, out)},
-                      .out = out,
-                      .row = b.row,
-                      .t = t,
-                      .weight = weight};
+    CrossEntropy s = {
+        .e = {shift_for(largest_of(b, x)), x, space_for(b, out)}, .out = out, .row = b.row, .t = t, .weight = weight};
     s.keep = vset((real)call->keep), s.uniform = vset((real)call->uniform), s.scale = vset((real)call->scale);
     s.active = by_sample(b, active);
     if (soft)
@@ -254,13 +248,16 @@ FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, co
                           size_t sample) {
     const real margin = (real)call->margin, own = margin > 0 ? margin : 0;
     real label[LANES] = {0}, over[LANES];
-    for (size_t i = 0; i < b.samples; i++) label[i] = x[(size_t)call->labels[sample + i] * b.stride + i];
+    size_t place[LANES];
+    for (size_t i = 0; i < b.samples; i++) {
+        place[i] = fastnn_class_of(fastnn_label(call->labels, sample + i), b.classes) * b.stride + i;
+        label[i] = x[place[i]];
+    }
     Sum sums[2] = {no_sum(), no_sum()};
     const Hinge s = {x, out, vset(margin), by_sample(b, label), vset((real)call->scale)};
     walk(b, &s, hinge_step, sums, 2);
     vstore(over, sum_of(b, &sums[1]) - vset(margin > 0));
-    for (size_t i = 0; i < b.samples; i++)
-        out[(size_t)call->labels[sample + i] * b.stride + i] = -over[i] * (real)call->scale;
+    for (size_t i = 0; i < b.samples; i++) out[place[i]] = -over[i] * (real)call->scale;
     return (void)other, deliver_losses(call, b, sample, sum_of(b, &sums[0]) - vset(own));
 }
 
@@ -314,10 +311,12 @@ FORCE_INLINE double of_elements(const fastnn_samples *call, size_t first, size_t
     for (int i = 0; i < LANES; i++) total += (double)high[i] + (double)low[i];
     return total;
 }
-static double mse(const fastnn_samples *call, size_t first, size_t count) {
+static double mse(const fastnn_samples *call, size_t first, size_t count, void *tiles) {
+    (void)tiles;
     return of_elements(call, first, count, mse_step);
 }
-static double bce_with_logits(const fastnn_samples *call, size_t first, size_t count) {
+static double bce_with_logits(const fastnn_samples *call, size_t first, size_t count, void *tiles) {
+    (void)tiles;
     return of_elements(call, first, count, bce_step);
 }
 
@@ -331,7 +330,7 @@ enum {
     TILE_CLASSES = 256,
     SHORT_ROW = 24,
     TILE_COLUMNS = 384 / sizeof(real),
-    TILE_SPACE = 32768 / sizeof(real),  // at least 2 LANES columns of TILE_CLASSES
+    TILE_SPACE = SAMPLES_TILE_BYTES / sizeof(real),  // at least 2 LANES columns of TILE_CLASSES
 };
 
 FORCE_INLINE size_t offset_of(const fastnn_samples *call, size_t sample) {
@@ -384,8 +383,8 @@ static void scatter(const fastnn_samples *call, size_t first, size_t count, real
     }
 }
 
-FORCE_INLINE double run_tiles(const fastnn_samples *call, size_t first, size_t count, Operation *columns) {
-    real x[TILE_SPACE], other[TILE_SPACE];
+FORCE_INLINE double run_tiles(const fastnn_samples *call, size_t first, size_t count, real *x, Operation *columns) {
+    real *other = x + TILE_SPACE;
     const size_t room = TILE_SPACE / call->classes / LANES * LANES;
     const size_t stride = room < TILE_COLUMNS ? room : TILE_COLUMNS;
     double loss = 0;
@@ -419,8 +418,9 @@ FORCE_INLINE double run_columns(const fastnn_samples *call, size_t first, size_t
     return loss;
 }
 
-FORCE_INLINE double run_rows(const fastnn_samples *call, size_t first, size_t count, Operation *operation) {
-    const Block b = {.row = true, .classes = call->classes, .samples = 1, .stride = 1};
+FORCE_INLINE double run_rows(const fastnn_samples *call, size_t first, size_t count, real *space,
+                             Operation *operation) {
+    const Block b = {.row = true, .classes = call->classes, .samples = 1, .stride = 1, .space = space};
     const real *x = call->x, *other = call->other;
     real *out = call->out;
     double loss = 0;
@@ -437,10 +437,10 @@ FORCE_INLINE double run_rows(const fastnn_samples *call, size_t first, size_t co
         b.row = false;                                                                                         \
         return name(call, b, x, other, out, sample);                                                           \
     }                                                                                                          \
-    static double name##_kernel(const fastnn_samples *call, size_t first, size_t count) {                      \
+    static double name##_kernel(const fastnn_samples *call, size_t first, size_t count, void *tiles) {         \
         if (call->classes <= (call->inner == 1 ? SHORT_ROW : TILE_CLASSES))                                    \
-            return run_tiles(call, first, count, name##_columns);                                              \
-        return call->inner == 1 ? run_rows(call, first, count, name)                                           \
+            return run_tiles(call, first, count, tiles, name##_columns);                                       \
+        return call->inner == 1 ? run_rows(call, first, count, tiles, name)                                    \
                                 : run_columns(call, first, count, name##_columns);                             \
     }
 SAMPLES_KERNEL(softmax)
@@ -450,10 +450,12 @@ SAMPLES_KERNEL(log_softmax_backward)
 SAMPLES_KERNEL(cross_entropy)
 SAMPLES_KERNEL(hinge)
 
-static double sum_weights(size_t count, const int64_t *labels, int64_t ignored, const void *weight) {
+static double sum_weights(size_t count, const int64_t *labels, size_t classes, int64_t ignored, const void *weight) {
     double total = 0;
-    for (size_t i = 0; i < count; i++)
-        if (labels[i] != ignored) total += (double)((const real *)weight)[labels[i]];
+    for (size_t i = 0; i < count; i++) {
+        const int64_t label = fastnn_label(labels, i);
+        if (label != ignored) total += (double)((const real *)weight)[fastnn_class_of(label, classes)];
+    }
     return total;
 }
 

@@ -101,14 +101,14 @@ fastnn_outcome fastnn_convolve_images(fastnn_image_job *job) {
                              packed_bytes + panels * panel * job->size))
         return FASTNN_NO_MEMORY;
     job->packed = job->scratch.shared, job->packed_bias = job->packed + packed_bytes;
-    bool done = true;
+    fastnn_outcome outcome = FASTNN_DONE;
     if (panels * job->panel_elements < CONVOLUTION_PIECE_WORK / 4)
         for (size_t i = 0; i < panels; i++) pack_panel(job, i);
     else
-        done = fastnn_parallel(panels, pack_panel, job);
-    done = done && fastnn_parallel(fastnn_blocks(&job->cut), convolve_block, job);
+        outcome = fastnn_parallel(panels, pack_panel, job);
+    if (outcome == FASTNN_DONE) outcome = fastnn_parallel(fastnn_blocks(&job->cut), convolve_block, job);
     fastnn_close_scratch(&job->scratch);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }
 
 fastnn_image_job fastnn_make_image_job(const fastnn_convolution *call, size_t channels, size_t outputs,

@@ -183,7 +183,8 @@ fastnn_outcome fastnn_convolve_backward_weight(const fastnn_convolution *call) {
     if (!fastnn_open_scratch(&job.scratch, pieces, slot_bytes, job.parts * outputs * job.row * sizeof(double)))
         return FASTNN_NO_MEMORY;
     job.sums = (double *)job.scratch.shared;
-    const bool done = fastnn_parallel(pieces, sum_piece, &job) && fastnn_parallel(outputs, add_parts, &job);
+    fastnn_outcome outcome = fastnn_parallel(pieces, sum_piece, &job);
+    if (outcome == FASTNN_DONE) outcome = fastnn_parallel(outputs, add_parts, &job);
     fastnn_close_scratch(&job.scratch);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }

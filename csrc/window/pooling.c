@@ -155,7 +155,7 @@ fastnn_outcome fastnn_run_pool(const fastnn_pool *pool) {
         return FASTNN_NO_MEMORY;
     job.numbers[0] = job.scratch.shared, job.numbers[1] = job.numbers[0] + number_bytes[0];
     table->find_numbers(pool, (void *const[]){job.numbers[0], job.numbers[1]});
-    const bool done = fastnn_parallel(used, run_piece, &job);
+    const fastnn_outcome outcome = fastnn_parallel(used, run_piece, &job);
     fastnn_close_scratch(&job.scratch);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }

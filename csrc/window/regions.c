@@ -43,7 +43,7 @@ fastnn_outcome fastnn_run_regions(const fastnn_regions *regions) {
     job.images_of_piece = divided_up(regions->images, pieces);
     const size_t used = divided_up(regions->images, job.images_of_piece);
     if (!fastnn_open_scratch(&job.scratch, used, regions->size[1] * job.size, 0)) return FASTNN_NO_MEMORY;
-    const bool done = fastnn_parallel(used, run_piece, &job);
+    const fastnn_outcome outcome = fastnn_parallel(used, run_piece, &job);
     fastnn_close_scratch(&job.scratch);
-    return done ? FASTNN_DONE : FASTNN_INTERRUPTED;
+    return outcome;
 }

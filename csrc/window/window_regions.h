@@ -93,7 +93,8 @@ static void return_largest(const fastnn_regions *r, const real *dy, const void *
             const size_t number =
                 r->argmax_bytes == 1 ? ((const uint8_t *)argmax)[index] : ((const uint32_t *)argmax)[index];
             const size_t row = (size_t)r->begin[0][i] + number / width;
-            dx[row * r->size[1] + (size_t)r->begin[1][j] + number % width] += dy[index];
+            // Always so, unless someone has written to `argmax` since forward.
+            if (row < (size_t)r->end[0][i]) dx[row * r->size[1] + (size_t)r->begin[1][j] + number % width] += dy[index];
         }
 }
 

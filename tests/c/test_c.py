@@ -31,8 +31,8 @@ LIMIT = 1800  # seconds of a command, on a machine with much else to do
 
 # name: (compiler, flags, programs that are run, whether by way of qemu)
 BUILDS = {
-    "wheel": ("cc", WARNINGS, ("threads", "memory", *PROGRAMS), False),
-    "clang": ("clang", WARNINGS, ("threads", "memory", *PROGRAMS), False),
+    "wheel": ("cc", WARNINGS, ("threads", "memory", "stack", *PROGRAMS), False),
+    "clang": ("clang", WARNINGS, ("threads", "memory", "stack", *PROGRAMS), False),
     "thread": ("cc", "-g1 -fsanitize=thread", ("threads", "memory"), False),
     "address": (
         "cc",
@@ -43,7 +43,7 @@ BUILDS = {
     "arm": (
         "cc" if ARM else "aarch64-linux-gnu-gcc",
         WARNINGS,
-        (*PROGRAMS, "accuracy"),
+        (*PROGRAMS, "stack", "accuracy"),
         not ARM,
     ),
 }

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "fastnn.h"
+#include "runtime/workspace.h"
 
 enum { MOST_PIECES = 200 };
 
@@ -21,7 +22,7 @@ static void count_run(const void *context, size_t piece) { ((counters *)context)
 
 static void check_job(size_t pieces) {
     counters c = {0};
-    CHECK(fastnn_parallel(pieces, count_run, &c), "%zu pieces", pieces);
+    CHECK(fastnn_parallel(pieces, count_run, &c) == FASTNN_DONE, "%zu pieces", pieces);
     for (size_t i = 0; i < MOST_PIECES; i++)
         CHECK(c.runs[i] == (i < pieces), "piece %zu of %zu: %d", i, pieces, c.runs[i]);
 }
@@ -63,7 +64,8 @@ static void test_thread_counts(void) {
         for (size_t pieces = 0; pieces < 40; pieces++) check_job(pieces);
         if (i % 2 == 0) pause_for(5000000);
         meeting m = {.expected = counts[i]};
-        CHECK(fastnn_parallel(30, meet, &m) && m.most == counts[i], "%d of %d threads", m.most, counts[i]);
+        CHECK(fastnn_parallel(30, meet, &m) == FASTNN_DONE && m.most == counts[i], "%d of %d threads", m.most,
+              counts[i]);
     }
 }
 
@@ -95,7 +97,7 @@ static void test_many_callers(void) {
 
 static void run_inner_job(const void *context, size_t piece) {
     counters inner = {0};
-    CHECK(fastnn_parallel(10, count_run, &inner), "piece %zu", piece);
+    CHECK(fastnn_parallel(10, count_run, &inner) == FASTNN_DONE, "piece %zu", piece);
     for (int i = 0; i < 10; i++) atomic_fetch_add(&((counters *)context)->total, inner.runs[i]);
 }
 
@@ -117,7 +119,7 @@ static void test_interrupt(void) {
         fastnn_set_num_threads(threads);
         fastnn_set_interrupt_check(say_stop);
         counters c = {0};
-        CHECK(!fastnn_parallel(MOST_PIECES, run_slowly, &c), "not interrupted");
+        CHECK(fastnn_parallel(MOST_PIECES, run_slowly, &c) == FASTNN_INTERRUPTED, "not interrupted");
         int runs = 0;
         for (int i = 0; i < MOST_PIECES; i++) runs += c.runs[i];
         CHECK(0 < runs && runs < MOST_PIECES, "%d pieces ran", runs);
@@ -131,12 +133,29 @@ static void expect_success(pid_t child) {
     CHECK(waitpid(child, &status, 0) == child && status == 0, "child's status %x", (unsigned)status);
 }
 
+static void take_all_memory(void) {
+    const struct rlimit none = {1 << 20, 1 << 20};
+    setrlimit(RLIMIT_AS, &none);
+}
+
+// The first job of a process that has no memory for a workspace: no piece runs.
+static void test_no_memory(void) {
+    const pid_t child = fork();
+    if (child == 0) {
+        take_all_memory();
+        counters c = {0};
+        CHECK(fastnn_parallel(9, count_run, &c) == FASTNN_NO_MEMORY && c.runs[0] == 0, "%d", c.runs[0]);
+        _exit(0);
+    }
+    expect_success(child);
+}
+
 // The first job of a process in which no thread can start.
 static void test_no_threads(void) {
     const pid_t child = fork();
     if (child == 0) {
-        const struct rlimit none = {1 << 20, 1 << 20};
-        setrlimit(RLIMIT_AS, &none);
+        CHECK(fastnn_open_workspace(), "no memory");
+        take_all_memory();
         fastnn_set_num_threads(8);
         for (size_t i = 0; i < 20; i++) check_job(i);
         _exit(0);
@@ -199,7 +218,7 @@ static void test_cpu_max(void) {
 int main(void) {
     alarm(1800);
     test_cpu_max();
-    if (CAN_FORK) test_no_threads();
+    if (CAN_FORK) test_no_memory(), test_no_threads();
     test_sizes();
     for (int i = 0; i < 20; i++) test_thread_counts();
     test_nested();

@@ -311,3 +311,8 @@ def test_any_layout(data: st.DataObject) -> None:
     out = data.draw(st.sampled_from([data.draw(laid_out(shape, dtype)), *arrays]))
     call(*arrays, out=out)
     call.check(out, ordinary, LOOSE_ULP)
+
+
+def test_more_dimensions_than_an_array_can_have() -> None:
+    with pytest.raises(ValueError, match="at most 64 dimensions, got 65|maximum supported dimension"):
+        F.dropout_mask((1,) * 65)

@@ -111,6 +111,36 @@ def test_set_num_threads_from_any_thread(x: Array, expected: Array) -> None:
         assert pool.submit(fastnn.get_num_threads).result() == 3
 
 
+def test_small_stacks() -> None:
+    """A thread of 64 KB has room for all calls: drivers keep their tiles elsewhere (runtime/workspace.h)."""
+    code = """if True:
+        import threading
+        import numpy as np, fastnn.functional as F
+        from fastnn import nn, optim
+        x = np.random.default_rng(0).standard_normal((96, 64, 12))
+        labels = np.zeros((96, 12), np.int64)
+        def call(dtype):
+            for a in x.astype(dtype), np.moveaxis(x, 1, 2).astype(dtype):
+                F.softmax(a, 1), F.cross_entropy(x, labels), F.layer_norm(a, a.shape[2:]), F.maxout(a, 4, 1)
+                F.swiglu_backward(F.swiglu(a), a), F.dropout(a, 0.5), F.conv2d(a[None], a[None, :, :3, :3])
+                F.batch_norm(a, None, None, training=True), F.max_pool2d(a, 2), F.gelu(a.T)
+            layers = nn.Linear(64, 64, dtype=dtype), nn.BatchNorm1d(64, dtype=dtype)
+            model = nn.Sequential(*layers, nn.GELU(), nn.Dropout(0.5))
+            model.backward(model(x[:, :, 0].astype(dtype)))
+            optim.Adam(model.parameters()).step()
+            done.append(dtype)
+        done = []
+        threading.stack_size(64 << 10)
+        for dtype in np.float32, np.float64:
+            thread = threading.Thread(target=call, args=(dtype,))
+            thread.start()
+            thread.join()
+        print(len(done))
+    """
+    done = run_python(code, FASTNN_NUM_THREADS="1")
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
 def test_one_thread_starts_no_worker() -> None:
     code = """if True:
         import os, numpy as np, fastnn, fastnn.functional as F

@@ -31,8 +31,8 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fastnn_uniform_state:
         uint64_t seed, offset
         double lower, upper
-    bint fastnn_run_map(const fastnn_map *)
-    bint fastnn_run_contiguous(int, bint, size_t, void **, const double *)
+    fastnn_outcome fastnn_run_map(const fastnn_map *)
+    fastnn_outcome fastnn_run_contiguous(int, bint, size_t, void **, const double *)
     void fastnn_generate_uniform(const fastnn_operand *, size_t, size_t, void *) noexcept
 
 
@@ -72,13 +72,13 @@ cdef inline double parameter(int kernel, int index, object value) except? -1:
 cdef int run_contiguous(int kernel, cnp.ndarray like, void **data, const double *parameters) except -1:
     cdef size_t count = <size_t>cnp.PyArray_SIZE(like)
     cdef bint float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
-    cdef bint done
+    cdef fastnn_outcome outcome
     if count < GIL_FREE_ELEMENTS:
-        done = fastnn_run_contiguous(kernel, float64, count, data, parameters)
+        outcome = fastnn_run_contiguous(kernel, float64, count, data, parameters)
     else:
         with nogil:
-            done = fastnn_run_contiguous(kernel, float64, count, data, parameters)
-    return finish(done)
+            outcome = fastnn_run_contiguous(kernel, float64, count, data, parameters)
+    return conclude(outcome)
 
 
 def forward(int kernel, input, out, p0=0.0, p1=0.0):
@@ -143,10 +143,10 @@ cdef int start_map(fastnn_map *map, int kernel, int outputs, int inputs, cnp.nda
 
 
 cdef int run(const fastnn_map *map) except -1:
-    cdef bint done
+    cdef fastnn_outcome outcome
     with nogil:
-        done = fastnn_run_map(map)
-    return finish(done)
+        outcome = fastnn_run_map(map)
+    return conclude(outcome)
 
 
 cdef int run_map(int kernel, tuple outputs, tuple inputs, const double *parameters,

@@ -87,13 +87,20 @@ cdef inline object new_like(cnp.ndarray array):
                      cnp.PyArray_ITEMSIZE(array))
 
 
-def empty(tuple shape, dtype):
-    """An uninitialised C-ordered array; a large one has its memory from the caching allocator."""
+cdef object new_of_shape(tuple shape, int type, size_t bytes):
+    """The same for the shape as a tuple, which may come from a user."""
     cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
-    form = cnp.dtype(dtype)
+    if len(shape) > FASTNN_MAX_DIMS:
+        raise ValueError(f"an array must have at most {FASTNN_MAX_DIMS} dimensions, got {len(shape)}")
     for d in range(len(shape)):
         sizes[d] = shape[d]
-    return new_array(len(shape), sizes, form.num, form.itemsize)
+    return new_array(len(shape), sizes, type, bytes)
+
+
+def empty(tuple shape, dtype):
+    """An uninitialised C-ordered array; a large one has its memory from the caching allocator."""
+    form = cnp.dtype(dtype)
+    return new_of_shape(shape, form.num, form.itemsize)
 
 
 cdef inline bint is_tensor(object value):

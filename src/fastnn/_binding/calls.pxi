@@ -1,7 +1,7 @@
 # How a call of the C library ends, and where a call goes whose arrays are not plain. Part of _kernels.pyx.
 
 cdef extern from "Python.h":
-    int PyErr_CheckSignals() noexcept  # an exception stays set, for `finish`
+    int PyErr_CheckSignals() noexcept  # an exception stays set, for `conclude`
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fastnn_outcome:
@@ -29,16 +29,13 @@ cdef extern from *:
 fastnn_set_interrupt_check(check_signals)
 
 
-cdef inline int finish(bint done) except -1:
-    """Raises what the interrupt check left."""
-    return 0 if done else pending_error()
-
-
 cdef inline int conclude(fastnn_outcome outcome) except -1:
-    """The same for calls that allocate scratch memory."""
+    """Raises what the interrupt check left, or a MemoryError."""
+    if outcome == FASTNN_DONE:
+        return 0
     if outcome == FASTNN_NO_MEMORY:
         raise MemoryError("no scratch memory for this call")
-    return finish(outcome == FASTNN_DONE)
+    return pending_error()
 
 
 # ---- arrays that are not plain -----------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 # Activations that join parts of their input: GLU, SwiGLU and Maxout. Part of _kernels.pyx.
 
 cdef extern from "fastnn.h" nogil:
-    bint fastnn_maxout(bint, size_t, size_t, size_t, size_t, const void *, void *, int, uint8_t *)
-    bint fastnn_maxout_backward(bint, size_t, size_t, size_t, size_t, const void *, int, const uint8_t *, void *)
+    fastnn_outcome fastnn_maxout(bint, size_t, size_t, size_t, size_t, const void *, void *, int, uint8_t *)
+    fastnn_outcome fastnn_maxout_backward(bint, size_t, size_t, size_t, size_t, const void *, int, const uint8_t *, void *)
 
 
 cdef int halve(fastnn_operand *halves, cnp.ndarray array, int axis) except -1:
@@ -79,10 +79,10 @@ def maxout(cnp.ndarray input, cnp.ndarray out, cnp.ndarray planes, size_t outer,
     cdef void *p_y = cnp.PyArray_DATA(out)
     cdef uint8_t *p_planes = <uint8_t *>cnp.PyArray_DATA(planes)
     cdef int bits = <int>cnp.PyArray_DIM(planes, 0)
-    cdef bint done
+    cdef fastnn_outcome outcome
     with nogil:
-        done = fastnn_maxout(float64, outer, groups, k, inner, p_x, p_y, bits, p_planes)
-    finish(done)
+        outcome = fastnn_maxout(float64, outer, groups, k, inner, p_x, p_y, bits, p_planes)
+    conclude(outcome)
 
 
 def maxout_backward(cnp.ndarray dy, cnp.ndarray planes, cnp.ndarray dx, size_t outer, size_t groups, size_t k, size_t inner):
@@ -92,7 +92,7 @@ def maxout_backward(cnp.ndarray dy, cnp.ndarray planes, cnp.ndarray dx, size_t o
     cdef void *p_dx = cnp.PyArray_DATA(dx)
     cdef uint8_t *p_planes = <uint8_t *>cnp.PyArray_DATA(planes)
     cdef int bits = <int>cnp.PyArray_DIM(planes, 0)
-    cdef bint done
+    cdef fastnn_outcome outcome
     with nogil:
-        done = fastnn_maxout_backward(float64, outer, groups, k, inner, p_dy, bits, p_planes, p_dx)
-    finish(done)
+        outcome = fastnn_maxout_backward(float64, outer, groups, k, inner, p_dy, bits, p_planes, p_dx)
+    conclude(outcome)

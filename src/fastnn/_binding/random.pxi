@@ -5,8 +5,8 @@ cdef extern from "fastnn.h" nogil:
         uint64_t seed, offset
         uint32_t threshold
         double scale, shift, dropped
-    bint fastnn_run_dropout(const fastnn_map *, const fastnn_dropout *, size_t)
-    bint fastnn_run_dropout_mask(const fastnn_dropout *, uint64_t, size_t, bint, uint8_t *)
+    fastnn_outcome fastnn_run_dropout(const fastnn_map *, const fastnn_dropout *, size_t)
+    fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *, uint64_t, size_t, bint, uint8_t *)
     void fastnn_draw_blocks(uint64_t, uint64_t, uint64_t, size_t, uint16_t *)
     void fastnn_philox4x32(const uint32_t *, const uint32_t *, uint32_t *)
 
@@ -40,7 +40,7 @@ cpdef dropout_arrays(cnp.ndarray target, cnp.ndarray input, key, uint32_t thresh
     """The same for two arrays as map_arrays takes them."""
     cdef fastnn_dropout rule
     cdef fastnn_map map
-    cdef bint done
+    cdef fastnn_outcome outcome
     cdef size_t unit = unit_of(target, axes)
     rule.seed, rule.offset = key
     rule.threshold, rule.scale, rule.shift, rule.dropped = threshold, scale, shift, dropped
@@ -50,11 +50,11 @@ cpdef dropout_arrays(cnp.ndarray target, cnp.ndarray input, key, uint32_t thresh
     if threshold == 65536 and scale == 1 and shift == 0:
         run(&map)  # a copy, which keeps the bits of a NaN
     elif cnp.PyArray_SIZE(target) < GIL_FREE_ELEMENTS:
-        finish(fastnn_run_dropout(&map, &rule, unit))
+        conclude(fastnn_run_dropout(&map, &rule, unit))
     else:
         with nogil:
-            done = fastnn_run_dropout(&map, &rule, unit)
-        finish(done)
+            outcome = fastnn_run_dropout(&map, &rule, unit)
+        conclude(outcome)
 
 
 def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold, uint64_t first=0):
@@ -62,12 +62,12 @@ def dropout_mask(cnp.ndarray mask, size_t count, key, uint32_t threshold, uint64
     cdef fastnn_dropout rule
     cdef uint8_t *data = <uint8_t *>cnp.PyArray_DATA(mask)
     cdef bint packed = cnp.PyArray_TYPE(mask) == cnp.NPY_UINT8
-    cdef bint done
+    cdef fastnn_outcome outcome
     rule.seed, rule.offset = key
     rule.threshold = threshold
     with nogil:
-        done = fastnn_run_dropout_mask(&rule, first, count, packed, data)
-    finish(done)
+        outcome = fastnn_run_dropout_mask(&rule, first, count, packed, data)
+    conclude(outcome)
 
 
 def draw_blocks(key, uint64_t first, size_t blocks):

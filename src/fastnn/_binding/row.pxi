@@ -30,10 +30,7 @@ cdef inline bint is_parameter(object array, cnp.ndarray x, object out):
 
 
 cdef object new_doubles(tuple shape):
-    cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
-    for d in range(len(shape)):
-        sizes[d] = shape[d]
-    return new_array(len(shape), sizes, cnp.NPY_DOUBLE, 8)
+    return new_of_shape(shape, cnp.NPY_DOUBLE, 8)
 
 
 cdef int start_norm(fastnn_norm *norm, cnp.ndarray x, weight, mean, cnp.ndarray rstd, bint given, tuple blocks) except -1:
@@ -92,7 +89,6 @@ def norm(input, weight, bias, out, tuple rows, tuple blocks, double eps, bint ce
 cdef object plain_norm_backward(dy, input, weight, bias, out, mean, rstd, bint given, tuple blocks, tuple parameters):
     cdef fastnn_norm norm
     cdef fastnn_outcome outcome
-    cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
     if not (is_plain(dy, PLAIN) and is_plain(input, PLAIN) and same_form(dy, input)
             and (out is None or (fits(out, dy) and fits(out, input)))):
         return None
@@ -100,10 +96,8 @@ cdef object plain_norm_backward(dy, input, weight, bias, out, mean, rstd, bint g
     cdef int type = cnp.PyArray_TYPE(x)
     if not is_parameter(weight, x, out):
         return None
-    for d in range(len(parameters)):
-        sizes[d] = parameters[d]
-    dweight = None if weight is None else new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x))
-    dbias = new_array(len(parameters), sizes, type, cnp.PyArray_ITEMSIZE(x)) if bias is not None else None
+    dweight = None if weight is None else new_of_shape(parameters, type, cnp.PyArray_ITEMSIZE(x))
+    dbias = None if bias is None else new_of_shape(parameters, type, cnp.PyArray_ITEMSIZE(x))
     if out is None:
         out = new_like(x)
     start_norm(&norm, x, weight, mean, rstd, given, blocks)

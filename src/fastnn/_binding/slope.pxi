@@ -1,7 +1,7 @@
 # PReLU, whose slopes are an array. Part of _kernels.pyx.
 
 cdef extern from "fastnn.h" nogil:
-    bint fastnn_prelu(bint, size_t, size_t, size_t, const void *, const void *, void *)
+    fastnn_outcome fastnn_prelu(bint, size_t, size_t, size_t, const void *, const void *, void *)
     fastnn_outcome fastnn_prelu_backward(bint, size_t, size_t, size_t, const void *, const void *, const void *, void *,
                                          double *)
 
@@ -15,7 +15,8 @@ cdef object plain_prelu(input, weight, out):
     cdef cnp.ndarray x = input, w = weight
     cdef int type = cnp.PyArray_TYPE(x)
     cdef size_t channels = <size_t>cnp.PyArray_SIZE(w), inner = 1
-    cdef bint float64 = type == cnp.NPY_DOUBLE, done
+    cdef bint float64 = type == cnp.NPY_DOUBLE
+    cdef fastnn_outcome outcome
     if cnp.PyArray_NDIM(w) != 1 or cnp.PyArray_TYPE(w) != type:
         return None
     if channels == 1:
@@ -34,8 +35,8 @@ cdef object plain_prelu(input, weight, out):
     cdef void *p_w = cnp.PyArray_DATA(w)
     cdef void *p_y = cnp.PyArray_DATA(<cnp.ndarray>out)
     with nogil:
-        done = fastnn_prelu(float64, outer, channels, inner, p_x, p_w, p_y)
-    finish(done)
+        outcome = fastnn_prelu(float64, outer, channels, inner, p_x, p_w, p_y)
+    conclude(outcome)
     return out
 
 

@@ -18,7 +18,7 @@ cdef extern from "fastnn.h" nogil:
         const void *pos_weight
         double keep, uniform, margin, scale
         void *losses
-    bint fastnn_run_samples(fastnn_samples_operation, bint, const fastnn_samples *, double *)
+    fastnn_outcome fastnn_run_samples(fastnn_samples_operation, bint, const fastnn_samples *, double *)
     size_t fastnn_check_labels(bint, size_t, const int64_t *, size_t, int64_t, const void *, double *)
 
 SOFTMAX, LOG_SOFTMAX = FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX
@@ -43,14 +43,15 @@ cdef int split(fastnn_samples *call, cnp.ndarray x, int axis) except -1:
 
 
 cdef double run_samples(fastnn_samples_operation operation, cnp.ndarray like, const fastnn_samples *call) except? -1:
-    cdef bint float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE, done
+    cdef bint float64 = cnp.PyArray_TYPE(like) == cnp.NPY_DOUBLE
+    cdef fastnn_outcome outcome
     cdef double loss = 0
     if <size_t>cnp.PyArray_SIZE(like) < GIL_FREE_ELEMENTS:
-        done = fastnn_run_samples(operation, float64, call, &loss)
+        outcome = fastnn_run_samples(operation, float64, call, &loss)
     else:
         with nogil:
-            done = fastnn_run_samples(operation, float64, call, &loss)
-    finish(done)
+            outcome = fastnn_run_samples(operation, float64, call, &loss)
+    conclude(outcome)
     return loss
 
 
