@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn.functional as F
+from fastnn import fuse
 from fastnn._core.typing import Array
+from fastnn.stages import Activation, Add, Bias
 from support.cases import each
 from support.layouts import LAYOUTS
 from support.operations import CALLS, FULL, HALF, LOOSE_ULP, Call, case, case_of, normal
@@ -313,6 +315,111 @@ def test_any_layout(data: st.DataObject) -> None:
     call.check(out, ordinary, LOOSE_ULP)
 
 
+# ---- overlap -----------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(7)
+
+
+def _numbers(*shape: int) -> Array:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+OTHER = _numbers(6, 4)
+CHAIN = fuse(Bias(), Add(), Activation("relu"))
+
+
+def _both(backward: Callable[..., Any], result: tuple[Array, Any]) -> tuple[Array, Any]:
+    """The result, and the gradients from what was saved beside it."""
+    return result[0], backward(OTHER, result[1])
+
+
+# A function of arrays and out, the shapes of the arrays, and that of the result.
+OVERLAPPING: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]], tuple[int, ...]]] = {
+    "gelu": (F.gelu, [(6, 4)], (6, 4)),
+    "gelu_backward": (F.gelu_backward, [(6, 4), (6, 4)], (6, 4)),
+    "glu": (F.glu, [(6, 4)], (6, 2)),
+    "swiglu_backward": (F.swiglu_backward, [(6, 2), (6, 4)], (6, 4)),
+    "prelu": (F.prelu, [(6, 4), (4,)], (6, 4)),
+    "prelu_backward": (F.prelu_backward, [(6, 4), (6, 4), (4,)], (6, 4)),
+    "maxout": (lambda x, out=None: F.maxout(x, 3, 0, out=out)[0], [(6, 4)], (2, 4)),
+    "maxout_backward of 1": (
+        lambda dy, out=None: F.maxout_backward(dy, F.maxout(OTHER, 1, 1)[1], out=out),
+        [(6, 4)],
+        (6, 4),
+    ),
+    "maxout_backward of 3": (
+        lambda dy, out=None: F.maxout_backward(dy, F.maxout(OTHER, 3, 0)[1], out=out),
+        [(2, 4)],
+        (6, 4),
+    ),
+    "softmax_backward": (F.softmax_backward, [(6, 4), (6, 4)], (6, 4)),
+    "cross_entropy": (F.cross_entropy, [(6, 4), (6, 4), (4,)], (6, 4)),
+    "mse_loss": (F.mse_loss, [(6, 4), (6, 4)], (6, 4)),
+    "binary_cross_entropy_with_logits": (
+        lambda x, t, w, p, out=None: F.binary_cross_entropy_with_logits(x, t, w, "sum", p, out=out),
+        [(6, 4), (6, 4), (4,), (6, 4)],
+        (6, 4),
+    ),
+    "batch_norm of x": (
+        lambda x, w, out=None: F.batch_norm(x, None, None, w, training=True, out=out)[0],
+        [(6, 4), (4,)],
+        (6, 4),
+    ),
+    "batch_norm": (
+        lambda x, w, b, out=None: _both(
+            F.batch_norm_backward, F.batch_norm(x.copy(), None, None, w, b, True, out=out)
+        ),
+        [(6, 4), (4,), (4,)],
+        (6, 4),
+    ),
+    "batch_norm_backward": (
+        lambda dy, x, w, out=None: F.batch_norm_backward(
+            dy, F.batch_norm(x, None, None, w, training=True)[1], out=out
+        ),
+        [(6, 4), (6, 4), (4,)],
+        (6, 4),
+    ),
+    "fuse with residual": (
+        lambda x, r, b, out=None: _both(CHAIN.backward, CHAIN.forward(x.copy(), bias=b, residual=r, out=out)),
+        [(6, 4), (6, 4), (4,)],
+        (6, 4),
+    ),
+    "layer_norm": (
+        lambda x, w, b, out=None: _both(F.layer_norm_backward, F.layer_norm(x.copy(), 4, w, b, out=out)),
+        [(6, 4), (4,), (4,)],
+        (6, 4),
+    ),
+    "rms_norm": (lambda x, w, out=None: F.rms_norm(x, 4, w, out=out)[0], [(6, 4), (4,)], (6, 4)),
+    "conv2d": (F.conv2d, [(1, 2, 3, 4), (2, 2, 1, 1), (2,)], (1, 2, 3, 4)),
+    "max_pool2d": (lambda x, out=None: F.max_pool2d(x, 1, out=out)[0], [(1, 2, 3, 4)], (1, 2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPPING)
+def test_out_over_each_argument(name: str) -> None:
+    """Results, and what backward needs, are those of arrays that are apart, wherever `out` lies."""
+    function, shapes, result = OVERLAPPING[name]
+    values = [np.abs(_numbers(*shape)) for shape in shapes]
+    expected = function(*values, out=np.empty(result, np.float32))
+    for k, value in enumerate(values):
+        for distance in range(-math.prod(result) + 1, value.size):
+            buffer = np.empty(2 * math.prod(result) + value.size, np.float32)
+            at = math.prod(result)
+            argument = buffer[at : at + value.size].reshape(value.shape)
+            argument[...] = value
+            out = buffer[at + distance : at + distance + math.prod(result)].reshape(result)
+            got = function(*values[:k], argument, *values[k + 1 :], out=out)
+            np.testing.assert_equal(got, expected, f"argument {k} of {name}, {distance} elements apart")
+            if isinstance(got, np.ndarray):
+                assert np.shares_memory(got, out)
+
+
+def test_out_without_memory_for_each_element() -> None:
+    out = np.lib.stride_tricks.as_strided(np.zeros(4, np.float32), (6, 4), (0, 4))
+    with pytest.raises(ValueError, match=r"out must have memory for each element, got shape \(6, 4\)"):
+        F.relu(OTHER, out=out)
+
+
 def test_more_dimensions_than_an_array_can_have() -> None:
-    with pytest.raises(ValueError, match="at most 64 dimensions, got 65|maximum supported dimension"):
+    with pytest.raises(ValueError, match=r"at most 64 dimensions, got 65|maximum supported dimension"):
         F.dropout_mask((1,) * 65)

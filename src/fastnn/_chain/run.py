@@ -90,17 +90,19 @@ def forward(
     if addend is not None:
         x = x.astype(arrays.common_dtype((("input", x), ("residual", addend))), copy=False)
     dtype, layout = computing_dtype(x.dtype), layout_of(x)
+    if out is not None:
+        arrays.check_out(out, x.shape, x.dtype)
+        # Backward needs them as they are now.
+        weight, bias, addend = (_not_spoilt(array, out) for array in (weight, bias, addend))
     scale, shift = vector("weight", weight, x, dtype), vector("bias", bias, x, dtype)
     if isinstance(head, BatchNorm):
         running.check(head, x)
-    if out is not None:
-        arrays.check_out(out, x.shape, x.dtype)
     key = key_for(stages, key)
 
     plain = layout.arrange(x, dtype)
     if addend is not None:
         addend = layout.arrange(addend, dtype)
-    target = out if out is not None and _is_free(out, layout, plain, addend) else layout.empty(dtype)
+    target = _target(out, layout, plain, addend, scale, shift)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
     mean = mean_low = rstd = variance = None
     if isinstance(head, BatchNorm) and head.training:
@@ -121,14 +123,16 @@ def forward(
     return y, Saved(head, stages, kept, mean, mean_low, rstd, *given, addend, key)
 
 
-def _is_free(out: Array, layout: Layout, x: Array, addend: Array | None) -> bool:
-    """Whether the chain may write to `out` as it reads: `out` is x or apart from it, and not the addend."""
-    if addend is not None and np.may_share_memory(out, addend):
-        return False
-    if layout.usual:
-        return _kernels.are_plain((x,), out)
-    same = out.__array_interface__["data"] == x.__array_interface__["data"]
-    return layout.holds(out, x.dtype) and (same or not np.may_share_memory(out, x))
+def _not_spoilt(array: ArrayLike | None, out: Array) -> Any:
+    return arrays.apart(array, out) if isinstance(array, np.ndarray) else array
+
+
+def _target(out: Array | None, layout: Layout, read: Array, *others: Array | None) -> Array:
+    """Where the chain may write as it reads one array in step, and others: `out`, or a new array."""
+    reads = [array for array in others if array is not None]
+    if out is None or not layout.holds(out, read.dtype) or arrays.spoils(out, read, in_step=True):
+        return layout.empty(read.dtype)
+    return layout.empty(read.dtype) if any(arrays.spoils(out, array) for array in reads) else out
 
 
 def _result(target: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
@@ -154,13 +158,13 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
         arrays.check_out(out, x.shape, x.dtype)
     dtype, layout = computing_dtype(x.dtype), layout_of(x)
     plain, g = layout.arrange(x, dtype), layout.arrange(g, dtype)
-    target = out if out is not None and _is_free(out, layout, g, plain) else layout.empty(dtype)
+    weight, bias = saved.weight, saved.bias
+    scale, shift = vector("weight", weight, x, dtype), vector("bias", bias, x, dtype)
+    target = _target(out, layout, g, plain, scale, shift, saved.residual)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
     training = isinstance(head, BatchNorm) and head.training
-    weight, bias = saved.weight, saved.bias
     dbias = dweight = addend = daddend = None
     if head is not None:
-        scale, shift = vector("weight", weight, x, dtype), vector("bias", bias, x, dtype)
         chain.scale(training, saved.mean, saved.mean_low, saved.rstd, scale, shift)
         if training or weight is not None or bias is not None:
             dbias, dweight = np.empty(x.shape[1]), np.empty(x.shape[1])

@@ -75,6 +75,10 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
         raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
+    if any(stride == 0 and length > 1 for stride, length in zip(out.strides, shape, strict=True)):
+        raise ValueError(
+            f"out must have memory for each element, got shape {shape} with strides {out.strides}"
+        )
     return out
 
 
@@ -104,15 +108,28 @@ def deliver(target: Array, out: Array | None) -> Array:
 
 
 def _layout(array: Array) -> tuple[Any, ...]:
-    return array.__array_interface__["data"][0], array.strides, array.dtype
+    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype
 
 
-def apart(inputs: Sequence[Array], target: Array) -> tuple[Array, ...]:
-    """The inputs, as copies where writing to the target would spoil them: overlaps of another layout."""
-    return tuple(
-        array.copy() if np.may_share_memory(array, target) and _layout(array) != _layout(target) else array
-        for array in inputs
-    )
+def spoils(target: Array, array: Array, *, in_step: bool = False) -> bool:
+    """Whether an operation that writes `target` may change elements of `array` before it has read them.
+
+    in_step: it reads all that it needs at an index before it writes there, so that `target` may be the
+    array itself: the same memory in the same layout.
+    """
+    if not np.may_share_memory(array, target):
+        return False
+    return not (in_step and _layout(array) == _layout(target))
+
+
+def apart(array: Array, target: Array) -> Array:
+    """The array, as a copy where writing the target would spoil it."""
+    return array.copy() if spoils(target, array) else array
+
+
+def in_step(inputs: Sequence[Array], target: Array) -> tuple[Array, ...]:
+    """The inputs of an operation that reads and writes in step, as copies where it would spoil them."""
+    return tuple(array.copy() if spoils(target, array, in_step=True) else array for array in inputs)
 
 
 def _empty_like(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -137,7 +154,7 @@ def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[
     if out is None:
         return inputs, _empty_like(first, dtype)
     target = target_for(out, first.shape, dtype)
-    return apart(inputs, target), target
+    return in_step(inputs, target), target
 
 
 def is_plain(array: Array) -> bool:

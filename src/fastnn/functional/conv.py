@@ -165,8 +165,7 @@ def conv2d(
 
 def _plain(array: Array, dtype: np.dtype[Any], place: Array) -> Array:
     """`array` as a plain one of the computing dtype, apart from where the result is written."""
-    ready = arrays.plain(array.astype(dtype, copy=False))
-    return ready.copy() if np.may_share_memory(ready, place) else ready
+    return arrays.apart(arrays.plain(array.astype(dtype, copy=False)), place)
 
 
 @takes_tensors

@@ -48,7 +48,7 @@ def _gated(kernel: int, input: ArrayLike, dim: int, out: Array | None) -> Array:
     x = arrays.ready("input", input)
     halves = _halves(x, even_axis(x.shape, dim))
     target = arrays.target_for(out, halves[0].shape, x.dtype)
-    _kernels.map_arrays(kernel, (target,), arrays.apart(halves, target))
+    _kernels.map_arrays(kernel, (target,), arrays.in_step(halves, target))
     return arrays.deliver(target, out)
 
 
@@ -59,7 +59,7 @@ def _gated_backward(kernel: int, dy: ArrayLike, input: ArrayLike, dim: int, out:
     arrays.check_dy(g.shape, _halves(x, axis)[0].shape)
     dtype = arrays.common_dtype((("dy", g), ("input", x)))
     target = arrays.target_for(out, x.shape, dtype)
-    x, g = arrays.apart((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
+    x, g = arrays.in_step((x.astype(dtype, copy=False), g.astype(dtype, copy=False)), target)
     _kernels.map_arrays(kernel, _halves(target, axis), (g, *_halves(x, axis)))
     return arrays.deliver(target, out)
 
@@ -149,10 +149,9 @@ def maxout(input: ArrayLike, k: int, dim: int = 1, *, out: Array | None = None) 
     k = check_pieces(k, x.shape[axis], dim)
     shape = best_shape(x.shape, k, axis)
     target = arrays.target_for(out, shape, x.dtype)
-    (x,) = arrays.apart((x,), target)
     y = arrays.plain_target(target)
     winners = np.empty(((k - 1).bit_length(), (y.size + 7) // 8), np.uint8)
-    _kernels.maxout(arrays.plain(x), y, winners, *blocks(x.shape, k, axis))
+    _kernels.maxout(arrays.apart(arrays.plain(x), y), y, winners, *blocks(x.shape, k, axis))
     return arrays.deliver(arrays.deliver(y, target), out), MaxoutSaved(winners, k, axis, x.shape)
 
 
@@ -167,7 +166,7 @@ def maxout_backward(dy: ArrayLike, saved: MaxoutSaved, *, out: Array | None = No
     g = arrays.ready("dy", dy)
     arrays.check_dy(g.shape, best_shape(saved.shape, saved.k, saved.dim))
     target = arrays.target_for(out, saved.shape, g.dtype)
-    (g,) = arrays.apart((g,), target)
     dx = arrays.plain_target(target)
-    _kernels.maxout_backward(arrays.plain(g), saved.winners, dx, *blocks(saved.shape, saved.k, saved.dim))
+    g = arrays.apart(arrays.plain(g), dx)
+    _kernels.maxout_backward(g, saved.winners, dx, *blocks(saved.shape, saved.k, saved.dim))
     return arrays.deliver(arrays.deliver(dx, target), out)

@@ -81,11 +81,6 @@ def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> A
     return np.require(target, np.dtype(np.int64), ["C", "A"])
 
 
-def _apart(array: Array, target: Array) -> Array:
-    """The array, as a copy where writing the gradient would change it."""
-    return array.copy() if np.may_share_memory(array, target) else array
-
-
 def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Array) -> Array | None:
     """The weight as a plain array of the form of `like`, which its shape must broadcast to."""
     if weight is None:
@@ -95,7 +90,7 @@ def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Ar
         full = np.broadcast_to(array, like.shape)
     except ValueError:
         raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
-    return _apart(arrays.plain(full.astype(like.dtype, copy=False)), target)
+    return arrays.apart(arrays.plain(full.astype(like.dtype, copy=False)), target)
 
 
 @general_way("elements_loss", like="input")
@@ -125,7 +120,7 @@ def _class_weight(weight: ArrayLike | None, x: Array, target: Array) -> Array | 
     array = arrays.ready("weight", weight)
     if array.shape != (x.shape[1],):
         raise ValueError(f"weight must have shape {(x.shape[1],)}, one for each class, got {array.shape}")
-    return _apart(arrays.plain(array.astype(arrays.plain(x).dtype, copy=False)), target)
+    return arrays.apart(arrays.plain(array.astype(arrays.plain(x).dtype, copy=False)), target)
 
 
 def _check_smoothing(label_smoothing: float) -> float:
@@ -189,7 +184,7 @@ def _cross_entropy(
     else:
         (x, t), dx = arrays.prepare((("input", x), ("target", t)), out)
         t = arrays.plain(t)
-    x, t, w = arrays.plain(x), _apart(t, dx), _class_weight(weight, x, dx)
+    x, t, w = arrays.plain(x), arrays.apart(t, dx), _class_weight(weight, x, dx)
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and all have been checked
     return _finish(
@@ -233,7 +228,7 @@ def _hinge_loss(
     x = _ready_logits(input)
     labels = _ready_labels(np.asarray(target), x)
     (x,), dx = arrays.prepare((("input", x),), out)
-    x, labels = arrays.plain(x), _apart(labels, dx)
+    x, labels = arrays.plain(x), arrays.apart(labels, dx)
     return _finish(lambda place: _kernels.hinge_loss(x, labels, margin, reduction, place), dx, out)
 
 

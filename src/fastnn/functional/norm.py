@@ -62,9 +62,7 @@ def _parameter(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Ar
 
 def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -> Array | None:
     """The weight in the computing dtype, apart from where the result is written."""
-    if array is None:
-        return None
-    return arrays.plain(array.astype(dtype, copy=np.may_share_memory(array, target)))
+    return None if array is None else arrays.apart(arrays.plain(array.astype(dtype, copy=False)), target)
 
 
 def _normalise(
@@ -82,6 +80,8 @@ def _normalise(
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
     eps = arrays.real_number("eps", eps)
+    if isinstance(out, np.ndarray):  # backward needs the weight as it is now
+        weight, bias = (None if v is None else arrays.apart(v, out) for v in (weight, bias))
     y, mean, rstd = _kernels.norm(x, weight, bias, out, rows, blocks, eps, centred, given, variance)
     kept = x if out is None or not np.may_share_memory(x, out) else None
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
@@ -92,7 +92,7 @@ def _norm(
     input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
 ) -> tuple[Array, Statistics | None, Statistics]:
     target = arrays.target_for(out, input.shape, input.dtype)
-    (source,) = arrays.apart((input,), target)
+    (source,) = arrays.in_step((input,), target)
     place = arrays.plain_target(target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
     y, mean, rstd = _kernels.norm(arrays.plain(source), w, b, place, *options)
@@ -119,7 +119,7 @@ def _norm_backward(
 ) -> Gradients:
     dtype = arrays.common_dtype((("dy", dy), ("input", input)))
     target = arrays.target_for(out, input.shape, dtype)
-    g, x = arrays.apart((dy.astype(dtype, copy=False), input.astype(dtype, copy=False)), target)
+    g, x = arrays.in_step((dy.astype(dtype, copy=False), input.astype(dtype, copy=False)), target)
     place = arrays.plain_target(target)
     w = _plain_parameter(weight, target, place.dtype)
     dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, bias, place, *options)

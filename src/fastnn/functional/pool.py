@@ -74,10 +74,8 @@ def _compute(
 ) -> Array:
     """`run` from x to a result of this shape, on plain arrays."""
     target = arrays.target_for(out, shape, x.dtype)
-    (source,) = arrays.apart((x,), target)
     place = arrays.plain_target(target)
-    ready = arrays.plain(source)
-    run(ready.copy() if np.may_share_memory(ready, place) else ready, place)
+    run(arrays.apart(arrays.plain(x), place), place)
     return arrays.deliver(arrays.deliver(place, target), out)
 
 

@@ -61,7 +61,7 @@ def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
     if w.size == 1:
         return leaky_relu(x, float(w[0]), out=out)
     target = arrays.target_for(out, x.shape, x.dtype)
-    (x,) = arrays.apart((x,), target)
+    (x,) = arrays.in_step((x,), target)
     slopes = np.broadcast_to(w.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
     _kernels.map_arrays(_SLOPE, (target,), (x, slopes))
     return arrays.deliver(target, out)
@@ -79,9 +79,9 @@ def prelu_backward(
     """
     (g, x), target = arrays.prepare((("dy", dy), ("input", input)), out)
     w = _prelu_weight(weight, x)
-    (w,) = arrays.apart((w.astype(x.dtype, copy=False),), target)
     dx = arrays.plain_target(target)
-    g, x, w = arrays.plain(g), arrays.plain(x), arrays.plain(w)
+    w = arrays.apart(arrays.plain(w.astype(x.dtype, copy=False)), dx)
+    g, x = arrays.plain(g), arrays.plain(x)
     dweight = _kernels.prelu_backward(g, x, w, dx, *blocks(x.shape, w.size))
     dweight = dweight.astype(target.dtype).reshape(np.shape(weight))
     return arrays.deliver(arrays.deliver(dx, target), out), dweight

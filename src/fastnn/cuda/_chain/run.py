@@ -136,6 +136,8 @@ def forward(
     device_arrays.same_device((*several, *running_ones, ("num_batches_tracked", averages.batches)))
     key = key_for(stages, key)
 
+    if given is not None:  # backward needs them as they are now
+        scale, shift, addend = (v if v is None else overlap.apart(v, given) for v in (scale, shift, addend))
     overlaps = given is not None and overlap.may_overlap(given, x)
     x = device_arrays.astype(x, dtype)
     form = _layout_of(x)
@@ -164,12 +166,15 @@ def backward(dy: Any, saved: Saved, *, out: Any = None) -> Gradients:
     form = _layout_of(x)
     x = _arranged(form, x, x)
     g = _arranged(form, device_arrays.astype(g, dtype), x)
-    problem, target = Problem(x, form, known(saved.stages), saved.key), _target(form, given, g, x)
+    problem = Problem(x, form, known(saved.stages), saved.key)
     addend = daddend = None
     if problem.stages.adds:
         daddend = memory.empty_like(x)
         if saved.residual is not None:
             addend = device_arrays.astype(device_arrays.describe("saved.residual", saved.residual), dtype)
             addend = _arranged(form, addend, x)
+    named = ("saved.weight", saved.weight), ("saved.bias", saved.bias)
+    vectors = [device_arrays.describe(name, vector) for name, vector in named if vector is not None]
+    target = _target(form, given, g, x, addend, *vectors)
     dweight, dbias = run_backward(problem, saved, target, g, addend, daddend)
     return Gradients(_delivered(target, given, out), *device_arrays.owners(dweight, dbias, daddend))

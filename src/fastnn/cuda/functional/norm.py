@@ -44,6 +44,9 @@ def _normalise(
     eps = real_number("eps", eps)
     arrays = device_arrays.elementwise((("input", input),), out, in_c_order=True)
     y, (x,) = arrays.target, arrays.inputs
+    if out is not None:  # backward needs the weight as it is now
+        place = device_arrays.describe("out", out)
+        weight, bias = (v if v is None else overlap.apart(v, place) for v in (weight, bias))
     mean, rstd = given or (memory.empty(x, shape, "float64"), memory.empty(x, shape, "float64"))
     parameters = joined(weight, bias, y)
     if x.size:
