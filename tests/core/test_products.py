@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from fastnn import _kernels
-from fastnn._core.products import matmul
+from fastnn._core.products import _ready, matmul
 from fastnn._core.typing import Array
 from support.cases import each
 
@@ -311,3 +311,41 @@ def test_bias_and_out_do_not_go_together() -> None:
     a = np.ones((2, 2))
     with pytest.raises(ValueError, match="bias is for a new array, got out too"):
         matmul(a, a, np.empty((2, 2)), bias=np.ones(2))
+
+
+class Subclass(np.ndarray):
+    """As np.memmap is: an array with the memory of another."""
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_kinds_of_arrays_have_the_same_product(rows: int) -> None:
+    """Bit for bit, as for plain arrays: subclasses, other byte orders, unaligned; with bias, out, add."""
+    rng = np.random.default_rng(rows)
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((rows, 70), (70, 50)))
+    bias, start = b[0].copy(), rng.standard_normal((rows, 50)).astype(np.float32)
+    product, with_bias = matmul(a, b), matmul(a, b, bias=bias)
+    added = matmul(a, b, start.copy(), add=True)
+    kinds: list[Callable[[Array], Array]] = [
+        lambda array: array.view(Subclass),
+        lambda array: array.astype(">f4"),
+        lambda array: np.frombuffer(b"." + array.tobytes(), np.float32, offset=1).reshape(array.shape),
+    ]
+    for kind in kinds:
+        assert matmul(kind(a), kind(b)).tobytes() == product.tobytes()
+        assert matmul(kind(a), kind(b), bias=kind(bias)).tobytes() == with_bias.tobytes()
+        out = np.zeros((rows, 100), ">f4")[:, ::2]
+        out[...] = start
+        assert matmul(kind(a), b, out, add=True) is out
+        assert out.astype(np.float32).tobytes() == added.tobytes()
+    assert np.shares_memory(_ready(a.view(Subclass)), a)
+
+
+def test_bias_must_fit() -> None:
+    a = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"bias must have shape \(2,\), one for each column, got \(3,\)"):
+        matmul(a, a.T, bias=np.ones(3, np.float32))
+
+
+def test_products_of_nothing_take_no_time() -> None:
+    empty = np.zeros((0, 0), np.float32)
+    assert matmul(np.zeros((1 << 34, 0), np.float32), empty, bias=empty.reshape(-1)).shape == (1 << 34, 0)

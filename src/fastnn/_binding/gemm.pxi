@@ -76,12 +76,24 @@ cdef int run_product(const fastnn_product *product) except -1:
 cdef bint begin_with(cnp.ndarray out, bias):
     """Copies `bias` to each row of a new matrix; False if it is not a plain vector that fits."""
     cdef cnp.npy_intp columns = cnp.PyArray_DIM(out, 1)
-    cdef size_t bytes = <size_t>(columns * cnp.PyArray_ITEMSIZE(out))
     if not is_vector(bias, columns, out):
         return False
-    for i in range(cnp.PyArray_DIM(out, 0)):
-        memcpy(<char *>cnp.PyArray_DATA(out) + <size_t>i * bytes, cnp.PyArray_DATA(<cnp.ndarray>bias), bytes)
+    cdef cnp.npy_intp rows = cnp.PyArray_DIM(out, 0)
+    cdef size_t bytes = <size_t>(columns * cnp.PyArray_ITEMSIZE(out))
+    cdef char *to = <char *>cnp.PyArray_DATA(out)
+    cdef void *row = cnp.PyArray_DATA(<cnp.ndarray>bias)
+    if cnp.PyArray_SIZE(out) < GIL_FREE_ELEMENTS:
+        fill_rows(to, row, rows if bytes > 0 else 0, bytes)
+    else:
+        with nogil:
+            fill_rows(to, row, rows, bytes)
     return True
+
+
+cdef void fill_rows(char *to, const void *row, cnp.npy_intp rows, size_t bytes) noexcept nogil:
+    cdef cnp.npy_intp i
+    for i in range(rows):
+        memcpy(to + <size_t>i * bytes, row, bytes)
 
 
 cdef object plain_matmul(a, b, out, bint add, bias):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastnn import _kernels
@@ -55,22 +57,25 @@ def _matmul(a: Array, b: Array, out: Array | None, add: bool, bias: Array | None
         raise ValueError(f"b must have as many rows as a has columns, {a.shape[1]}, got shape {b.shape}")
     if out is not None:
         arrays.check_out(out, (a.shape[0], b.shape[1]), dtype)
-    # New arrays are contiguous, aligned and native, and share no memory.
-    product = _kernels.matmul(_ready(a), _ready(b))
     if out is None:
-        if bias is not None:
-            product += bias
-        return product
-    if add:
-        out += product
-    else:
-        out[...] = product
+        return _kernels.matmul(_ready(a), _ready(b), bias=_ready_bias(bias, b.shape[1], dtype))
+    # A new array is contiguous, aligned and native, and shares no memory.
+    product = np.array(out, dtype, order="C") if add else _kernels.empty(out.shape, dtype)
+    out[...] = _kernels.matmul(_ready(a), _ready(b), product, add)
     return out
 
 
 def _ready(array: Array) -> Array:
-    """The matrix itself if the kernels read it, else a copy."""
+    """The matrix as an array that the kernels read: without a copy if they can read its memory."""
     whole = all(stride % array.itemsize == 0 for stride in array.strides)
-    if type(array) is np.ndarray and array.flags.aligned and array.dtype.isnative and whole:
-        return array
+    if array.flags.aligned and array.dtype.isnative and whole:
+        return np.asarray(array)  # a subclass, such as np.memmap, becomes an array of the same memory
     return np.array(array, array.dtype.newbyteorder("="))
+
+
+def _ready_bias(bias: Array | None, columns: int, dtype: np.dtype[Any]) -> Array | None:
+    if bias is None:
+        return None
+    if np.shape(bias) != (columns,):
+        raise ValueError(f"bias must have shape ({columns},), one for each column, got {np.shape(bias)}")
+    return np.require(arrays.ready("bias", bias), dtype, ["C", "A"])
