@@ -58,6 +58,7 @@ static struct {
 } workers[MAX_THREADS];
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER;  // held by the thread whose job it is
+static _Thread_local bool is_owner;
 static int started;                                        // how many workers there are; only the owner uses it
 static atomic_int thread_count;
 static int (*_Atomic interrupt_check)(void);
@@ -143,13 +144,6 @@ static void *work(void *argument) {
     return NULL;
 }
 
-// A forked child has none of the workers, and no part in a job that was running in its parent.
-static void reset_in_child(void) {
-    pthread_mutex_init(&owner, NULL);
-    job.gate = CLOSED;
-    started = 0;
-}
-__attribute__((constructor)) static void register_fork_handler(void) { pthread_atfork(NULL, NULL, reset_in_child); }
 
 // Starts workers until there are `count`; returns how many there are, fewer if the system refuses one, and at most
 // `count`. Workers block all signals: handling those is left to the program's own threads.
@@ -198,13 +192,30 @@ static void close_job(void) {
     }
 }
 
+// A forked child has none of the workers. It goes on with a job only if the thread that forks is the job's owner, which
+// forks in a signal handler that the interrupt check has called. Then the workers finish what they have begun before the
+// fork, or those pieces would be missing in the child; the owner goes on alone, in parent and child.
+static void prepare_fork(void) {
+    if (is_owner) close_job();
+}
+static void reset_in_child(void) {
+    if (!is_owner) pthread_mutex_init(&owner, NULL);
+    job.gate = CLOSED;
+    started = 0;
+}
+__attribute__((constructor)) static void register_fork_handlers(void) {
+    pthread_atfork(prepare_fork, NULL, reset_in_child);
+}
+
 static bool run_job(size_t pieces, fastnn_task task, const void *context, double *next_check) {
     const int threads = fastnn_get_num_threads();
     const int helpers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;
     if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) return run_alone(pieces, task, context, next_check);
+    is_owner = true;
     open_job(task, context, pieces, start_workers(helpers));
     const bool done = run_pieces(0, next_check);
     close_job();
+    is_owner = false;
     pthread_mutex_unlock(&owner);
     return done;
 }

@@ -320,6 +320,34 @@ def test_fork_while_another_thread_is_in_a_call(x: Array, expected: Array) -> No
     assert not thread.is_alive()
 
 
+def test_fork_in_a_signal_handler_during_a_call() -> None:
+    """The child gets the whole result, with the pieces that the pool's threads had begun."""
+    fastnn.set_num_threads(3)
+    large = np.random.default_rng(0).standard_normal(1 << 24)
+    expected = F.mish(large)
+    children = []
+
+    def fork(*_: object) -> None:
+        if not children:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                children.append(os.fork())
+
+    before = signal.signal(signal.SIGALRM, fork)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.055)  # a call's first check for signals is after 50 ms
+        while not children:
+            result = F.mish(large)
+        same = np.array_equal(result, expected)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if children == [0]:
+            os._exit(0 if same else 1)
+    assert same
+    assert os.waitpid(children[0], 0)[1] == 0
+
+
 def _mish_in_a_process(x: Array) -> Array:
     return F.mish(x)
 
