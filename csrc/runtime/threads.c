@@ -59,7 +59,7 @@ static struct {
 
 static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER;  // held by the thread whose job it is
 static _Thread_local bool is_owner;
-static int started;                                        // how many workers there are; only the owner uses it
+static int started;  // how many workers there are; only the owner uses it
 static atomic_int thread_count;
 static int (*_Atomic interrupt_check)(void);
 
@@ -144,7 +144,6 @@ static void *work(void *argument) {
     return NULL;
 }
 
-
 // Starts workers until there are `count`; returns how many there are, fewer if the system refuses one, and at most
 // `count`. Workers block all signals: handling those is left to the program's own threads.
 static int start_workers(int count) {
@@ -193,8 +192,8 @@ static void close_job(void) {
 }
 
 // A forked child has none of the workers. It goes on with a job only if the thread that forks is the job's owner, which
-// forks in a signal handler that the interrupt check has called. Then the workers finish what they have begun before the
-// fork, or those pieces would be missing in the child; the owner goes on alone, in parent and child.
+// forks in a signal handler that the interrupt check has called. Then the workers finish what they have begun before
+// the fork, or those pieces would be missing in the child; the owner goes on alone, in parent and child.
 static void prepare_fork(void) {
     if (is_owner) close_job();
 }
