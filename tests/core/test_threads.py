@@ -325,7 +325,7 @@ def test_fork_in_a_signal_handler_during_a_call() -> None:
     fastnn.set_num_threads(3)
     large = np.random.default_rng(0).standard_normal(1 << 24)
     expected = F.mish(large)
-    children = []
+    children: list[int] = []
 
     def fork(*_: object) -> None:
         if not children:

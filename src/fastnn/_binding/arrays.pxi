@@ -134,7 +134,10 @@ def real_number(str name, value):
         return value
     if not isinstance(value, REAL):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a float holds, got an integer beyond 1.8e308") from None
 
 
 cdef inline int axis_of(object dim, cnp.ndarray x):

@@ -131,7 +131,7 @@ def check_pieces(k: int, length: int, dim: int) -> int:
         pieces = operator.index(k)
     except TypeError:
         raise TypeError(f"k must be an integer, got {type(k).__name__}") from None
-    if pieces < 1 or length % pieces:
+    if not 1 <= pieces <= max(length, 1) or length % pieces:
         raise ValueError(f"k must be >= 1 and divide the input's length along dim {dim}, {length}; got {k}")
     return pieces
 

@@ -33,9 +33,11 @@ REDUCTIONS = ("mean", "sum", "none")
 # ---- what all of them share --------------------------------------------------------------------------------
 
 
-def _check_reduction(reduction: object) -> None:
+def _check_reduction(reduction: object) -> str:
+    """The reduction as a plain string, which the kernels take."""
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    return str(reduction)
 
 
 def _finish(kernel: Callable[[Array], Loss], target: Array, out: Array | None) -> Loss:
@@ -103,7 +105,7 @@ def _elements_loss(
     reduction: str,
     out: Array | None,
 ) -> Loss:
-    _check_reduction(reduction)
+    reduction = _check_reduction(reduction)
     inputs, dx = arrays.prepare((("input", input), ("target", target)), out)
     x, t = (arrays.plain(array) for array in inputs)
     w = _element_weight("weight", weight, x, dx)
@@ -175,7 +177,7 @@ def _cross_entropy(
     label_smoothing: float,
     out: Array | None,
 ) -> Loss:
-    _check_reduction(reduction)
+    reduction = _check_reduction(reduction)
     x, t = _ready_logits(input), np.asarray(target)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     if t.dtype.kind in "iub":
@@ -223,7 +225,7 @@ def hinge_loss(
 def _hinge_loss(
     input: ArrayLike, target: ArrayLike, margin: float, reduction: str, out: Array | None
 ) -> Loss:
-    _check_reduction(reduction)
+    reduction = _check_reduction(reduction)
     margin = _check_margin(margin)
     x = _ready_logits(input)
     labels = _ready_labels(np.asarray(target), x)

@@ -138,7 +138,12 @@ def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...
     if isinstance(normalized_shape, (int, np.integer)):
         shape: tuple[int, ...] = (int(normalized_shape),)
     else:
-        shape = tuple(normalized_shape)
+        try:
+            shape = tuple(operator.index(size) for size in normalized_shape)
+        except TypeError:
+            raise TypeError(
+                f"normalized_shape must be an integer or a sequence of integers, got {normalized_shape!r}"
+            ) from None
     if not shape or has[-len(shape) :] != shape:
         takes = f"input's last dimensions, of {has}" if shape else "at least one dimension"
         raise ValueError(f"normalized_shape must be {takes}, got {normalized_shape}")
@@ -230,7 +235,7 @@ def _group_blocks(shape: tuple[int, ...], num_groups: int) -> tuple[int, int, in
     except TypeError:
         raise TypeError(f"num_groups must be an integer, got {type(num_groups).__name__}") from None
     n, channels, *rest = shape
-    if groups < 1 or channels % groups:
+    if not 1 <= groups <= max(channels, 1) or channels % groups:
         raise ValueError(f"num_groups must be >= 1 and divide input's {channels} channels, got {num_groups}")
     inner = math.prod(rest)
     if n * (channels // groups) * inner == 1:
