@@ -92,6 +92,7 @@ static void backward_piece(const void *context, size_t index) { for_tiles(contex
 
 fastnn_outcome fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *x, void *y,
                              int bits, uint8_t *planes) {
+    if (outer * groups * inner == 0) return FASTNN_DONE;
     maxout_job job = make_job(float64, outer, groups, k, inner, x, y, bits, planes);
     job.kernel = job.table->kernels[KERNEL_maxout_step];
     return fastnn_parallel(divided_up(job.count, job.piece), forward_piece, &job);
@@ -99,6 +100,7 @@ fastnn_outcome fastnn_maxout(bool float64, size_t outer, size_t groups, size_t k
 
 fastnn_outcome fastnn_maxout_backward(bool float64, size_t outer, size_t groups, size_t k, size_t inner, const void *dy,
                                       int bits, const uint8_t *planes, void *dx) {
+    if (outer * groups * inner == 0) return FASTNN_DONE;
     maxout_job job = make_job(float64, outer, groups, k, inner, dx, dy, bits, planes);
     job.kernel = job.table->kernels[KERNEL_maxout_backward];
     return fastnn_parallel(divided_up(job.count, job.piece), backward_piece, &job);

@@ -32,6 +32,20 @@ def axis(dim: int, ndim: int) -> int:
     return index % ndim
 
 
+def divisor(name: str, value: object, length: int, of: str) -> int:
+    """`value` as an integer >= 1 that divides a length, `of` in the error's words.
+
+    All integers divide 0; they are taken up to 2^31, beyond which kernels could not compute sizes.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+    if not 1 <= number <= (length or 2**31) or length % number:
+        raise ValueError(f"{name} must be >= 1 and divide {of}, got {value}")
+    return number
+
+
 def probability(name: str, value: object) -> float:
     """`value` as a float; a ValueError that names the parameter if it is not in [0, 1]."""
     number = real_number(name, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -127,13 +126,7 @@ def check_saved(saved: object) -> None:
 
 def check_pieces(k: int, length: int, dim: int) -> int:
     """k as an integer that divides the length."""
-    try:
-        pieces = operator.index(k)
-    except TypeError:
-        raise TypeError(f"k must be an integer, got {type(k).__name__}") from None
-    if not 1 <= pieces <= max(length, 1) or length % pieces:
-        raise ValueError(f"k must be >= 1 and divide the input's length along dim {dim}, {length}; got {k}")
-    return pieces
+    return arrays.divisor("k", k, length, f"the input's length along dim {dim}, {length}")
 
 
 @takes_tensors

@@ -230,13 +230,8 @@ def _group_blocks(shape: tuple[int, ...], num_groups: int) -> tuple[int, int, in
     """(groups, channels of a group, elements of a channel), after both were checked to fit."""
     if len(shape) < 2:
         raise ValueError(f"input must have shape (N, C, ...), got {shape}")
-    try:
-        groups = operator.index(num_groups)
-    except TypeError:
-        raise TypeError(f"num_groups must be an integer, got {type(num_groups).__name__}") from None
     n, channels, *rest = shape
-    if not 1 <= groups <= max(channels, 1) or channels % groups:
-        raise ValueError(f"num_groups must be >= 1 and divide input's {channels} channels, got {num_groups}")
+    groups = arrays.divisor("num_groups", num_groups, channels, f"input's {channels} channels")
     inner = math.prod(rest)
     if n * (channels // groups) * inner == 1:
         raise ValueError(
