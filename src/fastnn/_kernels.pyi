@@ -317,5 +317,14 @@ class Tensors:
         penalties: tuple[bool, float, float, float] = ...,
         numbers: tuple[float, ...] = (),
     ) -> NDArray[np.float64]: ...
+    def update_by_trust(
+        self,
+        rule: int,
+        direction: int,
+        penalties: tuple[bool, float, float, float],
+        numbers: tuple[float, ...],
+        coefficient: float,
+        decay: float,
+    ) -> None: ...
 
 def limit_rows(array: NDArray[Any], limit: float) -> None: ...
