@@ -123,6 +123,7 @@ def update_running(
     factor: float,
     momentum: float,
     skip: bool,
+    batches: NDArray[np.integer[Any]] | None,
 ) -> None: ...
 
 # ---- _binding/random.pxi
