@@ -12,11 +12,12 @@ from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 class ReduceLROnPlateau(LRScheduler):
     """Multiply the rates by `factor` when the metric has not got better for more than `patience` steps.
 
-    Better is, for mode "min", below best (1 - threshold), threshold_mode "rel", or below best - threshold,
-    "abs"; for "max" above best (1 + threshold) or best + threshold. NaN is never better. After a reduction,
-    `cooldown` steps are not counted. Rates do not go below min_lr, a number or a list with one for each
-    group, and stay where the change would be at most eps. `step(metric)` takes the metric. Raises ValueError
-    for numbers that do not fit.
+    Better is, for mode "min", below best - threshold |best|, threshold_mode "rel", or below best - threshold,
+    "abs"; for "max" above best + threshold |best| or best + threshold. (PyTorch's best (1 - threshold) takes
+    worse for better where best is negative.) NaN is never better. After a reduction, `cooldown` steps are not
+    counted. Rates do not go below min_lr, a number or a list with one for each group, and stay where the
+    change would be at most eps. `step(metric)` takes the metric. Raises ValueError for numbers that do not
+    fit.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = self._group_lrs()
 
     def _is_better(self, value: float) -> bool:
-        change = self.threshold if self.mode == "max" else -self.threshold
-        goal = self.best * (1 + change) if self.threshold_mode == "rel" else self.best + change
-        return value > goal if self.mode == "max" else value < goal
+        if math.isinf(self.best):
+            return value > self.best if self.mode == "max" else value < self.best
+        change = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1)
+        return value > self.best + change if self.mode == "max" else value < self.best - change
 
     def _reduce(self) -> None:
         for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
