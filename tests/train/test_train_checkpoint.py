@@ -197,7 +197,7 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
     [
         ("{", "damaged, it is no JSON; there is no whole checkpoint before it"),
         ("[]", "format must be 2, got 'list'"),
-        ('{"format": 1}', "not of this version of fastnn: its format must be 2, got 1"),
+        ('{"format": 1}', "not this version's: its format must be 2, got 1"),
         ('{"format": 2}', "its content is not what its checksum was made of"),
     ],
 )
@@ -399,13 +399,8 @@ def test_a_run_that_was_stopped_goes_on(
 def test_early_stopping_stops_a_resumed_run_again(tmp_path: Path) -> None:
     def fit(patience: int, resume: bool) -> int:
         stopping = train.EarlyStopping(patience, "loss", min_delta=9.0)
-        arguments: dict[str, Any] = {
-            "validation": killed_run.data(),
-            "batch_size": 60,
-            "callbacks": [stopping],
-        }
-        model = killed_run.model()
-        return len(train.fit(model, killed_run.data(), epochs=9, resume=resume, **arguments))
+        options: dict[str, Any] = {"batch_size": 60, "callbacks": [stopping], "checkpoints": tmp_path}
+        return len(train.fit(killed_run.model(), killed_run.data(), epochs=9, resume=resume, **options))
 
     assert [fit(2, False), fit(2, True), fit(4, True)] == [3, 3, 5]
 

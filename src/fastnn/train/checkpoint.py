@@ -229,9 +229,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise _DamagedError(path, "it is no JSON") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         got = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise _DamagedError(
-            path, f"or not of this version of fastnn: its format must be {FORMAT}, got {got!r}"
-        )
+        raise _DamagedError(path, f"or not this version's: its format must be {FORMAT}, got {got!r}")
     if about.pop("sha256", None) != _digest(about):
         raise _DamagedError(path, "its content is not what its checksum was made of")
     return about
