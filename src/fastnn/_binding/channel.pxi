@@ -161,6 +161,17 @@ def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple s
     return y, mean, rstd
 
 
+def as_float32(cnp.ndarray doubles):
+    """Plain float64 numbers as float32, in one dimension. Those too large become infinite, without a warning."""
+    cdef cnp.npy_intp k, count = cnp.PyArray_SIZE(doubles)
+    cdef cnp.ndarray floats = new_array(1, &count, cnp.NPY_FLOAT, 4)
+    cdef float *to = <float *>cnp.PyArray_DATA(floats)
+    cdef double *source = <double *>cnp.PyArray_DATA(doubles)
+    for k in range(count):
+        to[k] = <float>source[k]
+    return floats
+
+
 cdef object add = numpy.add
 
 

@@ -65,7 +65,8 @@ def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -
     """The weight in the computing dtype, apart from where the result is written."""
     if array is None:
         return None
-    return arrays.plain(array.astype(dtype, copy=np.may_share_memory(array, target)))
+    ready = arrays.plain(arrays.rounded(array, dtype))
+    return ready.copy() if np.may_share_memory(ready, target) else ready
 
 
 def _normalise(
@@ -125,9 +126,9 @@ def _norm_backward(
     w = _plain_parameter(weight, target, place.dtype)
     dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, bias, place, *options)
     if dweight is not None and weight is not None:
-        dweight = dweight.astype(weight.dtype, copy=False)
+        dweight = arrays.rounded(dweight, weight.dtype)
     if dbias is not None and bias is not None:
-        dbias = dbias.astype(bias.dtype, copy=False)
+        dbias = arrays.rounded(dbias, bias.dtype)
     return arrays.deliver(arrays.deliver(dx, target), out), dweight, dbias
 
 

@@ -62,7 +62,7 @@ def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
         return leaky_relu(x, float(w[0]), out=out)
     target = arrays.target_for(out, x.shape, x.dtype)
     (x,) = arrays.apart((x,), target)
-    slopes = np.broadcast_to(w.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
+    slopes = np.broadcast_to(arrays.rounded(w, x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
     _kernels.map_arrays(_SLOPE, (target,), (x, slopes))
     return arrays.deliver(target, out)
 
@@ -79,11 +79,11 @@ def prelu_backward(
     """
     (g, x), target = arrays.prepare((("dy", dy), ("input", input)), out)
     w = _prelu_weight(weight, x)
-    (w,) = arrays.apart((w.astype(x.dtype, copy=False),), target)
+    (w,) = arrays.apart((arrays.rounded(w, x.dtype),), target)
     dx = arrays.plain_target(target)
     g, x, w = arrays.plain(g), arrays.plain(x), arrays.plain(w)
     dweight = _kernels.prelu_backward(g, x, w, dx, *blocks(x.shape, w.size))
-    dweight = dweight.astype(target.dtype).reshape(np.shape(weight))
+    dweight = arrays.rounded(dweight, target.dtype).reshape(np.shape(weight))
     return arrays.deliver(arrays.deliver(dx, target), out), dweight
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import SupportsFloat
+import operator
+from typing import Any, SupportsFloat
 
+from fastnn._core.uninterrupted import uninterrupted
 from fastnn.optim.lr_scheduler.checks import choice, finite, per_group, whole
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 
@@ -51,20 +53,20 @@ class ReduceLROnPlateau(LRScheduler):
         """Take the metric of this epoch, and reduce the rates if it is time."""
         self._check_groups()
         value = float(metrics)
-        self.last_epoch += 1
+        best, bad_epochs, cooldown = self.best, self.num_bad_epochs + 1, self.cooldown_counter
         if self._is_better(value):
-            self.best = value
-            self.num_bad_epochs = 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            self._reduce()
-            self.cooldown_counter = self.cooldown
-            self.num_bad_epochs = 0
-        self._last_lr = self._group_lrs()
+            best, bad_epochs = value, 0
+        if cooldown > 0:
+            cooldown, bad_epochs = cooldown - 1, 0
+        lrs = self._group_lrs()
+        if bad_epochs > self.patience:
+            lrs, cooldown, bad_epochs = self._reduced(lrs), self.cooldown, 0
+        counted: dict[str, Any] = {"best": best, "num_bad_epochs": bad_epochs, "cooldown_counter": cooldown}
+        counted |= {"last_epoch": self.last_epoch + 1, "_last_lr": lrs}
+        rates = zip(self.optimizer.param_groups, lrs, strict=True)
+        uninterrupted(
+            [*((operator.setitem, group, "lr", lr) for group, lr in rates), (vars(self).update, counted)]
+        )
 
     def _is_better(self, value: float) -> bool:
         if math.isinf(self.best):
@@ -72,8 +74,6 @@ class ReduceLROnPlateau(LRScheduler):
         change = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1)
         return value > self.best + change if self.mode == "max" else value < self.best - change
 
-    def _reduce(self) -> None:
-        for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-            lr = max(group["lr"] * self.factor, least)
-            if group["lr"] - lr > self.eps:
-                group["lr"] = lr
+    def _reduced(self, lrs: list[float]) -> list[float]:
+        lower = [max(lr * self.factor, least) for lr, least in zip(lrs, self.min_lrs, strict=True)]
+        return [new if lr - new > self.eps else lr for lr, new in zip(lrs, lower, strict=True)]
