@@ -16,6 +16,7 @@ import fastnn
 from fastnn import nn, optim
 from fastnn._core.typing import Array
 from support.cases import each
+from support.interrupts import leaves_undone_or_done
 
 
 def small_model() -> nn.Sequential:
@@ -347,6 +348,15 @@ def test_flatten() -> None:
         nn.Flatten()(batch(4))
     with pytest.raises(ValueError, match="end_dim must not be before start_dim, 1, got 0"):
         nn.Flatten(1, 0)(batch(4, 2))
+
+
+def test_an_interrupt_leaves_weights_undone_or_done() -> None:
+    state = {name: array + 1 for name, array in small_model().state_dict().items()}
+
+    def look(model: nn.Sequential) -> list[bytes]:
+        return [array.tobytes() for array in model.state_dict().values()]
+
+    assert leaves_undone_or_done(small_model, lambda model: model.load_state_dict(state), look, every=29) > 20
 
 
 # ---- attributes that repr shows ----------------------------------------------------------------------------

@@ -49,6 +49,7 @@ def leaves_undone_or_done(
 
     What `look` sees must be as before, or as after an act that was not interrupted.
     """
+    act(make())  # what is made once for all calls is made now
     subject = make()
     before = look(subject)
     lines = run(functools.partial(act, subject))
