@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from fastnn._core.files import replacing, save_json
 from fastnn._core.locks import FolderLock, Lock
+from support.forks import forked
 
 
 def test_leftovers_are_swept_but_not_what_is_in_use(tmp_path: Path) -> None:
@@ -34,12 +34,11 @@ def test_a_lock_excludes_others_and_is_not_passed_on(tmp_path: Path) -> None:
     lock = Lock(path)
     with pytest.raises(BlockingIOError):
         Lock(path)
-    child = multiprocessing.get_context("fork").Process(target=signal.pause)  # it outlives the lock
-    child.start()
+    child = forked()  # it outlives the lock
     lock.release()
     Lock(path).release()
-    child.kill()
-    child.join()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def test_who_has_a_folder(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from fastnn import nn, optim, train
 from fastnn.train.state import pack, unpack
 from support import killed_run
 from support.cases import each
+from support.forks import forked
 
 pytest.importorskip("safetensors")
 
@@ -358,9 +359,7 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=words):
                 call()
         assert second.load(tmp_path / "step-00000001.json") == {}  # reading needs no lock
-        child = os.fork()
-        if not child:  # outlives the run, as a worker of a killed one does
-            signal.pause()
+        child = forked()  # it outlives the run
     try:
         second.save(2, {})
         (tmp_path / ".fastnn-lock").write_text("process 1 on a machine that was switched off")
