@@ -1,4 +1,4 @@
-"""A forked child that waits to be killed, as a worker of a killed process does. Must not know what is tested."""
+"""A forked child that waits to be killed, as a worker of a killed process does. It knows no test."""
 
 from __future__ import annotations
 
