@@ -115,6 +115,7 @@ def evaluate(
     stages: tuple[object, ...],
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]] | None: ...
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
+def as_float32(doubles: NDArray[np.float64]) -> NDArray[np.float32]: ...
 def update_running(
     running_mean: NDArray[Any],
     running_var: NDArray[Any],
@@ -123,6 +124,7 @@ def update_running(
     factor: float,
     momentum: float,
     skip: bool,
+    batches: NDArray[np.integer[Any]] | None,
 ) -> None: ...
 
 # ---- _binding/random.pxi
@@ -317,5 +319,14 @@ class Tensors:
         penalties: tuple[bool, float, float, float] = ...,
         numbers: tuple[float, ...] = (),
     ) -> NDArray[np.float64]: ...
+    def update_by_trust(
+        self,
+        rule: int,
+        direction: int,
+        penalties: tuple[bool, float, float, float],
+        numbers: tuple[float, ...],
+        coefficient: float,
+        decay: float,
+    ) -> None: ...
 
 def limit_rows(array: NDArray[Any], limit: float) -> None: ...

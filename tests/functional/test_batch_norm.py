@@ -18,6 +18,7 @@ from fastnn._core.typing import Array
 from support.batch_norm import F32, Problem, Shape, channels_last, check, parameter_dtype, problem, run
 from support.cases import each
 from support.gradients import numerical_gradient
+from support.interrupts import leaves_undone_or_done
 from support.layouts import LAYOUTS
 from support.operations import BFLOAT16, FULL, HALF
 from support.ulp import widen
@@ -608,9 +609,26 @@ def test_running_statistics_that_cannot_be_written_to() -> None:
                 F.batch_norm(given.x, **options, training=True)
         assert all((np.asarray(value) == 1).all() for value in options.values())
     F.batch_norm(given.x, array, array)  # evaluation only reads
+    count = np.array(3)
+    count.flags.writeable = False
+    for x in (given.x, given.x[::-1], given.x.astype(np.float16)):  # by the quick way and by the others
+        F.batch_norm(x, array, array, num_batches_tracked=count)
     for tracked in (np.zeros(2, np.int64), np.array(0.0), 0, [0]):
         with pytest.raises((ValueError, TypeError), match=r"^num_batches_tracked must .*got"):
             F.batch_norm(given.x, training=True, num_batches_tracked=tracked)  # type: ignore[arg-type]
+
+
+@each("dtype", [np.float32, np.float16])
+def test_an_interrupt_leaves_running_statistics_undone_or_done(dtype: Any) -> None:
+    def make() -> list[Any]:
+        return [np.zeros(3, dtype), np.ones(3, dtype), np.array(0)]
+
+    def act(running: list[Any]) -> None:
+        mean, var, count = running
+        F.batch_norm(x, mean, var, training=True, momentum=None, num_batches_tracked=count)
+
+    x = problem((4, 3), F32).x
+    assert leaves_undone_or_done(make, act, lambda running: [r.tobytes() for r in running], every=3) > 20
 
 
 def test_parameters_that_are_no_numbers() -> None:

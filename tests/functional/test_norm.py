@@ -14,6 +14,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn, reference
 from fastnn._core.typing import Array
+from support.cases import each
 from support.gradients import numerical_gradient
 from support.norm import Case, Shape, check, tolerance
 from support.ulp import widen
@@ -395,6 +396,20 @@ def test_running_statistics_are_torch_s(module: Any, momentum: float) -> None:
         np.testing.assert_allclose(var, their_var.numpy(), **near)
 
 
+@each("dtype", [np.float16, ml_dtypes.bfloat16, ">f4"])
+def test_running_statistics_of_any_floating_dtype(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, mean, var = rng.normal(2, 3, (4, 3, 5)), rng.normal(size=3).astype(dtype), np.ones(3, dtype)
+    their_mean, their_var = mean.astype(np.float64), var.astype(np.float64)
+    for use_input_stats in (True, False):
+        y, _ = F.instance_norm(x, mean, var, use_input_stats=use_input_stats)
+        theirs, _ = reference.instance_norm(x, their_mean, their_var, None, None, use_input_stats)
+        np.testing.assert_allclose(y, theirs, rtol=1e-12)
+        for ours, exact in ((mean, their_mean), (var, their_var)):
+            assert (ours == exact.astype(dtype)).all()
+            exact[...] = ours
+
+
 @DTYPES
 def test_given_statistics_allow_one_element(dtype: np.dtype[Any], isa: str) -> None:
     case = Case("instance_norm", (4, 33, 1), {"use_input_stats": False})
@@ -458,7 +473,7 @@ ERRORS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "running dtype",
         lambda: F.instance_norm(X, np.ones(6), np.ones(6, int)),
         TypeError,
-        "^running_var must be an array of float32 or float64, got int64",
+        "^running_var must be of a floating dtype, got int64",
     ),
     (
         "read-only",

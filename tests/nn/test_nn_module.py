@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 import fastnn
 from fastnn import nn, optim
 from fastnn._core.typing import Array
+from support.cases import each
+from support.interrupts import leaves_undone_or_done
 
 
 def small_model() -> nn.Sequential:
@@ -345,3 +348,94 @@ def test_flatten() -> None:
         nn.Flatten()(batch(4))
     with pytest.raises(ValueError, match="end_dim must not be before start_dim, 1, got 0"):
         nn.Flatten(1, 0)(batch(4, 2))
+
+
+def test_an_interrupt_leaves_weights_undone_or_done() -> None:
+    state = {name: array + 1 for name, array in small_model().state_dict().items()}
+
+    def look(model: nn.Sequential) -> list[bytes]:
+        return [array.tobytes() for array in model.state_dict().values()]
+
+    assert leaves_undone_or_done(small_model, lambda model: model.load_state_dict(state), look, every=29) > 20
+
+
+# ---- attributes that repr shows ----------------------------------------------------------------------------
+
+IMAGES = np.random.default_rng(0).standard_normal((2, 4, 6, 6)).astype(np.float32)
+DROPOUTS = nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.DropPath
+RUNNING = {"num_features": 4, "eps": 1e-5, "momentum": 0.2, "affine": True, "track_running_stats": True}
+ROWS = {"normalized_shape": 6, "eps": 1e-5, "elementwise_affine": True}
+WINDOWS = {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}
+SHOWN: list[tuple[type[nn.Module], dict[str, Any]]] = [
+    *((cls, dict.fromkeys(cls.__match_args__, 0.5)) for cls in nn.ACTIVATIONS.values() if cls is not nn.GELU),
+    (nn.GELU, {"approximate": "none"}),
+    (nn.Linear, {"in_features": 6, "out_features": 3}),
+    (nn.Conv2d, {"in_channels": 4, "out_channels": 4, "groups": 2, **WINDOWS}),
+    (nn.MaxPool2d, {**WINDOWS, "dilation": 1, "ceil_mode": False}),
+    (nn.AvgPool2d, {"kernel_size": 2, "stride": 2, "padding": 1}),
+    (nn.AdaptiveAvgPool2d, {"output_size": 3}),
+    (nn.Flatten, {"start_dim": 1, "end_dim": 2}),
+    *((cls, {"dim": 1}) for cls in (nn.Softmax, nn.LogSoftmax, nn.GLU, nn.SwiGLU)),
+    (nn.PReLU, {"num_parameters": 4}),
+    (nn.RReLU, {"lower": 0.1, "upper": 0.6}),
+    (nn.Maxout, {"k": 2, "dim": 1}),
+    *((cls, {"p": 0.5, "inplace": False}) for cls in DROPOUTS),
+    (nn.DropConnect, {"linear": nn.Linear(6, 3), "p": 0.5}),
+    (nn.LayerNorm, ROWS),
+    (nn.RMSNorm, ROWS),
+    (nn.GroupNorm, {"num_groups": 2, "num_channels": 4, "eps": 1e-5, "affine": True}),
+    (nn.BatchNorm2d, RUNNING),
+    (nn.InstanceNorm2d, RUNNING),
+]
+OTHER = {
+    "approximate": "tanh",
+    "dim": 3,
+    "end_dim": 3,
+    "eps": 0.5,
+    "upper": 0.9,
+    "lower": 0.3,
+    "k": 4,
+    "num_groups": 4,
+    "normalized_shape": (6, 6),
+    "kernel_size": 5,
+    "stride": 1,
+    "dilation": 1,
+    "padding": 0,
+}
+
+
+def passes(layer: nn.Module) -> bytes:
+    fastnn.manual_seed(1)
+    first, second = layer(IMAGES.copy()), layer(IMAGES.copy())
+    dx = layer.backward(np.ones_like(second))
+    rest = layer.eval()(IMAGES.copy())
+    return b"".join(array.tobytes() for array in (first, dx, rest, *layer.state_dict().values()))
+
+
+def made(layer: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
+    fastnn.manual_seed(0)
+    return layer(**copy.deepcopy(arguments))
+
+
+@each(("layer", "arguments"), SHOWN)
+def test_what_repr_shows_works_or_is_read_only(layer: type[nn.Module], arguments: dict[str, Any]) -> None:
+    text = made(layer, arguments).extra_repr()
+    assert {*re.findall(r"(\w+)=", text)} - {"bias"} <= arguments.keys()
+    for name, value in arguments.items():
+        if name in (
+            "linear",
+            "min_val",
+        ):  # a layer; the lower end of an interval
+            continue
+        other = OTHER.get(name, not value if isinstance(value, bool) else value * 2)
+        changed = made(layer, arguments)
+        setattr(changed, name, getattr(changed, name))
+        try:
+            setattr(changed, name, other)
+        except AttributeError as error:
+            if not str(error).startswith(f"{layer.__name__}: {name} must stay as the layer was made, "):
+                raise
+            assert changed.extra_repr() == text
+        else:
+            assert str(other) in changed.extra_repr()
+            assert passes(changed) == passes(made(layer, arguments | {name: other})), name

@@ -16,6 +16,8 @@ import pytest
 from fastnn import nn, optim
 from fastnn.optim import lr_scheduler as schedules
 from fastnn.optim.lr_scheduler import LRScheduler
+from support import cases
+from support.interrupts import leaves_undone_or_done
 
 Make = Callable[[Any, Any], Any]  # from torch's module or ours, and an optimizer, to a scheduler
 
@@ -728,3 +730,56 @@ def test_the_optimizer_uses_the_rate() -> None:
         optimizer.step()
         scheduler.step()
         assert parameter.data == expected
+
+
+# ---- interrupts, negative metrics --------------------------------------------------------------------------
+
+
+@cases.each(
+    "make",
+    [
+        lambda optimizer: schedules.OneCycleLR(optimizer, [0.1, 0.2], total_steps=20),
+        lambda optimizer: schedules.ExponentialLR(optimizer, 0.5),
+        lambda optimizer: schedules.ReduceLROnPlateau(optimizer, patience=0),
+    ],
+)
+def test_an_interrupt_leaves_a_step_undone_or_done(make: Callable[[Any], Any]) -> None:
+    def start() -> Any:
+        groups = [{"params": nn.Parameter(np.zeros(2))}, {"params": nn.Parameter(np.zeros(3))}]
+        scheduler = make(optim.Adam(groups, lr=0.1))
+        act(scheduler)
+        return scheduler
+
+    def act(scheduler: Any) -> None:
+        scheduler.step(*[1.0] * isinstance(scheduler, schedules.ReduceLROnPlateau))
+
+    def look(scheduler: Any) -> str:
+        return repr([scheduler.state_dict(), scheduler.optimizer.param_groups])
+
+    assert leaves_undone_or_done(start, act, look) > 10
+
+
+def test_a_schedule_that_raises_stays_where_it_was() -> None:
+    scheduler = schedules.OneCycleLR(optim.Adam([nn.Parameter(np.zeros(2))]), 0.1, total_steps=2)
+    for _ in range(2):
+        scheduler.step()
+    before = repr([scheduler.state_dict(), scheduler.optimizer.param_groups])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="OneCycleLR is at step 3"):
+            scheduler.step()
+    assert repr([scheduler.state_dict(), scheduler.optimizer.param_groups]) == before
+
+
+@cases.each(
+    ("mode", "metrics"),
+    [("min", (-10, -9.5, -10.5, -12, -11.9, 5)), ("max", (-10, -10.5, -9.5, -8, -8.1, -20))],
+)
+def test_a_plateau_of_negative_metrics(mode: str, metrics: tuple[float, ...]) -> None:
+    optimizer = optim.SGD([nn.Parameter(np.zeros(2))], lr=1.0)
+    scheduler = schedules.ReduceLROnPlateau(optimizer, mode, patience=0, threshold=0.1)
+    rates = []
+    for metric in metrics:
+        scheduler.step(metric)
+        rates.append(round(scheduler.get_last_lr()[0], 9))
+    assert rates == [1, 0.1, 0.01, 0.01, 0.001, 0.0001]
+    assert scheduler.best == metrics[3]

@@ -6,6 +6,7 @@ import copy
 import inspect
 import itertools
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fastnn import nn, optim
 from fastnn._core.typing import Array
 from fastnn.reference import optim as reference
 from support.cases import each
+from support.interrupts import leaves_undone_or_done
 from support.optimizers import CASES, PENALTIES, VARIANTS, Options
 
 CASE = each(("name", "options"), CASES)
@@ -288,6 +290,71 @@ def test_options_can_change_between_steps() -> None:
     optimizer.step()
     optimizer.step()
     np.testing.assert_allclose(p.data, [-1.1 - 0.1 - 0.15])
+
+
+def bits(state: Any) -> Any:
+    """A state, its arrays as bytes, so that == compares all of it."""
+    if isinstance(state, dict):
+        return {key: bits(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [bits(value) for value in state]
+    return state.tobytes() if isinstance(state, np.ndarray) else state
+
+
+def resting(name: str, options: Options, steps: int) -> tuple[optim.Optimizer, list[nn.Parameter]]:
+    """An optimizer of two groups, after these steps, with the gradients of the next."""
+    params = [nn.Parameter(draws((3, 4), i).astype(dtype)) for i, dtype in enumerate(("f4", "f8", "f2"))]
+    groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.01}]
+    optimizer = make(name, groups, max_norm=3.0, **options)
+    train(optimizer, params, range(steps))
+    give_gradients(params, steps)
+    return optimizer, params
+
+
+@each("name", ["SGD", "NAdam", "LAMB"])
+def test_an_interrupt_leaves_a_step_undone_or_done(name: str) -> None:
+    lines = leaves_undone_or_done(
+        lambda: resting(name, VARIANTS[name][-1], 1),
+        lambda made: made[0].step(),
+        lambda made: bits([made[0].state_dict(), [p.data for p in made[1]]]),
+        every=23,
+    )
+    assert lines > 60
+
+
+def test_an_interrupt_leaves_averages_undone_or_done() -> None:
+    def make_average() -> optim.ExponentialMovingAverage:
+        params = [nn.Parameter(draws((3, 4), i).astype(dtype)) for i, dtype in enumerate(("f4", "f8", "f2"))]
+        average = optim.ExponentialMovingAverage(params, warm_up=True)
+        for p in params:
+            p.data += 1
+        return average
+
+    def look(average: optim.ExponentialMovingAverage) -> Any:
+        weights = [p.data for p in average._params]
+        return bits([average.state_dict(), weights, average._weights is None])
+
+    state = make_average().state_dict() | {"updates": 3, "decay": 0.5}
+    state["averages"] = [average + 7 for average in state["averages"]]
+    for act in (
+        lambda average: average.update(),
+        lambda average: average.apply(),
+        lambda average: average.load_state_dict(state),
+    ):
+        assert leaves_undone_or_done(make_average, act, look, every=5) >= 10
+
+
+def test_floating_point_errors_do_not_stop_a_step_halfway() -> None:
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        params = [nn.Parameter(np.full(3, value).astype(dtype)) for value in (6e4, 1e-7, 1)]
+        for p in params:
+            p.grad = np.full(3, -1).astype(dtype)
+        optimizer = make("SGD", params, lr=3e4, momentum=0.9)
+        with np.errstate(all="raise"), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            optimizer.step()
+        assert [optimizer.state[p]["step"] for p in params] == [1, 1, 1]
+        assert all(p.data[0] > 2e4 for p in params)
 
 
 def test_zero_grad_and_closure() -> None:

@@ -353,13 +353,33 @@ def test_calls_that_do_not_fit_the_last_one() -> None:
         ours.MLPRegressor(loss="poisson").fit(x, y - 5)
 
 
-def test_diverging_training_is_reported() -> None:
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_diverging_training_is_reported(early_stopping: bool) -> None:
     x, y = numbers()
+    mlp: Any = ours.MLPRegressor(
+        solver="sgd", learning_rate_init=1e6, max_iter=20, early_stopping=early_stopping
+    )
     with (
         pytest.raises(ValueError, match="Solver produced non-finite parameter weights"),
         np.errstate(all="ignore"),
     ):
-        ours.MLPRegressor(solver="sgd", learning_rate_init=1e6, max_iter=20).fit(x, y)
+        mlp.fit(x, y)
+    assert mlp.n_iter_ < 20
+
+
+def test_batches_without_weight_are_left_out() -> None:
+    x, y = numbers()
+    x, y = x[:40], y[:40]
+    weight = np.repeat([0.0, 1.0, 0.0, 1.0], 10)
+    options: dict[str, Any] = {"batch_size": 10, "shuffle": False, "max_iter": 3, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mine = ours.MLPRegressor(5, **options).fit(x, y, sample_weight=weight)
+        fewer = ours.MLPRegressor(5, **options).fit(x[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(mine.loss_curve_, fewer.loss_curve_, rtol=1e-12)
+    np.testing.assert_allclose(mine.coefs_[0], fewer.coefs_[0], rtol=1e-9)
+    with pytest.raises(ValueError, match="sample_weight must not be 0 for all of the"):
+        ours.MLPRegressor(early_stopping=True).fit(x, y, sample_weight=np.arange(40) == 7)
 
 
 def test_warnings_and_messages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,20 @@ def model() -> nn.Sequential:
         nn.Dropout(0.2, generator=own),
         nn.Linear(16, 2),
     )
+
+
+def trainer() -> train.Trainer:
+    """Return a run like that of `run` before its first step."""
+    made: list[train.Trainer] = []
+
+    class Take(train.Callback):
+        def on_train_start(self, trainer: train.Trainer) -> None:
+            made.append(trainer)
+            trainer.stop("before the first step")
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(Path(folder), callbacks=[Take()])
+    return made[0]
 
 
 def run(folder: Path, resume: bool = False, seed: int = 3, callbacks: Sequence[train.Callback] = ()) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import resource
 import signal
 import subprocess
@@ -17,6 +19,8 @@ import fastnn
 from fastnn import nn, optim, train
 from fastnn.train.state import pack, unpack
 from support import killed_run
+from support.cases import each
+from support.forks import forked
 
 pytest.importorskip("safetensors")
 
@@ -36,8 +40,9 @@ class Interrupt(train.Callback):
 
 
 def without_seconds(value: Any) -> Any:
+    """The value without times, and without the checksum, in which they are."""
     if isinstance(value, dict):
-        return {key: without_seconds(item) for key, item in value.items() if key != "seconds"}
+        return {k: without_seconds(item) for k, item in value.items() if k not in ("seconds", "sha256")}
     return [without_seconds(item) for item in value] if isinstance(value, list) else value
 
 
@@ -178,9 +183,8 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
     tensors.unlink() if damage == "gone" else tensors.write_bytes(content)
     path = checkpoints.latest()
     assert path is not None
-    with pytest.raises(
-        ValueError, match=r"safetensors: damaged, not what step-00000002\.json describes; without"
-    ):
+    way_back = r"remove step-00000002\.json to go on from the one before, step-00000001\.json"
+    with pytest.raises(ValueError, match=rf"safetensors: the checkpoint is damaged, .*; {way_back}"):
         checkpoints.load(path)
     path.unlink()
     (path.parent / "step-best.json").write_text("a user's own")
@@ -192,9 +196,10 @@ def test_damaged_arrays_are_reported(tmp_path: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a checkpoint of fastnn"),
-        ("[]", "not a checkpoint"),
-        ('{"format": 2}', "format must be 1, got 2"),
+        ("{", "damaged, it is no JSON; there is no whole checkpoint before it"),
+        ("[]", "format must be 2, got 'list'"),
+        ('{"format": 1}', "not this version's: its format must be 2, got 1"),
+        ('{"format": 2}', "its content is not what its checksum was made of"),
     ],
 )
 def test_another_json_file_is_reported(tmp_path: Path, text: str, message: str) -> None:
@@ -215,6 +220,199 @@ def test_every_so_many_epochs_and_the_last(tmp_path: Path) -> None:
     checkpoints = train.Checkpoints(tmp_path, every_epochs=3, keep=9)
     train.fit(killed_run.model(), killed_run.data(), epochs=7, batch_size=60, checkpoints=checkpoints)
     assert [checkpoints.load(path)["epoch"] for path in checkpoints.paths()] == [3, 6, 7]
+
+
+# ---- damage, other files, other runs -----------------------------------------------------------------------
+
+
+def saved_run(folder: Path) -> tuple[list[bytes], list[Path]]:
+    """The states of a run's two checkpoints as bytes, and the files of the last one."""
+    killed_run.run(folder)
+    checkpoints = train.Checkpoints(folder)
+    states = [as_bytes(checkpoints.load(path)) for path in checkpoints.paths()]
+    last = checkpoints.paths()[-1]
+    return states, [last, folder / json.loads(last.read_text())["tensors"]["file"]]
+
+
+def as_bytes(state: Any) -> bytes:
+    tree, arrays = pack(state)
+    return repr((tree, [(name, array.dtype.str, array.tobytes()) for name, array in arrays.items()])).encode()
+
+
+def edit_number(content: bytes, rng: np.random.Generator) -> bytes:
+    """The JSON with another number somewhere."""
+    numbers = list(re.finditer(rb"(?<=[ \n])-?\d[\d.e-]*", content))
+    place = numbers[rng.integers(len(numbers))]
+    return content[: place.start()] + str(rng.integers(100)).encode() + content[place.end() :]
+
+
+def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
+    """The content of a file, damaged somewhere."""
+    at = int(rng.integers(len(content)))
+    if kind == "cut off":
+        return content[:at]
+    if kind == "number":
+        return edit_number(content, rng)
+    if kind == "zeros":  # a block that was never written
+        return content[:at] + bytes(min(512, len(content) - at)) + content[at + 512 :]
+    return content[:at] + bytes([content[at] ^ 1 << rng.integers(8)]) + content[at + 1 :]
+
+
+def try_damages(folder: Path, count: int) -> dict[str, int]:
+    """Damage a run's last checkpoint in many ways, each alone; return how often it was an error, or harmless.
+
+    Harmless is what leaves the state as it was, such as another space in the JSON.
+    """
+    states, files = saved_run(folder)
+    contents = [path.read_bytes() for path in files]
+    checkpoints, rng, found = train.Checkpoints(folder), np.random.default_rng(0), {"error": 0, "harmless": 0}
+    fastnn.manual_seed(1)
+    trainer = killed_run.trainer()
+    before = as_bytes(trainer.state_dict())
+    named = rf"{folder}/step-.*: the checkpoint is damaged, .* to go on from the one before, step-"
+    for index in range(count):
+        which = int(rng.integers(len(files)))
+        kinds = ["bit", "cut off", "zeros", *["number"] * (which == 0)]
+        files[which].write_bytes(damage(contents[which], kinds[index % len(kinds)], rng))
+        try:
+            state = checkpoints.load(files[0])
+        except ValueError as error:
+            found["error"] += 1
+            if not re.match(named, str(error)):
+                raise
+        else:
+            assert as_bytes(state) == states[-1]
+            found["harmless"] += 1
+        files[which].write_bytes(contents[which])
+    assert as_bytes(trainer.state_dict()) == before
+    return found
+
+
+def test_damaged_checkpoints_are_errors_or_harmless(tmp_path: Path) -> None:
+    found = try_damages(tmp_path, 60)
+    assert found["error"] > 50
+
+
+def test_a_state_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    killed_run.run(tmp_path)
+    path = train.Checkpoints(tmp_path).latest()
+    assert path is not None
+    trainer = killed_run.trainer()
+    before = as_bytes(trainer.state_dict())
+    for part, key, value in (
+        ("optimizer", "param_groups", []),
+        ("scheduler", "last_epoch", None),
+        ("watch", "first", None),
+        ("model", "0.weight", np.zeros(3)),
+    ):
+        state = train.Checkpoints(tmp_path).load(path)
+        state[part] = {name: item for name, item in state[part].items() if name != key}
+        if value is not None:
+            state[part][key] = value
+        with pytest.raises((ValueError, KeyError)):
+            trainer.load_state_dict(state)
+        assert as_bytes(trainer.state_dict()) == before, part
+    del state["generators"]
+    with pytest.raises(ValueError, match=r"state must have what state_dict.* without 'generators'"):
+        trainer.load_state_dict(state)
+
+
+def test_a_damaged_checkpoint_does_not_end_a_healthy_run(tmp_path: Path) -> None:
+    checkpoints = save_some(tmp_path, [5, 1, 3], keep=2)
+    damaged = checkpoints.folder / "step-00000002.json"  # the best one
+    damaged.write_text(damaged.read_text().replace("{", "", 1))
+    for step, value in ((4, 4), (5, 6)):
+        checkpoints.save(step, {"step": step}, {"val_loss": value})
+    assert [int(path.stem[5:]) for path in checkpoints.paths()] == [2, 3, 4, 5]
+    best = checkpoints.best()
+    assert best is not None
+    assert best.name == "step-00000003.json"
+    assert len(list(checkpoints.folder.glob("step-00000002-*.safetensors"))) == 1  # it may be mended
+    checkpoints.clear()
+    assert list(checkpoints.folder.iterdir()) == []
+
+
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    checkpoints = save_some(tmp_path, [5, 1, 3], keep=1)
+    names = ("step-final.safetensors", "step-00000002.safetensors", f"step-00000009-{'ab' * 8}.safetensors",
+             "step-1.json", "step-best.json", ".fastnn-mine", "notes.txt")  # fmt: skip
+    for name in names:
+        (checkpoints.folder / name).write_text("a user's own")
+    (checkpoints.folder / ".fastnn-cache").mkdir()
+    arrays = next(checkpoints.folder.glob("step-00000003-*.safetensors"))
+    stray = arrays.with_name(arrays.name.replace("step-00000003", "step-00000001"))
+    stray.write_bytes(
+        arrays.read_bytes()
+    )  # as a process leaves it that is killed before it writes the JSON file
+    checkpoints.save(4, {}, {"val_loss": 9.0})
+    assert not stray.exists()
+    checkpoints.clear()
+    assert {path.name for path in checkpoints.folder.iterdir()} == {*names, ".fastnn-cache"}
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    first, second = train.Checkpoints(tmp_path), train.Checkpoints(tmp_path)
+    words = f"no other run writes to, got {tmp_path}, which process {os.getpid()} on .* has"
+    with first.locked():
+        first.save(1, {})
+        for call in (lambda: second.save(2, {}), second.clear, lambda: killed_run.run(tmp_path, resume=True)):
+            with pytest.raises(ValueError, match=words):
+                call()
+        assert second.load(tmp_path / "step-00000001.json") == {}  # reading needs no lock
+        child = forked()  # it outlives the run
+    try:
+        second.save(2, {})
+        (tmp_path / ".fastnn-lock").write_text("process 1 on a machine that was switched off")
+        second.save(3, {})
+        assert not (tmp_path / ".fastnn-lock").exists()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+class Stop(train.Callback):
+    """Stops a run, as a limit of time does."""
+
+    def __init__(self, moment: str, step: int) -> None:
+        self.step = step
+        setattr(self, moment, self._look)
+
+    def _look(self, trainer: train.Trainer) -> None:
+        if trainer.step == self.step:
+            trainer.stop("no time left")
+
+
+@each(("moment", "step"), [("on_epoch_end", 14), ("on_step", 4)])
+def test_a_run_that_was_stopped_goes_on(
+    moment: str, step: int, tmp_path_factory: pytest.TempPathFactory, whole: tuple[Any, bytes, list[Any]]
+) -> None:
+    folder = tmp_path_factory.mktemp("stopped")
+    killed_run.run(folder, callbacks=[Stop(moment, step)])
+    latest = train.Checkpoints(folder).latest()
+    assert latest is not None
+    assert latest.name == f"step-{step:08}.json"
+    killed_run.run(folder, resume=True)
+    assert end(folder) == whole
+
+
+def test_early_stopping_stops_a_resumed_run_again(tmp_path: Path) -> None:
+    def fit(patience: int, resume: bool) -> int:
+        stopping = train.EarlyStopping(patience, "loss", min_delta=9.0)
+        options: dict[str, Any] = {"batch_size": 60, "callbacks": [stopping], "checkpoints": tmp_path}
+        return len(train.fit(killed_run.model(), killed_run.data(), epochs=9, resume=resume, **options))
+
+    assert [fit(2, False), fit(2, True), fit(4, True)] == [3, 3, 5]
+
+
+def test_an_interrupted_step_has_no_state() -> None:
+    class Save(train.Callback):
+        def on_train_end(self, trainer: train.Trainer) -> None:
+            with pytest.raises(RuntimeError, match=r"between two steps, .* within the step after step"):
+                trainer.state_dict()
+
+    for moment in ("on_gradients", "on_step"):
+        with pytest.raises(KeyboardInterrupt):
+            train.fit(killed_run.model(), killed_run.data(), callbacks=[Interrupt(moment, 2), Save()])
 
 
 # ---- what does not fit -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import json
 import sys
 import types
@@ -297,8 +298,15 @@ def test_early_stopping() -> None:
     assert scripted([5, 4.9, 4.8, 4.7], train.EarlyStopping(2, min_delta=0.5)) == (3, 1, why)
     why = "val_accuracy has not been better since epoch 3"
     assert scripted([0.1, 0.2, 0.4, 0.4, 0.9], train.EarlyStopping(1, "val_accuracy")) == (4, 3, why)
+    why = "val_loss has not been better since epoch 3"
+    assert scripted([1, 2, 3, 0], train.EarlyStopping(1, mode="max")) == (4, 3, why)
     with pytest.raises(ValueError, match=r"monitor must be one of epoch, step, lr, loss, .*, got 'val_f1'"):
-        scripted([1.0], train.EarlyStopping(1, "val_f1"))
+        scripted([1.0], train.EarlyStopping(1, "val_f1", mode="max"))
+    partial: Any = functools.partial
+    for make in (partial(train.EarlyStopping, 1), partial(train.Checkpoints, "folder")):
+        for options in ({"monitor": "val_f1"}, {"mode": "best"}, {"monitor": "lr"}):
+            with pytest.raises(ValueError, match=r"^mode must be 'min' or 'max' for monitor="):
+                make(**options)
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
         train.EarlyStopping(0)
 

@@ -161,12 +161,29 @@ def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple s
     return y, mean, rstd
 
 
+def as_float32(cnp.ndarray doubles):
+    """Plain float64 numbers as float32, in one dimension. Those too large become infinite, without a warning."""
+    cdef cnp.npy_intp k, count = cnp.PyArray_SIZE(doubles)
+    cdef cnp.ndarray floats = new_array(1, &count, cnp.NPY_FLOAT, 4)
+    cdef float *to = <float *>cnp.PyArray_DATA(floats)
+    cdef double *source = <double *>cnp.PyArray_DATA(doubles)
+    for k in range(count):
+        to[k] = <float>source[k]
+    return floats
+
+
+cdef object add = numpy.add
+
+
 def update_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray mean, cnp.ndarray variance,
-                   double factor, double momentum, bint skip):
+                   double factor, double momentum, bint skip, batches):
     """Updates in place: running = (1 - momentum) running + momentum batch, the batch's variance times `factor`.
 
-    With `skip` channels whose mean or variance is not finite are left out.
+    With `skip` channels whose mean or variance is not finite are left out. `batches`, an array of an integer or None, is
+    counted up in the same call, so that no signal handler can raise in between.
     """
+    if batches is not None:
+        add(batches, 1, batches)
     fastnn_update_running(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(mean),
                           cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),
                           <double *>cnp.PyArray_DATA(mean), <double *>cnp.PyArray_DATA(variance), factor, momentum, skip)

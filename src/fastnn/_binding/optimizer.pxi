@@ -1,5 +1,6 @@
 # The steps of the optimisers. Part of _kernels.pyx.
 
+from libc.math cimport sqrt
 from libc.stdlib cimport free, malloc
 
 
@@ -135,6 +136,22 @@ cdef class Tensors:
             outcome = fastnn_run_reduction(&self.call, reduction, p_results)
         conclude(outcome)
         return results
+
+    def update_by_trust(self, int rule, int direction, tuple penalties, tuple numbers, double coefficient, double decay):
+        """One step of a rule whose size is, for each tensor, times coefficient |p| / (|d| + decay |p|).
+
+        d is what the rule `direction` gives. The factor is 1 where one of the norms is 0. The direction of LAMB moves
+        its averages, so both passes are one call, without a place in Python where a signal handler could raise.
+        """
+        cdef cnp.ndarray squares = self.reduce(FASTNN_SQUARES, direction, penalties, numbers)
+        cdef double *sums = <double *>cnp.PyArray_DATA(squares)
+        cdef double p, d
+        cdef size_t k
+        factors = []
+        for k in range(self.call.tensors):
+            p, d = sqrt(sums[2 * k]), sqrt(sums[2 * k + 1])
+            factors.append(coefficient * p / (d + decay * p) if p != 0 and d != 0 else 1.0)
+        self.update(rule, penalties, numbers, factors)
 
 
 def limit_rows(cnp.ndarray array, double limit):

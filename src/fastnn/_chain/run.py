@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
 from fastnn._chain.arguments import as_given, check_residual, check_shape, vector
@@ -137,10 +137,14 @@ def _target(out: Array | None, layout: Layout, read: Array, *others: Array | Non
 
 def _result(target: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
     if out is None:
-        return target.astype(dtype, copy=False)
+        return arrays.rounded(target, dtype)
     if out is not target:
-        out[...] = target
+        arrays.write(out, target)
     return out
+
+
+def _sums(doubles: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    return _kernels.as_float32(doubles) if dtype == np.float32 else arrays.rounded(doubles, dtype)
 
 
 def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradients:
@@ -175,7 +179,7 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
     chain.backward(g, plain, target, dbias, dweight)
     return Gradients(
         _result(target, x.dtype, out),
-        None if weight is None or dweight is None else dweight.astype(weight.dtype),
-        None if bias is None or dbias is None else dbias.astype(bias.dtype),
-        None if daddend is None else daddend.astype(x.dtype, copy=False),
+        None if weight is None or dweight is None else _sums(dweight, weight.dtype),
+        None if bias is None or dbias is None else _sums(dbias, bias.dtype),
+        None if daddend is None else arrays.rounded(daddend, x.dtype),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from fastnn import _kernels
 from fastnn._chain.arguments import check_vector
 from fastnn._core.typing import Array
+from fastnn._core.uninterrupted import Call, uninterrupted
 from fastnn.stages import BatchNorm
 
 
@@ -27,7 +29,7 @@ def check_counter(size: int, shape: tuple[int, ...], dtype: str) -> None:
         raise TypeError(f"num_batches_tracked must be an integer array of one element, got {got}")
 
 
-def _check_running(name: str, value: object, channels: int, training: bool) -> None:
+def check_running_array(name: str, value: object, channels: int, training: bool) -> None:
     """An error unless a running statistic can be used and, in training, updated in place."""
     if not isinstance(value, np.ndarray):
         raise TypeError(
@@ -67,8 +69,8 @@ class Running(NamedTuple):
             if value is not None and not (
                 _kernels.is_vector(value, channels, input) and value.flags.writeable
             ):
-                _check_running(name, value, channels, head.training)
-        if self.batches is not None:
+                check_running_array(name, value, channels, head.training)
+        if self.batches is not None and head.training:  # evaluation does not look at it
             _check_counter(self.batches)
         self.check_training(head, input.shape, input.size // max(channels, 1))
 
@@ -93,22 +95,13 @@ class Running(NamedTuple):
                 "momentum must be a number without num_batches_tracked, got None, the cumulative average"
             )
 
-    def are_vectors(self, channels: int) -> bool:
-        """Whether mean and variance are plain float32 or float64 arrays, of one dtype."""
-        mean, var = self.mean, self.var
-        return (
-            mean is not None
-            and _kernels.is_vector(mean, channels, mean)
-            and _kernels.is_vector(var, channels, mean)
-        )
-
     def evaluate(
         self, chain: _kernels.Chain, head: BatchNorm, weight: Array | None, bias: Array | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Begin a chain with batch norm in evaluation; return (mean, 1 / sqrt(variance + eps))."""
         assert self.mean is not None
         assert self.var is not None
-        if self.are_vectors(self.mean.size):
+        if _are_vectors(self.mean, self.var):
             return chain.evaluate(head.eps, self.mean, self.var, weight, bias)
         mean, var = self.mean.astype(np.float64), self.var.astype(np.float64)
         return chain.evaluate(head.eps, mean, var, weight, bias)
@@ -117,25 +110,50 @@ class Running(NamedTuple):
         self, head: BatchNorm, mean: NDArray[np.float64], variance: NDArray[np.float64], values: int
     ) -> None:
         """Move the running statistics towards those of a batch of this many values per channel."""
-        momentum = head.momentum
-        if self.batches is not None:
-            np.add(self.batches, 1, out=self.batches)
-            if momentum is None:
-                momentum = 1 / int(self.batches.reshape(()))
+        momentum, batches = head.momentum, self.batches
+        if batches is not None and momentum is None:
+            momentum = 1 / (int(batches.reshape(())) + 1)
         if self.mean is None or self.var is None or momentum is None:
+            if batches is not None:
+                np.add(batches, 1, out=batches)
             return
         factor = 1.0 if head.biased_running_var else values / (values - 1)
-        running = (self.mean, self.var)
-        if self.are_vectors(mean.size):
-            _kernels.update_running(*running, mean, variance, factor, momentum, head.skip_nonfinite)
-            return
-        batch = (mean, factor * variance)
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = [np.isfinite(new.astype(old.dtype)) for old, new in zip(running, batch, strict=True)]
-            fits = finite[0] & finite[1]
-            for old, new in zip(running, batch, strict=True):
-                taken = (1 - momentum) * old.astype(np.float64) + momentum * new
-                np.copyto(old, taken.astype(old.dtype), where=fits | (not head.skip_nonfinite))
+        move_running((self.mean, self.var), (mean, variance), factor, momentum, head.skip_nonfinite, batches)
+
+
+def _are_vectors(mean: Array, var: Array) -> bool:
+    """Whether both are plain float32 or float64 arrays, of one dtype."""
+    return _kernels.is_vector(mean, mean.size, mean) and _kernels.is_vector(var, mean.size, mean)
+
+
+def move_running(
+    running: tuple[Array, Array],
+    batch: tuple[NDArray[np.float64], NDArray[np.float64]],
+    factor: float,
+    momentum: float,
+    skip_nonfinite: bool,
+    batches: NDArray[np.integer[Any]] | None = None,
+) -> None:
+    """running = (1 - momentum) running + momentum batch, in place, and batches, if given, is counted up.
+
+    Both are (mean, variance), the batch's variance times `factor`. With skip_nonfinite channels stay whose
+    mean or variance is not finite in the running one's dtype. What a signal handler raises comes before or
+    after all of it.
+    """
+    if _are_vectors(*running):
+        _kernels.update_running(*running, *batch, factor, momentum, skip_nonfinite, batches)
+        return
+    news = batch[0], factor * batch[1]
+    with np.errstate(all="ignore"):
+        finite = [np.isfinite(new.astype(old.dtype)) for old, new in zip(running, news, strict=True)]
+        fits = finite[0] & finite[1] | (not skip_nonfinite)
+        moved = [
+            np.where(fits, ((1 - momentum) * old.astype(np.float64) + momentum * new).astype(old.dtype), old)
+            for old, new in zip(running, news, strict=True)
+        ]
+    counted: list[Call] = [] if batches is None else [(np.add, batches, 1, batches)]
+    written = [(operator.setitem, old, ..., new) for old, new in zip(running, moved, strict=True)]
+    uninterrupted([*counted, *written])
 
 
 #: What a chain without batch norm has.

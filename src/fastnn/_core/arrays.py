@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn import _kernels
 from fastnn._core.dtypes import computing_dtype
@@ -73,6 +73,23 @@ def ready(name: str, value: ArrayLike) -> Array:
     return array.astype(float_dtype(name, array.dtype), copy=False)
 
 
+def rounded(array: Array, dtype: DTypeLike) -> Array:
+    """The array in a dtype; itself if it has it. The rounding gives no warning, nor an error of np.errstate.
+
+    The kernels, which round to half types themselves, give none either.
+    """
+    if array.dtype == dtype:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
+
+
+def write(out: Array, values: Array) -> None:
+    """out[...] = values, rounded as by `rounded`."""
+    with np.errstate(all="ignore"):
+        out[...] = values
+
+
 def check_dy(got: tuple[int, ...], result: tuple[int, ...]) -> None:
     """ValueError unless dy has the shape of the forward call's result."""
     if got != result:
@@ -117,7 +134,7 @@ def deliver(target: Array, out: Array | None) -> Array:
     """The result, in `out` if it is given."""
     if out is None or out is target:
         return target
-    out[...] = target
+    write(out, target)
     return out
 
 

@@ -5,6 +5,7 @@ A device is the number of a GPU, or CPU. This file knows arrays and devices, and
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.extras import require
 from fastnn._core.typing import Array
+from fastnn._core.uninterrupted import Call
 
 CPU = None
 
@@ -121,12 +123,11 @@ def alike(array: Any, like: Array) -> Any:
     return array.astype(like.dtype, copy=False)
 
 
-def assign(target: Array, values: Array) -> None:
-    """target[...] = values; the values are NumPy's, the target may be on a GPU."""
+def assignment(target: Array, values: Array) -> Call:
+    """The call that makes target[...] = values; the values are NumPy's, the target may be on a GPU."""
     if is_on_gpu(target):
-        target[...] = moved(values.astype(target.dtype, copy=False), device_of(target))
-    else:
-        np.copyto(target, values, casting="same_kind")
+        values = moved(values.astype(target.dtype, copy=False), device_of(target))
+    return operator.setitem, target, ..., values
 
 
 def as_floats(values: list[Any]) -> list[float]:

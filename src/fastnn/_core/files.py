@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.extras import require
+from fastnn._core.locks import Lock
 from fastnn._core.typing import Array
 
-TEMPORARY = ".fastnn-"  # how the folders begin that a killed process leaves behind
+#: How the names of folders begin in which a process is writing, or was, until it was killed.
+_UNFINISHED = ".fastnn-unfinished-"
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -23,20 +27,50 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which becomes `path` at the end, or vanishes on an error.
 
     What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or
-    the new one. An OSError that names no file, as that of a full disk, or the temporary one
-    gets the name of `path`.
+    the new one. What killed processes left unfinished in this folder is removed. An OSError that names no
+    file, as that of a full disk, or the temporary one gets the name of `path`.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
+        _sweep(path.parent)
+        with _unfinished(path.parent) as folder:
+            temporary = folder / path.name
             yield temporary
             _flush(temporary)
             os.replace(temporary, path)
             _flush(path.parent)
     except OSError as error:
-        if error.errno is not None and TEMPORARY in (error.filename or TEMPORARY):
+        if error.errno is not None and _UNFINISHED in (error.filename or _UNFINISHED):
             error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def _unfinished(parent: Path) -> Iterator[Path]:
+    """Yield a new folder, which is locked as long as this process writes to it; then remove it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=parent))
+        try:
+            lock = Lock(folder / _LOCK)
+        except (FileNotFoundError, BlockingIOError):  # another process swept the folder before it was locked
+            continue
+        if lock.is_in_place():
+            break
+        lock.release()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders in which nobody writes any more."""
+    for folder in parent.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # somebody writes there, or has just removed it
+            lock = Lock(folder / _LOCK)
+            if lock.is_real:
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
 
 
 def _flush(path: Path) -> None:

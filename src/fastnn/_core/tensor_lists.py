@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from itertools import zip_longest
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -19,11 +20,26 @@ from fastnn._core.dispatch import by_device, twin_of
 from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
+from fastnn._core.uninterrupted import Call, uninterrupted
 
 Penalties = tuple[bool, float, float, float]  # negate, decay, l1, shrink
 ListKey = bool | tuple[str, bool]  # whether it is computed in float64; on a GPU (which GPU, the same)
 
 NO_PENALTIES = (False, 0.0, 0.0, 0.0)
+
+
+class Move(NamedTuple):
+    """One step of a rule on all tensors of a list."""
+
+    rule: str
+    numbers: tuple[float, ...]
+    penalties: Penalties = NO_PENALTIES
+    #: (a, b): each tensor's step is times a |p| / (|d| + b |p|), d being the direction that the rule gives;
+    #: times 1 where one of the norms is 0.
+    trust: tuple[float, float] | None = None
+    #: Rows along the first axis of tensors of two or more dimensions are scaled down to this norm afterwards.
+    max_norm: float | None = None
+
 
 #: The number of an update rule, by its name in csrc/optim/optimizers.def.
 find_rule = functools.cache(_kernels.find_rule)
@@ -103,9 +119,9 @@ def placed_like(data: Array, values: Array) -> Array:
 
 
 @by_device
-def assign(target: Array, values: Array) -> None:
-    """target[...] = values, an array of NumPy's."""
-    np.copyto(target, values, casting="same_kind")
+def assignment(target: Array, values: Array) -> Call:
+    """The call that makes target[...] = values, an array of NumPy's."""
+    return operator.setitem, target, ..., values
 
 
 class TensorList:
@@ -151,41 +167,23 @@ class TensorList:
         if given_names[0]:
             self._copied.append((arrays[0], copies[0]))
 
-    def perform(self, step: Callable[[], None]) -> None:
-        """Run a step on the list. A list on a GPU also runs it again for each replay of a captured graph."""
-        step()
+    def perform(self, step: Callable[[], list[Call]]) -> None:
+        """Make the calls that `step` returns; a list on a GPU again for each replay of a captured graph."""
+        uninterrupted(step())
 
-    def update(
-        self, name: str, penalties: Penalties, numbers: tuple[float, ...], factors: list[float] | None = None
-    ) -> None:
-        """One step of a rule; `factors` scale the steps of the tensors, one each."""
-        self.tensors.update(find_rule(name), penalties, numbers, factors)
-
-    def update_by_trust(
-        self, name: str, penalties: Penalties, numbers: tuple[float, ...], coefficient: float, decay: float
-    ) -> None:
-        """One step of a rule whose size is, for each tensor, times coefficient |p| / (|d| + decay |p|).
-
-        d is the direction that the rule gives. The factor is 1 where one of the norms is 0.
-        """
-        squares = self.tensors.reduce(_kernels.SQUARES, find_rule(f"{name}_direction"), penalties, numbers)
-        factors = []
-        for weight, direction in squares.tolist():
-            p, d = math.sqrt(weight), math.sqrt(direction)
-            factors.append(coefficient * p / (d + decay * p) if p and d else 1.0)
-        self.update(name, penalties, numbers, factors)
-
-    def limit_rows(self, limit: float) -> None:
-        """Scale rows along the first axis of tensors of two or more dimensions down to this norm."""
-        for target in self.targets:
-            if target.ndim > 1:
-                _kernels.limit_rows(target, limit)
-
-    def write_back(self) -> None:
-        """Copy results into the user's arrays that were copied."""
-        with np.errstate(over="ignore"):
-            for target, copy in self._copied:
-                np.copyto(target, copy, casting="same_kind")
+    def calls(self, move: Move) -> list[Call]:
+        """The calls that make a move; the last ones copy results into the user's arrays that were copied."""
+        rule, numbers = find_rule(move.rule), tuple(map(float, move.numbers))
+        made: list[Call]
+        if move.trust is None:
+            made = [(self.tensors.update, rule, move.penalties, numbers)]
+        else:
+            direction = find_rule(f"{move.rule}_direction")
+            made = [(self.tensors.update_by_trust, rule, direction, move.penalties, numbers, *move.trust)]
+        if move.max_norm is not None:
+            limit = float(move.max_norm)
+            made += [(_kernels.limit_rows, target, limit) for target in self.targets if target.ndim > 1]
+        return made + [(operator.setitem, target, ..., copy) for target, copy in self._copied]
 
 
 def _check_given(given: list[tuple[str, Array]], writes: bool) -> None:
@@ -231,8 +229,7 @@ def clip_norm(lists: list[TensorList], max_norm: float, norm_type: float, error_
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1:  # NaN included: torch makes the gradients NaN then
         for each in lists:
-            each.update("scale", NO_PENALTIES, (factor,))
-            each.write_back()
+            uninterrupted(each.calls(Move("scale", (factor,))))
     return norm
 
 

@@ -202,5 +202,5 @@ def conv2d_backward(
     wanted = (needs_input, x.shape), (needs_weight, w.shape), (needs_bias, w.shape[:1])
     dx, dweight, dbias = (_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted)
     _kernels.convolve_backward(g, images, w, dx, dweight, dbias, groups, (rows, columns))
-    dx, dweight, dbias = (r if r is None else r.astype(dtype, copy=False) for r in (dx, dweight, dbias))
+    dx, dweight, dbias = (r if r is None else arrays.rounded(r, dtype) for r in (dx, dweight, dbias))
     return dx, dweight, dbias

@@ -44,7 +44,7 @@ def _finish(kernel: Callable[[Array], Loss], target: Array, out: Array | None) -
     """The loss and the gradient, which `kernel` writes into the plain array it is given."""
     loss, dx = kernel(arrays.plain_target(target))
     if isinstance(loss, np.ndarray):
-        loss = loss.astype(target.dtype, copy=False)
+        loss = arrays.rounded(loss, target.dtype)
     return loss, arrays.deliver(arrays.deliver(dx, target), out)
 
 
@@ -92,7 +92,7 @@ def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Ar
         full = np.broadcast_to(array, like.shape)
     except ValueError:
         raise ValueError(f"{name} must broadcast to input's shape, {like.shape}, got {array.shape}") from None
-    return arrays.apart(arrays.plain(full.astype(like.dtype, copy=False)), target)
+    return arrays.apart(arrays.plain(arrays.rounded(full, like.dtype)), target)
 
 
 @general_way("elements_loss", like="input")
@@ -122,7 +122,7 @@ def _class_weight(weight: ArrayLike | None, x: Array, target: Array) -> Array | 
     array = arrays.ready("weight", weight)
     if array.shape != (x.shape[1],):
         raise ValueError(f"weight must have shape {(x.shape[1],)}, one for each class, got {array.shape}")
-    return arrays.apart(arrays.plain(array.astype(arrays.plain(x).dtype, copy=False)), target)
+    return arrays.apart(arrays.plain(arrays.rounded(array, arrays.plain(x).dtype)), target)
 
 
 def _check_smoothing(label_smoothing: float) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
+from fastnn._chain.running import check_running_array, move_running
 from fastnn._core import arrays
 from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
@@ -62,7 +63,7 @@ def _parameter(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> Ar
 
 def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -> Array | None:
     """The weight in the computing dtype, apart from where the result is written."""
-    return None if array is None else arrays.apart(arrays.plain(array.astype(dtype, copy=False)), target)
+    return None if array is None else arrays.apart(arrays.plain(arrays.rounded(array, dtype)), target)
 
 
 def _normalise(
@@ -124,9 +125,9 @@ def _norm_backward(
     w = _plain_parameter(weight, target, place.dtype)
     dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, bias, place, *options)
     if dweight is not None and weight is not None:
-        dweight = dweight.astype(weight.dtype, copy=False)
+        dweight = arrays.rounded(dweight, weight.dtype)
     if dbias is not None and bias is not None:
-        dbias = dbias.astype(bias.dtype, copy=False)
+        dbias = arrays.rounded(dbias, bias.dtype)
     return arrays.deliver(arrays.deliver(dx, target), out), dweight, dbias
 
 
@@ -276,16 +277,6 @@ def group_norm_backward(dy: ArrayLike, saved: NormSaved, *, out: Array | None = 
     return _backward(dy, saved, out)
 
 
-def _running(name: str, array: object, channels: int) -> Array:
-    """A running statistic, after it was checked."""
-    if not isinstance(array, np.ndarray) or array.dtype.type not in (np.float32, np.float64):
-        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"{name} must be an array of float32 or float64, got {got}")
-    if array.shape != (channels,):
-        raise ValueError(f"{name} must have shape ({channels},), got {array.shape}")
-    return array
-
-
 @takes_tensors
 def instance_norm(
     input: ArrayLike,
@@ -304,7 +295,8 @@ def instance_norm(
     mean and variance are those of channel c in the sample. input: (N, C, ...); weight, bias, running_mean,
     running_var: (C,) or None. With use_input_stats the running statistics, if given, are moved in place by
     momentum, the weight of the new value, towards the batch's mean of the means and of the variances
-    (divided by their length less 1); without, they are what x is normalised by. Dtypes, out and what is
+    (divided by their length less 1); without, they are what x is normalised by; they have any floating
+    dtype. Dtypes, out and what is
     returned as for layer_norm. Raises ValueError for shapes that do not fit, for channels of one element,
     and for statistics that are missing. Ulyanov, Vedaldi and Lempitsky, 2016.
     """
@@ -320,24 +312,19 @@ def instance_norm(
     if running_mean is None or running_var is None:
         _check_instances(x.shape, inner)
         return _normalise(x, w, b, out, rows, blocks, eps)
-    means, variances = (
-        _running("running_mean", running_mean, channels),
-        _running("running_var", running_var, channels),
-    )
+    for name, array in (("running_mean", running_mean), ("running_var", running_var)):
+        check_running_array(name, array, channels, use_input_stats)
     if not use_input_stats:
-        rstd = 1 / np.sqrt(variances.astype(np.float64) + eps)
-        given = np.tile(means.astype(np.float64), (n, 1)), np.tile(rstd, (n, 1))
+        rstd = 1 / np.sqrt(running_var.astype(np.float64) + eps)
+        given = np.tile(running_mean.astype(np.float64), (n, 1)), np.tile(rstd, (n, 1))
         return _normalise(x, w, b, out, rows, blocks, eps, given=given)
     _check_instances(x.shape, inner)
-    for name, array in (("running_mean", means), ("running_var", variances)):
-        if not array.flags.writeable:
-            raise ValueError(f"{name} must be writeable, got a read-only array")
     part = arrays.real_number("momentum", momentum)
     variance = np.empty(rows)
     y, saved = _normalise(x, w, b, out, rows, blocks, eps, variance=variance)
     if x.size and saved.mean is not None:
-        means += part * (saved.mean.mean(axis=0) - means)
-        variances += part * (variance.mean(axis=0) * (inner / (inner - 1)) - variances)
+        batch, factor = (saved.mean.mean(axis=0), variance.mean(axis=0)), inner / (inner - 1)
+        move_running((running_mean, running_var), batch, factor, part, skip_nonfinite=False)
     return y, saved
 
 

@@ -62,7 +62,8 @@ def _prelu(input: ArrayLike, weight: ArrayLike, out: Array | None) -> Array:
         return leaky_relu(x, float(w[0]), out=out)
     target = arrays.target_for(out, x.shape, x.dtype)
     (x,) = arrays.in_step((x,), target)
-    slopes = np.broadcast_to(w.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
+    w = arrays.apart(arrays.rounded(w, x.dtype), target)
+    slopes = np.broadcast_to(w.reshape(-1, *(1,) * (x.ndim - 2)), x.shape)
     _kernels.map_arrays(_SLOPE, (target,), (x, slopes))
     return arrays.deliver(target, out)
 
@@ -80,10 +81,10 @@ def prelu_backward(
     (g, x), target = arrays.prepare((("dy", dy), ("input", input)), out)
     w = _prelu_weight(weight, x)
     dx = arrays.plain_target(target)
-    w = arrays.apart(arrays.plain(w.astype(x.dtype, copy=False)), dx)
+    w = arrays.apart(arrays.plain(arrays.rounded(w, x.dtype)), dx)
     g, x = arrays.plain(g), arrays.plain(x)
     dweight = _kernels.prelu_backward(g, x, w, dx, *blocks(x.shape, w.size))
-    dweight = dweight.astype(target.dtype).reshape(np.shape(weight))
+    dweight = arrays.rounded(dweight, target.dtype).reshape(np.shape(weight))
     return arrays.deliver(arrays.deliver(dx, target), out), dweight
 
 

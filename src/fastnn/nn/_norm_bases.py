@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from fastnn._chain.saved import Gradients
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts, check_dtype
+from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 
@@ -36,6 +37,8 @@ class RunningNorm(AffineNorm):
 
     #: The shapes of inputs that the layer takes, by number of dimensions.
     _shapes: ClassVar[dict[int, str]]
+    num_features, affine, track_running_stats = Fixed[int](), Fixed[bool](), Fixed[bool]()
+    _num_features: int
     running_mean: Array | None
     running_var: Array | None
     num_batches_tracked: Array | None

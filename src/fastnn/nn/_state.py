@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._core.devices import assign, on_host
+from fastnn._core.devices import assignment, on_host
 from fastnn._core.extras import require
 from fastnn._core.typing import Array
+from fastnn._core.uninterrupted import uninterrupted
 
 
 class IncompatibleKeys(NamedTuple):
@@ -70,6 +71,5 @@ def load_arrays(
             )
         if isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(f"{owner}: {name} must be writeable for load_state_dict, got a read-only array")
-    for name, value in values.items():
-        assign(own[name], value)
+    uninterrupted([assignment(own[name], value) for name, value in values.items()])
     return IncompatibleKeys(missing, unexpected)

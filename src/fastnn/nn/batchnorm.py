@@ -65,7 +65,7 @@ class _BatchNorm(RunningNorm):
     def stage_arguments(self, x: Array) -> dict[str, Any]:
         """Return the parameters and buffers; ValueError for a shape that the layer does not take."""
         shape = np.shape(x)
-        if len(shape) not in self._shapes or shape[1] != self.num_features:
+        if len(shape) not in self._shapes or shape[1] != self._num_features:
             raise self._shape_error(shape)
         return {
             "running_mean": self.running_mean,
@@ -82,10 +82,10 @@ class BatchNorm1d(_BatchNorm):
     C is num_features. In training mode mean and var are the batch's, and the buffers `running_mean` and
     `running_var` move towards them by `momentum`; with momentum=None they are averages over all batches
     (`num_batches_tracked`). In evaluation mode they take the place of the batch's, unless
-    track_running_stats=False. `weight` starts at 1 and `bias` at 0; affine=False means neither, bias=False no
-    bias. `biased_running_var` and `skip_nonfinite` are F.batch_norm's; `dtype`, float32 or float64, is that
-    of parameters and buffers. Raises ValueError for shapes that do not fit and, in training, for one value
-    per channel. Ioffe and Szegedy, 2015.
+    track_running_stats=False, which is decided once; momentum=0 leaves them as they are. `weight` starts at 1
+    and `bias` at 0; affine=False means neither, bias=False no bias. `biased_running_var` and `skip_nonfinite`
+    are F.batch_norm's; `dtype`, float32 or float64, is that of parameters and buffers. Raises ValueError for
+    shapes that do not fit and, in training, for one value per channel. Ioffe and Szegedy, 2015.
     """
 
     _shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)"}

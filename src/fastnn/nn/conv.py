@@ -11,6 +11,7 @@ import fastnn.functional as F
 from fastnn._core.typing import Array
 from fastnn.functional.conv import Pair, paddings, pair
 from fastnn.nn._checks import check_array, check_counts, check_dtype
+from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import NOT_NEEDED, Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
@@ -26,6 +27,10 @@ class Conv2d(Module):
     or float64, and x has to have the same. Raises ValueError for parameters and shapes that do not fit,
     TypeError for a wrong dtype.
     """
+
+    in_channels, out_channels, groups = Fixed[int](), Fixed[int](), Fixed[int]()
+    kernel_size = Fixed[tuple[int, int]]()
+    _groups: int
 
     def __init__(
         self,
@@ -67,7 +72,7 @@ class Conv2d(Module):
         """Return F.conv2d of `x` with the layer's weight and bias."""
         check_array("Conv2d", "x", x, self.weight.data)
         bias = None if self.bias is None else self.bias.data
-        y = F.conv2d(x, self.weight.data, bias, self.stride, self.padding, self.dilation, self.groups)
+        y = F.conv2d(x, self.weight.data, bias, self.stride, self.padding, self.dilation, self._groups)
         self._saved = x
         return y
 
@@ -82,7 +87,7 @@ class Conv2d(Module):
             self.stride,
             self.padding,
             self.dilation,
-            self.groups,
+            self._groups,
             needs_input=self.needs_input_grad,
             needs_weight=self.weight.requires_grad,
             needs_bias=self.bias is not None and self.bias.requires_grad,

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from fastnn._core.products import column_sums, matmul
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_array, check_counts, check_dtype
+from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import NOT_NEEDED, Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
@@ -24,6 +25,10 @@ class Linear(Module):
     float32 or float64, and x has to have the same. Raises ValueError for features below 1 and a wrong shape,
     TypeError for a wrong dtype.
     """
+
+    in_features, out_features = Fixed[int](), Fixed[int]()
+    _in_features: int
+    _out_features: int
 
     def __init__(
         self,
@@ -45,15 +50,15 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x W^T + b, of shape (..., out_features)."""
-        self._check("x", x, (*np.shape(x)[:-1], self.in_features))
+        self._check("x", x, (*np.shape(x)[:-1], self._in_features))
         y = matmul(_rows(x), self.weight.data.T, bias=None if self.bias is None else self.bias.data)
         self._saved = x
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self._out_features)
 
     def backward(self, dy: Array) -> Array:
         """Return dx = dy W; adds dW = dy^T x and db = the sum of dy over all but the last axis."""
         x = self._take_saved()
-        self._check("dy", dy, (*x.shape[:-1], self.out_features))
+        self._check("dy", dy, (*x.shape[:-1], self._out_features))
         rows = _rows(dy)
         _add(self.weight, matmul, rows.T, _rows(x))
         if self.bias is not None:

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 import fastnn.functional as F
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts
+from fastnn.nn._fixed import Fixed
 from fastnn.nn._norm_bases import AffineNorm, RunningNorm
 from fastnn.nn.parameter import Parameter
 
@@ -36,6 +37,9 @@ class LayerNorm(AffineNorm):
     2016.
     """
 
+    normalized_shape, elementwise_affine = Fixed[tuple[int, ...]](), Fixed[bool]()
+    _normalized_shape: tuple[int, ...]
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -51,7 +55,7 @@ class LayerNorm(AffineNorm):
     def forward(self, x: Array) -> Array:
         """Return F.layer_norm of `x`."""
         weight, bias = _data(self.weight), _data(self.bias)
-        y, self._saved = F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+        y, self._saved = F.layer_norm(x, self._normalized_shape, weight, bias, self.eps)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -75,6 +79,9 @@ class RMSNorm(AffineNorm):
     Zhang and Sennrich, 2019.
     """
 
+    normalized_shape, elementwise_affine = Fixed[tuple[int, ...]](), Fixed[bool]()
+    _normalized_shape: tuple[int, ...]
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -88,7 +95,7 @@ class RMSNorm(AffineNorm):
 
     def forward(self, x: Array) -> Array:
         """Return F.rms_norm of `x`."""
-        y, self._saved = F.rms_norm(x, self.normalized_shape, _data(self.weight), self.eps)
+        y, self._saved = F.rms_norm(x, self._normalized_shape, _data(self.weight), self.eps)
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -108,6 +115,9 @@ class GroupNorm(AffineNorm):
     x has shape (N, C, ...), and C = num_channels channels in num_groups groups of neighbours. affine=False:
     no weight and no bias; bias=False: no bias. dtype and errors as for LayerNorm. Wu and He, 2018.
     """
+
+    num_channels, affine = Fixed[int](), Fixed[bool]()
+    _num_channels: int
 
     def __init__(
         self,
@@ -129,7 +139,7 @@ class GroupNorm(AffineNorm):
 
     def forward(self, x: Array) -> Array:
         """Return F.group_norm of `x`."""
-        if np.ndim(x) < 2 or x.shape[1] != self.num_channels:
+        if np.ndim(x) < 2 or x.shape[1] != self._num_channels:
             expected = f"(N, C, ...) with C = {self.num_channels}"
             raise ValueError(f"GroupNorm: x must have shape {expected}, got {np.shape(x)}")
         y, self._saved = F.group_norm(x, self.num_groups, _data(self.weight), _data(self.bias), self.eps)
@@ -168,7 +178,7 @@ class _InstanceNorm(RunningNorm):
     def forward(self, x: Array) -> Array:
         """Return F.instance_norm of `x`; in training mode, running statistics move towards the batch's."""
         shape = np.shape(x)
-        if len(shape) not in self._shapes or shape[1] != self.num_features:
+        if len(shape) not in self._shapes or shape[1] != self._num_features:
             raise self._shape_error(shape)
         own = self.training or self.running_mean is None
         weight, bias = _data(self.weight), _data(self.bias)

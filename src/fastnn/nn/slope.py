@@ -9,6 +9,7 @@ import fastnn.functional as F
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts
+from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
@@ -20,6 +21,8 @@ class PReLU(Module):
     `weight` has shape (num_parameters,), 1 or the number of channels, and starts at `init`. Raises ValueError
     for another num_parameters. He, Zhang, Ren and Sun, 2015.
     """
+
+    num_parameters = Fixed[int]()
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
         check_counts("PReLU", num_parameters=num_parameters)

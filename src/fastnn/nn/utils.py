@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastnn._core.tensor_lists import NO_PENALTIES, TensorList, clip_norm, make_lists
+from fastnn._core.tensor_lists import Move, TensorList, clip_norm, make_lists
+from fastnn._core.uninterrupted import uninterrupted
 from fastnn.nn.parameter import Parameter
 
 
@@ -39,8 +40,7 @@ def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: fl
     if not clip_value >= 0:
         raise ValueError(f"clip_value must be at least 0, got {clip_value}")
     for each in _gradients(parameters):
-        each.update("clamp", NO_PENALTIES, (float(clip_value),))
-        each.write_back()
+        uninterrupted(each.calls(Move("clamp", (clip_value,))))
 
 
 def _gradients(parameters: Parameter | Iterable[Parameter]) -> list[TensorList]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.tensor_lists import (
-    NO_PENALTIES,
+    Move,
     TensorList,
-    assign,
+    assignment,
     computing_copy,
     copy_of,
     make_lists,
     to_host,
 )
 from fastnn._core.typing import Array
+from fastnn._core.uninterrupted import Call, uninterrupted
 from fastnn.nn.parameter import Parameter
 from fastnn.optim._options import check_options, check_parameters
 
@@ -53,36 +55,47 @@ class ExponentialMovingAverage:
         for first in lists[:1]:  # one step for all lists, which are on one device
             first.perform(functools.partial(self._update, lists))
 
-    def _update(self, lists: Sequence[TensorList]) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warm_up else self.decay
-        for each in lists:
-            each.update("average", NO_PENALTIES, (1 - decay,))
+    def _update(self, lists: Sequence[TensorList]) -> list[Call]:
+        updates = self.updates + 1
+        decay = min(self.decay, (1 + updates) / (10 + updates)) if self.warm_up else self.decay
+        moves = [call for each in lists for call in each.calls(Move("average", (1 - decay,)))]
+        return [*moves, (setattr, self, "updates", updates)]
 
     def apply(self) -> None:
         """Write the averages into the parameters, in place, until `restore` is called."""
-        if self._weights is not None:
-            raise RuntimeError("the averages are applied already: call restore first")
-        self._weights = [copy_of(parameter.data) for parameter in self._params]
-        for parameter, average in zip(self._params, self.averages, strict=True):
-            parameter.data[...] = average
+        self._check_not_applied()
+        weights = [copy_of(parameter.data) for parameter in self._params]
+        self._exchange(self.averages, weights)
 
     def restore(self) -> None:
         """Write the weights that `apply` replaced back into the parameters."""
         if self._weights is None:
             raise RuntimeError("the averages are not applied: call apply before restore")
-        for parameter, weights in zip(self._params, self._weights, strict=True):
-            parameter.data[...] = weights
-        self._weights = None
+        self._exchange(self._weights, None)
+
+    def _exchange(self, arrays: Sequence[Array], replaced: list[Array] | None) -> None:
+        """Write arrays into the parameters, and keep what they replace."""
+        data = [parameter.data for parameter in self._params]
+        for index, array in enumerate(data):
+            if isinstance(array, np.ndarray) and not array.flags.writeable:
+                raise ValueError(f"params[{index}].data must be writable, got a read-only array")
+        writes = [(operator.setitem, target, ..., new) for target, new in zip(data, arrays, strict=True)]
+        uninterrupted([*writes, (setattr, self, "_weights", replaced)])
+
+    def _check_not_applied(self) -> None:
+        if self._weights is not None:
+            raise RuntimeError("the averages are applied already: call restore first")
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Return a context in which the parameters are the averages."""
-        self.apply()
+        self._check_not_applied()
         try:
+            self.apply()
             yield
         finally:
-            self.restore()
+            if self._weights is not None:
+                self.restore()
 
     def state_dict(self) -> dict[str, Any]:
         """Return {"decay", "warm_up", "updates", "averages"}; the arrays are copies."""
@@ -102,7 +115,9 @@ class ExponentialMovingAverage:
         shapes, own = [average.shape for average in given], [average.shape for average in self.averages]
         if shapes != own:
             raise ValueError(f"state_dict has averages of shapes {shapes}, the parameters are {own}")
-        for average, value in zip(self.averages, given, strict=True):
-            assign(average, value)
-        self.decay, self.warm_up = state_dict["decay"], state_dict["warm_up"]
-        self.updates = state_dict["updates"]
+        for value in given:
+            if value.dtype.kind not in "fiu" and value.dtype.name != "bfloat16":
+                raise ValueError(f"state_dict must have averages of real numbers, got {value.dtype}")
+        numbers = {name: state_dict[name] for name in ("decay", "warm_up", "updates")}
+        writes = [assignment(average, value) for average, value in zip(self.averages, given, strict=True)]
+        uninterrupted([*writes, (vars(self).update, numbers)])

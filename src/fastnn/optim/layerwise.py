@@ -1,31 +1,19 @@
-"""LARS and LAMB: each tensor's step is scaled by a trust ratio, of the weights' norm and the step's."""
+"""LARS and LAMB: each tensor's step is scaled by a trust ratio, of the weights' norm and the step's.
+
+A step takes two passes: the norms of each tensor and of its direction, then the scaled update.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Unpack
 
-from fastnn._core.tensor_lists import TensorList
 from fastnn.optim._options import Options
 from fastnn.optim.adam import Betas, averaging, corrections
 from fastnn.optim.optimizer import Counters, Group, Optimizer, Params, Rule
 
 
-class _Layerwise(Optimizer):
-    """A step in two passes: the norms of each tensor and of its direction, then the scaled update."""
-
-    _decay_is_in_rule = True
-
-    def _trust_numbers(self, group: Group) -> tuple[float, float]:
-        """Return a and b of the trust ratio a |p| / (|d| + b |p|), d the direction; 1 where one is 0."""
-        raise NotImplementedError
-
-    def _apply_rule(self, group: Group, counters: Counters, tensors: TensorList) -> None:
-        name, numbers = self._rule(group, counters)
-        tensors.update_by_trust(name, self._penalties(group), numbers, *self._trust_numbers(group))
-
-
-class LARS(_Layerwise):
+class LARS(Optimizer):
     """Layer-wise adaptive rate scaling (You, Gitman and Ginsburg, 2017).
 
     For each tensor r = trust_coefficient |p| / (|g| + weight_decay |p|), or 1 where |p| or |g| is 0; then
@@ -33,6 +21,7 @@ class LARS(_Layerwise):
     """
 
     _state_names = ("momentum_buffer",)
+    _decay_is_in_rule = True
 
     def __init__(
         self,
@@ -46,14 +35,14 @@ class LARS(_Layerwise):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient}, options)
 
-    def _trust_numbers(self, group: Group) -> tuple[float, float]:
+    def _trust(self, group: Group) -> tuple[float, float]:
         return group["trust_coefficient"], group["weight_decay"]
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
         return "lars", (group["lr"], group["momentum"], group["weight_decay"])
 
 
-class LAMB(_Layerwise):
+class LAMB(Optimizer):
     """LAMB (You, Li, Reddi, Hseu, Kumar, Bhojanapalli, Song, Demmel, Keutzer and Hsieh, 2020).
 
     m^ and v^ as Adam's, u = m^ / (sqrt(v^) + eps) + weight_decay p, and for each tensor
@@ -61,6 +50,7 @@ class LAMB(_Layerwise):
     """
 
     _state_names = ("exp_avg", "exp_avg_sq")
+    _decay_is_in_rule = True
 
     def __init__(
         self,
@@ -75,7 +65,7 @@ class LAMB(_Layerwise):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, options
         )
 
-    def _trust_numbers(self, group: Group) -> tuple[float, float]:
+    def _trust(self, group: Group) -> tuple[float, float]:
         return 1.0, 0.0
 
     def _rule(self, group: Group, counters: Counters) -> Rule:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastnn._core.tensor_lists import (
     ListKey,
+    Move,
     Penalties,
-    TensorList,
     check_one_device,
     list_key,
     new_array,
     new_list,
     to_host,
 )
+from fastnn._core.uninterrupted import Call
 from fastnn.nn.parameter import Parameter
 from fastnn.optim._options import DEFAULTS, Options, check_options, check_parameters
 from fastnn.optim._state import load_groups, load_states
@@ -32,7 +34,7 @@ class _Batch:
     """The parameters of a group that one kernel call updates: with one list key and the same counters."""
 
     def __init__(self, key: ListKey, room: int) -> None:
-        self.list = new_list(key, room)
+        self.key, self.list = key, new_list(key, room)
         self.states: list[tuple[Parameter, dict[str, Any]]] = []
 
 
@@ -85,6 +87,10 @@ class Optimizer:
         """Return the kernel's name and numbers for the step with these counters."""
         raise NotImplementedError(f"{type(self).__name__} does not define an update rule")
 
+    def _trust(self, group: Group) -> tuple[float, float] | None:
+        """Return (a, b) where each tensor's step is times a |p| / (|d| + b |p|), d the rule's direction."""
+        return None
+
     def _next_counters(self, group: Group, counters: Counters) -> Counters:
         """Return the counters of the next step."""
         return (counters[0] + 1,)
@@ -134,16 +140,21 @@ class Optimizer:
 
         Everything is checked first: TypeError for a grad whose dtype is not the parameter's, ValueError for
         another shape, for read-only data and for parameters on several devices. Nothing is changed then.
+        What a signal handler raises (Ctrl-C) leaves parameters, states and counts as before the step or as
+        after it; not so on a GPU, where each launch and its count are microseconds apart.
         """
         loss = closure() if closure is not None else None
-        work = [self._gather(position, group) for position, group in enumerate(self.param_groups)]
-        check_one_device((key for batches in work for key, *_ in batches), "params")
-        for group, batches in zip(self.param_groups, work, strict=True):
-            for batch in batches.values():
-                batch.list.perform(functools.partial(self._update, group, batch))
+        work = [
+            (group, batch)
+            for position, group in enumerate(self.param_groups)
+            for batch in self._gather(position, group)
+        ]
+        check_one_device((batch.key for _, batch in work), "params")
+        for _, first in work[:1]:  # one step for all lists, which are on one device
+            first.list.perform(functools.partial(self._calls, work))
         return loss
 
-    def _gather(self, position: int, group: Group) -> dict[tuple[Any, ...], _Batch]:
+    def _gather(self, position: int, group: Group) -> Iterable[_Batch]:
         names, counters = self._group_state_names(group), self._counters
         where = f"param_groups[{position}]['params']"
         params = group["params"]
@@ -164,23 +175,20 @@ class Optimizer:
                 batch = batches[key] = _Batch(key[0], len(params))
             batch.list.add((data, grad, *[state[name] for name in names]), where, index, _GIVEN_ARRAYS)
             batch.states.append((parameter, state))
-        return batches
+        return batches.values()
 
-    def _update(self, group: Group, batch: _Batch) -> None:
-        """Make the next step of a batch, and write its counters into the states."""
-        counters = self._next_counters(group, tuple(batch.states[0][1][name] for name in self._counters))
-        self._apply_rule(group, counters, batch.list)
-        if group["max_norm"] is not None:
-            batch.list.limit_rows(group["max_norm"])
-        batch.list.write_back()
-        counted = dict(zip(self._counters, counters, strict=True))
-        for parameter, state in batch.states:
-            state.update(counted)
-            self.state[parameter] = state
-
-    def _apply_rule(self, group: Group, counters: Counters, tensors: TensorList) -> None:
-        name, numbers = self._rule(group, counters)
-        tensors.update(name, self._penalties(group), numbers)
+    def _calls(self, work: Iterable[tuple[Group, _Batch]]) -> list[Call]:
+        """The calls that move all parameters and count the step: no signal handler runs between them."""
+        calls: list[Call] = []
+        for group, batch in work:
+            counters = self._next_counters(group, tuple(batch.states[0][1][name] for name in self._counters))
+            rule, numbers = self._rule(group, counters)
+            move = Move(rule, numbers, self._penalties(group), self._trust(group), group["max_norm"])
+            calls += batch.list.calls(move)
+            counted = dict(zip(self._counters, counters, strict=True))
+            for parameter, state in batch.states:
+                calls += (state.update, counted), (operator.setitem, self.state, parameter, state)
+        return calls
 
     def _penalties(self, group: Group) -> Penalties:
         """Return what the kernel does before the rule: (negate, decay, l1, shrink)."""

@@ -143,11 +143,6 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             self._network.optimize_by(self.solver, **self._optimizer_settings())
         X = X.astype(self._network.design.dtype, copy=False)  # noqa: N806
         train(self, Samples(X, y, weight), random, epochs=1 if incremental else self.max_iter)
-        if not all(np.isfinite(array).all() for array in self._network.model.state_dict().values()):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and"
-                " need to be preprocessed."
-            )
         return self
 
     def _prepare(self, X: Array, y: Array, first: bool, random: np.random.RandomState) -> None:  # noqa: N803

@@ -49,8 +49,13 @@ class Network:
         self.model.needs_input_grad = False
         self.linear = [layer for layer in self.model if isinstance(layer, nn.Linear)]
         self.solver: str | None = None
-        self.steps = 0  # of the optimiser
         self.optimizer: optim.Optimizer | None = None
+
+    @property
+    def steps(self) -> int:
+        """The steps of the optimiser so far."""
+        states = self.optimizer.state.values() if self.optimizer else ()
+        return max((state["step"] for state in states), default=0)
 
     def draw_weights(self, random: np.random.RandomState) -> None:
         """Start as scikit-learn does, with the same numbers: uniform weights and biases.
@@ -68,7 +73,7 @@ class Network:
         """Start a new optimiser. Its first group has the weights, which alone have weight decay."""
         weights = [layer.weight for layer in self.linear]
         others = [p for p in self.model.parameters() if not any(p is weight for weight in weights)]
-        self.solver, self.steps = solver, 0
+        self.solver = solver
         self.optimizer = SOLVERS[solver]([{"params": weights}, {"params": others}], **settings)
         return self.optimizer
 
@@ -86,7 +91,6 @@ class Network:
             "generator": tuple(self.generator.get_state()),
             "model": self.model.state_dict(),
             "solver": self.solver,
-            "steps": self.steps,
             "optimizer": self.optimizer and self.optimizer.state_dict(),
         }
 
@@ -96,7 +100,6 @@ class Network:
         self.model.eval().load_state_dict(state["model"])
         if state["solver"] is not None:
             self.optimize_by(state["solver"], lr=0.0).load_state_dict(state["optimizer"])
-            self.steps = state["steps"]
 
 
 def _model(design: Design, generator: Generator) -> nn.Sequential:

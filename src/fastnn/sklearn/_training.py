@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches, shuffle
 
 from fastnn._core.typing import Array
+from fastnn._core.uninterrupted import Call, uninterrupted
 from fastnn.sklearn._outputs import OUTPUTS
 
 SMALLEST_RATE = 1e-6  # "adaptive" divides a learning rate above it by 5
@@ -36,12 +38,17 @@ def train(mlp: Any, samples: Samples, random: np.random.RandomState, epochs: int
     held_out = None
     if mlp.early_stopping:
         samples, held_out = _split(mlp, samples, random)
+    for part, name in ((samples, "the samples to train with"), (held_out, "the held-out samples")):
+        if part is not None and part.weight is not None and part.weight.sum() == 0:
+            raise ValueError(f"sample_weight must not be 0 for all of {name}, got zeros")
+    training = _Training(mlp, samples, held_out)
     try:
-        _Training(mlp, samples, held_out).run(random, epochs)
+        training.run(random, epochs)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     finally:
         mlp._network.model.eval().zero_grad()
+    training.check_weights()
     if mlp._best is not None:
         mlp._network.model.load_state_dict(mlp._best)
 
@@ -79,6 +86,8 @@ class _Training:
                 order = shuffle(order, random_state=random)
             mlp.loss_ = self._epoch(order if mlp.shuffle else None)
             mlp.loss_curve_.append(mlp.loss_)
+            if not math.isfinite(mlp.loss_):
+                self.check_weights()
             mlp.t_ += len(order)
             self._print(f"Iteration {mlp.n_iter_}, loss = {mlp.loss_:.8f}")
             self._note_progress()
@@ -90,13 +99,26 @@ class _Training:
             message = f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the optimization"
             warnings.warn(f"{message} hasn't converged yet.", ConvergenceWarning, stacklevel=5)
 
+    def check_weights(self) -> None:
+        """Raise ValueError where training has diverged, as scikit-learn does."""
+        if not all(np.isfinite(array).all() for array in self.model.state_dict().values()):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and"
+                " need to be preprocessed."
+            )
+
     def _epoch(self, order: Array | None) -> float:
-        """Return the mean loss of one pass through the samples, in this order."""
-        samples, total = len(self.samples.x), 0.0
+        """Return the mean loss of one pass through the samples, in this order.
+
+        Batches in which every sample has weight 0 are left out: there is nothing to learn from them.
+        """
+        samples, total = 0, 0.0
         self.model.train()
-        for batch in self._batches(samples):
+        for batch in self._batches(len(self.samples.x)):
             part = self.samples.part(batch if order is None else order[batch])
-            total += self._step(part) * len(part.x)
+            if part.weight is None or part.weight.sum() != 0:
+                total += self._step(part) * len(part.x)
+                samples += len(part.x)
         self.model.eval()
         return total / samples
 
@@ -131,11 +153,10 @@ class _Training:
     def _update(self, weight_decay: float) -> None:
         mlp, groups = self.mlp, self.optimizer.param_groups
         groups[0]["weight_decay"] = weight_decay
-        mlp._network.steps += 1
         if mlp.solver == "adam":
             # scikit-learn adds epsilon to the root of the second moment before its bias is corrected.
             for group in groups:
-                group["eps"] = mlp.epsilon / math.sqrt(1 - mlp.beta_2**mlp._network.steps)
+                group["eps"] = mlp.epsilon / math.sqrt(1 - mlp.beta_2 ** (mlp._network.steps + 1))
         self.optimizer.step()
 
     def _note_progress(self) -> None:
@@ -174,11 +195,10 @@ class _Training:
     def _set_rate(self, rate: float) -> None:
         # scikit-learn's velocities have the learning rate in them, and keep it when it changes.
         ratio = self.optimizer.param_groups[0]["lr"] / rate
-        for state in self.optimizer.state.values():
-            if "momentum_buffer" in state:
-                state["momentum_buffer"] *= ratio
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        velocities = [state.get("momentum_buffer") for state in self.optimizer.state.values()]
+        calls: list[Call] = [(operator.imul, array, ratio) for array in velocities if array is not None]
+        calls += [(operator.setitem, group, "lr", rate) for group in self.optimizer.param_groups]
+        uninterrupted(calls)
 
     def _print(self, message: str) -> None:
         if self.mlp.verbose:

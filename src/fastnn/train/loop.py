@@ -11,6 +11,7 @@ import numpy as np
 from fastnn import optim
 from fastnn._core.typing import Array
 from fastnn.nn import Module
+from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
 from fastnn.train.progress import Progress
@@ -53,8 +54,9 @@ def fit(
     optimizer: one for the model's parameters (default: Adam with its defaults). scheduler: one of
     optim.lr_scheduler for it, stepped after each epoch, or step with schedule_per="step"; ReduceLROnPlateau
     gets the validation's loss, or without one the training's.
-    checkpoints: a folder, or Checkpoints with settings of their own; resume=True continues from the latest in
-    it, bitwise as if the run had not been interrupted, or starts a run where there is none yet.
+    checkpoints: a folder, or Checkpoints with settings of their own, which one run at a time writes to;
+    resume=True continues from the latest in it, bitwise as if the run had not been interrupted, or starts a
+    run where there is none yet. A run that was stopped (`trainer.stop`) continues to `epochs`.
     progress: show a bar (with tqdm) and a line for each epoch.
     divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
     samples, so that a single batch does not count), raises Diverged.
@@ -68,6 +70,8 @@ def fit(
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if schedule_per not in ("epoch", "step"):
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
+    if resume and checkpoints is None:
+        raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
     saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
     # Checkpoints come last, so that they have what all other callbacks did.
     others: list[Callback] = [*([Progress()] if progress else []), *([saver] if saver else [])]
@@ -87,8 +91,11 @@ def fit(
         divergence=divergence,
         callbacks=[*callbacks, *others],
     )
-    _continue(trainer, saver, resume)
-    return trainer.run()
+    if saver is None:
+        return trainer.run()
+    with saver.locked():
+        _continue(trainer, saver, resume)
+        return trainer.run()
 
 
 def evaluate(
@@ -107,12 +114,10 @@ def evaluate(
     return measure(model.eval(), x, y, find_loss(loss), found)
 
 
-def _continue(trainer: Trainer, checkpoints: Checkpoints | None, resume: bool) -> None:
+def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
     """Load the latest checkpoint where there is one."""
-    latest = checkpoints.latest() if checkpoints else None
-    if resume and checkpoints is None:
-        raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
-    if checkpoints is None or latest is None:
+    latest = checkpoints.latest()
+    if latest is None:
         return
     if not resume:
         raise ValueError(
@@ -151,6 +156,8 @@ def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: ob
         raise ValueError("optimizer must have parameters of the model, got none of them")
     if scheduler is not None and not hasattr(scheduler, "state_dict"):
         raise TypeError(f"scheduler must be one of fastnn.optim.lr_scheduler, got {scheduler!r}")
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != "min":
+        raise ValueError(f"scheduler must have mode='min', as fit gives it the loss, got {scheduler.mode!r}")
     if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
         raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {callbacks!r}")
 

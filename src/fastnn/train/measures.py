@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -123,12 +124,30 @@ def measure(
     return running.means()
 
 
-def monitored(record: Record, monitor: str) -> float:
+def better(monitor: str, mode: str | None) -> str:
+    """Return "min" or "max", which values of `monitor` are better: `mode`, or for None what its name says.
+
+    A name that ends in "loss" means min, one that ends in "accuracy" max. Raises ValueError for another mode,
+    and for None with any other name.
+    """
+    if mode in ("min", "max"):
+        return mode
+    if mode is None and monitor.endswith(("loss", "accuracy")):
+        return "min" if monitor.endswith("loss") else "max"
+    raise ValueError(
+        f"mode must be 'min' or 'max' for monitor={monitor!r}, got {mode!r}; None is for names that end in"
+        " 'loss' or 'accuracy'"
+    )
+
+
+def monitored(record: Record, monitor: str, mode: str | None) -> float:
     """Return the number `monitor` of an epoch's record, negated where more is better, so that less always is.
 
-    More is better where the name ends in "accuracy". Raises ValueError for a name that the record lacks.
+    NaN is infinite: nothing is worse. Raises ValueError for a name that the record lacks, and as `better`.
     """
     if monitor not in record:
         raise ValueError(f"monitor must be one of {', '.join(record)}, got {monitor!r}")
-    value: float = record[monitor]
-    return -value if monitor.endswith("accuracy") else value
+    value = float(record[monitor])
+    if math.isnan(value):
+        return math.inf
+    return value if better(monitor, mode) == "min" else -value

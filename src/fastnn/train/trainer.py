@@ -27,7 +27,8 @@ from fastnn.train.diagnosis import Diverged, diagnose
 from fastnn.train.divergence import DivergenceTest
 from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
 
-SAVED_ATTRIBUTES = ("epoch", "step", "step_loss", "history", "stopped", "_order", "_position")
+# `stopped` is none of them: whoever stopped a run (a limit of time) decides in the resumed one again.
+SAVED_ATTRIBUTES = ("epoch", "step", "step_loss", "history", "_order", "_position")
 
 
 class Callback:
@@ -98,6 +99,7 @@ class Trainer:
     stopped: str = field(default="", init=False)
     _order: Key | None = field(default=None, init=False)  # of the epoch's samples; None between epochs
     _position: int = field(default=0, init=False)  # finished steps of the epoch
+    _is_between_steps: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         self._means, self._divergence = RunningMeans(self.metrics), DivergenceTest(self.divergence)
@@ -149,6 +151,7 @@ class Trainer:
         self._end_epoch(start)
 
     def _run_step(self, group: Sequence[Array]) -> None:
+        self._is_between_steps = False
         samples, self.step_loss = sum(map(len, group)), 0.0
         for index, rows in enumerate(group):
             x, y = (moved(take(array, rows), self._device) for array in (self.x, self.y))
@@ -170,9 +173,11 @@ class Trainer:
         self._call("on_step")
         if self.schedule_per == "step":
             self._step_scheduler(self.step_loss)
+        self._is_between_steps = True
         self._call("on_step_end")
 
     def _end_epoch(self, start: float) -> None:
+        self._is_between_steps = False
         record: Record = {"epoch": self.epoch, "step": self.step, "lr": self.lr, **self._means.means()}
         if self.validation is not None:
             self.model.eval()
@@ -182,6 +187,7 @@ class Trainer:
         self._order = None
         if self.schedule_per == "epoch":
             self._step_scheduler(record["loss" if self.validation is None else "val_loss"])
+        self._is_between_steps = True
         self._call("on_epoch_end")
 
     def _step_scheduler(self, loss: float) -> None:
@@ -214,7 +220,16 @@ class Trainer:
     # ---- the state -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the rest of the run depends on."""
+        """Return everything that the rest of the run depends on.
+
+        Raises RuntimeError within a step (in on_gradients and on_step, or where an exception has ended one),
+        and within an epoch's validation: model, optimizer and counts do not belong together then.
+        """
+        if not self._is_between_steps:
+            raise RuntimeError(
+                f"state_dict must be called between two steps, as in on_step_end and on_epoch_end, got a call"
+                f" within the step after step {self.step}"
+            )
         return {
             "settings": self._settings(),
             **{name: getattr(self, name) for name in SAVED_ATTRIBUTES},
@@ -228,18 +243,30 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state. ValueError for that of a run with other settings: samples, optimizer ..."""
-        for (
-            name,
-            callback,
-        ) in self._stateful().items():  # first: their errors are more precise
+        """Restore a state.
+
+        Raises ValueError for that of a run with other settings (samples, optimizer ...), and what the parts
+        raise for states that do not fit; then everything is as before.
+        """
+        before = self.state_dict()
+        missing = sorted(before.keys() - state.keys())
+        if missing:
+            raise ValueError(f"state must have what state_dict() returns, got one without {missing[0]!r}")
+        try:
+            self._load(state)
+        except BaseException:
+            self._load(before)
+            raise
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        for name, callback in self._stateful().items():  # first: their errors are more precise
             if name in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][name])
         ours = {**self._settings(), "callbacks": list(self._callback_states())}
         theirs = {**state["settings"], "callbacks": list(state["callbacks"])}
         for name, value in theirs.items():
-            if ours[name] != value:
-                raise ValueError(f"{name} must be {value}, as in the checkpoint, got {ours[name]}")
+            if ours.get(name) != value:
+                raise ValueError(f"{name} must be {value}, as in the checkpoint, got {ours.get(name)}")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:

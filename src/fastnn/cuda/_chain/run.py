@@ -95,7 +95,7 @@ def _running(running: Running, head: BatchNorm, x: DeviceArray) -> OnDevice:
             array = found[k] = device_arrays.describe(name, value)
             check_running(name, x.shape[1], array.shape, array.dtype)
     batches = None
-    if running.batches is not None:
+    if running.batches is not None and head.training:
         batches = device_arrays.describe("num_batches_tracked", running.batches)
         check_counter(batches.size, batches.shape, batches.dtype)
     running.check_training(head, x.shape, x.size // max(x.shape[1], 1))

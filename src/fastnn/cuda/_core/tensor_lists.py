@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnn._core import tensor_lists
 from fastnn._core.dtypes import computing_name
-from fastnn._core.tensor_lists import NO_PENALTIES, Penalties
+from fastnn._core.tensor_lists import NO_PENALTIES, Move, Penalties
+from fastnn._core.uninterrupted import Call, uninterrupted
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda._runtime import launch, memory, replay
 from fastnn.cuda._runtime.memory import DeviceArray
@@ -66,12 +67,16 @@ def to_host(data: Any) -> Any:
 def placed_like(data: Any, values: Any) -> Any:
     """A copy of a NumPy array where `data` is, in the dtype that rules compute in."""
     made = new_array(data, 0.0)
-    assign(made, values)
+    _assign(made, values)
     return made
 
 
-def assign(target: Any, values: Any) -> None:
-    """target[...] = values, which are NumPy's."""
+def assignment(target: Any, values: Any) -> Call:
+    """The call that makes target[...] = values, which are NumPy's."""
+    return _assign, target, values
+
+
+def _assign(target: Any, values: Any) -> None:
     host = np.ascontiguousarray(values, device_arrays.describe("target", target).dtype).reshape(target.shape)
     if hasattr(target, "set"):
         target.set(host)
@@ -160,26 +165,41 @@ class TensorList:
         if plain[0] is not found[0]:
             self._copied.append((found[0], plain[0]))
 
-    def perform(self, step: Callable[[], None]) -> None:
-        """Run a step on the list; a graph that is being captured runs it before each replay too."""
+    def perform(self, step: Callable[[], list[Call]]) -> None:
+        """Make the calls that `step` returns; a graph that is being captured: before each replay too."""
         if Recording.current is None:
-            step()
+            uninterrupted(step())
         else:
-            Recording.current.step(step)
+            Recording.current.step(lambda: uninterrupted(step()))
 
-    def update(self, name: str, penalties: Penalties, numbers: tuple[float, ...]) -> None:
-        """One step of a rule."""
-        name, all_numbers = _same_kernel(name, numbers, penalties)
+    def calls(self, move: Move) -> list[Call]:
+        """The call that makes a move. It launches by Python code, where a signal handler can still raise."""
+        return [(self._make, move)]
+
+    def write_back(self) -> None:
+        """Copy results back to the arrays that kernels could not take as they were."""
+        if not _only_numbers():
+            for target, copy in self._copied:
+                target.library.assign(target.owner, copy.owner)
+
+    def _make(self, move: Move) -> None:
+        if move.trust is None:
+            self._update(move)
+        else:
+            self._update_by_trust(move, move.trust)
+        if move.max_norm is not None:
+            self._limit_rows(move.max_norm)
+        self.write_back()
+
+    def _update(self, move: Move) -> None:
+        name, all_numbers = _same_kernel(move.rule, move.numbers, move.penalties)
         for table in self.tables:
             live = _live((name, table.dtypes), all_numbers, table.like)
             if not _only_numbers():
                 table.launch(lists.update, (name, table.dtypes), live, 0, 0, *all_numbers)
 
-    def update_by_trust(
-        self, name: str, penalties: Penalties, numbers: tuple[float, ...], coefficient: float, decay: float
-    ) -> None:
-        """One step of a rule whose size is, for each tensor, times coefficient |p| / (|d| + decay |p|)."""
-        name, all_numbers = _same_kernel(name, numbers, penalties, (coefficient, decay))
+    def _update_by_trust(self, move: Move, trust: tuple[float, float]) -> None:
+        name, all_numbers = _same_kernel(move.rule, move.numbers, move.penalties, trust)
         for table in self.tables:
             live = _live((name, table.dtypes), all_numbers, table.like)
             if _only_numbers():
@@ -191,8 +211,7 @@ class TensorList:
             table.trust(live, partial.address, factors.address, *all_numbers)
             table.launch(lists.update, (name, table.dtypes), live, factors.address, 8, *all_numbers)
 
-    def limit_rows(self, limit: float) -> None:
-        """Scale rows along the first axis of tensors of two or more dimensions down to this norm."""
+    def _limit_rows(self, limit: float) -> None:
         live = _live("max_norm", (limit,), self.targets[0])
         if _only_numbers():
             return
@@ -201,12 +220,6 @@ class TensorList:
                 length = array.size // array.shape[0]
                 numbers = array.address, length, live, float(limit)
                 launch.run(measures.limit_rows, (array.dtype,), array, array.shape[0], THREADS, *numbers)
-
-    def write_back(self) -> None:
-        """Copy results back to the arrays that kernels could not take as they were."""
-        if not _only_numbers():
-            for target, copy in self._copied:
-                target.library.assign(target.owner, copy.owner)
 
     @functools.cached_property
     def tables(self) -> list[_Table]:

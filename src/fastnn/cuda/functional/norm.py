@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn._chain.running import check_running
 from fastnn._core.arrays import real_number
 from fastnn.cuda._core import device_arrays, overlap
 from fastnn.cuda._runtime import launch, memory
@@ -123,10 +124,7 @@ def group_norm(
 
 def _running(name: str, value: Any, channels: int) -> DeviceArray:
     array = device_arrays.describe(name, value)
-    if array.dtype not in ("float32", "float64"):
-        raise TypeError(f"{name} must be an array of float32 or float64, got {array.dtype}")
-    if array.shape != (channels,):
-        raise ValueError(f"{name} must have shape ({channels},), got {array.shape}")
+    check_running(name, channels, array.shape, array.dtype)
     return array
 
 

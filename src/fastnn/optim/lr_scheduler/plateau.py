@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import SupportsFloat
+import operator
+from typing import Any, SupportsFloat
 
+from fastnn._core.uninterrupted import uninterrupted
 from fastnn.optim.lr_scheduler.checks import choice, finite, per_group, whole
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 
@@ -12,11 +14,12 @@ from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 class ReduceLROnPlateau(LRScheduler):
     """Multiply the rates by `factor` when the metric has not got better for more than `patience` steps.
 
-    Better is, for mode "min", below best (1 - threshold), threshold_mode "rel", or below best - threshold,
-    "abs"; for "max" above best (1 + threshold) or best + threshold. NaN is never better. After a reduction,
-    `cooldown` steps are not counted. Rates do not go below min_lr, a number or a list with one for each
-    group, and stay where the change would be at most eps. `step(metric)` takes the metric. Raises ValueError
-    for numbers that do not fit.
+    Better is, for mode "min", below best - threshold |best|, threshold_mode "rel", or below best - threshold,
+    "abs"; for "max" above best + threshold |best| or best + threshold. (PyTorch's best (1 - threshold) takes
+    worse for better where best is negative.) NaN is never better. After a reduction, `cooldown` steps are not
+    counted. Rates do not go below min_lr, a number or a list with one for each group, and stay where the
+    change would be at most eps. `step(metric)` takes the metric. Raises ValueError for numbers that do not
+    fit.
     """
 
     def __init__(
@@ -50,28 +53,27 @@ class ReduceLROnPlateau(LRScheduler):
         """Take the metric of this epoch, and reduce the rates if it is time."""
         self._check_groups()
         value = float(metrics)
-        self.last_epoch += 1
+        best, bad_epochs, cooldown = self.best, self.num_bad_epochs + 1, self.cooldown_counter
         if self._is_better(value):
-            self.best = value
-            self.num_bad_epochs = 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            self._reduce()
-            self.cooldown_counter = self.cooldown
-            self.num_bad_epochs = 0
-        self._last_lr = self._group_lrs()
+            best, bad_epochs = value, 0
+        if cooldown > 0:
+            cooldown, bad_epochs = cooldown - 1, 0
+        lrs = self._group_lrs()
+        if bad_epochs > self.patience:
+            lrs, cooldown, bad_epochs = self._reduced(lrs), self.cooldown, 0
+        counted: dict[str, Any] = {"best": best, "num_bad_epochs": bad_epochs, "cooldown_counter": cooldown}
+        counted |= {"last_epoch": self.last_epoch + 1, "_last_lr": lrs}
+        rates = zip(self.optimizer.param_groups, lrs, strict=True)
+        uninterrupted(
+            [*((operator.setitem, group, "lr", lr) for group, lr in rates), (vars(self).update, counted)]
+        )
 
     def _is_better(self, value: float) -> bool:
-        change = self.threshold if self.mode == "max" else -self.threshold
-        goal = self.best * (1 + change) if self.threshold_mode == "rel" else self.best + change
-        return value > goal if self.mode == "max" else value < goal
+        if math.isinf(self.best):
+            return value > self.best if self.mode == "max" else value < self.best
+        change = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1)
+        return value > self.best + change if self.mode == "max" else value < self.best - change
 
-    def _reduce(self) -> None:
-        for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-            lr = max(group["lr"] * self.factor, least)
-            if group["lr"] - lr > self.eps:
-                group["lr"] = lr
+    def _reduced(self, lrs: list[float]) -> list[float]:
+        lower = [max(lr * self.factor, least) for lr, least in zip(lrs, self.min_lrs, strict=True)]
+        return [new if lr - new > self.eps else lr for lr, new in zip(lrs, lower, strict=True)]

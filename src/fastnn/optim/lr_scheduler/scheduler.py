@@ -7,9 +7,12 @@ rounding error on the way. This file knows no particular schedule.
 from __future__ import annotations
 
 import copy
+import operator
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
+
+from fastnn._core.uninterrupted import Call, uninterrupted
 
 Group = dict[str, Any]
 
@@ -77,12 +80,13 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Set the rates of the next step, or of step `epoch`. Call it after the optimizer's `step`."""
         self._check_groups()
-        self._note_changes()
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = lr
-        self._set_momentum()
-        self._last_lr = self._group_lrs()
+        after = copy.copy(self)  # what is raised while the step is computed changes nothing here
+        after._changes = self._noted_changes()
+        after.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        after._last_lr = list(after.get_lr())
+        rates = zip(self.optimizer.param_groups, after._last_lr, strict=True)
+        written = [(operator.setitem, group, "lr", lr) for group, lr in rates]
+        uninterrupted([*written, *after._momenta(), (vars(self).update, vars(after))])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the schedule's numbers and its position, without the optimizer.
@@ -119,7 +123,7 @@ class LRScheduler:
                 setattr(self, name, value)
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
-        self._set_momentum()
+        uninterrupted(self._momenta())
 
     def _group_lrs(self) -> list[float]:
         return [group["lr"] for group in self.optimizer.param_groups]
@@ -132,21 +136,25 @@ class LRScheduler:
                 f" {groups} now; make the scheduler after the last add_param_group"
             )
 
-    def _note_changes(self) -> None:
-        """Turn each rate that was changed since the last step into a factor on the schedule."""
-        for index, (lr, last) in enumerate(zip(self._group_lrs(), self._last_lr, strict=True)):
-            if lr != last and self._planned[index]:
-                self._changes[index] = lr / self._planned[index]
+    def _noted_changes(self) -> list[float]:
+        """The changes made from outside, with each rate that was changed since the last step as a factor."""
+        return [
+            lr / planned if lr != last and planned else change
+            for lr, last, planned, change in zip(
+                self._group_lrs(), self._last_lr, self._planned, self._changes, strict=True
+            )
+        ]
 
-    def _set_momentum(self) -> None:
+    def _momenta(self) -> list[Call]:
+        """The calls that set the groups' momenta at `last_epoch`."""
+        calls: list[Call] = []
         for index, group in enumerate(self.optimizer.param_groups):
             momentum = self.momentum_at(self.last_epoch, index)
-            if momentum is None:
-                continue
-            if "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
-            else:
-                group["momentum"] = momentum
+            if momentum is not None and "betas" in group:
+                calls.append((operator.setitem, group, "betas", (momentum, *group["betas"][1:])))
+            elif momentum is not None:
+                calls.append((operator.setitem, group, "momentum", momentum))
+        return calls
 
 
 def _attributes(function: Callable[..., Any]) -> dict[str, Any] | None:
