@@ -345,7 +345,7 @@ def test_maxout_into_memory_that_it_reads(dtype: np.dtype[Any]) -> None:
 def test_maxout_errors() -> None:
     x, saved = np.ones((2, 6)), F.maxout(np.ones((2, 6)), 2)[1]
     for k in (4, 0, -1, 7):
-        with pytest.raises(ValueError, match=rf"^k must be >= 1 and divide .* dim 1, 6; got {k}"):
+        with pytest.raises(ValueError, match=rf"^k must be >= 1 and divide .* dim 1, 6, got {k}"):
             F.maxout(x, k)
     wrong: Any
     for wrong in (2.0, "2", None):

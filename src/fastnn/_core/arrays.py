@@ -106,10 +106,6 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
         raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if any(stride == 0 and length > 1 for stride, length in zip(out.strides, shape, strict=True)):
-        raise ValueError(
-            f"out must have memory for each element, got shape {shape} with strides {out.strides}"
-        )
     return out
 
 
