@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastnn import _kernels
 from fastnn._chain.arguments import check_vector
+from fastnn._core.arrays import check_whole
 from fastnn._core.typing import Array
 from fastnn.stages import BatchNorm
 
@@ -33,6 +34,7 @@ def _check_running(name: str, value: object, channels: int, training: bool) -> N
         raise TypeError(
             f"{name} must be a NumPy array, as it is updated in place, got {type(value).__name__}"
         )
+    check_whole(name, value)
     check_running(name, channels, value.shape, value.dtype.name)
     if training and not value.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")

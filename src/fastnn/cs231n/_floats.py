@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._core.arrays import as_array
 from fastnn._core.typing import Array
 
 Param = dict[str, Any]  # bn_param, conv_param, ...: what the assignments pass beside the arrays
@@ -19,7 +20,7 @@ def floating(value: ArrayLike) -> Array:
 
 def promoted(*values: ArrayLike) -> tuple[Array, ...]:
     """The values in the dtype that they promote to: float64 for whole numbers, float32 for smaller floats."""
-    arrays = [np.asarray(value) for value in values]
+    arrays = [as_array("an argument", value) for value in values]
     dtype = np.result_type(*arrays)
     if dtype.kind in "biu":
         dtype = np.dtype(np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
+from fastnn._core.arrays import as_array
 from fastnn._core.products import matmul
 from fastnn._core.typing import Array
 from fastnn.cs231n._floats import Param, floating, mode_of, promoted
@@ -88,7 +89,7 @@ def affine_backward(dout: Array, cache: AffineCache) -> tuple[Array, Array, Arra
 
 def _rows(x: ArrayLike) -> Array:
     """One row for each sample; for no samples too, where reshape(0, -1) fails."""
-    array = np.asarray(x)
+    array = as_array("x", x)
     return array.reshape(array.shape[0], int(np.prod(array.shape[1:])))
 
 

@@ -281,6 +281,7 @@ def _running(name: str, array: object, channels: int) -> Array:
     if not isinstance(array, np.ndarray) or array.dtype.type not in (np.float32, np.float64):
         got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(f"{name} must be an array of float32 or float64, got {got}")
+    arrays.check_whole(name, array)
     if array.shape != (channels,):
         raise ValueError(f"{name} must have shape ({channels},), got {array.shape}")
     return array

@@ -36,6 +36,7 @@ class RunningNorm(AffineNorm):
 
     #: The shapes of inputs that the layer takes, by number of dimensions.
     _shapes: ClassVar[dict[int, str]]
+    _optional: ClassVar = ("num_batches_tracked",)
     running_mean: Array | None
     running_var: Array | None
     num_batches_tracked: Array | None
