@@ -81,9 +81,22 @@ static void run_rule(const list_job *self, size_t t, size_t first, size_t count,
     self->table->rules[step->rule](count, operands, &step->penalties, numbers);
 }
 
+static void fetch(const fastnn_tensor *tensor, size_t offset, size_t bytes) {
+    for (int k = 0; k < FASTNN_RULE_OPERANDS; k++)
+        if (tensor->sources[k] != NULL)
+            memcpy((char *)tensor->operands[k] + offset, (const char *)tensor->sources[k] + offset, bytes);
+}
+
+// From sources it goes tile by tile: the rule finds the copies in L1, so that memory is read and written once.
 static void run_update(const list_job *self, size_t t, size_t first, size_t count, size_t p) {
     (void)p;
-    run_rule(self, t, first, count, NULL);
+    const fastnn_tensor *tensor = &self->step->tensor[t];
+    const size_t tile = tensor->sources[0] == NULL ? count : TILE_ELEMENTS;
+    for (size_t i = 0; i < count; i += tile) {
+        const size_t part = smaller(tile, count - i);
+        fetch(tensor, (first + i) * self->size, part * self->size);
+        run_rule(self, t, first + i, part, NULL);
+    }
 }
 
 void fastnn_run_step(const fastnn_step *step) {

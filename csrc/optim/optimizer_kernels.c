@@ -119,8 +119,9 @@ FORCE_INLINE void clamp(V *x, const V *c) { x[0] = vmax(-c[0], vmin(c[0], x[0]))
 
 // ---- the loop ------------------------------------------------------------------------------------------------------
 
-// Lines of the caches are read, changed and written back, so streaming stores would spare nothing, and the hardware
-// prefetches a handful of streams by itself: neither made a difference.
+// Without the unrolling, a rule's vectors would go through memory. Lines of the caches are read, changed and written
+// back, so streaming stores would spare nothing, and the hardware prefetches a handful of streams by itself: neither
+// made a difference.
 
 typedef struct {
     V decay, l1, keep;
@@ -147,10 +148,12 @@ FORCE_INLINE void walk(size_t n, void *const *memory, const fastnn_penalties *as
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         V x[FASTNN_RULE_OPERANDS];
+#pragma GCC unroll 5
         for (int k = 0; k < operands; k++)
             if (reads >> k & 1) x[k] = vload(at[k] + i);
         if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
         rule(x, c);
+#pragma GCC unroll 5
         for (int k = 0; k < operands; k++)
             if (writes >> k & 1) vstore(at[k] + i, x[k]);
     }

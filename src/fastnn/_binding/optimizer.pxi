@@ -1,6 +1,6 @@
 # The steps of the optimisers. Part of _kernels.pyx.
 
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free
 
 
 cdef extern from "fastnn.h" nogil:
@@ -10,6 +10,7 @@ cdef extern from "fastnn.h" nogil:
         size_t count
         void *operands[5]
         double factor
+        const void *sources[5]
     ctypedef struct fastnn_penalties:
         bint negate
         double decay, l1, shrink
@@ -60,7 +61,7 @@ cdef class Tensors:
     cdef size_t room, elements
 
     def __cinit__(self, size_t room):
-        self.tensors = <fastnn_tensor *>malloc((room + 1) * sizeof(fastnn_tensor))
+        self.tensors = <fastnn_tensor *>calloc(room + 1, sizeof(fastnn_tensor))
         if self.tensors is NULL:
             raise MemoryError
         self.room = room
@@ -135,6 +136,42 @@ cdef class Tensors:
             outcome = fastnn_run_reduction(&self.call, reduction, p_results)
         conclude(outcome)
         return results
+
+
+def next_step(int rule, tuple numbers, tuple arrays):
+    """One step of a rule as new arrays: parameter, gradient (the given one) and states. None unless all are plain and of one
+    form."""
+    cdef fastnn_tensor tensor
+    cdef fastnn_step call
+    cdef cnp.ndarray first, array
+    cdef int k
+    memset(&tensor, 0, sizeof(tensor))
+    memset(&call, 0, sizeof(call))
+    if len(arrays) != fastnn_rule_operands(rule) or not is_plain(arrays[0], PLAIN):
+        return None
+    first = arrays[0]
+    for value in arrays:
+        if not (is_plain(value, PLAIN) and same_form(value, first)):
+            return None
+    cdef list results = list(arrays)
+    for k in range(len(results)):
+        array = results[k]
+        tensor.sources[k] = cnp.PyArray_DATA(array)
+        if k != 1:
+            array = results[k] = new_like(array)
+        tensor.operands[k] = cnp.PyArray_DATA(array)
+    tensor.sources[1] = NULL
+    tensor.count, tensor.factor = <size_t>cnp.PyArray_SIZE(first), 1
+    call.rule, call.float64 = rule, cnp.PyArray_TYPE(first) == cnp.NPY_DOUBLE
+    call.tensors, call.tensor = 1, &tensor
+    for k in range(len(numbers)):
+        call.numbers[k] = numbers[k]
+    if tensor.count < GIL_FREE_ELEMENTS:
+        fastnn_run_step(&call)
+    else:
+        with nogil:
+            fastnn_run_step(&call)
+    return results
 
 
 def limit_rows(cnp.ndarray array, double limit):
