@@ -138,11 +138,13 @@ FORCE_INLINE void apply(const fastnn_penalties *asked, const penalty *size, bool
     if (moves) x[0] *= size->keep;
 }
 
-FORCE_INLINE void walk(size_t n, void *const *memory, const fastnn_penalties *asked, const double *numbers,
-                       int operands, unsigned reads, unsigned writes, bool penalised, Rule *rule) {
+FORCE_INLINE void walk(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked,
+                       const double *numbers, int operands, unsigned reads, unsigned writes, bool penalised,
+                       Rule *rule) {
     real *at[FASTNN_RULE_OPERANDS];
+    const real *from[FASTNN_RULE_OPERANDS];
     V c[FASTNN_RULE_NUMBERS];
-    for (int k = 0; k < operands; k++) at[k] = memory[k];
+    for (int k = 0; k < operands; k++) at[k] = memory[k], from[k] = sources[k];
     for (int k = 0; k < FASTNN_RULE_NUMBERS; k++) c[k] = vset((real)numbers[k]);
     const penalty size = {vset((real)asked->decay), vset((real)asked->l1), vset((real)(1 - asked->shrink))};
     size_t i = 0;
@@ -150,7 +152,7 @@ FORCE_INLINE void walk(size_t n, void *const *memory, const fastnn_penalties *as
         V x[FASTNN_RULE_OPERANDS];
 #pragma GCC unroll 5
         for (int k = 0; k < operands; k++)
-            if (reads >> k & 1) x[k] = vload(at[k] + i);
+            if (reads >> k & 1) x[k] = vload(from[k] + i);
         if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
         rule(x, c);
 #pragma GCC unroll 5
@@ -160,7 +162,7 @@ FORCE_INLINE void walk(size_t n, void *const *memory, const fastnn_penalties *as
     if (i < n) {
         V x[FASTNN_RULE_OPERANDS];
         for (int k = 0; k < operands; k++)
-            if (reads >> k & 1) x[k] = vload_part(at[k] + i, n - i);
+            if (reads >> k & 1) x[k] = vload_part(from[k] + i, n - i);
         if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
         rule(x, c);
         for (int k = 0; k < operands; k++)
@@ -172,12 +174,13 @@ static bool is_penalised(const fastnn_penalties *p) {
     return p->negate || p->decay != 0 || p->l1 != 0 || p->shrink != 0;
 }
 
-#define RULE(name, operands, reads, writes)                                                                        \
-    static void name##_loop(size_t n, void *const *memory, const fastnn_penalties *asked, const double *numbers) { \
-        if (is_penalised(asked))                                                                                   \
-            walk(n, memory, asked, numbers, operands, reads, writes, true, name);                                  \
-        else                                                                                                       \
-            walk(n, memory, asked, numbers, operands, reads, writes, false, name);                                 \
+#define RULE(name, operands, reads, writes)                                                                           \
+    static void name##_loop(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked, \
+                            const double *numbers) {                                                                  \
+        if (is_penalised(asked))                                                                                      \
+            walk(n, memory, sources, asked, numbers, operands, reads, writes, true, name);                            \
+        else                                                                                                          \
+            walk(n, memory, sources, asked, numbers, operands, reads, writes, false, name);                           \
     }
 #include "optim/optimizers.def"
 #undef RULE

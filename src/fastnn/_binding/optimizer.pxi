@@ -138,29 +138,30 @@ cdef class Tensors:
         return results
 
 
-def next_step(int rule, tuple numbers, tuple arrays):
-    """One step of a rule as new arrays: parameter, gradient (the given one) and states. None unless all are plain and of one
-    form."""
+def step(int rule, tuple numbers, tuple arrays, bint in_place):
+    """One step of a rule: parameter, gradient and states after it, as new arrays but for the gradient unless `in_place`. None if
+    the arrays are not plain and of one form, or cannot be written to."""
     cdef fastnn_tensor tensor
     cdef fastnn_step call
     cdef cnp.ndarray first, array
     cdef int k
-    memset(&tensor, 0, sizeof(tensor))
-    memset(&call, 0, sizeof(call))
     if len(arrays) != fastnn_rule_operands(rule) or not is_plain(arrays[0], PLAIN):
         return None
     first = arrays[0]
     for value in arrays:
         if not (is_plain(value, PLAIN) and same_form(value, first)):
             return None
+        if in_place and not (cnp.PyArray_ISWRITEABLE(first) and apart_or_same(value, first)):
+            return None
+    memset(&tensor, 0, sizeof(tensor))
+    memset(&call, 0, sizeof(call))
     cdef list results = list(arrays)
     for k in range(len(results)):
         array = results[k]
         tensor.sources[k] = cnp.PyArray_DATA(array)
-        if k != 1:
+        if not in_place and k != 1:
             array = results[k] = new_like(array)
         tensor.operands[k] = cnp.PyArray_DATA(array)
-    tensor.sources[1] = NULL
     tensor.count, tensor.factor = <size_t>cnp.PyArray_SIZE(first), 1
     call.rule, call.float64 = rule, cnp.PyArray_TYPE(first) == cnp.NPY_DOUBLE
     call.tensors, call.tensor = 1, &tensor

@@ -33,10 +33,12 @@ def _with_defaults(config: Param | None, **defaults: object) -> Param:
 def _next(rule: int, numbers: tuple[float, ...], w: Array, dw: Array, *states: Array) -> list[Array]:
     """New w, dw and new states, by a rule of optimizers.def."""
     arrays = (w, dw, *states)
-    made = _kernels.next_step(rule, numbers, arrays)
+    made = _kernels.step(rule, numbers, arrays, False)
     if made is None:
-        even = np.broadcast_arrays(*promoted(*arrays))
-        made = _kernels.next_step(rule, numbers, tuple(np.require(array, None, ["C", "A"]) for array in even))
+        names = ("w", "dw", *("a state",) * len(states))
+        even = np.broadcast_arrays(*promoted(names, *arrays))
+        plain = tuple(np.require(array, None, ["C", "A"]) for array in even)
+        made = _kernels.step(rule, numbers, plain, False)
         assert made is not None
     return made
 
@@ -50,7 +52,9 @@ def _state(config: Param, name: str, w: Array) -> Array:
 def sgd(w: Array, dw: Array, config: Param | None = None) -> Step:
     """w -= learning_rate dw, in place. config: "learning_rate" (1e-2)."""
     config = _with_defaults(config, learning_rate=1e-2)
-    w -= config["learning_rate"] * dw
+    rate = config["learning_rate"]
+    if _kernels.step(_SGD, (rate,), (w, dw), True) is None:
+        w -= rate * dw
     return w, config
 
 
