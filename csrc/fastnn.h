@@ -234,6 +234,8 @@ typedef struct {
     size_t count;
     void *operands[FASTNN_RULE_OPERANDS];
     double factor;  // the size of this parameter's step is multiplied by it
+    // Where the operands' values are before the step, if it is to leave them as they are; NULL: in the operands.
+    const void *sources[FASTNN_RULE_OPERANDS];
 } fastnn_tensor;
 
 // The gradient g of a parameter p becomes +-g + decay p + l1 sign(p), and p becomes (1 - shrink) p before the rule

@@ -72,13 +72,18 @@ static void run_rule(const list_job *self, size_t t, size_t first, size_t count,
     const fastnn_step *step = self->step;
     const fastnn_tensor *tensor = &step->tensor[t];
     void *operands[FASTNN_RULE_OPERANDS];
+    const void *sources[FASTNN_RULE_OPERANDS];
     double numbers[FASTNN_RULE_NUMBERS];
     const int given = rule_shapes[step->rule].operands - (direction != NULL);
-    for (int k = 0; k < given; k++) operands[k] = (char *)tensor->operands[k] + first * self->size;
-    if (direction != NULL) operands[given] = direction;
+    for (int k = 0; k < given; k++) {
+        const void *source = tensor->sources[k] == NULL ? tensor->operands[k] : tensor->sources[k];
+        operands[k] = (char *)tensor->operands[k] + first * self->size;
+        sources[k] = (const char *)source + first * self->size;
+    }
+    if (direction != NULL) sources[given] = operands[given] = direction;
     memcpy(numbers, step->numbers, sizeof numbers);
     numbers[0] *= tensor->factor;
-    self->table->rules[step->rule](count, operands, &step->penalties, numbers);
+    self->table->rules[step->rule](count, operands, sources, &step->penalties, numbers);
 }
 
 static void run_update(const list_job *self, size_t t, size_t first, size_t count, size_t p) {
@@ -158,9 +163,10 @@ static void limit_rows(const void *context, size_t piece) {
     const fastnn_penalties none = {0};
     for (size_t r = first; r < first + smaller(left, job->piece_rows); r++) {
         void *row = job->x + r * job->length * job->table->bytes;
+        const void *source = row;
         const double norm = sqrt(job->table->reductions[FASTNN_SQUARES](job->length, row));
         const double numbers[FASTNN_RULE_NUMBERS] = {job->limit / norm};
-        if (norm > job->limit) job->table->rules[RULE_scale](job->length, &row, &none, numbers);
+        if (norm > job->limit) job->table->rules[RULE_scale](job->length, &row, &source, &none, numbers);
     }
 }
 

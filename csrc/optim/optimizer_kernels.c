@@ -119,8 +119,9 @@ FORCE_INLINE void clamp(V *x, const V *c) { x[0] = vmax(-c[0], vmin(c[0], x[0]))
 
 // ---- the loop ------------------------------------------------------------------------------------------------------
 
-// Lines of the caches are read, changed and written back, so streaming stores would spare nothing, and the hardware
-// prefetches a handful of streams by itself: neither made a difference.
+// Without the unrolling, a rule's vectors would go through memory. Lines of the caches are read, changed and written
+// back, so streaming stores would spare nothing, and the hardware prefetches a handful of streams by itself: neither
+// made a difference.
 
 typedef struct {
     V decay, l1, keep;
@@ -137,27 +138,31 @@ FORCE_INLINE void apply(const fastnn_penalties *asked, const penalty *size, bool
     if (moves) x[0] *= size->keep;
 }
 
-FORCE_INLINE void walk(size_t n, void *const *memory, const fastnn_penalties *asked, const double *numbers,
-                       int operands, unsigned reads, unsigned writes, bool penalised, Rule *rule) {
+FORCE_INLINE void walk(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked,
+                       const double *numbers, int operands, unsigned reads, unsigned writes, bool penalised,
+                       Rule *rule) {
     real *at[FASTNN_RULE_OPERANDS];
+    const real *from[FASTNN_RULE_OPERANDS];
     V c[FASTNN_RULE_NUMBERS];
-    for (int k = 0; k < operands; k++) at[k] = memory[k];
+    for (int k = 0; k < operands; k++) at[k] = memory[k], from[k] = sources[k];
     for (int k = 0; k < FASTNN_RULE_NUMBERS; k++) c[k] = vset((real)numbers[k]);
     const penalty size = {vset((real)asked->decay), vset((real)asked->l1), vset((real)(1 - asked->shrink))};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         V x[FASTNN_RULE_OPERANDS];
+#pragma GCC unroll 5
         for (int k = 0; k < operands; k++)
-            if (reads >> k & 1) x[k] = vload(at[k] + i);
+            if (reads >> k & 1) x[k] = vload(from[k] + i);
         if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
         rule(x, c);
+#pragma GCC unroll 5
         for (int k = 0; k < operands; k++)
             if (writes >> k & 1) vstore(at[k] + i, x[k]);
     }
     if (i < n) {
         V x[FASTNN_RULE_OPERANDS];
         for (int k = 0; k < operands; k++)
-            if (reads >> k & 1) x[k] = vload_part(at[k] + i, n - i);
+            if (reads >> k & 1) x[k] = vload_part(from[k] + i, n - i);
         if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
         rule(x, c);
         for (int k = 0; k < operands; k++)
@@ -169,12 +174,13 @@ static bool is_penalised(const fastnn_penalties *p) {
     return p->negate || p->decay != 0 || p->l1 != 0 || p->shrink != 0;
 }
 
-#define RULE(name, operands, reads, writes)                                                                        \
-    static void name##_loop(size_t n, void *const *memory, const fastnn_penalties *asked, const double *numbers) { \
-        if (is_penalised(asked))                                                                                   \
-            walk(n, memory, asked, numbers, operands, reads, writes, true, name);                                  \
-        else                                                                                                       \
-            walk(n, memory, asked, numbers, operands, reads, writes, false, name);                                 \
+#define RULE(name, operands, reads, writes)                                                                           \
+    static void name##_loop(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked, \
+                            const double *numbers) {                                                                  \
+        if (is_penalised(asked))                                                                                      \
+            walk(n, memory, sources, asked, numbers, operands, reads, writes, true, name);                            \
+        else                                                                                                          \
+            walk(n, memory, sources, asked, numbers, operands, reads, writes, false, name);                           \
     }
 #include "optim/optimizers.def"
 #undef RULE

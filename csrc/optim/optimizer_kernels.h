@@ -11,7 +11,9 @@ enum {
     RULE_COUNT
 };
 
-typedef void fastnn_rule(size_t n, void *const *operands, const fastnn_penalties *penalties, const double *numbers);
+// Reads the operands from `sources`, which may be the operands themselves, and writes those that the rule changes.
+typedef void fastnn_rule(size_t n, void *const *operands, const void *const *sources, const fastnn_penalties *penalties,
+                         const double *numbers);
 
 typedef struct fastnn_optimizer_table {
     size_t bytes;  // of an element

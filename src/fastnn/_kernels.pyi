@@ -299,6 +299,9 @@ LARGEST: int
 
 def find_rule(name: str) -> int: ...
 def rules() -> dict[str, int]: ...
+def step(
+    rule: int, numbers: tuple[float, ...], arrays: tuple[NDArray[Any], ...], in_place: bool
+) -> list[NDArray[Any]] | None: ...
 
 @disjoint_base
 class Tensors:

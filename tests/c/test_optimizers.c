@@ -77,11 +77,15 @@ static void check_rule(int rule, bool float64) {
         for (int k = 0; k < rules[rule].operands; k++) free(tensors[t].operands[k]);
 }
 
+// The step is made from sources, which stay as they are.
 static void check_formula(const char *name, bool float64, double (*formula)(double p, double g, double a, double b)) {
     enum { COUNT = 21 };
     const int rule = fastnn_find_rule(name);
     fastnn_tensor tensor = {.count = COUNT, .factor = 2};
-    for (int k = 0; k < rules[rule].operands; k++) tensor.operands[k] = operand_of(float64, 0, COUNT, k);
+    for (int k = 0; k < rules[rule].operands; k++) {
+        tensor.sources[k] = operand_of(float64, 0, COUNT, k);
+        tensor.operands[k] = operand_of(float64, COUNT, COUNT, k);
+    }
     const fastnn_step step = step_of(rule, float64, &tensor, 1);
     fastnn_run_step(&step);
     for (size_t i = 0; i < COUNT; i++) {
@@ -91,7 +95,11 @@ static void check_formula(const char *name, bool float64, double (*formula)(doub
         CHECK(fabs(got - want) < (float64 ? 1e-14 : 2e-6), "%s of element %zu on %s: %g, not %g", name, i, fastnn_isa(),
               got, want);
     }
-    for (int k = 0; k < rules[rule].operands; k++) free(tensor.operands[k]);
+    for (int k = 0; k < rules[rule].operands; k++) {
+        void *before = operand_of(float64, 0, COUNT, k);
+        CHECK(memcmp(before, tensor.sources[k], COUNT * (float64 ? 8 : 4)) == 0, "%s changed source %d", name, k);
+        free(before), free((void *)tensor.sources[k]), free(tensor.operands[k]);
+    }
 }
 static double adam(double p, double g, double m, double v) {
     return p - 0.2 * (m + 0.2 * (g - m)) / (sqrt(0.9 * v + 0.3 * g * g) * 1.5 + 0.01);

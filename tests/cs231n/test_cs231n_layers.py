@@ -33,6 +33,7 @@ from fastnn.cs231n.layers import (
     spatial_groupnorm_forward,
     svm_loss,
 )
+from support.cases import each
 from support.notebooks import gradient_errors, rel_error
 
 
@@ -331,3 +332,41 @@ def test_importing_all_brings_the_assignments_names() -> None:
     for layer in ("affine", "relu", "batchnorm", "layernorm", "dropout", "spatial_batchnorm"):
         assert {f"{layer}_forward", f"{layer}_backward"} <= set(names)
     assert names["np"] is np
+
+
+# ---- what NumPy broadcast, and labels ----------------------------------------------------------------------
+
+
+@each("bias", [normal(1, 5), normal(2, 1), 0.5, 2, np.float64(0.5), np.float32(3), [1, 2, 3, 4, 5]])
+def test_biases_broadcast_as_numpy_s(bias: Any) -> None:
+    x, w = normal(2, 2, 3), normal(6, 5)
+    out, cache = affine_forward(x, w, bias)
+    np.testing.assert_allclose(out, x.reshape(2, 6) @ w + bias, rtol=1e-13)
+    assert [array.shape for array in affine_backward(out, cache)] == [(2, 2, 3), (6, 5), (5,)]
+
+
+def test_numbers_take_the_arrays_dtype() -> None:
+    x, w = normal(2, 3).astype(np.float32), normal(3, 4).astype(np.float32)
+    assert affine_forward(x, w, 0.5)[0].dtype == np.float32  # type: ignore[arg-type]
+    assert batchnorm_forward(x, 1.0, 0, {"mode": "train"})[0].dtype == np.float32  # type: ignore[arg-type]
+
+
+def test_gamma_and_beta_may_be_numbers() -> None:
+    x, dout = normal(6, 4), normal(6, 4)
+    ones, param = np.ones(4), {"mode": "train"}
+    for forward, backward in (
+        (batchnorm_forward, batchnorm_backward),
+        (layernorm_forward, layernorm_backward),
+    ):
+        expected, cache = forward(x, 2 * ones, 3 * ones, dict(param))
+        got, number_cache = forward(x, 2.0, 3, dict(param))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(got, expected)
+        for gradient, same in zip(backward(dout, number_cache), backward(dout, cache), strict=True):
+            np.testing.assert_array_equal(gradient, same)
+
+
+@each("loss", [softmax_loss, svm_loss])
+@each("y", [np.array([0.0, 1.0]), [0.5, 1], np.array([True, False]), np.array(["0", "1"])])
+def test_labels_are_integers(loss: Any, y: Any) -> None:
+    with pytest.raises(TypeError, match=r"^y must be labels, integers, got an array of "):
+        loss(normal(2, 3), y)

@@ -9,6 +9,7 @@ import pytest
 
 from fastnn._core.typing import Array
 from fastnn.cs231n.optim import adam, rmsprop, sgd, sgd_momentum
+from support.cases import each
 from support.notebooks import rel_error
 
 
@@ -84,3 +85,69 @@ def test_sgd_alone_works_in_place() -> None:
 def test_float32_stays_float32(rule: Any) -> None:
     next_w, config = rule(W.astype(np.float32), DW.astype(np.float32))
     assert {next_w.dtype, *(config[name].dtype for name in STATE[rule])} == {np.dtype(np.float32)}
+
+
+def by_numpy(rule: Any, w: Array, dw: Array, c: dict[str, Any]) -> tuple[Array, dict[str, Array]]:
+    """The hand-out's formulas."""
+    if rule is sgd:
+        return w - c["learning_rate"] * dw, {}
+    if rule is sgd_momentum:
+        velocity = c["momentum"] * c["velocity"] - c["learning_rate"] * dw
+        return w + velocity, {"velocity": velocity}
+    if rule is rmsprop:
+        cache = c["decay_rate"] * c["cache"] + (1 - c["decay_rate"]) * dw**2
+        return w - c["learning_rate"] * dw / (np.sqrt(cache) + c["epsilon"]), {"cache": cache}
+    m, v = c["beta1"] * c["m"] + (1 - c["beta1"]) * dw, c["beta2"] * c["v"] + (1 - c["beta2"]) * dw**2
+    mt, vt = m / (1 - c["beta1"] ** (c["t"] + 1)), v / (1 - c["beta2"] ** (c["t"] + 1))
+    return w - c["learning_rate"] * mt / (np.sqrt(vt) + c["epsilon"]), {"m": m, "v": v}
+
+
+def wide(array: Array) -> Array:
+    return np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+@each("rule", DEFAULTS)
+@each(
+    ("w", "dw"),
+    [
+        (W, DW),
+        (W, W),
+        (wide(W), DW.T.copy().T),
+        (W.astype(">f8"), DW),
+        (W, DW.astype(np.float32)),
+        (W.astype(np.float32), DW.astype(np.float32)),
+        (W, DW[:1]),
+        (W[0, 0], DW[0, 0]),
+        (np.zeros((0, 3)), np.zeros((0, 3))),
+        (np.linspace(-1, 1, 40_000), np.linspace(2, -1, 40_000)),
+    ],
+)
+def test_as_the_hand_out_s(rule: Any, w: Array, dw: Array) -> None:
+    """Three steps, and arrays that are kept from earlier ones stay as they were."""
+    w, kept = w.copy(), []
+    config: dict[str, Any] = DEFAULTS[rule] | dict.fromkeys(STATE[rule], np.zeros_like(w))
+    config.pop("t", None)
+    for t in range(3):
+        expected, states = by_numpy(rule, w, dw, {"t": t, **config})
+        kept += [(config[name], config[name].copy()) for name in STATE[rule]]
+        w, config = rule(w, dw, config)
+        assert w.dtype.newbyteorder("=") == expected.dtype
+        exact = 1e-14 if dw.dtype == np.float64 else 1e-6
+        np.testing.assert_allclose(w, expected, rtol=exact, atol=exact)
+        for name, state in states.items():
+            np.testing.assert_allclose(config[name], state, rtol=exact, atol=exact)
+    for array, before in kept:
+        np.testing.assert_array_equal(array, before)
+
+
+def test_whole_numbers_and_read_only_arrays() -> None:
+    w = np.arange(6).reshape(2, 3)
+    for rule in (sgd_momentum, rmsprop, adam):
+        assert rule(w, w)[0].dtype == np.float64
+    frozen = W.copy()
+    frozen.flags.writeable = False
+    np.testing.assert_array_equal(adam(frozen, DW)[0], adam(W, DW)[0])
+    with pytest.raises(ValueError, match="read-only"):
+        sgd(frozen, DW)
+    with pytest.raises(TypeError, match=r"^dw must be an array without masked elements"):
+        adam(W, np.ma.masked_less(DW, 0))

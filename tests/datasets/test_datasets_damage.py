@@ -32,11 +32,8 @@ def small_files(folder: Path) -> dict[Path, Reader]:
     for form in FORMS:
         place = folder / form
         make_cifar(place, "cifar-100", form)
-    readers: dict[Path, Reader] = {}
-    for name, reader in (("stored.npz", datasets.npz), ("compressed.npz", datasets.npz)):
-        readers[folder / name] = reader
-    for name, reader in (("numbers.csv", datasets.csv), ("numbers.csv.gz", datasets.csv)):
-        readers[folder / name] = reader
+    readers: dict[Path, Reader] = {folder / f"{kind}.npz": datasets.npz for kind in ("stored", "compressed")}
+    readers |= {folder / f"numbers.csv{ending}": datasets.csv for ending in ("", ".gz")}
     readers |= {folder / "idx": datasets.idx, folder / "idx.gz": datasets.idx}
     for form in FORMS:
         name = "test.bin" if form == "binary" else "test"

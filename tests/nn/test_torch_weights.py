@@ -113,6 +113,40 @@ def test_a_pt_file_of_something_else(tmp_path: Path) -> None:
         mlp(nn).load_state_dict(tmp_path / "list.pt")
 
 
+def test_a_pt_file_of_a_whole_model(tmp_path: Path) -> None:
+    torch.save(mlp(torch.nn), tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"got an object of torch.nn.modules.container.Sequential, .*$"):
+        mlp(nn).load_state_dict(tmp_path / "model.pt")
+    for content in (b"", b"garbage", (tmp_path / "model.pt").read_bytes()[:200]):
+        (tmp_path / "cut.pt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"cut.pt (is not a whole file of torch.save|must hold tensors)"):
+            mlp(nn).load_state_dict(tmp_path / "cut.pt")
+
+
+def test_torch_s_sgd_goes_on_here() -> None:
+    x = inputs((6, 12))
+    theirs, ours = torch.nn.Linear(12, 3), nn.Linear(12, 3)
+    ours.load_state_dict(theirs.state_dict())
+    options: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
+    their_sgd, our_sgd = (
+        torch.optim.SGD(theirs.parameters(), **options),
+        optim.SGD(ours.parameters(), **options),
+    )
+
+    def step_theirs() -> None:
+        their_sgd.zero_grad()
+        theirs(torch.from_numpy(x)).square().sum().backward()
+        their_sgd.step()
+
+    step_theirs()
+    ours.load_state_dict(theirs.state_dict())
+    our_sgd.load_state_dict(their_sgd.state_dict())
+    step_theirs()
+    ours.backward(2 * ours(x))
+    our_sgd.step()
+    np.testing.assert_allclose(ours.weight.data, theirs.weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_bfloat16_tensors_load() -> None:
     theirs, ours = mlp(torch.nn).bfloat16(), mlp(nn)
     ours.load_state_dict(theirs.state_dict())

@@ -14,7 +14,7 @@ from fastnn._core.typing import Array
 
 TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 PIXELS = 3 * 32 * 32
-FORMS = ["python 2", "protocol 2", "protocol 3", "protocol 4", "binary"]  # of CIFAR
+FORMS = ["python 2", "protocol 2", "protocol 3", "protocol 4", "protocol 5", "binary"]  # of CIFAR
 NUMBERS = "1,2.5,0\n3,-4e-1,1\n5,6,1\n7,8,0\n9,10,1\n"  # of a CSV file
 
 

@@ -496,7 +496,7 @@ def test_more_samples_than_fit_in_a_part() -> None:
     np.testing.assert_allclose(data.x_train.std(axis=0, dtype=np.float64), 1, rtol=1e-6)
 
 
-def test_a_csv_file(tmp_path: Path) -> None:
+def test_a_csv_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x, y = blobs(60)
     names = np.where(y == 7, "seven", "none")
     rows = [",".join([*map(str, row), name]) for row, name in zip(x.reshape(60, -1), names, strict=True)]
@@ -507,6 +507,22 @@ def test_a_csv_file(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["classes"] == ["none", "seven"]
     assert metrics["accuracy"] > 0.9
+    told = "rows: 60; left out: the row of names\nlabel: label; classes (2): none, seven\nfeatures (12): f0, "
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_options_of_csv_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = blobs(60)
+    rows = [f"{label}\t{a:.3f}\t{place}" for place, (a, label) in enumerate(zip(x.ravel(), y, strict=False))]
+    (tmp_path / "mine.tsv").write_text("\n".join(rows))
+    data = ["train", "--data", str(tmp_path / "mine.tsv"), "--epochs", "1", "--output", str(tmp_path / "out")]
+    options = ["--target", "0", "--index", "-1", "--delimiter", "tab", "--no-header"]
+    assert main([*data, *options]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("rows: 60; left out: the index 'column 3'\nlabel: column 1; classes (2)")
+    assert main([*data, "--resume", *options[2:]]) == 2
+    assert main([*data, "--no-index"]) == 2
+    assert "60 classes in 60 samples; the labels are column 3, target (--target)" in capsys.readouterr().err
 
 
 def test_missing_extra_is_named(

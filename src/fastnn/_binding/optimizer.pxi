@@ -1,7 +1,7 @@
 # The steps of the optimisers. Part of _kernels.pyx.
 
 from libc.math cimport sqrt
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free
 
 
 cdef extern from "fastnn.h" nogil:
@@ -11,6 +11,7 @@ cdef extern from "fastnn.h" nogil:
         size_t count
         void *operands[5]
         double factor
+        const void *sources[5]
     ctypedef struct fastnn_penalties:
         bint negate
         double decay, l1, shrink
@@ -61,7 +62,7 @@ cdef class Tensors:
     cdef size_t room, elements
 
     def __cinit__(self, size_t room):
-        self.tensors = <fastnn_tensor *>malloc((room + 1) * sizeof(fastnn_tensor))
+        self.tensors = <fastnn_tensor *>calloc(room + 1, sizeof(fastnn_tensor))
         if self.tensors is NULL:
             raise MemoryError
         self.room = room
@@ -152,6 +153,43 @@ cdef class Tensors:
             p, d = sqrt(sums[2 * k]), sqrt(sums[2 * k + 1])
             factors.append(coefficient * p / (d + decay * p) if p != 0 and d != 0 else 1.0)
         self.update(rule, penalties, numbers, factors)
+
+
+def step(int rule, tuple numbers, tuple arrays, bint in_place):
+    """One step of a rule: parameter, gradient and states after it, as new arrays but for the gradient unless `in_place`. None if
+    the arrays are not plain and of one form, or cannot be written to."""
+    cdef fastnn_tensor tensor
+    cdef fastnn_step call
+    cdef cnp.ndarray first, array
+    cdef int k
+    if len(arrays) != fastnn_rule_operands(rule) or len(numbers) > FASTNN_RULE_NUMBERS or not is_plain(arrays[0], PLAIN):
+        return None
+    first = arrays[0]
+    for value in arrays:
+        if not (is_plain(value, PLAIN) and same_form(value, first)):
+            return None
+        if in_place and not (cnp.PyArray_ISWRITEABLE(first) and apart_or_same(value, first)):
+            return None
+    memset(&tensor, 0, sizeof(tensor))
+    memset(&call, 0, sizeof(call))
+    cdef list results = list(arrays)
+    for k in range(len(results)):
+        array = results[k]
+        tensor.sources[k] = cnp.PyArray_DATA(array)
+        if not in_place and k != 1:
+            array = results[k] = new_like(array)
+        tensor.operands[k] = cnp.PyArray_DATA(array)
+    tensor.count, tensor.factor = <size_t>cnp.PyArray_SIZE(first), 1
+    call.rule, call.float64 = rule, cnp.PyArray_TYPE(first) == cnp.NPY_DOUBLE
+    call.tensors, call.tensor = 1, &tensor
+    for k in range(len(numbers)):
+        call.numbers[k] = numbers[k]
+    if tensor.count < GIL_FREE_ELEMENTS:
+        fastnn_run_step(&call)
+    else:
+        with nogil:
+            fastnn_run_step(&call)
+    return results
 
 
 def limit_rows(cnp.ndarray array, double limit):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn import _kernels
 from fastnn._chain.arguments import check_vector
+from fastnn._core.arrays import check_whole
 from fastnn._core.typing import Array
 from fastnn._core.uninterrupted import Call, uninterrupted
 from fastnn.stages import BatchNorm
@@ -35,6 +36,7 @@ def check_running_array(name: str, value: object, channels: int, training: bool)
         raise TypeError(
             f"{name} must be a NumPy array, as it is updated in place, got {type(value).__name__}"
         )
+    check_whole(name, value)
     check_running(name, channels, value.shape, value.dtype.name)
     if training and not value.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")

@@ -65,9 +65,36 @@ def float_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     )
 
 
+def check_whole(name: str, value: object) -> None:
+    """TypeError for what would become an array without its mask or its unit.
+
+    The rule for all that is taken as an array: nothing of its meaning is lost without a sign. Masked
+    elements and units, which np.asarray drops, are refused here; complex numbers and objects, as arrays with
+    pandas' missing values, by `float_dtype`. NaN in the place of a missing value is a sign.
+    """
+    if isinstance(value, list | tuple):
+        for item in value:
+            if type(item) is not float and type(item) is not int:
+                check_whole(name, item)
+    elif isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{name} must be an array without masked elements, got {np.count_nonzero(value.mask)} of them;"
+            " x.filled(value) or x.compressed() makes one"
+        )
+    elif hasattr(type(value), "unit") or hasattr(type(value), "units"):
+        raise TypeError(f"{name} must be plain numbers, got a {type(value).__name__} with a unit")
+
+
+def as_array(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of NumPy's, by the rule of `check_whole`."""
+    if type(value) is not np.ndarray:
+        check_whole(name, value)
+    return np.asarray(value)
+
+
 def ready(name: str, value: ArrayLike) -> Array:
     """`value` as an array of a supported dtype."""
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.char in "fd" and array.dtype.isnative:  # the short way: this is part of small calls
         return array
     return array.astype(float_dtype(name, array.dtype), copy=False)
@@ -100,6 +127,8 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
     """`out` as an array that a result of this shape and dtype can be written to."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if type(out) is not np.ndarray:
+        check_whole("out", out)
     if out.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if out.dtype.newbyteorder("=") != dtype:

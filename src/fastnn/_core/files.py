@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.arrays import as_array
 from fastnn._core.extras import require
 from fastnn._core.locks import Lock
 from fastnn._core.typing import Array
@@ -89,6 +90,6 @@ def save_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def save_weights(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write named arrays as safetensors."""
-    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(as_array(name, tensor), order="C") for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(require("safetensors.numpy", "demo").save(contiguous, dict(metadata)))

@@ -40,6 +40,7 @@ def column_sums(a: Array, out: Array | None = None, add: bool = False) -> Array:
 def _check(name: str, value: object) -> Array:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    arrays.check_whole(name, value)
     if value.dtype.newbyteorder("=") not in (np.float32, np.float64):
         raise TypeError(f"{name} must be an array of float32 or float64, got {value.dtype}")
     if value.ndim != 2:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from fastnn import _kernels
+from fastnn._core.arrays import check_whole
 from fastnn._core.dispatch import by_device, twin_of
 from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.dtypes import computing_dtype
@@ -192,6 +193,7 @@ def _check_given(given: list[tuple[str, Array]], writes: bool) -> None:
             if is_on_gpu(array):
                 raise TypeError(f"{name} must be an array in the CPU's memory, got one in a GPU's")
             raise TypeError(f"{name} must be an array of {_FLOAT_WORDS}, got {type(array).__name__}")
+        check_whole(name, array)
     check_alike(given)
     if writes and not given[0][1].flags.writeable:
         raise ValueError(f"{given[0][0]} must be writable, as it is updated in place, got a read-only array")

@@ -26,7 +26,7 @@ from fastnn.datasets.files import naming
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
-    *("epochs", "batch_size", "patience", "seed"),
+    *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
 )
 
 
@@ -34,12 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
     _add_model_arguments(parser.add_argument_group("the network"))
     _add_training_arguments(parser.add_argument_group("training"))
+    _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
     add = parser.add_argument_group("files").add_argument
     add(
         "--data",
         default="digits",
         metavar="SOURCE",
-        help="digits (the default), a .npz file (x and y), a .csv file, a folder with MNIST or CIFAR files",
+        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with MNIST or CIFAR"
+        " files",
     )
     add(
         "--output",
@@ -141,6 +143,34 @@ def _add_training_arguments(group: Any) -> None:
     )
 
 
+def _add_csv_arguments(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--target",
+        type=_column,
+        metavar="COLUMN",
+        help="the labels: a name in the header, or a number, from 0, from the end if negative (default: what"
+        " is called label, class, target or y, else the last one)",
+    )
+    add("--index", type=_column, metavar="COLUMN", help="a column to leave out, as an index of the rows")
+    add("--no-index", dest="index", action="store_false", default=None, help="train on the first column too")
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first row has names (default: found out)",
+    )
+    add(
+        "--delimiter",
+        type=lambda text: {"tab": "\t", "\\t": "\t"}.get(text, text),
+        metavar="CHARACTER",
+        help="what is between cells, or 'tab' (default: comma, semicolon, tab or |, as in the first row)",
+    )
+
+
+def _column(text: str) -> str | int:
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
 def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm"):
@@ -148,7 +178,11 @@ def run(args: argparse.Namespace) -> int:
     _check_device(args.device)
     fastnn.manual_seed(args.seed)
     network = NETWORKS[args.model]
-    source = load(args.data)
+    source = load(
+        args.data, target=args.target, delimiter=args.delimiter, index=args.index, header=args.header
+    )
+    for line in source.about:
+        print(line)
     with naming(args.data):
         data = train.prepare(source.train, source.test, images=network.images)
     layers = list(network.layers) if args.layers is None else args.layers

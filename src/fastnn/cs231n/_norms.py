@@ -6,6 +6,7 @@ it, (1, C, 1, 1): their gradients have the same.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,24 @@ Cache = tuple[Any, tuple[int, ...], tuple[int, ...]]  # what F's norm saved, the
 
 def _ready(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike) -> tuple[Array, Array, Array]:
     """All three in one dtype, gamma and beta as vectors."""
-    values, weight, bias = promoted(x, gamma, beta)
-    return values, weight.reshape(-1), bias.reshape(-1)
+    values, weight, bias = promoted(("x", "gamma", "beta"), x, gamma, beta)
+    return values, _vector(weight, values), _vector(bias, values)
+
+
+def _vector(parameter: Array, x: Array) -> Array:
+    """A parameter as a vector; one number goes for all of the features or channels, axis 1."""
+    vector = parameter.reshape(-1)
+    return np.full(x.shape[1], vector, vector.dtype) if vector.size == 1 else vector
 
 
 def _shaped(gradients: Any, cache: Cache) -> Gradients:
-    """dx, and dgamma and dbeta in the shapes of gamma and beta."""
-    dx, dgamma, dbeta = gradients
-    _, gamma_shape, beta_shape = cache
-    return dx, dgamma.reshape(gamma_shape), dbeta.reshape(beta_shape)
+    """dx, and dgamma and dbeta in the shapes of gamma and beta; those of a number are vectors."""
+    dx, *vectors = gradients
+    dgamma, dbeta = (
+        vector.reshape(shape) if math.prod(shape) == vector.size else vector
+        for vector, shape in zip(vectors, cache[1:], strict=True)
+    )
+    return dx, dgamma, dbeta
 
 
 def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: Param) -> tuple[Array, Cache]:
@@ -69,7 +79,7 @@ def _running(bn_param: Param, name: str, x: Array) -> Array:
 
 def batchnorm_backward(dout: Array, cache: Cache) -> Gradients:
     """Return (dx, dgamma, dbeta), through the batch's statistics, or past the running ones."""
-    return _shaped(F.batch_norm_backward(floating(dout), cache[0]), cache)
+    return _shaped(F.batch_norm_backward(floating(dout, "dout"), cache[0]), cache)
 
 
 def batchnorm_backward_alt(dout: Array, cache: Cache) -> Gradients:
@@ -100,7 +110,7 @@ def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: Param) -> t
 
 def layernorm_backward(dout: Array, cache: Cache) -> Gradients:
     """Return (dx, dgamma, dbeta)."""
-    return _shaped(F.layer_norm_backward(floating(dout), cache[0]), cache)
+    return _shaped(F.layer_norm_backward(floating(dout, "dout"), cache[0]), cache)
 
 
 def spatial_groupnorm_forward(
@@ -123,4 +133,4 @@ def spatial_groupnorm_forward(
 
 def spatial_groupnorm_backward(dout: Array, cache: Cache) -> Gradients:
     """Return (dx, dgamma, dbeta), dgamma and dbeta in the shapes of gamma and beta."""
-    return _shaped(F.group_norm_backward(floating(dout), cache[0]), cache)
+    return _shaped(F.group_norm_backward(floating(dout, "dout"), cache[0]), cache)

@@ -23,7 +23,7 @@ def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Param) -> tuple
     side. Returns (out, (x, w, b, conv_param)), out of shape (N, F, H', W') with
     H' = 1 + (H + 2 pad - HH) // stride. Raises ValueError for shapes that do not fit.
     """
-    values, weight, bias = promoted(x, w, b)
+    values, weight, bias = promoted(("x", "w", "b"), x, w, b)
     out = conv2d(values, weight, bias, conv_param["stride"], conv_param["pad"])
     return out, (x, w, b, conv_param)
 
@@ -31,7 +31,7 @@ def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Param) -> tuple
 def conv_backward_naive(dout: Array, cache: ConvCache) -> Gradients:
     """Return (dx, dw, db); dout has out's shape. More values at the end of the cache are left alone."""
     x, w, _, conv_param = cache[:4]
-    gradient, values, weight = promoted(dout, x, w)
+    gradient, values, weight = promoted(("dout", "x", "w"), dout, x, w)
     gradients = conv2d_backward(gradient, values, weight, conv_param["stride"], conv_param["pad"])
     return cast(Gradients, gradients)  # None for what is not asked for, but all are
 
@@ -61,7 +61,7 @@ def max_pool_backward_naive(dout: Array, cache: tuple[Array, Param]) -> Array:
     A cache that was put together again, (x, pool_param), serves as well, for the price of another forward.
     """
     saved = cache.saved if isinstance(cache, PoolCache) else _pool(*cache)[1]
-    return max_pool2d_backward(floating(dout), saved)
+    return max_pool2d_backward(floating(dout, "dout"), saved)
 
 
 def _pool(x: Array, pool_param: Param) -> tuple[Array, Any]:

@@ -7,10 +7,13 @@ A cache refers to the arrays that forward was given: they must not be changed be
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
+from fastnn._core.arrays import as_array
 from fastnn._core.products import matmul
 from fastnn._core.typing import Array
 from fastnn.cs231n._floats import Param, floating, mode_of, promoted
@@ -65,31 +68,35 @@ DropoutCache = tuple[Param, Array | None]
 def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, AffineCache]:
     """out = x w + b, each sample of x taken as one row.
 
-    x: (N, d_1, ..., d_k); w: (D, M) with D = d_1 ... d_k; b: (M,). Returns (out, (x, w, b)), out of shape
-    (N, M). Raises ValueError for shapes that do not fit.
+    x: (N, d_1, ..., d_k); w: (D, M) with D = d_1 ... d_k; b: (M,), or what broadcasts to (N, M), as (1, M) or
+    a number. Returns (out, (x, w, b)), out of shape (N, M). Raises ValueError for shapes that do not fit.
     """
-    rows, weight, bias = promoted(_rows(x), w, b)
-    if weight.ndim != 2 or len(weight) != rows.shape[1]:
+    values, weight, bias = promoted(("x", "w", "b"), x, w, b)
+    rows = _rows(values)
+    if weight.ndim != 2 or weight.shape[0] != rows.shape[1]:
         raise ValueError(f"w must have shape ({rows.shape[1]}, M), got {weight.shape}")
-    if bias.shape != weight.shape[1:]:
-        raise ValueError(f"b must have shape {weight.shape[1:]}, got {bias.shape}")
+    shape = rows.shape[0], weight.shape[1]
+    if bias.shape == shape[1:]:
+        return matmul(rows, weight, None, False, bias), (x, w, b)
+    try:
+        full = np.broadcast_to(bias, shape)
+    except ValueError:
+        raise ValueError(f"b must have shape {shape[1:]}, got {bias.shape}") from None
     out = matmul(rows, weight)
-    out += bias
+    out += full
     return out, (x, w, b)
 
 
 def affine_backward(dout: Array, cache: AffineCache) -> tuple[Array, Array, Array]:
     """dx = dout w^T in x's shape, dw = x^T dout, db = the sum of dout's rows; dout: (N, M)."""
-    x, w, _ = cache
-    gradient, rows, weight = promoted(dout, _rows(x), w)
-    dx = matmul(gradient, weight.T).reshape(np.shape(x))
-    return dx, matmul(rows.T, gradient), gradient.sum(axis=0)
+    gradient, values, weight = promoted(("dout", "x", "w"), dout, *cache[:2])
+    dx = matmul(gradient, weight.T).reshape(values.shape)
+    return dx, matmul(_rows(values).T, gradient), gradient.sum(axis=0)
 
 
-def _rows(x: ArrayLike) -> Array:
+def _rows(x: Array) -> Array:
     """One row for each sample; for no samples too, where reshape(0, -1) fails."""
-    array = np.asarray(x)
-    return array.reshape(array.shape[0], int(np.prod(array.shape[1:])))
+    return x if x.ndim == 2 else x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def relu_forward(x: Array) -> tuple[Array, Array]:
@@ -99,7 +106,7 @@ def relu_forward(x: Array) -> tuple[Array, Array]:
 
 def relu_backward(dout: Array, cache: Array) -> Array:
     """dx = dout where x > 0, else 0; dout has x's shape."""
-    return F.relu_backward(*promoted(dout, cache))
+    return F.relu_backward(*promoted(("dout", "x"), dout, cache))
 
 
 def dropout_forward(x: Array, dropout_param: Param) -> tuple[Array, DropoutCache]:
@@ -136,15 +143,26 @@ def dropout_backward(dout: Array, cache: DropoutCache) -> Array:
 def softmax_loss(x: Array, y: ArrayLike) -> tuple[float, Array]:
     """Return (loss, dx): the mean over the samples of log(sum of e^x) - x[y], and its gradient.
 
-    x: scores, (N, C); y: labels, integers in [0, C), (N,). Raises as fastnn.functional.cross_entropy does.
+    x: scores, (N, C); y: labels, integers in [0, C), (N,). Raises TypeError for labels of another dtype, and
+    what fastnn.functional.cross_entropy raises.
     """
-    return F.cross_entropy(floating(x), y)
+    return F.cross_entropy(floating(x), _labels(y))
 
 
 def svm_loss(x: Array, y: ArrayLike) -> tuple[float, Array]:
     """Return (loss, dx): the mean over the samples of the sum of max(0, x[c] - x[y] + 1), c not y.
 
-    x: scores, (N, C); y: labels, integers in [0, C), (N,). Raises as fastnn.functional.hinge_loss does.
-    Weston and Watkins, 1999.
+    x: scores, (N, C); y: labels, integers in [0, C), (N,). Raises TypeError for labels of another dtype, and
+    what fastnn.functional.hinge_loss raises. Weston and Watkins, 1999.
     """
-    return F.hinge_loss(floating(x), y)
+    return F.hinge_loss(floating(x), _labels(y))
+
+
+def _labels(y: ArrayLike) -> Array:
+    """The labels as an array; floats would be probabilities to cross_entropy."""
+    labels = as_array("y", y)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"y must be labels, integers, got an array of {labels.dtype}; y.astype(int) makes some"
+        )
+    return labels

@@ -1,19 +1,25 @@
 """The assignments' optim.py: rule(w, dw, config) -> (next_w, config).
 
 config holds the rule's numbers and what it remembers; what is missing takes its default, in config itself,
-and None is a new one. sgd changes w in place, as the assignments' does; the others return a new array.
+and None is a new one. sgd changes w in place, as the assignments' does; the others return a new array, and
+put new arrays into config.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from fastnn import _kernels
 from fastnn._core.typing import Array
-from fastnn.cs231n._floats import Param
+from fastnn.cs231n._floats import Param, promoted
 
 __all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
 
 Step = tuple[Array, Param]
+
+_SGD, _MOMENTUM, _RMSPROP, _ADAM = map(_kernels.find_rule, ("sgd", "sgd_momentum", "rmsprop", "adam"))
 
 
 def _with_defaults(config: Param | None, **defaults: object) -> Param:
@@ -24,10 +30,31 @@ def _with_defaults(config: Param | None, **defaults: object) -> Param:
     return config
 
 
+def _next(rule: int, numbers: tuple[float, ...], w: Array, dw: Array, *states: Array) -> list[Array]:
+    """New w, dw and new states, by a rule of optimizers.def."""
+    arrays = (w, dw, *states)
+    made = _kernels.step(rule, numbers, arrays, False)
+    if made is None:
+        names = ("w", "dw", *("a state",) * len(states))
+        even = np.broadcast_arrays(*promoted(names, *arrays))
+        plain = tuple(np.require(array, None, ["C", "A"]) for array in even)
+        made = _kernels.step(rule, numbers, plain, False)
+        assert made is not None
+    return made
+
+
+def _state(config: Param, name: str, w: Array) -> Array:
+    """What the rule remembers, zeros at first."""
+    state = config.get(name)
+    return np.zeros_like(w) if state is None else state
+
+
 def sgd(w: Array, dw: Array, config: Param | None = None) -> Step:
     """w -= learning_rate dw, in place. config: "learning_rate" (1e-2)."""
     config = _with_defaults(config, learning_rate=1e-2)
-    w -= config["learning_rate"] * dw
+    rate = config["learning_rate"]
+    if _kernels.step(_SGD, (rate,), (w, dw), True) is None:
+        w -= rate * dw
     return w, config
 
 
@@ -37,9 +64,9 @@ def sgd_momentum(w: Array, dw: Array, config: Param | None = None) -> Step:
     config: "learning_rate" (1e-2), "momentum" (0.9), "velocity" (zeros). Polyak, 1964.
     """
     config = _with_defaults(config, learning_rate=1e-2, momentum=0.9)
-    velocity = config["momentum"] * config.get("velocity", np.zeros_like(w)) - config["learning_rate"] * dw
-    config["velocity"] = velocity
-    return w + velocity, config
+    numbers = -1.0, config["momentum"], -config["learning_rate"]
+    w, _, config["velocity"] = _next(_MOMENTUM, numbers, w, dw, _state(config, "velocity", w))
+    return w, config
 
 
 def rmsprop(w: Array, dw: Array, config: Param | None = None) -> Step:
@@ -48,10 +75,11 @@ def rmsprop(w: Array, dw: Array, config: Param | None = None) -> Step:
     cache = decay_rate cache + (1 - decay_rate) dw^2 comes first. config: "learning_rate" (1e-2),
     "decay_rate" (0.99), "epsilon" (1e-8), "cache" (zeros). Tieleman and Hinton, 2012.
     """
-    config = _with_defaults(config, learning_rate=1e-2, decay_rate=0.99, epsilon=1e-8, cache=np.zeros_like(w))
+    config = _with_defaults(config, learning_rate=1e-2, decay_rate=0.99, epsilon=1e-8)
     decay = config["decay_rate"]
-    cache = config["cache"] = decay * config["cache"] + (1 - decay) * dw**2
-    return w - config["learning_rate"] * dw / (np.sqrt(cache) + config["epsilon"]), config
+    numbers = config["learning_rate"], decay, 1 - decay, config["epsilon"]
+    w, _, config["cache"] = _next(_RMSPROP, numbers, w, dw, _state(config, "cache", w))
+    return w, config
 
 
 def adam(w: Array, dw: Array, config: Param | None = None) -> Step:
@@ -61,11 +89,10 @@ def adam(w: Array, dw: Array, config: Param | None = None) -> Step:
     v' = v / (1 - beta2^t). config: "learning_rate" (1e-3), "beta1" (0.9), "beta2" (0.999), "epsilon" (1e-8),
     "m", "v" (zeros), "t" (0). Kingma and Ba, 2015.
     """
-    config = _with_defaults(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8)
-    config = _with_defaults(config, m=np.zeros_like(w), v=np.zeros_like(w), t=0)
-    beta1, beta2 = config["beta1"], config["beta2"]
-    t = config["t"] = config["t"] + 1
-    m = config["m"] = beta1 * config["m"] + (1 - beta1) * dw
-    v = config["v"] = beta2 * config["v"] + (1 - beta2) * dw**2
-    unbiased = m / (1 - beta1**t)
-    return w - config["learning_rate"] * unbiased / (np.sqrt(v / (1 - beta2**t)) + config["epsilon"]), config
+    config = _with_defaults(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, t=0)
+    beta1, beta2, t = config["beta1"], config["beta2"], config["t"] + 1
+    size, root = config["learning_rate"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+    numbers = size, 1 - beta1, beta2, 1 - beta2, root, config["epsilon"]
+    w, _, m, v = _next(_ADAM, numbers, w, dw, _state(config, "m", w), _state(config, "v", w))
+    config.update(m=m, v=v, t=t)
+    return w, config

@@ -33,14 +33,28 @@ def too_large(x: Array) -> NDArray[np.bool_]:
     return ~(np.abs(x) <= np.finfo(np.float32).max)  # with <=, NaN is too large
 
 
-def check_y(y: Array, samples: int, kinds: str = "biu") -> Array:
-    """Return `y`; ValueError unless it has a label for each sample, of these kinds, and two classes."""
+def check_labels(y: Array, samples: int, kinds: str = "biu") -> Array:
+    """Return `y`; ValueError unless it has a label for each sample, of these kinds."""
     if y.dtype.kind not in kinds:
         raise ValueError(f"y must be whole numbers, the class labels, got dtype {y.dtype}")
     if y.shape != (samples,):
         raise ValueError(f"y must have shape ({samples},), one label for each sample of x, got {y.shape}")
+    return y
+
+
+def check_y(y: Array, samples: int, kinds: str = "biu") -> Array:
+    """Return `y`; ValueError unless it has labels that a classifier can learn.
+
+    There must be five samples at least, two classes, and two samples of each class on average.
+    """
+    check_labels(y, samples, kinds)
     if samples < MIN_SAMPLES:
         raise ValueError(f"x and y must be at least {MIN_SAMPLES} samples, got {samples}")
-    if (y == y[0]).all():
+    classes = len(np.unique(y))
+    if classes == 1:
         raise ValueError(f"y must be of at least 2 classes, got {y[0]} only")
+    if 2 * classes > samples:  # where scikit-learn warns too; one sample in five of each class is held out
+        raise ValueError(
+            f"y must have classes of several samples, got {classes} classes in {samples} samples"
+        )
     return y

@@ -1,4 +1,4 @@
-""".npz files, as numpy.savez writes them, with x and y."""
+""".npz files, as numpy.savez writes them: x and y, or as Keras has MNIST, a training and a test part."""
 
 from __future__ import annotations
 
@@ -10,23 +10,43 @@ import numpy as np
 
 from fastnn._core.typing import Array
 from fastnn.datasets.files import naming, read
-from fastnn.datasets.labelled import check_x, check_y
+from fastnn.datasets.labelled import check_labels, check_x, check_y
+
+Pair = tuple[Array, Array]
 
 
-def npz(path: str | os.PathLike[str]) -> tuple[Array, Array]:
+def npz(path: str | os.PathLike[str], train: bool = True) -> Pair:
     """Read x, of shape (N, ...), and the labels y, (N,), from a .npz file, in the dtypes they have there.
 
-    Raises ValueError naming the file and the key where an array is missing or is not what training takes:
-    x numbers without NaN or infinities, y whole numbers and as many as x, at least 2 classes and 5
-    samples; FileNotFoundError where there is no file.
+    A file with x_train, y_train, x_test and y_test, as Keras has MNIST, has two parts: the latter two are
+    for train=False. Raises ValueError naming the file and the key where an array is missing or is not what
+    training takes: x numbers without NaN or infinities, y whole numbers and as many as x, of at least 2
+    classes with 2 samples on average, and 5 samples; FileNotFoundError where there is no file.
     """
+    parts = npz_parts(path)
+    if train or len(parts) > 1:
+        return parts[0 if train else 1]
+    raise ValueError(f"{os.fspath(path)}: the file must have x_test and y_test for train=False")
+
+
+def npz_parts(path: str | os.PathLike[str]) -> list[Pair]:
+    """Return (x, y) for training, and those for testing where the file has them."""
     content = read(path)
     with naming(path):
-        x, y = _arrays(content)
-        return check_x(x), check_y(y, len(x))
+        arrays = _arrays(content)
+        train = check_x(arrays[0]), check_y(arrays[1], len(arrays[0]))
+        if len(arrays) == 2:
+            return [train]
+        test = check_x(arrays[2]), check_labels(arrays[3], len(arrays[2]))
+        if train[0].shape[1:] != test[0].shape[1:]:
+            raise ValueError(
+                f"x_train and x_test must have samples of one shape, got {train[0].shape[1:]} and"
+                f" {test[0].shape[1:]}"
+            )
+        return [train, test]
 
 
-def _arrays(content: bytes) -> tuple[Array, Array]:
+def _arrays(content: bytes) -> list[Array]:
     try:
         file = np.load(BytesIO(content), allow_pickle=False)
     # A damaged file makes zipfile and NumPy raise nearly anything: struct.error, KeyError, TokenError ...
@@ -35,10 +55,12 @@ def _arrays(content: bytes) -> tuple[Array, Array]:
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise ValueError("one array, not a .npz file: numpy.savez(path, x=x, y=y) writes one")
     with file:
-        for key in ("x", "y"):
+        in_parts = "x" not in file and "x_train" in file
+        keys = ("x_train", "y_train", "x_test", "y_test") if in_parts else ("x", "y")
+        for key in keys:
             if key not in file:
                 raise ValueError(f"key {key!r} is missing; the file has {sorted(file)}")
-        return _array(file, "x"), _array(file, "y")
+        return [_array(file, key) for key in keys]
 
 
 def _array(file: Any, key: str) -> Array:

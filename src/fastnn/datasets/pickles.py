@@ -20,7 +20,8 @@ from fastnn._core.typing import Array
 INSTRUCTIONS = (
     "PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2"
     " EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS"
-    " BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BINUNICODE SHORT_BINUNICODE BINUNICODE8"
+    " BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
+    " BINUNICODE SHORT_BINUNICODE BINUNICODE8"
     " BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD"
 )
 ALLOWED = frozenset(INSTRUCTIONS.split())
@@ -91,13 +92,20 @@ class _Array:
             isinstance(shape, tuple)
             and all(isinstance(size, int) and size >= 0 for size in shape)
             and isinstance(dtype, _Dtype)
-            and isinstance(content, bytes)
+            and isinstance(content, bytes | bytearray)
         ):
             raise ValueError("an array's shape, dtype and bytes are not where they should be")
         made = dtype.make()
         if len(content) != math.prod(shape) * made.itemsize:
             raise ValueError(f"{len(content)} bytes for an array of {made} and shape {shape}")
         return np.frombuffer(content, made).reshape(shape, order="F" if fortran else "C")
+
+
+class _Buffer(_Array):
+    """An array in protocol 5, where the parts are arguments of a call."""
+
+    def __init__(self, content: Any, dtype: Any, shape: Any, order: Any) -> None:
+        self.state = (1, shape, dtype, order == "F", content)
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -109,6 +117,8 @@ NAMES = {
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("numpy._core.numeric", "_frombuffer"): _Buffer,
     ("_codecs", "encode"): _encode,
 }
 

@@ -13,10 +13,11 @@ from fastnn._core.extras import require
 from fastnn._core.typing import Array
 from fastnn.datasets import cifar_files, idx_files
 from fastnn.datasets.cifar_files import CIFAR10, CIFAR100, cifar10, cifar100
-from fastnn.datasets.csv_file import csv
+from fastnn.datasets.csv_columns import Column, Options
+from fastnn.datasets.csv_file import read_csv
 from fastnn.datasets.files import has
 from fastnn.datasets.idx_files import mnist
-from fastnn.datasets.npz_file import npz
+from fastnn.datasets.npz_file import npz_parts
 
 Pair = tuple[Array, Array]
 
@@ -26,13 +27,14 @@ class Source:
     """A data set: its name, x and y for training, and those for testing where it has a test set.
 
     y has whole numbers; where the labels are texts, y[i] is the index of the text in `classes`, which is
-    sorted.
+    sorted. about: how a CSV file was understood, lines for a person to check.
     """
 
     name: str
     train: Pair
     test: Pair | None = None
     classes: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
 
 
 def digits() -> Pair:
@@ -45,34 +47,45 @@ def digits() -> Pair:
     return x, y
 
 
-def load(source: str | os.PathLike[str]) -> Source:
-    """Read "digits", a .npz or .csv file, or a folder with the files of MNIST, CIFAR-10 or CIFAR-100.
+def load(
+    source: str | os.PathLike[str],
+    *,
+    target: Column | None = None,
+    delimiter: str | None = None,
+    index: Column | bool | None = None,
+    header: bool | None = None,
+) -> Source:
+    """Read "digits", a .npz, .csv or .tsv file, or a folder with the files of MNIST, CIFAR-10 or CIFAR-100.
 
+    target, delimiter, index and header are those of `csv`, for such a file alone.
     A folder has to have the test files too. Raises FileNotFoundError where there is no such file or folder,
     or no such files in it; ValueError for another kind of file, a folder with files of two kinds, and what
     the reader finds wrong.
     """
+    path, options = Path(source), Options(target, delimiter, index, header)
+    name, *endings = path.name.lower().removesuffix(".gz").rsplit(".", 1)
+    if endings in (["csv"], ["tsv"]) and not path.is_dir():
+        return _load_csv(name, path, options)
+    if options != Options():
+        raise ValueError(f"target, delimiter, index and header are for .csv and .tsv files, got {source}")
     if source == "digits":
         return Source("digits", digits())
-    path = Path(source)
     if path.is_dir():
         return _load_folder(path)
-    name, *endings = path.name.lower().removesuffix(".gz").rsplit(".", 1)
     if endings == ["npz"]:
-        return _named(name, npz(path))
-    if endings == ["csv"]:
-        return _named(name, csv(path))
+        train, *test = npz_parts(path)
+        return Source(name, train, test[0] if test else None)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder")
-    raise ValueError(f"{path}: not a .npz or .csv file, and not a folder")
+    raise ValueError(f"{path}: not a .npz, .csv or .tsv file, and not a folder")
 
 
-def _named(name: str, data: Pair) -> Source:
-    x, y = data
-    if y.dtype.kind != "U":
-        return Source(name, data)
-    classes, indices = np.unique(y, return_inverse=True)
-    return Source(name, (x, indices), classes=tuple(str(text) for text in classes))
+def _load_csv(name: str, path: Path, options: Options) -> Source:
+    content = read_csv(path, options)
+    if content.y.dtype.kind != "U":
+        return Source(name, (content.x, content.y), about=content.about)
+    classes, indices = np.unique(content.y, return_inverse=True)
+    return Source(name, (content.x, indices), None, tuple(str(text) for text in classes), content.about)
 
 
 def _load_folder(folder: Path) -> Source:

@@ -178,7 +178,7 @@ def _cross_entropy(
     out: Array | None,
 ) -> Loss:
     reduction = _check_reduction(reduction)
-    x, t = _ready_logits(input), np.asarray(target)
+    x, t = _ready_logits(input), arrays.as_array("target", target)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     if t.dtype.kind in "iub":
         t = _ready_labels(t, x, ignored)
@@ -228,7 +228,7 @@ def _hinge_loss(
     reduction = _check_reduction(reduction)
     margin = _check_margin(margin)
     x = _ready_logits(input)
-    labels = _ready_labels(np.asarray(target), x)
+    labels = _ready_labels(arrays.as_array("target", target), x)
     (x,), dx = arrays.prepare((("input", x),), out)
     x, labels = arrays.plain(x), arrays.apart(labels, dx)
     return _finish(lambda place: _kernels.hinge_loss(x, labels, margin, reduction, place), dx, out)

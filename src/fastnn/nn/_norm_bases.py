@@ -39,6 +39,7 @@ class RunningNorm(AffineNorm):
     _shapes: ClassVar[dict[int, str]]
     num_features, affine, track_running_stats = Fixed[int](), Fixed[bool](), Fixed[bool]()
     _num_features: int
+    _optional: ClassVar = ("num_batches_tracked",)
     running_mean: Array | None
     running_var: Array | None
     num_batches_tracked: Array | None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._core.arrays import check_whole
 from fastnn._core.devices import assignment, on_host
-from fastnn._core.extras import require
 from fastnn._core.typing import Array
 from fastnn._core.uninterrupted import uninterrupted
+from fastnn._core.weight_files import read_weights
 
 
 class IncompatibleKeys(NamedTuple):
@@ -22,43 +23,31 @@ class IncompatibleKeys(NamedTuple):
 
 
 def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
-    """Return arrays by name: of a mapping as it is, else of a .safetensors, .pt or .pth file."""
+    """Return arrays by name: of a mapping as it is, else of a file."""
     if isinstance(source, Mapping):
         return source
     if not isinstance(source, str | Path):
         raise TypeError(f"state_dict must be a mapping or a path, got {type(source).__name__}")
-    path = Path(source)
-    if not path.exists():
-        raise FileNotFoundError(f"state_dict: there is no file {path}")
-    if path.suffix == ".safetensors":
-        safetensors = require("safetensors", "demo")
-        try:
-            loaded: Any = require("safetensors.numpy", "demo").load_file(path)
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"state_dict: {path} is not a whole safetensors file: {error}") from None
-    elif path.suffix in (".pt", ".pth"):
-        loaded = require("torch", "bench").load(path, map_location="cpu", weights_only=True)
-    else:
-        raise ValueError(f"state_dict: {path} must end in .safetensors, .pt or .pth")
-    if not isinstance(loaded, Mapping):
-        raise ValueError(
-            f"state_dict: {path} must hold tensors by name, as torch.save(model.state_dict(), path) writes"
-            f" them, got a {type(loaded).__name__}"
-        )
-    return loaded
+    return read_weights(Path(source))
 
 
 def load_arrays(
-    owner: str, own: Mapping[str, Array], given: Mapping[str, Any], strict: bool
+    owner: str, own: Mapping[str, Array], given: Mapping[str, Any], strict: bool, optional: Collection[str]
 ) -> IncompatibleKeys:
-    """Copy given arrays into own ones of the same names, after all of them were checked."""
-    missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+    """Copy given arrays into own ones of the same names, after all of them were checked.
+
+    optional: names of own ones that stay as they are where they are not given.
+    """
+    missing, unexpected = sorted(own.keys() - given.keys() - {*optional}), sorted(given.keys() - own.keys())
     if strict and (missing or unexpected):
         raise ValueError(
             f"state_dict must have the names of {owner}, got missing names {missing}, unknown names"
             f" {unexpected}"
         )
-    values = {name: on_host(given[name]) for name in own if name in given}
+    known = {name: given[name] for name in own if name in given}
+    for name, value in known.items():
+        check_whole(f"state_dict[{name!r}]", value)
+    values = {name: on_host(value) for name, value in known.items()}
     for name, value in values.items():
         array = own[name]
         if value.shape != array.shape:

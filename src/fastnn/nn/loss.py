@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 import fastnn.functional as F
+from fastnn._core.arrays import as_array
 from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.typing import Array
 from fastnn.functional.loss import REDUCTIONS
@@ -53,7 +53,7 @@ class Loss(Module):
 
 
 def _array(weight: ArrayLike | None) -> Array | None:
-    return weight if weight is None or is_on_gpu(weight) else np.asarray(weight)  # type: ignore[return-value]
+    return weight if weight is None or is_on_gpu(weight) else as_array("weight", weight)  # type: ignore[return-value]
 
 
 class CrossEntropyLoss(Loss):

@@ -40,6 +40,7 @@ class Module:
     needs_input_grad: bool = True
     _saved: Any = None  # by the last forward pass, for backward
     _buffers: tuple[str, ...] = ()  # the names of the buffers
+    _optional: ClassVar[tuple[str, ...]] = ()  # buffers that a loaded state need not have
     _transient: ClassVar[tuple[str, ...]] = ("_saved",)  # attributes of one pass, which no copy has
 
     def forward(self, x: Array) -> Array:
@@ -145,13 +146,17 @@ class Module:
         """Copy arrays into parameters and buffers of the same names, in place, in their dtypes.
 
         state_dict: arrays or tensors by name, as `state_dict` or PyTorch's returns them, or a file that
-        holds them: .safetensors (with safetensors installed), or .pt or .pth (with torch). strict: every name
-        must be on both sides. Returns the names that were missing and those that were not expected.
-        Raises ValueError for names that do not fit, for a wrong shape and for a read-only array of the
-        module, TypeError for a dtype that does not convert; then nothing is changed.
+        holds them: .safetensors (with safetensors installed; bfloat16 and 8-bit floats are read as float32),
+        or .pt or .pth (with torch). strict: every name must be on both sides, but for num_batches_tracked,
+        which PyTorch's older files lack, and which then stays as it is. Returns the names that were missing
+        and those that were not expected.
+        Raises ValueError for names that do not fit, for a wrong shape, for a read-only array of the module,
+        and for a file that is damaged or holds more than tensors by name, as a whole model; TypeError for a
+        dtype that does not convert; then nothing is changed.
         """
         own = dict(self._named_state())
-        return load_arrays(type(self).__name__, own, read_state(state_dict), strict)
+        optional = [prefix + name for prefix, module in self._dotted_modules() for name in module._optional]
+        return load_arrays(type(self).__name__, own, read_state(state_dict), strict, optional)
 
     def register_forward_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, x, y)` after every forward pass, until the handle's `remove()`.

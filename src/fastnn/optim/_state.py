@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.arrays import as_array
 from fastnn._core.tensor_lists import placed_like
 from fastnn.nn.parameter import Parameter
 
@@ -39,19 +40,20 @@ def load_states(
     state_dict: Mapping[str, Any],
     counters: Collection[str],
     arrays: Callable[[Group], Collection[str]],
+    defaults: Mapping[str, float],
 ) -> dict[Parameter, dict[str, Any]]:
     """Return copies of the saved states, by parameter.
 
     counters: the names of the numbers in each state. arrays: gives the names of the arrays for a group.
+    defaults: the numbers that a saved state need not have.
     """
     states = {int(number): values for number, values in state_dict["state"].items()}
     loaded = {}
     for group, saved in zip(groups, state_dict["param_groups"], strict=True):
         for parameter, number in zip(group["params"], saved["params"], strict=True):
             if number in states:
-                loaded[parameter] = _load_state(
-                    number, states.pop(number), parameter, counters, arrays(group)
-                )
+                values = {**defaults, **states.pop(number)}
+                loaded[parameter] = _load_state(number, values, parameter, counters, arrays(group))
     if states:
         raise ValueError(f"state_dict has a state of parameter {min(states)}, which is in none of its groups")
     return loaded
@@ -80,7 +82,8 @@ def _load_state(
                 f" {shape}"
             )
         else:
-            state[name] = placed_like(parameter.data, np.asarray(value))
+            array = as_array(f"state_dict: {name!r} of parameter {number}", value)
+            state[name] = placed_like(parameter.data, array)
     return state
 
 

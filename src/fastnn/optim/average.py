@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.arrays import as_array
 from fastnn._core.tensor_lists import (
     Move,
     TensorList,
@@ -111,7 +112,7 @@ class ExponentialMovingAverage:
         if not {"decay", "warm_up", "updates", "averages"} <= {*state_dict}:
             raise ValueError(f"state_dict must have what state_dict() gives, got only {sorted(state_dict)}")
         check_options({"decay": state_dict["decay"]})
-        given = [np.asarray(average) for average in state_dict["averages"]]
+        given = [as_array("averages", average) for average in state_dict["averages"]]
         shapes, own = [average.shape for average in given], [average.shape for average in self.averages]
         if shapes != own:
             raise ValueError(f"state_dict has averages of shapes {shapes}, the parameters are {own}")

@@ -57,6 +57,7 @@ class Optimizer:
 
     _state_names: tuple[str, ...] = ()  # the arrays in a parameter's state, in the kernel's order
     _counters: Mapping[str, float] = {"step": 0}  # the numbers in a parameter's state, before the first step
+    _loaded_counters: Mapping[str, float] = {}  # those that a loaded state may lack, and their values then
     _decouples_decay = False  # weight decay shrinks the weights, and is no part of the gradient
     _decay_is_in_rule = False  # weight decay is part of the rule
 
@@ -230,7 +231,9 @@ class Optimizer:
         groups = load_groups(self.param_groups, state_dict)
         for position, group in enumerate(groups):
             self._check(group, f"param_groups[{position}]: ")
-        self.state = load_states(groups, state_dict, self._counters, self._group_state_names)
+        self.state = load_states(
+            groups, state_dict, self._counters, self._group_state_names, self._loaded_counters
+        )
         self.param_groups = groups
 
     def __repr__(self) -> str:

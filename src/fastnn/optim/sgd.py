@@ -16,6 +16,9 @@ class SGD(Optimizer):
     then p <- p - lr v, with `nesterov` p <- p - lr (g + momentum v); without momentum p <- p - lr g.
     """
 
+    # PyTorch's SGD does not count its steps, and only the first one differs.
+    _loaded_counters: Mapping[str, float] = {"step": 1}
+
     def __init__(
         self,
         params: Params,

@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastnn._core.arrays import check_whole
 from fastnn._core.typing import Array
 from fastnn.sklearn._network import ACTIVATIONS, NORMS, SOLVERS, Design, Network
 from fastnn.sklearn._training import Samples, train
@@ -114,6 +115,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         """Return X and y as arrays, X float32 or float64, and y of one column as a vector."""
         needed = 2 if self.norm == "batch" else 1  # a single sample has no variance
         more |= {"multi_output": True, "dtype": (np.float64, np.float32), "ensure_min_samples": needed}
+        check_whole("X", X)
+        check_whole("y", y)
         X, y = validate_data(self, X, y, reset=reset, **more)  # noqa: N806
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -136,6 +139,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "_network") or not (self.warm_start or incremental)
         X, y = self._validate(X, y, incremental, reset=first)  # noqa: N806
+        check_whole("sample_weight", sample_weight)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=X.dtype)
         random = check_random_state(self.random_state)
         self._prepare(X, y, first, random)
@@ -196,6 +200,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> Array:  # noqa: N803
         """Return the last layer's output for X, which is checked first."""
         network = self._fitted()
+        check_whole("X", X)
         X = validate_data(self, X, dtype=network.design.dtype, reset=False)  # noqa: N806
         return network.predict(X)
 

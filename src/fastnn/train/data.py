@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn._core.arrays import check_whole
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import MIN_SAMPLES
 
@@ -44,6 +45,8 @@ def prepare(train: Samples, test: Samples | None = None, *, images: bool = False
     images.
     """
     shape = _image if images else _row
+    check_whole("train", train)
+    check_whole("test", test)
     x = shape(train[0])
     classes, labels = np.unique(
         np.concatenate([train[1], *([] if test is None else [test[1]])]), return_inverse=True

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import optim
+from fastnn._core.arrays import as_array
 from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
@@ -136,7 +137,7 @@ def _arrays(name: str, data: Data) -> tuple[Array, Array]:
         x, y = data
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be (x, y), two arrays, got {type(data).__name__}") from None
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = as_array(f"{name}: x", x), as_array(f"{name}: y", y)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or not len(x):
         raise ValueError(
             f"{name} must be x and y with a row for each sample, got shapes {x.shape} and {y.shape}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.arrays import as_array
 from fastnn._core.typing import Array
 
 
@@ -52,7 +53,7 @@ def _pack(value: Any, place: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.generic | np.ndarray):  # before float, of which NumPy's float64 is a subclass
         while place in arrays:  # {"a.b": array, "a": {"b": array}}
             place += "'"
-        arrays[place] = np.asarray(value, order="C")
+        arrays[place] = np.asarray(as_array(place, value), order="C")
         return {"$scalar" if isinstance(value, np.generic) else "$array": place}
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
