@@ -147,7 +147,7 @@ class Draw:
         strides, before, step = [0] * len(shape), 0, dtype.itemsize
         extent = dtype.itemsize if math.prod(shape) else 0
         for d in reversed(order):
-            if apart and self.chance(0.4):
+            if apart and step < 2**18 and self.chance(0.4):
                 step = step * self.pick((2, 3)) if self.chance(0.9) else step + self.pick((1, 2, 4))
             backwards = apart and self.chance(0.3)
             strides[d] = -step if backwards else step

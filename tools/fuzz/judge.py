@@ -7,10 +7,12 @@ tolerance that of fastnn.reference. Nothing is written but what is said to be.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from fastnn import reference
@@ -202,6 +204,12 @@ def unit_of(dtype: np.dtype[Any]) -> float:
     )
 
 
+def largest_number(dtype: np.dtype[Any]) -> float:
+    """The largest finite number of a floating dtype; beyond it a result is infinite."""
+    finfo: Any = ml_dtypes.finfo
+    return float(finfo(dtype).max) if dtype.kind in "fV" else math.inf
+
+
 def far(got: Any, exact: Any, tolerance: float, unit: float, relative: bool) -> str:
     """How a result is further from the exact one than that many units of the element or the largest."""
     a, b = np.asarray(got), np.asarray(exact)
@@ -216,7 +224,8 @@ def far(got: Any, exact: Any, tolerance: float, unit: float, relative: bool) -> 
         scale = np.abs(b) if relative else np.maximum(largest, 1)
         least = {2.0**-52: 2.3e-308, 2.0**-10: 6.2e-5}.get(unit, 1.2e-38)  # normal number of the dtype
         near = np.abs(wide - b) <= tolerance * unit * np.maximum(scale, least)
-        good = np.where(finite, near, (wide == b) | (np.isnan(wide) & np.isnan(b)))
+        beyond = np.isinf(wide) & (np.abs(b) > largest_number(a.dtype)) & ((wide > 0) == (b > 0))
+        good = np.where(finite, near | beyond, (wide == b) | (np.isnan(wide) & np.isnan(b)))
     if good.all():
         return ""
     index = tuple(int(i) for i in np.argwhere(~good)[0]) if a.ndim else ()

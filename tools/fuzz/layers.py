@@ -17,8 +17,8 @@ from .case import Case
 from .parameters import NoRecipeError, value_of
 from .shapes import Plan, constants
 
-# These are no layers, or are fuzzed with layers inside them (chains.py).
-WITHOUT_CASES = {"Activation", "Module", "Parameter", "Sequential", "Residual"}
+# Files whose classes hold layers and compute nothing themselves; chains.py has Sequential and Residual.
+HOLDERS = {"container", "lists", "module", "residual"}
 
 
 def _along_dim(d: Draw, name: str, plan: Plan) -> None:
@@ -110,18 +110,19 @@ FAMILIES: dict[str, shapes.Family] = {
 
 def names() -> list[str]:
     """All layers."""
-    everything = {name: getattr(nn, name) for name in nn.__all__}
-    return [
-        n
-        for n, v in everything.items()
-        if isinstance(v, type) and issubclass(v, nn.Module) and n not in WITHOUT_CASES
-    ]
+    found = {name: getattr(nn, name) for name in nn.__all__}
+    layers = {n: v for n, v in found.items() if isinstance(v, type) and issubclass(v, nn.Module)}
+    return [n for n, cls in layers.items() if cls is not nn.Activation and _file_of(cls) not in HOLDERS]
+
+
+def _file_of(cls: type) -> str:
+    return cls.__module__.rpartition(".")[2]
 
 
 def case_of(d: Draw, name: str) -> Case:
     """The layer is made, called and taken backward; its weights are put into random memory first."""
     cls = getattr(nn, name)
-    file = cls.__module__.rpartition(".")[2]
+    file = _file_of(cls)
     if file not in FAMILIES:
         raise NoRecipeError(
             f"no recipe for nn.{name}: the shapes of its file, {file}, are not in layers.FAMILIES"

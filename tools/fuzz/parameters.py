@@ -48,7 +48,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "generator": (None, fastnn.Generator(3)),
     "max_norm": (None, 1.0),
     "maximize": (False, True),
-    "padding_mode": ("zeros",),
+    "padding_mode": ("zeros", "reflect"),
     "output_size": (None, 2),
     "output_ratio": (None, 0.5),
 }

@@ -156,7 +156,7 @@ def conv2d(
     target = arrays.target_for(out, (*x.shape[:-3], w.shape[0], rows[1], columns[1]), dtype)
     place = arrays.plain_target(target)
     ready = [_plain(array, dtype, place) for _, array in named]
-    images = ready[0].reshape(-1, *x.shape[-3:]) if x.ndim == 3 else ready[0]
+    images = ready[0][None] if x.ndim == 3 else ready[0]
     _kernels.convolve(
         images, ready[1], ready[2] if bias is not None else None, place, groups, (rows, columns)
     )
@@ -199,7 +199,7 @@ def conv2d_backward(
     arrays.check_dy(g.shape, (*x.shape[:-3], w.shape[0], rows[1], columns[1]))
     dtype = arrays.common_dtype(named)
     g, x, w = (arrays.plain(array.astype(dtype, copy=False)) for _, array in named)
-    images = x.reshape(-1, *x.shape[-3:]) if x.ndim == 3 else x
+    images = x[None] if x.ndim == 3 else x
     wanted = (needs_input, x.shape), (needs_weight, w.shape), (needs_bias, w.shape[:1])
     dx, dweight, dbias = (_kernels.empty(shape, x.dtype) if needed else None for needed, shape in wanted)
     _kernels.convolve_backward(g, images, w, dx, dweight, dbias, groups, (rows, columns))
