@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = campaign.results()
     print(page.summary(result))
     if args.page:
-        page.write(result, args.seed, _revision())
+        page.write(result, " ".join(sys.argv[1:] if argv is None else argv), _revision())
     return 1 if result.found else 0
 
 

@@ -30,7 +30,7 @@ def summary(result: Result) -> str:
     return "\n".join([*lines, f"{result.cases} cases, {len(result.found)} with something wrong"])
 
 
-def write(result: Result, seed: int, revision: str) -> None:
+def write(result: Result, command: str, revision: str) -> None:
     """Write the page, whole or not at all."""
     rows = [
         f"| {kind} | `{target}` | {len(items)} | {items[0]['number']} |"
@@ -42,9 +42,9 @@ def write(result: Result, seed: int, revision: str) -> None:
         else ["Nothing was found."]
     )
     lines = [
-        f"Revision {revision}, seed {seed}, Python {platform.python_version()}, NumPy {version('numpy')}: "
-        f"{result.cases:,} cases in {result.seconds / 3600:.1f} hours of one CPU, {len(result.found)} of them"
-        " with something wrong.",
+        f"`python -m tools.fuzz {command}`, revision {revision}, Python {platform.python_version()}, NumPy"
+        f" {version('numpy')}: {result.cases:,} cases in {result.seconds / 3600:.1f} hours of a process,"
+        f" {len(result.found)} of them with something wrong.",
         "",
         *table,
     ]
