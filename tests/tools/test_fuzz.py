@@ -136,7 +136,7 @@ def test_a_crash_is_a_result_and_the_next_case_runs(monkeypatch: pytest.MonkeyPa
     program.write_text(
         "import os, sys\n"
         "for number in range(int(sys.argv[3]), int(sys.argv[4])):\n"
-        "    print(number, flush=True)\n"
+        "    print([number, number], flush=True)\n"
         "    if number == 1:\n"
         "        print('x.c:1: runtime error: index 64 out of bounds', file=sys.stderr, flush=True)\n"
         "        os.abort()\n"

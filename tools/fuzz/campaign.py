@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,7 +78,7 @@ class Job:
         while first < last and goes_on():
             arguments = [str(self.kernels or ""), *map(str, (self.seed, first, last)), *self.only]
             command = [sys.executable, "-m", "tools.fuzz.child", *arguments]
-            begun, code = None, 0
+            begun, target, code = None, "", 0
             with (
                 tempfile.TemporaryFile("w+", errors="replace") as errors,
                 tempfile.TemporaryDirectory() as home,
@@ -88,8 +89,11 @@ class Job:
                     assert child.stdout is not None
                     for line in child.stdout:
                         item = json.loads(line)
-                        begun = item if isinstance(item, int) else begun
-                        yield item
+                        if isinstance(item, list):
+                            begun, target = item
+                            yield begun
+                        else:
+                            yield item
                         if not goes_on():
                             child.kill()
                             return
@@ -100,13 +104,13 @@ class Job:
                 return
             if begun is None:
                 raise SystemExit(f"tools.fuzz: the child failed before its first case:\n{text[-3000:]}")
-            yield {"number": begun, "target": "", "kind": _death(code, text), "text": _report(text)}
+            yield {"number": begun, "target": target, "kind": _death(code, text), "text": _report(text)}
             first = begun + 1
 
 
 def _death(code: int, text: str) -> str:
     """How a child died."""
-    if code == -14:
+    if -code in (signal.SIGALRM, signal.SIGPROF):
         return "hangs"
     found = re.search(r"SUMMARY: (\w+: \S+)", text) or re.search(r"runtime error: (.*)", text)
     return f"kills the process: {found[1] if found else f'exit status {code}'}"

@@ -44,7 +44,9 @@ class Case:
     reference: str = ""  # the same for fastnn.reference, "" if there is none
     tolerance: float = 0.0  # for the reference, in units in the last place of the result's largest element
     relative: bool = False  # of each element instead
-    rounding: bool = False  # a product: it may sum in another order for other strides
+    rounding: float = (
+        0.0  # how far results may differ where sums are in the order of memory, in the same unit
+    )
     must_refuse: str = ""  # why the call must be refused, or ""
     clash: bool = False  # arguments that are written to overlap each other: only memory is checked
     huge: bool = False  # so large that memory may end

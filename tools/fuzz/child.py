@@ -1,6 +1,6 @@
 """Runs cases one after the other, in a process that one of them may kill; campaign.py starts it.
 
-It writes the number of each case before it runs, and each fault that it finds as JSON.
+Lines of JSON say which case is begun, [number, target], and what is wrong with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-SECONDS = 60  # a case that takes longer hangs
+CPU_SECONDS, SECONDS = 60, 600  # a case that takes longer hangs
 BYTES = 6 << 30  # of address space; a sanitizer needs more, and has a limit of its own
 
 
@@ -41,7 +41,8 @@ def main() -> None:
     for number in range(int(first), int(last)):
         if only and target_of(number) not in only:
             continue
-        print(number, flush=True)
+        print(json.dumps([number, target_of(number)]), flush=True)
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         signal.alarm(SECONDS)
         fault = judged(int(seed), number)
         if fault is not None:

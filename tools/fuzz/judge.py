@@ -130,8 +130,10 @@ def _unlike(case: Case, got: Outcome, expected: Outcome, copies: dict[str, Any])
         if place not in parts:
             return Fault("another form", f"no {place}, which the call on contiguous copies has")
         text = different(parts[place], want)
-        if text.startswith("values") and case.rounding:
-            text = far(parts[place], np.asarray(want).astype(np.longdouble), 256.0, 0.0, relative=False)
+        if text.startswith("values") and case.rounding and not isinstance(want, bool):
+            text = far(
+                parts[place], np.asarray(want).astype(np.longdouble), case.rounding, 0.0, relative=False
+            )
         if text:
             return Fault(f"differs from contiguous ({text.split(':')[0]})", f"{place}: {text}")
     for name in case.written & copies.keys() - {"out"}:
