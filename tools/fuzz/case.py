@@ -73,11 +73,11 @@ class Case:
 
     @property
     def documented(self) -> str:
-        """The docstring, which says what errors there are beside ValueError and TypeError."""
+        """The docstrings of it and its bases; they say what errors there are beside ValueError and TypeError."""
         found: Any = {**MODULES, "fuse": fastnn.fuse}
         for part in self.name.split("."):
             found = found[part] if isinstance(found, dict) else getattr(found, part)
-        return str(found.__doc__)
+        return " ".join(str(part.__doc__) for part in getattr(found, "__mro__", (found,)))
 
     def copies(self) -> dict[str, Any]:
         """The arguments, each array as a contiguous native copy."""

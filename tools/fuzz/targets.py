@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from functools import cache, partial
 
-from . import chains, files, functions, initializers, layers, optimizers
+from . import chains, files, functions, initializers, layers, optimizers, schedulers
 from .arrays import Draw
 from .case import Case
 from .files import FileCase
@@ -31,6 +31,8 @@ def targets() -> dict[str, Make]:
         found[f"nn.{name}"] = partial(layers.case_of, name=name)
     for name in optimizers.names():
         found[f"optim.{name}"] = partial(optimizers.case_of, name=name)
+    for name in schedulers.names():
+        found[f"optim.lr_scheduler.{name}"] = partial(schedulers.case_of, name=name)
     for name in initializers.names():
         found[f"init.{name}"] = partial(initializers.case_of, name=name)
     for name in files.KINDS:
