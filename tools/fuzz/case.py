@@ -73,7 +73,7 @@ class Case:
 
     @property
     def documented(self) -> str:
-        """The docstrings of it and its bases; they say what errors there are beside ValueError and TypeError."""
+        """The docstrings of it and its bases: they say what is raised beside ValueError and TypeError."""
         found: Any = {**MODULES, "fuse": fastnn.fuse}
         for part in self.name.split("."):
             found = found[part] if isinstance(found, dict) else getattr(found, part)
