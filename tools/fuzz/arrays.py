@@ -165,6 +165,8 @@ class Draw:
 
     def overlapping(self, other: Array, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         """`other` moved to new memory, and an array in the same memory that overlaps it in a random way."""
+        if self.chance(0.5):
+            self.awkward = False  # two plain arrays: else most results are computed elsewhere and copied
         forms = []
         for form, kind in ((other.shape, other.dtype), (shape, dtype)):
             strides, before, extent = self.strides(form, kind)

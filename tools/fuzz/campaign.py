@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-BLOCK = 2000  # cases that are run and stored together
 Found = dict[str, Any]  # number, target, kind, text
 
 _FLAGS = "-fsanitize=address,undefined -fno-omit-frame-pointer"
@@ -132,22 +131,23 @@ class Campaign:
     def __init__(self, job: Job, folder: Path) -> None:
         self.job = job
         self.folder = folder
+        self.block = 100_000 if job.only else 2000  # cases that are run and stored together
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
 
     def run(self, cases: int, jobs: int, seconds: float) -> None:
         """Run what is missing of the first `cases`, in this many processes, until the time is over."""
-        blocks = [b for b in range(-(-cases // BLOCK)) if not self._file(b).exists()]
-        self._todo, self._done, self._all = len(blocks) * BLOCK, 0, cases
+        blocks = [b for b in range(-(-cases // self.block)) if not self._file(b).exists()]
+        self._todo, self._done, self._all = len(blocks) * self.block, 0, cases
         self._begun, self._end = time.monotonic(), time.monotonic() + seconds
         with ThreadPoolExecutor(jobs) as pool:
             for done in [pool.submit(self._block, block, cases) for block in blocks]:
                 done.result()
 
     def _block(self, block: int, cases: int) -> None:
-        found, begun, last = [], 0, min((block + 1) * BLOCK, cases)
+        found, begun, last = [], 0, min((block + 1) * self.block, cases)
         start = time.monotonic()
-        for item in self.job.run(block * BLOCK, last, lambda: time.monotonic() < self._end):
+        for item in self.job.run(block * self.block, last, lambda: time.monotonic() < self._end):
             if isinstance(item, int):
                 begun += 1
                 with self._lock:

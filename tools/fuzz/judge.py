@@ -188,7 +188,8 @@ def widened(array: Array) -> Array:
     """The array in a dtype with more digits."""
     if array.dtype != BFLOAT16 and array.dtype.kind != "f":
         return array
-    return array.astype(np.longdouble if array.dtype == np.float64 else np.float64)
+    with np.errstate(invalid="ignore"):  # of a signalling NaN
+        return array.astype(np.longdouble if array.dtype == np.float64 else np.float64)
 
 
 def unit_of(dtype: np.dtype[Any]) -> float:

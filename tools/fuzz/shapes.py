@@ -112,7 +112,7 @@ def _labels(d: Draw, shape: Shape, classes: int) -> Any:
     numbers = np.minimum(numbers, most)
     if d.chance(0.1) and numbers.size:
         at = d.below(numbers.size)
-        numbers.flat[at] = d.pick((-100, -1, classes, most, 0))
+        numbers.reshape(-1)[at] = d.pick((-100, -1, classes, most, 0))
     with np.errstate(all="ignore"):
         return d.array(shape, dtype, numbers.astype(dtype))
 
