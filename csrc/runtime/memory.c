@@ -11,6 +11,15 @@
 #include "runtime/cgroup.h"
 #include "runtime/sizes.h"
 
+// In a build with AddressSanitizer, all memory of a block that its user did not ask for is out of bounds, as is all of
+// a block that is kept for the next request: else the rounding of sizes and the cache would hide overruns.
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes) ((void)(start))
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes) ((void)(start))
+#endif
+
 // The header in front of a block's data: 64 bytes, which keeps the data aligned to cache lines, as vectors and
 // streaming stores want them.
 typedef struct block {
@@ -79,6 +88,7 @@ static block *map_block(size_t bytes) {
 }
 
 static void unmap_block(block *b) {
+    ASAN_UNPOISON_MEMORY_REGION(b + 1, b->bytes - sizeof(block));
     if (b->bytes < MAPPED_BYTES)
         free(b);
     else
@@ -134,6 +144,8 @@ void *fastnn_allocate(size_t bytes) {
     }
     if (b == NULL) return NULL;
     *b = (block){.class_index = class_index, .bytes = rounded};
+    ASAN_POISON_MEMORY_REGION(b + 1, rounded - sizeof(block));
+    ASAN_UNPOISON_MEMORY_REGION(b + 1, bytes);
     return b + 1;
 }
 
@@ -150,6 +162,7 @@ void fastnn_release(void *memory) {
         fastnn_empty_cache();
         lock_cache();
     }
+    ASAN_POISON_MEMORY_REGION(b + 1, b->bytes - sizeof(block));
     b->next = free_blocks[b->class_index];
     free_blocks[b->class_index] = b;
     cached_bytes += b->bytes;
@@ -160,6 +173,7 @@ void *fastnn_resize(void *memory, size_t bytes) {
     void *grown = fastnn_allocate(bytes);
     if (grown == NULL || memory == NULL) return grown;
     const size_t held = ((block *)memory - 1)->bytes - sizeof(block);
+    ASAN_UNPOISON_MEMORY_REGION(memory, held);
     memcpy(grown, memory, held < bytes ? held : bytes);
     fastnn_release(memory);
     return grown;

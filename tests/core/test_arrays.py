@@ -424,8 +424,8 @@ def test_more_dimensions_than_an_array_can_have() -> None:
     [
         (lambda: F.hardshrink(OTHER, 10**400), "lambd must be a number that a float holds, got an integer"),
         (lambda: F.dropout(OTHER, 10**400), "p must be a number that a float holds"),
-        (lambda: F.layer_norm(OTHER, np.float32(4)), "normalized_shape must be an integer or a sequence of"),  # type: ignore[arg-type]
-        (lambda: F.layer_norm(OTHER, [4.0]), "normalized_shape must be an integer or a sequence of"),  # type: ignore[list-item]
+        (lambda: F.layer_norm(OTHER, np.float32(4)), "normalized_shape must be an integer or several"),  # type: ignore[arg-type]
+        (lambda: F.layer_norm(OTHER, [4.0]), "normalized_shape must be an integer or several"),  # type: ignore[list-item]
         (lambda: F.group_norm(np.zeros((4, 0, 3)), 2**62), "num_groups must be >= 1 and divide"),
         (lambda: F.maxout(np.zeros(0), 2**62, 0), "k must be >= 1 and divide the input's length"),
     ],
@@ -433,19 +433,3 @@ def test_more_dimensions_than_an_array_can_have() -> None:
 def test_arguments_that_no_call_can_use(call: Callable[[], object], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         call()
-
-
-def test_subclasses_of_strings_are_strings() -> None:
-    for loss in F.mse_loss, F.binary_cross_entropy_with_logits, F.cross_entropy:
-        assert loss(OTHER, OTHER, reduction=np.str_("sum"))[0] == loss(OTHER, OTHER, reduction="sum")[0]
-
-
-def test_an_empty_image_without_batch_dimension() -> None:
-    dy = F.conv2d(np.zeros((0, 33, 5)), np.zeros((2, 0, 7, 3)))
-    dx, dweight, _ = F.conv2d_backward(dy, np.zeros((0, 33, 5)), np.zeros((2, 0, 7, 3)))
-    assert dy.shape == (2, 27, 3)
-    assert dx is not None
-    assert dx.shape == (0, 33, 5)
-    assert not dy.any()
-    assert dweight is not None
-    assert dweight.shape == (2, 0, 7, 3)

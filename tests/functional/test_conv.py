@@ -234,6 +234,12 @@ def test_no_elements(dtype: np.dtype[Any]) -> None:
     np.testing.assert_array_equal(dbias, np.zeros(4))
     none = F.conv2d(np.ones((2, 0, 5, 5), dtype), np.ones((4, 0, 3, 3), dtype), np.arange(4).astype(dtype))
     np.testing.assert_array_equal(none, np.broadcast_to(np.arange(4).reshape(1, 4, 1, 1), (2, 4, 3, 3)))
+    x, weight = np.ones((0, 5, 5), dtype), np.ones((4, 0, 3, 3), dtype)  # one image, of no channels
+    y = F.conv2d(x, weight)
+    np.testing.assert_array_equal(y, np.zeros((4, 3, 3)))
+    dx, dweight, dbias = F.conv2d_backward(y, x, weight)
+    assert dx is not None
+    assert dx.shape == x.shape
 
 
 def test_nan_and_infinity_stay_where_they_are() -> None:

@@ -225,6 +225,17 @@ def test_nothing_to_average(labels: Array, weight: Any) -> None:
 
 
 @CASE
+def test_reduction_may_be_a_text_of_numpys(case: str) -> None:
+    name, arguments = CASES[case]
+    target, params = arguments((4, 3))
+    x = draws(4, 3)
+    expected, got = (
+        getattr(F, name)(x, target, reduction=text, **params)[0] for text in ("sum", np.str_("sum"))
+    )
+    assert got == expected
+
+
+@CASE
 def test_no_samples(case: str) -> None:
     name, arguments = CASES[case]
     target, params = arguments((0, 3))

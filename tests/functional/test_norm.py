@@ -487,6 +487,7 @@ ERRORS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         ValueError,
         r"^dy must have the shape of forward's result, \(2, 6, 4\), got \(6, 4\)",
     ),
+    ("size", lambda: F.rms_norm(X, 0.5), TypeError, "^normalized_shape must be .* or several, got 0.5"),  # type: ignore[arg-type]
     ("saved", lambda: F.rms_norm_backward(X, X), TypeError, "^saved must be the NormSaved .*, got ndarray"),  # type: ignore[arg-type]
 ]
 

@@ -125,7 +125,7 @@ cdef inline bint is_class_weight(object weight, cnp.ndarray x):
 
 
 cdef inline bint is_reduction(object reduction):
-    return type(reduction) is str and (reduction == "mean" or reduction == "sum" or reduction == "none")
+    return isinstance(reduction, str) and (reduction == "mean" or reduction == "sum" or reduction == "none")
 
 
 cdef object new_losses(cnp.ndarray x, bint by_sample):

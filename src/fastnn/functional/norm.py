@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,15 +136,11 @@ def _norm_backward(
 
 def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...]) -> tuple[int, ...]:
     """The shape as a tuple, after it was checked to be that of the last of input's, `has`."""
-    if isinstance(normalized_shape, (int, np.integer)):
-        shape: tuple[int, ...] = (int(normalized_shape),)
-    else:
-        try:
-            shape = tuple(operator.index(size) for size in normalized_shape)
-        except TypeError:
-            raise TypeError(
-                f"normalized_shape must be an integer or a sequence of integers, got {normalized_shape!r}"
-            ) from None
+    sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+    try:
+        shape = tuple(map(operator.index, sizes))
+    except TypeError:
+        raise TypeError(f"normalized_shape must be an integer or several, got {normalized_shape!r}") from None
     if not shape or has[-len(shape) :] != shape:
         takes = f"input's last dimensions, of {has}" if shape else "at least one dimension"
         raise ValueError(f"normalized_shape must be {takes}, got {normalized_shape}")
