@@ -195,7 +195,7 @@ def test_sequential_refuses_a_layer_in_two_places() -> None:
     shared = nn.ReLU()
     with pytest.raises(ValueError, match=r"must be different objects, got the same ReLU\(\) twice"):
         nn.Sequential(shared, nn.Sequential(nn.Tanh(), shared))
-    with pytest.raises(TypeError, match=r"layer 1 must be an nn.Module, got type"):
+    with pytest.raises(TypeError, match=r"item 1 must be an nn.Module, got type"):
         nn.Sequential(shared, nn.ReLU)  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
 from fastnn._core.typing import Array
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
+from fastnn.nn._registered import PLAIN, check_registered
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Parameter
 from fastnn.stages import Stage
@@ -32,6 +33,9 @@ class Module:
 
     Parameters and child modules are simply the attributes that hold one, named as in PyTorch:
     `model.state_dict()` has keys such as `0.weight`. Arrays that are saved but not trained are buffers.
+    Several layers in one attribute belong into an nn.ModuleList or ModuleDict, parameters into an
+    nn.ParameterList or ParameterDict. In a plain list, tuple, set or dict the module does not see them: what
+    asks for parameters, states or modes raises TypeError then, unless they are attributes as well.
     """
 
     training: bool = True
@@ -41,6 +45,9 @@ class Module:
     _saved: Any = None  # by the last forward pass, for backward
     _buffers: tuple[str, ...] = ()  # the names of the buffers
     _transient: ClassVar[tuple[str, ...]] = ("_saved",)  # attributes of one pass, which no copy has
+    _registered: ClassVar[
+        tuple[str, ...]
+    ] = ()  # attributes that hold children and parameters in plain containers
 
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, saving what `backward` needs."""
@@ -55,9 +62,9 @@ class Module:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
-    def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`."""
-        return self.forward(x)
+    def __call__(self, input: Array) -> Array:
+        """Return `forward(input)`."""
+        return self.forward(input)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""
@@ -76,7 +83,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) for the modules directly inside this one."""
-        for name, value in vars(self).items():
+        for name, value in self._attributes():
             if isinstance(value, Module):
                 yield name, value
 
@@ -113,12 +120,8 @@ class Module:
 
         One that several modules share comes once, by its first name; `state_dict` has all its names.
         """
-        seen: set[Parameter] = set()
-        for prefix, module in self._dotted_modules():
-            for name, parameter in module._own_parameters():
-                if parameter not in seen:
-                    seen.add(parameter)
-                    yield prefix + name, parameter
+        self._check_registered()
+        yield from self._named_parameters()
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) for this module's own buffers, then for its children's."""
@@ -202,11 +205,14 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget all gradients: every `Parameter.grad` becomes None."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        self._check_registered()
+        for module in self.modules():
+            for _, parameter in module._own_parameters():
+                parameter.grad = None
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode (evaluation with False) here and in every module inside; return the module."""
+        self._check_registered()
         for module in self.modules():
             module.training = mode
         return self
@@ -230,8 +236,32 @@ class Module:
         for name, module in self.named_modules():
             yield f"{name}." if name else "", module
 
+    def _attributes(self) -> Iterable[tuple[str, Any]]:
+        """Return (name, value) for what parameters and children are found in."""
+        return vars(self).items()
+
+    def _check_registered(self) -> None:
+        held = [
+            (prefix + name, value)
+            for prefix, module in self._dotted_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, PLAIN) and name not in module._transient + module._registered
+        ]
+        if held:
+            registered = {id(module) for module in self.modules()}
+            registered |= {id(parameter) for _, parameter in self._named_parameters()}
+            check_registered(type(self).__name__, held, registered, (Module, Parameter))
+
+    def _named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        seen: set[Parameter] = set()
+        for prefix, module in self._dotted_modules():
+            for name, parameter in module._own_parameters():
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield prefix + name, parameter
+
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for name, value in vars(self).items():
+        for name, value in self._attributes():
             if isinstance(value, Parameter):
                 yield name, value
 
@@ -242,6 +272,7 @@ class Module:
 
     def _named_state(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) in the order of PyTorch's state_dict: a module's own, then inside."""
+        self._check_registered()
         for prefix, module in self._dotted_modules():
             for name, parameter in module._own_parameters():
                 yield prefix + name, parameter.data
