@@ -16,6 +16,7 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, reference
+from fastnn._core import machine
 from fastnn.bench.cases import all_cases
 from support.cases import each
 from support.operations import CALLS, CHOICES
@@ -196,14 +197,24 @@ def test_selecting_an_instruction_set() -> None:
 
 
 def test_a_number_of_threads_from_the_environment() -> None:
-    code = "import fastnn; print(fastnn.get_num_threads(), fastnn.info()['threads'])"
-    assert _printed(code, FASTNN_NUM_THREADS="3") == "3 3"
-    everything = str(_kernels.usable_cpus())
-    assert _printed(code, FASTNN_NUM_THREADS="") == f"{everything} {everything}"
+    code = "import fastnn; print(fastnn.get_num_threads(), fastnn.info()['threads_from'])"
+    assert _printed(code, FASTNN_NUM_THREADS="3", OMP_NUM_THREADS="5") == "3 FASTNN_NUM_THREADS"
+    assert _printed(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS=" 5, 2") == "5 OMP_NUM_THREADS"
+    everything = f"{_kernels.usable_cpus()} usable CPUs"
+    assert _printed(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS="0") == everything
     for wrong in ("0", "-1", "1025", "many", "1.5"):
         done = _python("import fastnn", FASTNN_NUM_THREADS=wrong)
         message = f"ImportError: FASTNN_NUM_THREADS must be a number in [1, 1024], got '{wrong}'"
         assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, message)
+
+
+@each(
+    ("text", "count"),
+    [("4", 4), ("4,2", 4), (" 3 , 1 ", 3), ("+2", 2), ("007", 7), ("5000", 5000)]
+    + [(text, None) for text in ("", " ", "0", "-1", "many", "1.5", "4,", "4,0", ",4", "4;2", "1_0", "0x4")],
+)
+def test_forms_of_omp_num_threads(text: str, count: int | None) -> None:
+    assert machine._omp_threads(text) == count
 
 
 # ---- the machine -------------------------------------------------------------------------------------------
@@ -211,7 +222,8 @@ def test_a_number_of_threads_from_the_environment() -> None:
 
 def test_info() -> None:
     info = fastnn.info()
-    assert list(info) == ["version", "isa", "available_isas", "threads", "cpu", "caches", "compiler", "cuda"]
+    names = "version isa available_isas threads threads_from cpu caches compiler cuda"
+    assert list(info) == names.split()
     assert info["version"] == fastnn.__version__
     assert info["isa"] in info["available_isas"]
     assert info["threads"] == fastnn.get_num_threads()
@@ -226,6 +238,7 @@ def test_setting_the_number_of_threads(threads: None) -> None:
     for count in (1, 3, 1024):
         fastnn.set_num_threads(count)
         assert fastnn.get_num_threads() == fastnn.info()["threads"] == count
+    assert fastnn.info()["threads_from"] == "set_num_threads or threadpoolctl"
     for count in (0, -1, 1025):
         with pytest.raises(ValueError, match=rf"^num_threads must be in \[1, 1024\], got {count}"):
             fastnn.set_num_threads(count)
