@@ -106,7 +106,7 @@ class Generator:
         return key
 
     def spawn(self, n_children: int) -> list[Generator]:
-        """Generators whose numbers have nothing to do with each other's or with this one's, for processes say.
+        """Generators whose numbers have nothing to do with each other's or this one's: for processes, say.
 
         They follow from this generator's state, of which they take the next `n_children` offsets; so the
         same state gives the same children, and further calls give further ones. The child of an offset has

@@ -25,7 +25,7 @@ ALONE = [
 ]
 EXAMPLES = [
     pytest.param(code, id=f"{page.name}: {code.splitlines()[-1]}")
-    for page in (ROOT / "README.md", *(DOCS / f"{name}.md" for name in ALONE))
+    for page in ALONE
     for code in blocks(page.read_text(), "python")
 ]
 CI = ROOT / ".ci" / "run"
