@@ -31,6 +31,8 @@ def test_a_parameter_that_is_not_a_number(call: Call, dtype: str) -> None:
                 TypeError, match=rf"^{name} must be a real number, got {type(wrong).__name__}"
             ):
                 getattr(F, call.callee)(*arrays, **params, out=out)
+        with pytest.raises(ValueError, match=rf"^{name} must be in the range of float64, got int beyond it"):
+            getattr(F, call.callee)(*arrays, **{**call.params, name: 10**400}, out=out)
     assert (out == 7).all()
 
 

@@ -346,6 +346,12 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     ),
     (lambda: F.avg_pool2d(X, 2, divisor_override=0), ValueError, r"^divisor_override must not be 0"),
     (lambda: F.avg_pool2d(X, 2, divisor_override="2"), TypeError, r"^divisor_override must be a real number"),  # type: ignore[arg-type]
+    (
+        lambda: F.adaptive_avg_pool2d(X, 2**30),
+        ValueError,
+        "^output_size must leave fewer than",
+    ),
+    (lambda: F.adaptive_avg_pool2d(X, (2**30, 2**12)), MemoryError, "Unable to allocate"),
     (lambda: F.adaptive_avg_pool2d(X, 0), ValueError, r"^output_size must be at least 1, got 0"),
     (
         lambda: F.adaptive_avg_pool2d(X, (1, 2, 3)),

@@ -122,12 +122,15 @@ cdef tuple REAL = (int, float, numpy.integer, numpy.floating)  # bool is an int
 
 
 def real_number(str name, value):
-    """`value` as a float; a TypeError that names the parameter if it is not one real number."""
+    """`value` as a float; an error that names the parameter if it is not one real number in the range of floats."""
     if PyFloat_CheckExact(value):
         return value
     if not isinstance(value, REAL):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be in the range of float64, got {type(value).__name__} beyond it") from None
 
 
 cdef inline int axis_of(object dim, cnp.ndarray x):

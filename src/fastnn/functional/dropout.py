@@ -184,7 +184,7 @@ def dropout_mask(
     packed: the mask's bits instead, bit i % 8 of byte i // 8 for element i (C order), in a uint8 array of
     ceil(size / 8) elements. key: None for the default generator's next. like: an array or tensor in whose
     library and, on a GPU, in whose device's memory the mask is made; None: a NumPy array. Raises ValueError
-    for a p outside [0, 1] and a negative shape, TypeError for what is no number or no shape.
+    for a p outside [0, 1] and a negative or too large shape, TypeError for what is no number or no shape.
     """
     drop = probability("p", p)
     sizes = _shape(shape)
@@ -201,6 +201,8 @@ def _shape(shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
         raise TypeError(f"shape must be an integer or a sequence of integers, got {shape!r}") from None
     if any(size < 0 for size in sizes):
         raise ValueError(f"shape must not be negative, got {sizes}")
+    if max(sizes, default=0) >= 2**63 or math.prod(sizes) >= 2**63:
+        raise ValueError(f"shape must be of fewer than 2**63 elements, got {sizes}")
     return sizes
 
 

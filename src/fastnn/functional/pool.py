@@ -269,7 +269,10 @@ def _adaptive_places(x: Shaped, output_size: int | Sequence[int | None] | None) 
     if 0 in x.shape[-2:]:
         raise ValueError(f"input must have rows and columns, got shape {x.shape}")
     rows, columns = adaptive_numbers(output_size)
-    return x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
+    places = x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
+    if math.prod(x.shape[:-2]) * places[0] * places[1] >= 2**47:
+        raise ValueError(f"output_size must leave fewer than 2**47 results, got {places} for {x.shape}")
+    return places
 
 
 def _adaptive_bounds(size: int, places: int) -> Bounds:
@@ -289,6 +292,8 @@ def adaptive_avg_pool2d(
     """
     x = _images(input)
     rows, columns = _adaptive_places(x, output_size)
+    if out is None:  # before the bounds, which take long where there is no memory for the result
+        out = _kernels.empty((*x.shape[:-2], rows, columns), x.dtype)
     bounds = _adaptive_bounds(x.shape[-2], rows), _adaptive_bounds(x.shape[-1], columns)
     return _pool_regions(x, bounds, None, out)
 
