@@ -48,6 +48,7 @@ def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> Non
     for taken, first in ((forward, ["input"]), (backward, ["dy", saves])):
         assert list(taken)[: len(first)] == first
         assert taken.pop("out") is None
+        taken.pop("inplace", None)
         rest = {name: default for name, default in taken.items() if name not in first}
         if name == "gelu":  # a choice between two rows, which have no parameters
             assert rest.pop("approximate") == "none"
@@ -59,7 +60,7 @@ def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> Non
 def test_the_reference_has_the_same_signature_without_where_results_go(name: str) -> None:
     ours = inspect.signature(getattr(F, name)).parameters
     theirs = inspect.signature(getattr(reference, name)).parameters
-    assert list(theirs) == [parameter for parameter in ours if parameter not in ("out", "like")]
+    assert list(theirs) == [parameter for parameter in ours if parameter not in ("inplace", "out", "like")]
     for parameter in theirs:
         assert ours[parameter].default == theirs[parameter].default, parameter
         assert ours[parameter].kind == theirs[parameter].kind, parameter
@@ -81,6 +82,7 @@ def test_forward_and_backward_take_the_same_parameters() -> None:
     for name in ELEMENTWISE:
         if f"{name}_backward" in ELEMENTWISE and name != "maxout":  # whose parameters are in what it saves
             forward, backward = _parameters(getattr(F, name)), _parameters(getattr(F, f"{name}_backward"))
+            forward.pop("inplace", None)
             assert list(forward.items())[1:] == list(backward.items())[2:], name
 
 

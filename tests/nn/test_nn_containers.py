@@ -262,3 +262,31 @@ def test_a_model_is_called_with_input_by_name() -> None:
     x = numbers(5, 4)
     for module in (nn.ReLU(), nn.Sequential(linear(), nn.ReLU()), nn.Flatten()):
         np.testing.assert_array_equal(module(input=x), module(x))
+
+
+# ---- inplace ----------------------------------------------------------------------------------------------
+
+
+@each("layer", [nn.Softmax, nn.Exp, nn.Linear])
+@each("inplace", [nn.ReLU, nn.Dropout, nn.Dropout1d, nn.ELU])
+def test_in_place_layers_leave_what_the_layer_before_keeps(layer: Any, inplace: Any) -> None:
+    def passed(**options: bool) -> list[Array]:
+        fastnn.manual_seed(1)
+        x = numbers(4, 4)
+        first = layer(4, 4) if layer is nn.Linear else layer()
+        model = nn.Sequential(first, inplace(**options))
+        with fastnn.fusion(False):
+            y = model(x)
+            result = [y, model.backward(np.ones_like(y))]
+        np.testing.assert_array_equal(x, numbers(4, 4))
+        return result
+
+    for got, expected in zip(passed(inplace=True), passed(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_the_repr_shows_inplace() -> None:
+    assert repr(nn.ReLU(True)) == "ReLU(inplace=True)"
+    assert repr(nn.ReLU()) == "ReLU()"
+    assert repr(nn.Threshold(1, 2, True)) == "Threshold(threshold=1, value=2, inplace=True)"
+    assert repr(nn.RReLU(inplace=True)).endswith(", inplace=True)")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
@@ -50,7 +51,8 @@ _SHARED = """
     round((1 - p) 2^16) / 2^16. p = 0 keeps all and p = 1 nothing, exactly.
     training: False drops nothing. key: what the draws are made of, from fastnn.Generator.key().
     {key}
-    out: an array of the result's shape and dtype to write to, `{name}` included. Returns out, or a new array.
+    out: an array of the result's shape and dtype to write to, `{name}` included. Returns out, or a new
+    array.{inplace}
     Raises ValueError for a p outside [0, 1]{errors} or an out that does not fit, TypeError for a p that is
     no real number and for other dtypes; nothing is written then.
     """
@@ -69,6 +71,7 @@ def _documented(name: str, dropped: str = "0") -> Callable[[F], F]:
             name=name,
             key=_BACKWARD_KEY if backward else _FORWARD_KEY,
             dropped=dropped,
+            inplace=" inplace: True is out=input." * ("inplace" in signature(function).parameters),
             errors=", no key in training" if backward else "",
         )
         function.__doc__ = (function.__doc__ or "").rstrip() + shared
@@ -137,6 +140,7 @@ def dropout(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     scale: str = "train",
@@ -148,7 +152,8 @@ def dropout(
     False. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, 2014.
     """
     rule = _rule(p, training, scale)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule)
 
 
 @_documented("dy")
@@ -229,6 +234,7 @@ def dropout1d(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -240,7 +246,8 @@ def dropout1d(
     """
     axes = _channel_axes("input", input, "L", unbatched=True)
     rule = _rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule, axes)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
 
 
 @_documented("dy")
@@ -261,6 +268,7 @@ def dropout2d(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -272,7 +280,8 @@ def dropout2d(
     """
     axes = _channel_axes("input", input, "H, W", unbatched=False)
     rule = _rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule, axes)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
 
 
 @_documented("dy")
@@ -293,6 +302,7 @@ def dropout3d(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -304,7 +314,8 @@ def dropout3d(
     """
     axes = _channel_axes("input", input, "D, H, W", unbatched=True)
     rule = _rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule, axes)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
 
 
 @_documented("dy")
@@ -339,6 +350,7 @@ def alpha_dropout(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -349,7 +361,8 @@ def alpha_dropout(
     y = 0 for p = 1. Klambauer, Unterthiner, Mayr and Hochreiter, 2017.
     """
     rule = _alpha_rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule)
 
 
 @_documented("dy")

@@ -77,6 +77,31 @@ class _FusedLayers:
         return gradients.input
 
 
+class _Apart:
+    """A step of a layer that would write over its input, which the layer before may keep for its backward."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+
+    def forward(self, x: Array) -> Array:
+        inplace, self._layer.inplace = self._layer.inplace, False
+        try:
+            y: Array = self._layer.forward(x)
+        finally:
+            self._layer.inplace = inplace
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx: Array = self._layer.backward(dy)
+        return dx
+
+
+def _step(group: Sequence[Module]) -> _Step:
+    if len(group) > 1:
+        return _FusedLayers(group, _chain(group))
+    return _Apart(group[0]) if group[0]._writes_input else group[0]
+
+
 def _chain(layers: Sequence[Module]) -> FusedChain:
     stages: list[Stage] = [stage for layer in layers if (stage := layer.stage()) is not None]
     return fuse(*stages)
@@ -170,8 +195,7 @@ class Sequential(ItemList[Module]):
         stages = [_stage_of(layer) if fusion.enabled else None for layer in self._fusible]
         if self._plan is None or self._plan.stages != stages:
             groups = _grouped(self._layers, dict(zip(self._fusible, stages, strict=True)))
-            steps = [group[0] if len(group) == 1 else _FusedLayers(group, _chain(group)) for group in groups]
-            self._plan = _Plan(stages, groups, steps)
+            self._plan = _Plan(stages, groups, [_step(group) for group in groups])
         return self._plan
 
 

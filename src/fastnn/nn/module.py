@@ -45,6 +45,7 @@ class Module:
     _saved: Any = None  # by the last forward pass, for backward
     _buffers: tuple[str, ...] = ()  # the names of the buffers
     _transient: ClassVar[tuple[str, ...]] = ("_saved",)  # attributes of one pass, which no copy has
+    _writes_input: ClassVar[bool] = False  # with inplace=True, forward's result is in the input
     _registered: ClassVar[
         tuple[str, ...]
     ] = ()  # attributes that hold children and parameters in plain containers
