@@ -14,6 +14,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn, reference
 from fastnn._core.typing import Array
+from support.cases import each
 from support.gradients import numerical_gradient
 from support.norm import Case, Shape, check, tolerance
 from support.ulp import widen
@@ -572,3 +573,17 @@ WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_errors_of_layers(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@each(
+    ("kind", "shape"),
+    [(nn.InstanceNorm1d, (3, 7)), (nn.InstanceNorm2d, (3, 4, 5)), (nn.InstanceNorm3d, (3, 2, 4, 5))],
+)
+def test_instance_norm_of_one_sample_without_a_batch(kind: Any, shape: tuple[int, ...]) -> None:
+    rng, one, many = np.random.default_rng(0), kind(3, affine=True), kind(3, affine=True)
+    x, dy = rng.standard_normal(shape, np.float32), rng.standard_normal(shape, np.float32)
+    np.testing.assert_array_equal(one(x), many(x[None])[0])
+    np.testing.assert_array_equal(one.backward(dy), many.backward(dy[None])[0])
+    np.testing.assert_array_equal(one.weight.grad, many.weight.grad)
+    with pytest.raises(ValueError, match=r"x must have shape .* or \(C, .* with C = 3"):
+        one(x[0])

@@ -77,7 +77,10 @@ class Activation(Module):
 
 
 class Identity(Activation, function="identity"):
-    """x, as a copy."""
+    """x, as a copy. Arguments are taken and ignored, so that it can stand in for any layer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
 
 class ReLU(Activation, function="relu"):

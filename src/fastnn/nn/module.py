@@ -116,6 +116,24 @@ class Module:
         setattr(self, name, array)
         self._buffers = (*self._buffers, name)
 
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make `module` the attribute `name`: `setattr(self, name, module)`. TypeError for what is none."""
+        self._add(name, module, Module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Make `module` the attribute `name`, as `add_module`."""
+        self._add(name, module, Module)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Make `param` the attribute `name`: `setattr(self, name, param)`. TypeError for what is none."""
+        self._add(name, param, Parameter)
+
+    def _add(self, name: str, value: object, kind: type) -> None:
+        if not (value is None or isinstance(value, kind)):
+            what, got = f"{type(self).__name__}: {name}", type(value).__name__
+            raise TypeError(f"{what} must be an nn.{kind.__name__} or None, got {got}")
+        setattr(self, name, value)
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter) for this module's own parameters, then for its children's.
 
@@ -129,6 +147,11 @@ class Module:
         for prefix, module in self._dotted_modules():
             for name, array in module._own_buffers():
                 yield prefix + name, array
+
+    def buffers(self) -> Iterator[Array]:
+        """Yield every buffer, in the order of `named_buffers`."""
+        for _, array in self.named_buffers():
+            yield array
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, in the order of `named_parameters`."""
