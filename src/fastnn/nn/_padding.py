@@ -6,7 +6,6 @@ It knows no layer. Arrays may be NumPy's, or CuPy's on a GPU: only methods that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
@@ -28,15 +27,16 @@ def check_room(layer: str, mode: str, sizes: Sequence[int], widths: Widths) -> N
             )
 
 
-def sources(size: int, before: int, after: int, mode: str) -> Array:
+def sources(size: int, before: int, after: int, mode: str) -> list[int]:
     """Which element of a row each element of the padded row is."""
     place = np.arange(-before, size + after)
     if mode == "circular":
-        return place % size
-    if mode == "replicate":
-        return np.clip(place, 0, size - 1)
-    last = size - 1  # reflect
-    return cast("Array", last - abs(last - abs(place)))
+        place %= size
+    elif mode == "replicate":
+        place = np.clip(place, 0, size - 1)
+    else:
+        place = size - 1 - abs(size - 1 - abs(place))
+    return place.tolist()  # CuPy takes no indices in NumPy's arrays
 
 
 def pad(x: Array, widths: Widths, mode: str) -> Array:
@@ -59,5 +59,5 @@ def _fold(dpadded: Array, before: int, after: int, mode: str) -> Array:
     dx = dpadded[..., before : before + size, :].copy()
     source = sources(size, before, after, mode)
     for place in (*range(before), *range(before + size, before + size + after)):
-        dx[..., int(source[place]), :] += dpadded[..., place, :]
+        dx[..., source[place], :] += dpadded[..., place, :]
     return dx
