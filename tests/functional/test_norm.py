@@ -562,9 +562,13 @@ WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: nn.InstanceNorm2d(6)(X),
         ValueError,
-        r"^InstanceNorm2d: x must have shape \(N, C, H, W\) with C = 6, got",
+        r"^InstanceNorm2d: x must have shape \(N, C, H, W\) or \(C, H, W\) with C = 6, got",
     ),
-    (lambda: nn.InstanceNorm1d(5)(X), ValueError, r"^InstanceNorm1d: x must have .* \(N, C, L\) with C = 5"),
+    (
+        lambda: nn.InstanceNorm1d(5)(X),
+        ValueError,
+        r"^InstanceNorm1d: x must have .* \(N, C, L\) or \(C, L\) with C = 5",
+    ),
     (lambda: nn.InstanceNorm1d(6)(X[..., :1]), ValueError, "more than one element"),
 ]
 
