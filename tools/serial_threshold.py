@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import fastnn
 import fastnn.functional as F
 
-FUNCTIONS = {"cheap": (F.relu, F.square), "medium": (F.elu, F.sigmoid), "costly": (F.softplus, F.gelu)}
+FUNCTIONS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "cheap": (F.relu, F.square),
+    "medium": (F.elu, F.sigmoid),
+    "costly": (F.softplus, F.gelu),
+}
 SIZES = [2**k * step for k in range(12, 18) for step in (2, 3)]
 CALLS, REPEATS = 50, 40
 
 
-def seconds(function: Callable[..., object], size: int, threads: int) -> float:
+def seconds(function: Callable[..., Any], size: int, threads: int) -> float:
     """The shortest time of CALLS calls."""
     x = np.random.default_rng(0).standard_normal(size, np.float32)
     y = np.empty_like(x)
@@ -33,7 +38,7 @@ def main() -> None:
     for cost, functions in FUNCTIONS.items():
         for function in functions:
             cells = [f"{n}: {seconds(function, n, 1) / seconds(function, n, 2):.2f}" for n in SIZES]
-            print(f"{cost:7} {function.__name__:9}", "  ".join(cells))
+            print(f"{cost:7} {getattr(function, '__name__', ''):9}", "  ".join(cells))
 
 
 if __name__ == "__main__":

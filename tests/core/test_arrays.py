@@ -422,8 +422,8 @@ def test_more_dimensions_than_an_array_can_have() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: F.hardshrink(OTHER, 10**400), "lambd must be a number that a float holds, got an integer"),
-        (lambda: F.dropout(OTHER, 10**400), "p must be a number that a float holds"),
+        (lambda: F.hardshrink(OTHER, 10**400), "lambd must be in the range of float64, got int"),
+        (lambda: F.dropout(OTHER, 10**400), "p must be in the range of float64"),
         (lambda: F.layer_norm(OTHER, np.float32(4)), "normalized_shape must be an integer or several"),  # type: ignore[arg-type]
         (lambda: F.layer_norm(OTHER, [4.0]), "normalized_shape must be an integer or several"),  # type: ignore[list-item]
         (lambda: F.group_norm(np.zeros((4, 0, 3)), 2**62), "num_groups must be >= 1 and divide"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -120,3 +121,52 @@ def test_numpy_generators_are_repeatable_and_differ() -> None:
     np.testing.assert_array_equal(first, Generator(4).numpy().standard_normal(8))
     assert (Generator(5).numpy().standard_normal(8) != first).all()
     assert generator.key() == Key(4, 2)
+
+
+def test_numpy_generators_of_large_offsets_differ() -> None:
+    starts = [
+        Generator(4).set_state((4, 2**63 + offset)).numpy().random() for offset in (0, 1, 2, 1024, 2**63 - 1)
+    ]
+    starts += [Generator(4).set_state((4, 2**63 - 1)).numpy().random(), Generator(4).numpy().random()]
+    assert len(set(starts)) == len(starts)
+
+
+# ---- spawn -------------------------------------------------------------------------------------------------
+
+
+def test_children_follow_from_the_state_alone() -> None:
+    parent = Generator(7)
+    children = parent.spawn(3)
+    assert [child.get_state() for child in children] == [child.get_state() for child in Generator(7).spawn(3)]
+    assert parent.get_state() == (7, 3)
+    assert parent.spawn(0) == []
+    fourth = parent.spawn(1)[0].seed
+    assert fourth == Generator(7).spawn(4)[3].seed == Generator(7).set_state((7, 3)).spawn(1)[0].seed
+    offset = 2**64 - 1
+    (last, first) = Generator(9).set_state((9, offset)).spawn(2)
+    assert first.seed == Generator(9).spawn(1)[0].seed
+    words = philox4x32(np.array([[2**32 - 1] * 4]), np.array([[9, 0]]))[0]
+    assert last.get_state() == (int(words[0]) | int(words[1]) << 32, 0)
+
+
+def test_no_two_generators_of_a_tree_share_a_seed() -> None:
+    parent = Generator(0)
+    tree = [parent]
+    for child in parent.spawn(50) + Generator(1).spawn(50):
+        tree += [child, *child.spawn(20)]
+    assert len({generator.seed for generator in tree}) == len(tree) == 2101
+    x = np.ones(4096, np.float32)
+    masks = [fastnn.functional.dropout(x, key=generator.key()) > 0 for generator in tree[:40]]
+    agreement = [(a == b).mean() for a, b in pairwise(masks)]
+    assert 0.45 < min(agreement) <= max(agreement) < 0.55
+
+
+def test_a_number_of_children_that_cannot_be() -> None:
+    generator = Generator(3)
+    wrong: Any
+    for wrong in (1.0, "1", None):
+        with pytest.raises(TypeError, match=f"^n_children must be an integer, got {type(wrong).__name__}"):
+            generator.spawn(wrong)
+    with pytest.raises(ValueError, match=r"^n_children must be at least 0, got -1"):
+        generator.spawn(-1)
+    assert generator.get_state() == (3, 0)

@@ -169,17 +169,8 @@ def test_affinity_of_one_cpu_means_one_thread() -> None:
         F.gelu(np.ones(1 << 20, np.float32))
         print(fastnn.get_num_threads(), fastnn.info()["threads"], len(os.listdir("/proc/self/task")) - before)
     """
-    done = run_python(code, FASTNN_NUM_THREADS="")
+    done = run_python(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS="")
     assert done.stdout.split() == ["1", "1", "0"], done.stderr
-
-
-def test_the_environment_sets_threads() -> None:
-    code = "import fastnn; print(fastnn.get_num_threads())"
-    assert run_python(code, FASTNN_NUM_THREADS="5").stdout.strip() == "5"
-    for wrong in ("0", "many", "-3", "1025"):
-        done = run_python(code, FASTNN_NUM_THREADS=wrong)
-        assert done.returncode != 0
-        assert f"FASTNN_NUM_THREADS must be a number in [1, 1024], got '{wrong}'" in done.stderr
 
 
 def test_usable_cpus() -> None:
@@ -358,8 +349,25 @@ def test_multiprocessing_with_fork(x: Array, expected: Array) -> None:
     F.mish(x)
     with multiprocessing.get_context("fork").Pool(3) as pool:
         results = pool.map_async(_mish_in_a_process, [x] * 9).get(DEADLINE)
+        assert pool.apply(fastnn.get_num_threads) == 2
     for result in results:
         np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_joblib_s_backends(x: Array, expected: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """loky gives each worker its share of the CPUs, by OMP_NUM_THREADS; the others go on with our number."""
+    joblib = pytest.importorskip("joblib")
+    for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    fastnn.set_num_threads(7)
+    share = max(joblib.cpu_count() // 2, 1)
+    for backend, count in (("loky", share), ("multiprocessing", 7), ("threading", 7), ("sequential", 7)):
+        with joblib.parallel_config(backend=backend), joblib.Parallel(n_jobs=2) as parallel:
+            assert parallel([joblib.delayed(fastnn.get_num_threads)()] * 2) == [count, count], backend
+            for result in parallel([joblib.delayed(F.mish)(x)] * 3):
+                np.testing.assert_array_equal(result, expected)
+    pytest.importorskip("joblib.externals.loky").get_reusable_executor().shutdown(wait=True)
 
 
 def test_exit_while_a_daemon_thread_is_in_a_call() -> None:

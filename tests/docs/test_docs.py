@@ -19,7 +19,10 @@ README = (ROOT / "README.md").read_text()
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 # The pages whose examples stand alone; those of the others run with the tests of their subject.
-ALONE = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("chains", "functions", "layers", "runtime"))]
+ALONE = [
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("chains", "functions", "layers", "random", "runtime")),
+]
 EXAMPLES = [
     pytest.param(code, id=f"{page.name}: {code.splitlines()[-1]}")
     for page in ALONE

@@ -15,6 +15,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, nn, reference
 from fastnn._core.typing import Array
+from support.cases import each
 from support.gradients import numerical_gradient
 from support.ulp import widen
 
@@ -395,8 +396,8 @@ def test_layer_errors() -> None:
     }.items():
         with pytest.raises(ValueError, match=name):
             nn.Conv2d(*arguments)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="padding_mode must be 'zeros', got 'reflect'"):
-        nn.Conv2d(1, 1, 3, padding_mode="reflect")
+    with pytest.raises(ValueError, match=r"padding_mode must be one of 'zeros', .*, got 'edge'"):
+        nn.Conv2d(1, 1, 3, padding_mode="edge")
     with pytest.raises(TypeError, match="dtype must be float32 or float64, got int64"):
         nn.Conv2d(1, 1, 3, dtype=np.int64)
     layer = nn.Conv2d(2, 3, 3)
@@ -421,3 +422,48 @@ def test_a_layer_is_torchs() -> None:
         ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
         x = np.random.default_rng(0).normal(size=(2, 4, 7, 7)).astype(np.float32)
         np.testing.assert_allclose(ours(x), theirs(torch.from_numpy(x)).detach().numpy(), rtol=0, atol=1e-5)
+
+
+# ---- padding_mode ------------------------------------------------------------------------------------------
+
+
+@each(("mode", "numpys"), [("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")])
+@each(
+    ("kernel", "stride", "padding", "dilation", "widths"),
+    [
+        ((3, 3), 1, 2, 1, [(2, 2), (2, 2)]),
+        ((3, 2), (2, 1), (4, 0), 1, [(4, 4), (0, 0)]),
+        ((4, 3), 1, "same", 2, [(3, 3), (2, 2)]),
+        ((2, 4), 1, "same", 1, [(0, 1), (1, 2)]),
+    ],
+)
+@each("shape", [(2, 2, 5, 6), (2, 5, 6)])
+def test_padding_modes_repeat_the_image(
+    mode: str, numpys: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, widths: Any, shape: Any
+) -> None:
+    fastnn.manual_seed(0)
+    layer = nn.Conv2d(2, 3, kernel, stride, padding, dilation, padding_mode=mode, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + widths, numpys)
+    weight, bias = layer.weight.data, layer.bias.data  # type: ignore[union-attr]
+    y = layer(x)
+    np.testing.assert_allclose(y, F.conv2d(padded, weight, bias, stride, 0, dilation), rtol=1e-12)
+    dy, moved = rng.standard_normal(y.shape), rng.standard_normal(shape)
+    # What is linear in x has dx = its transpose of dy: <dx, moved> = <dy, the change of y by moved>.
+    dx = layer.backward(dy)
+    assert dx.shape == x.shape
+    np.testing.assert_allclose(np.vdot(dx, moved), np.vdot(dy, layer(x + moved) - y), rtol=1e-9)
+    layer.backward(dy)
+    layer.needs_input_grad = False
+    layer(x)
+    assert layer.backward(dy) is None
+    assert f"padding_mode={mode}" in repr(layer)
+
+
+@each(("mode", "padding"), [("reflect", 5), ("circular", 6)])
+def test_padding_must_find_what_it_repeats(mode: str, padding: int) -> None:
+    layer = nn.Conv2d(1, 1, 3, padding=padding, padding_mode=mode)
+    with pytest.raises(ValueError, match=f"Conv2d: padding must be at most {padding - 1} with padding_mode"):
+        layer(np.ones((1, 1, 5, 5), np.float32))
+    nn.Conv2d(1, 1, 3, padding=padding - 1, padding_mode=mode)(np.ones((1, 1, 5, 5), np.float32))

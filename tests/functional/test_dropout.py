@@ -361,6 +361,9 @@ def test_wrong_dimensions(name: str, end: str, shapes: list[tuple[int, ...]], ta
     [
         (-1, ValueError, "shape must not be negative, got (-1,)"),
         ((3, -2), ValueError, "shape must not be negative, got (3, -2)"),
+        (2**64, ValueError, f"shape must be of fewer than 2**63 elements, got ({2**64},)"),
+        ((2**63, 0), ValueError, f"shape must be of fewer than 2**63 elements, got ({2**63}, 0)"),
+        ((2**40, 2**40), ValueError, f"shape must be of fewer than 2**63 elements, got ({2**40}, {2**40})"),
         (2.5, TypeError, "shape must be an integer or a sequence of integers, got 2.5"),
         ((2, 1.0), TypeError, "shape must be an integer or a sequence of integers, got (2, 1.0)"),
         (None, TypeError, "shape must be an integer or a sequence of integers, got None"),

@@ -376,6 +376,36 @@ def test_threads_do_not_change_a_bit(case: str, shape: Shape, threads: None) -> 
         np.testing.assert_array_equal(dinput, results[0][1])
 
 
+# ---- one sample without a batch ----------------------------------------------------------------------------
+
+
+@each("reduction", ["mean", "sum", "none"])
+@each("dtype", ["float32", "float64", "float16"])
+def test_one_sample_needs_no_batch(reduction: str, dtype: str) -> None:
+    x = np.array([1.0, -2.0, 0.5, 3.0], dtype)
+    weight, soft = np.array([1, 2, 3, 4], dtype), np.array([0.1, 0.2, 0.3, 0.4], dtype)
+    calls: list[Any] = [
+        lambda x, t, s, **kw: F.cross_entropy(x, t, weight, reduction=reduction, label_smoothing=0.1, **kw),
+        lambda x, t, s, **kw: F.cross_entropy(x, s, reduction=reduction, **kw),
+        lambda x, t, s, **kw: F.hinge_loss(x, t, reduction=reduction, **kw),
+    ]
+    for call in calls:
+        expected, gradient = call(x[None], np.array([2]), soft[None])
+        out = np.empty_like(x)
+        for loss, dx in (call(x, np.array(2), soft), call(x, 2, soft, out=out)):
+            assert np.shape(loss) == ()
+            assert loss == np.squeeze(expected)
+            np.testing.assert_array_equal(dx, gradient[0])
+        assert dx is out
+    for name in ("cross_entropy", "hinge_loss"):
+        loss, dx = getattr(reference, name)(x.astype(float), 2, reduction=reduction)
+        ours = getattr(F, name)(x.astype(float), 2, reduction=reduction)
+        np.testing.assert_allclose(loss, ours[0])
+        np.testing.assert_allclose(dx, ours[1], atol=1e-15)
+    with pytest.raises(ValueError, match=r"target\[0\] must be a class from 0 to 3"):
+        F.cross_entropy(x, 4)
+
+
 # ---- errors ------------------------------------------------------------------------------------------------
 
 ONES = np.ones((2, 3))
@@ -390,13 +420,13 @@ ONES = np.ones((2, 3))
             np.ones(3),
             [0, 1, 2],
             ValueError,
-            "input must have shape (N, C) or (N, C, ...) with C at least 1, got (3,)",
+            "target must have shape (), one label for the sample, got (3,)",
         ),
         (
             np.ones((2, 0)),
             [0, 0],
             ValueError,
-            "input must have shape (N, C) or (N, C, ...) with C at least 1, got",
+            "input must have shape (N, C), (N, C, ...) or (C,) with C at least 1, got",
         ),
         (ONES, [True, False], TypeError, "target must be integers, got an array of bool"),
         (ONES, [0, 1, 2], ValueError, "target must have shape (2,), one label for each sample, got (3,)"),

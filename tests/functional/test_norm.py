@@ -577,9 +577,13 @@ WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: nn.InstanceNorm2d(6)(X),
         ValueError,
-        r"^InstanceNorm2d: x must have shape \(N, C, H, W\) with C = 6, got",
+        r"^InstanceNorm2d: x must have shape \(N, C, H, W\) or \(C, H, W\) with C = 6, got",
     ),
-    (lambda: nn.InstanceNorm1d(5)(X), ValueError, r"^InstanceNorm1d: x must have .* \(N, C, L\) with C = 5"),
+    (
+        lambda: nn.InstanceNorm1d(5)(X),
+        ValueError,
+        r"^InstanceNorm1d: x must have .* \(N, C, L\) or \(C, L\) with C = 5",
+    ),
     (lambda: nn.InstanceNorm1d(6)(X[..., :1]), ValueError, "more than one element"),
 ]
 
@@ -588,3 +592,17 @@ WRONG_LAYERS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 def test_errors_of_layers(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@each(
+    ("kind", "shape"),
+    [(nn.InstanceNorm1d, (3, 7)), (nn.InstanceNorm2d, (3, 4, 5)), (nn.InstanceNorm3d, (3, 2, 4, 5))],
+)
+def test_instance_norm_of_one_sample_without_a_batch(kind: Any, shape: tuple[int, ...]) -> None:
+    rng, one, many = np.random.default_rng(0), kind(3, affine=True), kind(3, affine=True)
+    x, dy = rng.standard_normal(shape, np.float32), rng.standard_normal(shape, np.float32)
+    np.testing.assert_array_equal(one(x), many(x[None])[0])
+    np.testing.assert_array_equal(one.backward(dy), many.backward(dy[None])[0])
+    np.testing.assert_array_equal(one.weight.grad, many.weight.grad)
+    with pytest.raises(ValueError, match=r"x must have shape .* or \(C, .* with C = 3"):
+        one(x[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ def test_a_parameter_that_is_not_a_number(call: Call, dtype: str) -> None:
                 TypeError, match=rf"^{name} must be a real number, got {type(wrong).__name__}"
             ):
                 getattr(F, call.callee)(*arrays, **params, out=out)
+        with pytest.raises(ValueError, match=rf"^{name} must be in the range of float64, got int beyond it"):
+            getattr(F, call.callee)(*arrays, **{**call.params, name: 10**400}, out=out)
     assert (out == 7).all()
 
 
@@ -47,7 +50,7 @@ def test_any_real_number_will_do(number: Any) -> None:
     [
         *[("softplus", {"beta": beta}, "beta must be > 0, got") for beta in (0.0, -1.0, np.nan)],
         *[("celu", {"alpha": alpha}, "alpha must be > 0, got") for alpha in (0.0, -1.0, np.nan)],
-        *[(name, {"lambd": -0.5}, "lambd must be >= 0, got") for name in ("hardshrink", "softshrink")],
+        ("softshrink", {"lambd": -0.5}, "lambd must be >= 0, got"),
         *[("squareplus", {"b": b}, "b must be >= 0, got") for b in (-0.5, np.nan)],
         ("hardtanh", {"min_val": 2.0}, "min_val must be <= max_val, got 2.0 and 1.0"),
         ("hardtanh", {"max_val": np.nan}, "min_val must be <= max_val, got"),
@@ -71,3 +74,31 @@ def test_elu_with_a_negative_alpha_has_no_gradient_by_its_output() -> None:
         F.elu_backward(x, x, -0.5)
     gradient = reference.elu_backward(widen(x), widen(x), 0.0)
     assert_within(F.elu_backward(x, x, 0.0), gradient, BACKWARD_ULP)
+
+
+INPLACE = [name for name in F.__all__ if "inplace" in inspect.signature(getattr(F, name)).parameters]
+
+
+@each("name", INPLACE)
+@each("dtype", [np.float32, np.float16])
+def test_inplace_writes_into_the_input(name: str, dtype: Any) -> None:
+    params: dict[str, Any] = {"threshold": {"threshold": 0.5, "value": 2.0}}.get(name, {})
+    if "key" in inspect.signature(getattr(F, name)).parameters:
+        params = {"training": True, "key": (1, 2)}
+    shape = {"dropout2d": (2, 3, 4, 4), "dropout3d": (2, 3, 2, 2, 2)}.get(name, (2, 3, 8))
+    x = normal(shape, np.dtype(np.float32)).astype(dtype)
+    expected, other = getattr(F, name)(x, **params), np.empty_like(x)
+    with pytest.raises(ValueError, match="out must be None or the input where inplace is True"):
+        getattr(F, name)(x, **params, inplace=True, out=other)
+    assert getattr(F, name)(x, **params, inplace=True) is x
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_torch_s_functions_with_inplace_have_it() -> None:
+    assert len(INPLACE) == 19  # swish is silu
+
+
+def test_hardshrink_of_a_negative_lambd_is_the_identity() -> None:
+    x = np.array([-1.0, -0.25, -0.0, 0.0, 0.25, np.inf, np.nan])
+    np.testing.assert_array_equal(F.hardshrink(x, -0.5), x)
+    np.testing.assert_array_equal(F.hardshrink_backward(x, np.zeros(7), -0.5), x)

@@ -346,6 +346,12 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     ),
     (lambda: F.avg_pool2d(X, 2, divisor_override=0), ValueError, r"^divisor_override must not be 0"),
     (lambda: F.avg_pool2d(X, 2, divisor_override="2"), TypeError, r"^divisor_override must be a real number"),  # type: ignore[arg-type]
+    (
+        lambda: F.adaptive_avg_pool2d(X, 2**30),
+        ValueError,
+        "^output_size must leave fewer than",
+    ),
+    (lambda: F.adaptive_avg_pool2d(X, (2**30, 2**12)), MemoryError, "Unable to allocate"),
     (lambda: F.adaptive_avg_pool2d(X, 0), ValueError, r"^output_size must be at least 1, got 0"),
     (
         lambda: F.adaptive_avg_pool2d(X, (1, 2, 3)),
@@ -435,3 +441,39 @@ def test_layer_errors() -> None:
         nn.AdaptiveAvgPool2d((1, 2, 3))
     with pytest.raises(ValueError, match="one of output_size and output_ratio must be given"):
         nn.FractionalMaxPool2d(2)
+
+
+# ---- return_indices ----------------------------------------------------------------------------------------
+
+
+def at_indices(x: Array, indices: Array) -> Array:
+    planes, places = x.shape[:-2], indices.shape[-2:]
+    elements, numbers = (array.reshape(*planes, np.prod(array.shape[-2:])) for array in (x, indices))
+    flat = np.take_along_axis(elements, numbers, -1)
+    return flat.reshape(*planes, *places)
+
+
+@each(
+    "layer",
+    [
+        nn.MaxPool2d(2, return_indices=True),
+        nn.MaxPool2d((3, 2), (2, 1), 1, return_indices=True),
+        nn.MaxPool2d(3, 2, 1, 2, True, True),
+        nn.MaxPool2d(20, 1, 10, return_indices=True),
+        nn.FractionalMaxPool2d((2, 3), output_size=(4, 3), return_indices=True),
+    ],
+)
+@each("shape", [(2, 3, 9, 8), (3, 9, 8), (2, 0, 9, 8)])
+def test_indices_say_where_the_largest_are(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).permutation(np.arange(np.prod(shape), dtype=np.float64)).reshape(shape)
+    output: Any = layer(x)
+    y, indices = output
+    assert (indices.dtype, indices.shape) == (np.int64, y.shape)
+    np.testing.assert_array_equal(at_indices(x, indices), y)
+    assert layer.backward(np.ones_like(y)).shape == shape
+
+
+def test_means_have_no_indices() -> None:
+    for _, saved in (F.avg_pool2d(X, 2), F.adaptive_avg_pool2d(X, 2)):
+        with pytest.raises(ValueError, match="indices must be asked of max pooling"):
+            saved.indices()

@@ -339,3 +339,17 @@ def test_layers(layer: Any) -> None:
         layer(1.0)
     with pytest.raises(RuntimeError, match="needs a forward pass first"):
         layer().backward(dy)
+
+
+@each("name", ["softmax", "log_softmax"])
+def test_the_dtype_of_the_result(name: str) -> None:
+    function, x = getattr(F, name), np.arange(6, dtype=np.float32).reshape(2, 3) / 7
+    for dtype in (np.float64, "float32", np.dtype(np.float16), float):
+        y = function(x, dtype=dtype)
+        assert y.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(y, function(x.astype(dtype)))
+    whole = np.array([[1, 2]])
+    np.testing.assert_array_equal(function(whole, 0, dtype=np.float32), function(whole.astype(np.float32), 0))
+    for wrong in (int, "complex64", "word", 3):
+        with pytest.raises(TypeError, match="dtype must be float16, bfloat16, float32 or float64, got"):
+            function(x, dtype=wrong)

@@ -16,6 +16,7 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import _kernels, reference
+from fastnn._core import machine
 from fastnn.bench.cases import all_cases
 from support.cases import each
 from support.operations import CALLS, CHOICES
@@ -47,6 +48,7 @@ def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> Non
     for taken, first in ((forward, ["input"]), (backward, ["dy", saves])):
         assert list(taken)[: len(first)] == first
         assert taken.pop("out") is None
+        taken.pop("inplace", None)
         rest = {name: default for name, default in taken.items() if name not in first}
         if name == "gelu":  # a choice between two rows, which have no parameters
             assert rest.pop("approximate") == "none"
@@ -58,7 +60,7 @@ def test_a_row_of_the_c_table_is_a_function_with_its_parameters(row: str) -> Non
 def test_the_reference_has_the_same_signature_without_where_results_go(name: str) -> None:
     ours = inspect.signature(getattr(F, name)).parameters
     theirs = inspect.signature(getattr(reference, name)).parameters
-    assert list(theirs) == [parameter for parameter in ours if parameter not in ("out", "like")]
+    assert list(theirs) == [parameter for parameter in ours if parameter not in ("inplace", "out", "like")]
     for parameter in theirs:
         assert ours[parameter].default == theirs[parameter].default, parameter
         assert ours[parameter].kind == theirs[parameter].kind, parameter
@@ -80,6 +82,7 @@ def test_forward_and_backward_take_the_same_parameters() -> None:
     for name in ELEMENTWISE:
         if f"{name}_backward" in ELEMENTWISE and name != "maxout":  # whose parameters are in what it saves
             forward, backward = _parameters(getattr(F, name)), _parameters(getattr(F, f"{name}_backward"))
+            forward.pop("inplace", None)
             assert list(forward.items())[1:] == list(backward.items())[2:], name
 
 
@@ -196,14 +199,24 @@ def test_selecting_an_instruction_set() -> None:
 
 
 def test_a_number_of_threads_from_the_environment() -> None:
-    code = "import fastnn; print(fastnn.get_num_threads(), fastnn.info()['threads'])"
-    assert _printed(code, FASTNN_NUM_THREADS="3") == "3 3"
-    everything = str(_kernels.usable_cpus())
-    assert _printed(code, FASTNN_NUM_THREADS="") == f"{everything} {everything}"
+    code = "import fastnn; print(fastnn.get_num_threads(), fastnn.info()['threads_from'])"
+    assert _printed(code, FASTNN_NUM_THREADS="3", OMP_NUM_THREADS="5") == "3 FASTNN_NUM_THREADS"
+    assert _printed(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS=" 5, 2") == "5 OMP_NUM_THREADS"
+    everything = f"{_kernels.usable_cpus()} usable CPUs"
+    assert _printed(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS="0") == everything
     for wrong in ("0", "-1", "1025", "many", "1.5"):
         done = _python("import fastnn", FASTNN_NUM_THREADS=wrong)
         message = f"ImportError: FASTNN_NUM_THREADS must be a number in [1, 1024], got '{wrong}'"
         assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, message)
+
+
+@each(
+    ("text", "count"),
+    [("4", 4), ("4,2", 4), (" 3 , 1 ", 3), ("+2", 2), ("007", 7), ("5000", 5000)]
+    + [(text, None) for text in ("", " ", "0", "-1", "many", "1.5", "4,", "4,0", ",4", "4;2", "1_0", "0x4")],
+)
+def test_forms_of_omp_num_threads(text: str, count: int | None) -> None:
+    assert machine._omp_threads(text) == count
 
 
 # ---- the machine -------------------------------------------------------------------------------------------
@@ -211,7 +224,8 @@ def test_a_number_of_threads_from_the_environment() -> None:
 
 def test_info() -> None:
     info = fastnn.info()
-    assert list(info) == ["version", "isa", "available_isas", "threads", "cpu", "caches", "compiler", "cuda"]
+    names = "version isa available_isas threads threads_from cpu caches compiler cuda"
+    assert list(info) == names.split()
     assert info["version"] == fastnn.__version__
     assert info["isa"] in info["available_isas"]
     assert info["threads"] == fastnn.get_num_threads()
@@ -226,6 +240,7 @@ def test_setting_the_number_of_threads(threads: None) -> None:
     for count in (1, 3, 1024):
         fastnn.set_num_threads(count)
         assert fastnn.get_num_threads() == fastnn.info()["threads"] == count
+    assert fastnn.info()["threads_from"] == "set_num_threads or threadpoolctl"
     for count in (0, -1, 1025):
         with pytest.raises(ValueError, match=rf"^num_threads must be in \[1, 1024\], got {count}"):
             fastnn.set_num_threads(count)

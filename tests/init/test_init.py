@@ -19,6 +19,7 @@ import fastnn
 from fastnn import init, nn
 from fastnn._core.typing import Array
 from fastnn.nn.module import Module
+from support.cases import each
 
 PAGE = Path(__file__).parents[2] / "docs" / "init.md"
 
@@ -431,7 +432,51 @@ def test_lsuv_warns_of_a_layer_that_does_not_get_there() -> None:
         init.lsuv_(nn.Sequential(Stubborn(4, 4)), np.eye(4, dtype=np.float32), max_iterations=2)
 
 
-# ---- errors ------------------------------------------------------------------------------------------------
+# ---- errors and limits ------------------------------------------------------------------------------------
+
+
+#: Numbers that each argument of an initialiser must refuse by its name.
+NOT_FINITE: list[tuple[Callable[..., Any], tuple[str, ...]]] = [
+    (init.normal_, ("mean", "std")),
+    (init.uniform_, ("a", "b")),
+    (init.trunc_normal_, ("mean", "std")),
+    (partial(init.sparse_, sparsity=0.5), ("std",)),
+    (init.orthogonal_, ("gain",)),
+    (init.variance_scaling_, ("scale",)),
+    (init.xavier_uniform_, ("gain",)),
+    (init.xavier_normal_, ("gain",)),
+    (init.kaiming_uniform_, ("a",)),
+    (init.kaiming_normal_, ("a",)),
+    (lambda w, **kw: init.calculate_gain("leaky_relu", **kw), ("param",)),
+]
+
+
+@each(("initialise", "names"), NOT_FINITE)
+def test_numbers_that_are_not_finite_are_refused(
+    initialise: Callable[..., Any], names: tuple[str, ...]
+) -> None:
+    w = np.zeros((2, 2))
+    for name in names:
+        for value in (math.inf, -math.inf, math.nan):
+            with pytest.raises(ValueError, match=f"^{name} must be finite, got {value}"):
+                initialise(w, **{name: value})
+        with pytest.raises(ValueError, match=f"^{name} must be in the range of float64, got int beyond it"):
+            initialise(w, **{name: 10**400})
+    assert not w.any()
+
+
+@each(
+    ("arguments", "value"),
+    [
+        ((1e300, 1.0, -2.0, 2.0), 2.0),
+        ((-5.0, 1e-320, -2.0, 2.0), -2.0),
+        ((0.0, 1.0, 1e308, math.inf), 1e308),
+        ((0.0, 0.0, -math.inf, math.inf), 0.0),
+    ],
+)
+def test_truncated_normal_of_which_one_value_is_left(arguments: tuple[float, ...], value: float) -> None:
+    mean, std, a, b = arguments
+    np.testing.assert_array_equal(init.trunc_normal_(np.zeros(9), mean, std, a, b), np.full(9, value))
 
 
 def read_only() -> Array:
@@ -448,9 +493,17 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: init.zeros_(read_only()), ValueError, "tensor must be writeable, got a read-only array"),
     (lambda: init.constant_(W, "1"), TypeError, "val must be a real number, got str"),  # type: ignore[arg-type]
     (lambda: init.normal_(W, std=-1), ValueError, "std must be at least 0, got -1.0"),
-    (lambda: init.uniform_(W, 1, 0), ValueError, "a must be at most b, 0, got 1"),
-    (lambda: init.trunc_normal_(W, a=1, b=0), ValueError, "a must be at most b, 0, got 1$"),
-    (lambda: init.trunc_normal_(W, std=math.nan), ValueError, "std must be at least 0, got nan"),
+    (lambda: init.uniform_(W, 1, 0), ValueError, "a must be at most b, 0.0, got 1.0"),
+    (lambda: init.trunc_normal_(W, a=1, b=0), ValueError, "a must be at most b, 0.0, got 1.0$"),
+    (lambda: init.trunc_normal_(W, std=math.nan), ValueError, "std must be finite, got nan"),
+    (lambda: init.trunc_normal_(W, a=math.inf, b=math.inf), ValueError, "a and b must have finite numbers"),
+    (lambda: init.uniform_(W, -1e308, 1e308), ValueError, "^b - a must be finite, got inf"),
+    (lambda: init.xavier_normal_(W, 1e200), ValueError, "the square of gain must be finite, got inf"),
+    (lambda: init.constant_(W, 10**400), ValueError, "val must be in the range of float64"),
+    (lambda: init.dirac_(np.empty((3, 2, 0))), ValueError, r"tensor must have a kernel .* shape \(3, 2, 0\)"),
+    (lambda: init.dirac_(np.empty((4, 2, 3)), 2.0), TypeError, "groups must be an integer, got float"),  # type: ignore[arg-type]
+    (lambda: init.lsuv_(W, W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (lambda: init.fixup_(W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
     (lambda: init.eye_(np.empty(3)), ValueError, r"tensor must have 2 dimensions, got shape \(3,\)"),
     (lambda: init.sparse_(np.empty(3), 0.1), ValueError, "tensor must have 2 dimensions"),
     (lambda: init.sparse_(W, 1.1), ValueError, r"sparsity must be in \[0, 1\]"),

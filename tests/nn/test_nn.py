@@ -69,7 +69,9 @@ def test_activation_layer_takes_what_its_function_takes(
     layer: type[nn.Activation], required: dict[str, float]
 ) -> None:
     def defaults(function: Callable[..., object]) -> dict[str, object]:
-        return {name: p.default for name, p in inspect.signature(function).parameters.items()}
+        variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD  # Identity ignores them
+        parameters = inspect.signature(function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind not in variadic}
 
     of_function = defaults(getattr(F, layer.function))
     del of_function["input"], of_function["out"]
@@ -195,7 +197,7 @@ def test_sequential_refuses_a_layer_in_two_places() -> None:
     shared = nn.ReLU()
     with pytest.raises(ValueError, match=r"must be different objects, got the same ReLU\(\) twice"):
         nn.Sequential(shared, nn.Sequential(nn.Tanh(), shared))
-    with pytest.raises(TypeError, match=r"layer 1 must be an nn.Module, got type"):
+    with pytest.raises(TypeError, match=r"item 1 must be an nn.Module, got type"):
         nn.Sequential(shared, nn.ReLU)  # type: ignore[arg-type]
 
 

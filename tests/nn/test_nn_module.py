@@ -46,6 +46,23 @@ def test_modules_have_torch_s_names() -> None:
     assert next(model.modules()) is model
 
 
+def test_modules_and_parameters_by_name() -> None:
+    model, layer, weight = nn.Module(), nn.BatchNorm1d(2), nn.Parameter(np.zeros(3))
+    model.add_module("a", layer)
+    model.register_module("b", nn.Identity(54, unused=True))
+    model.register_parameter("w", weight)
+    model.register_parameter("none", None)
+    assert [name for name, _ in model.named_parameters()] == ["w", "a.weight", "a.bias"]
+    assert [array.shape for array in model.buffers()] == [(2,), (2,), ()]
+    model2 = nn.Sequential()
+    model2.add_module("first", layer)
+    assert model2[0] is layer
+    wrong: list[tuple[Any, Any]] = [(model.add_module, weight), (model.register_parameter, layer)]
+    for add, value in wrong:
+        with pytest.raises(TypeError, match=r"Module: c must be an nn\.(Module|Parameter) or None, got"):
+            add("c", value)
+
+
 def test_apply_goes_from_the_inside_to_the_outside() -> None:
     seen: list[str] = []
     assert isinstance(small_model().apply(lambda module: seen.append(type(module).__name__)), nn.Sequential)

@@ -518,6 +518,7 @@ def test_read_only_data_is_refused() -> None:
     ("name", "value"),
     [
         *itertools.product(["lr", "momentum", "weight_decay", "l1", "l2"], [-0.1, np.nan, np.inf, "x"]),
+        ("lr", 10**400),
         ("max_norm", 0.0),
         ("dampening", np.nan),
     ],
@@ -542,6 +543,59 @@ def test_bad_options_are_reported() -> None:
         optim.SGD(params, nesterov=True)
     with pytest.raises(TypeError, match="Adam takes no argument 'gamma'"):
         optim.Adam(params, gamma=0.1)  # type: ignore[call-arg]
+
+
+@RULE
+def test_torch_s_choices_of_an_implementation_have_no_effect(name: str) -> None:
+    def stepped(**options: Any) -> Array:
+        p = nn.Parameter(np.arange(4.0))
+        p.grad = np.ones(4)
+        optimizer = getattr(optim, name)([p], lr=0.5, **options)
+        assert not {"foreach", "fused"} & optimizer.param_groups[0].keys()
+        optimizer.step()
+        return p.data
+
+    taken = {"foreach": True, "fused": None, "capturable": False, "differentiable": False}
+    np.testing.assert_array_equal(stepped(**taken), stepped())
+    for wrong, message in (
+        ({"fused": 1}, "fused must be True, False or None, got 1"),
+        ({"differentiable": True}, "differentiable must be False"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stepped(**wrong)
+
+
+def test_numbers_can_be_arrays_without_axes() -> None:
+    def stepped(lr: Any, later: Any, betas: Any) -> Array:
+        p = nn.Parameter(np.arange(4.0))
+        optimizer = optim.Adam([{"params": p, "lr": lr}], betas=betas)
+        assert isinstance(optimizer.param_groups[0]["lr"], float)
+        for _ in range(2):
+            p.grad = np.ones(4)
+            optimizer.step()
+            optimizer.param_groups[0]["lr"] = later
+        return p.data
+
+    one = np.array
+    expected = stepped(0.5, 0.25, (0.8, 0.9))
+    np.testing.assert_array_equal(stepped(one(0.5), one(0.25), (one(0.8), 0.9)), expected)
+    with pytest.raises(ValueError, match=r"lr must be a finite number of at least 0, got -1\.0"):
+        optim.SGD([nn.Parameter(np.zeros(1))], lr=one(-1.0))  # type: ignore[arg-type]
+
+
+def test_parameters_with_names() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    groups: list[Any] = [{"params": model[0].named_parameters()}, {"params": model[1].parameters()}]
+    for optimizer, names in (
+        (optim.SGD(model.named_parameters()), ["0.weight", "0.bias", "1.weight", "1.bias"]),
+        (optim.SGD(groups), ["weight", "bias"]),
+    ):
+        assert optimizer.param_groups[0]["param_names"] == names
+        assert [p for group in optimizer.param_groups for p in group["params"]] == list(model.parameters())
+        optimizer.load_state_dict(optimizer.state_dict())
+    mixed: list[Any] = [*model[0].named_parameters()][:1] + [*model[0].parameters()][1:]
+    with pytest.raises(TypeError, match=r"params\[1\] must have a name, as the others do, got Parameter"):
+        optim.SGD(mixed)
 
 
 def test_bad_parameter_lists_are_reported() -> None:

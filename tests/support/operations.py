@@ -36,7 +36,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "softplus": [{"beta": 2.0, "threshold": 9.0}, {"beta": 0.375}],
     "hardtanh": [{"min_val": -0.5, "max_val": 2.0}],
     "threshold": [{"threshold": 0.25, "value": -7.0}],
-    "hardshrink": [{"lambd": 1.25}, {"lambd": 0.0}],
+    "hardshrink": [{"lambd": 1.25}, {"lambd": 0.0}, {"lambd": -0.5}],
     "softshrink": [{"lambd": 1.25}, {"lambd": 0.0}],
     "squareplus": [{"b": 0.75}, {"b": 0.0}],
     "prelu": [{"weight": [0.25]}, {"weight": [0.25, -0.5, 0.0, 1.5, 1.0, 0.125]}],

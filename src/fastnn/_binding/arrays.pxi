@@ -129,7 +129,7 @@ cdef tuple REAL = (int, float, numpy.integer, numpy.floating)  # bool is an int
 
 
 def real_number(str name, value):
-    """`value` as a float; a TypeError that names the parameter if it is not one real number."""
+    """`value` as a float; an error that names the parameter if it is not one real number in the range of floats."""
     if PyFloat_CheckExact(value):
         return value
     if not isinstance(value, REAL):
@@ -137,7 +137,7 @@ def real_number(str name, value):
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"{name} must be a number that a float holds, got an integer beyond 1.8e308") from None
+        raise ValueError(f"{name} must be in the range of float64, got {type(value).__name__} beyond it") from None
 
 
 cdef inline int axis_of(object dim, cnp.ndarray x):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -136,6 +136,13 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arra
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
     return out
+
+
+def in_place(input: ArrayLike, out: Array | None) -> Array:
+    """The input as the place of the result; ValueError for an `out` that is another array."""
+    if out is not None and out is not input:
+        raise ValueError("out must be None or the input where inplace is True, got another array")
+    return cast("Array", input)
 
 
 def common_dtype(named: Sequence[tuple[str, Array]]) -> np.dtype[Any]:

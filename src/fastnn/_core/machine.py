@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,15 @@ from fastnn._version import __version__
 _MOST_THREADS = 1024
 
 
+#: What gave the number of threads at import, and that number; None for all usable CPUs.
+_decided: tuple[str, int] | None = None
+
+
 def get_num_threads() -> int:
-    """How many threads a call may use: at first, the CPUs that affinity and cgroup quota leave."""
+    """How many threads a call may use.
+
+    At first FASTNN_NUM_THREADS, else OMP_NUM_THREADS, else the CPUs that affinity and cgroup quota leave.
+    """
     return _kernels.get_num_threads()
 
 
@@ -34,18 +42,38 @@ def set_num_threads(num_threads: int) -> None:
 
 
 def start() -> None:
-    """Follows the environment: FASTNN_ISA and FASTNN_NUM_THREADS. Called by `import fastnn`."""
+    """Follows the environment: FASTNN_ISA, FASTNN_NUM_THREADS, OMP_NUM_THREADS. Called by `import fastnn`."""
+    global _decided
     try:
         _kernels.select_isa(os.environ.get("FASTNN_ISA") or None)
     except ValueError as error:
         raise ImportError(str(error)) from None
-    threads = os.environ.get("FASTNN_NUM_THREADS")
-    if threads:
+    if threads := os.environ.get("FASTNN_NUM_THREADS"):
         try:
             set_num_threads(int(threads))
         except ValueError:
             message = f"FASTNN_NUM_THREADS must be a number in [1, {_MOST_THREADS}], got {threads!r}"
             raise ImportError(message) from None
+        _decided = "FASTNN_NUM_THREADS", get_num_threads()
+    elif (count := _omp_threads(os.environ.get("OMP_NUM_THREADS", ""))) is not None:
+        set_num_threads(min(count, _MOST_THREADS))
+        _decided = "OMP_NUM_THREADS", get_num_threads()
+
+
+def _omp_threads(text: str) -> int | None:
+    """The first number of an OMP_NUM_THREADS, whose further ones are for nested regions; None if it is wrong.
+
+    The variable is set for OpenMP, so a wrong value is passed over, as OpenMP's libraries do.
+    """
+    if not re.fullmatch(r"\s*\+?0*[1-9][0-9]*\s*(,\s*\+?0*[1-9][0-9]*\s*)*", text):
+        return None
+    return int(text.split(",")[0])
+
+
+def threads_from() -> str:
+    """What decided the number of threads: a variable of the environment, the usable CPUs, or a call."""
+    source, count = _decided or ("usable CPUs", _kernels.usable_cpus())
+    return source if get_num_threads() == count else "set_num_threads or threadpoolctl"
 
 
 def _cpu_name() -> str:
@@ -70,6 +98,8 @@ def _caches() -> dict[str, str]:
 def info() -> dict[str, Any]:
     """What fastnn runs on: version, instruction sets, threads, CPU, caches, compiler, and GPU.
 
+    "threads_from" says what decided the number of threads: "FASTNN_NUM_THREADS", "OMP_NUM_THREADS" or
+    "usable CPUs" at import, or a call since.
     "cuda" has the GPU and the versions of its driver and packages, or what is missing and how to get it.
     The shell command `fastnn info` prints it.
     """
@@ -80,6 +110,7 @@ def info() -> dict[str, Any]:
         "isa": _kernels.isa(),
         "available_isas": _kernels.available_isas(),
         "threads": get_num_threads(),
+        "threads_from": threads_from(),
         "cpu": _cpu_name(),
         "caches": _caches(),
         "compiler": _kernels.compiler(),

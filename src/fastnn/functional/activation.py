@@ -84,8 +84,11 @@ _FORWARD = """
     input: array of any shape and layout; float32 and float64 as they are, float16 and bfloat16 computed in
     float32, integers and booleans promoted as by np.tanh. out: an array of the result's shape and dtype to
     write to, `input` itself included. Returns out, or a new array. Raises TypeError for other dtypes,
-    ValueError for an out that does not fit; nothing is written then.
+    ValueError for an out that does not fit; nothing is written then.{inplace}
     """
+
+_INPLACE = """
+    inplace: True is out=input. Where backward takes the input, keep a copy of it."""
 
 _BACKWARD = """
 
@@ -97,7 +100,8 @@ _BACKWARD = """
 
 def _forward_doc(function: F) -> F:
     """Appends what all forward functions share to the docstring."""
-    function.__doc__ = (function.__doc__ or "").rstrip() + _FORWARD
+    inplace = _INPLACE if "inplace" in cast(FunctionType, function).__code__.co_varnames else ""
+    function.__doc__ = (function.__doc__ or "").rstrip() + _FORWARD.format(inplace=inplace)
     return function
 
 
@@ -185,12 +189,12 @@ def identity_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = No
 
 
 @_forward_doc
-def relu(input: ArrayLike, *, out: Array | None = None) -> Array:
+def relu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = max(x, 0).
 
     Nair and Hinton, 2010.
     """
-    return forward(_RELU, input, out)
+    return forward(_RELU, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -200,12 +204,14 @@ def relu_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None)
 
 
 @_forward_doc
-def leaky_relu(input: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+def leaky_relu(
+    input: ArrayLike, negative_slope: float = 0.01, inplace: bool = False, *, out: Array | None = None
+) -> Array:
     """y = x where x > 0, else negative_slope x.
 
     Maas, Hannun and Ng, 2013.
     """
-    return forward(_LEAKY_RELU, input, out, negative_slope)
+    return forward(_LEAKY_RELU, input, arrays.in_place(input, out) if inplace else out, negative_slope)
 
 
 @_backward_doc
@@ -217,12 +223,12 @@ def leaky_relu_backward(
 
 
 @_forward_doc
-def elu(input: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def elu(input: ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = x where x >= 0, else alpha (exp(x) - 1).
 
     Clevert, Unterthiner and Hochreiter, 2015.
     """
-    return forward(_ELU, input, out, alpha)
+    return forward(_ELU, input, arrays.in_place(input, out) if inplace else out, alpha)
 
 
 @_backward_doc
@@ -236,12 +242,12 @@ def elu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0, *, out: A
 
 
 @_forward_doc
-def selu(input: ArrayLike, *, out: Array | None = None) -> Array:
+def selu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = scale x where x >= 0, else scale alpha (exp(x) - 1); scale = 1.0507..., alpha = 1.6732....
 
     Klambauer, Unterthiner, Mayr and Hochreiter, 2017.
     """
-    return forward(_SELU, input, out)
+    return forward(_SELU, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -251,13 +257,13 @@ def selu_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None)
 
 
 @_forward_doc
-def celu(input: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def celu(input: ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = x where x >= 0, else alpha (exp(x / alpha) - 1).
 
     Barron, 2017. Raises ValueError unless alpha > 0.
     """
     _positive("alpha", alpha)
-    return forward(_CELU, input, out, alpha)
+    return forward(_CELU, input, arrays.in_place(input, out) if inplace else out, alpha)
 
 
 @_backward_doc
@@ -329,12 +335,12 @@ def tanh_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None)
 
 
 @_forward_doc
-def silu(input: ArrayLike, *, out: Array | None = None) -> Array:
+def silu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = x sigmoid(x).
 
     Hendrycks and Gimpel, 2016; Ramachandran, Zoph and Le, 2017 (Swish).
     """
-    return forward(_SILU, input, out)
+    return forward(_SILU, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -344,12 +350,12 @@ def silu_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) 
 
 
 @_forward_doc
-def mish(input: ArrayLike, *, out: Array | None = None) -> Array:
+def mish(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = x tanh(log(1 + exp(x))).
 
     Misra, 2019.
     """
-    return forward(_MISH, input, out)
+    return forward(_MISH, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -410,12 +416,12 @@ def logsigmoid_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None =
 
 
 @_forward_doc
-def hardsigmoid(input: ArrayLike, *, out: Array | None = None) -> Array:
+def hardsigmoid(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = min(max(x + 3, 0), 6) / 6.
 
     Howard et al., 2019 (MobileNetV3).
     """
-    return forward(_HARDSIGMOID, input, out)
+    return forward(_HARDSIGMOID, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -425,12 +431,12 @@ def hardsigmoid_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None =
 
 
 @_forward_doc
-def hardswish(input: ArrayLike, *, out: Array | None = None) -> Array:
+def hardswish(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = x min(max(x + 3, 0), 6) / 6.
 
     Howard et al., 2019 (MobileNetV3).
     """
-    return forward(_HARDSWISH, input, out)
+    return forward(_HARDSWISH, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -441,14 +447,19 @@ def hardswish_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = N
 
 @_forward_doc
 def hardtanh(
-    input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None
+    input: ArrayLike,
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+    *,
+    out: Array | None = None,
 ) -> Array:
     """y = min(max(x, min_val), max_val).
 
     Collobert, 2004. Raises ValueError unless min_val <= max_val.
     """
     _ordered("min_val", min_val, "max_val", max_val)
-    return forward(_HARDTANH, input, out, min_val, max_val)
+    return forward(_HARDTANH, input, arrays.in_place(input, out) if inplace else out, min_val, max_val)
 
 
 @_backward_doc
@@ -464,12 +475,12 @@ def hardtanh_backward(
 
 
 @_forward_doc
-def relu6(input: ArrayLike, *, out: Array | None = None) -> Array:
+def relu6(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -> Array:
     """y = min(max(x, 0), 6).
 
     Krizhevsky, 2010.
     """
-    return forward(_RELU6, input, out)
+    return forward(_RELU6, input, arrays.in_place(input, out) if inplace else out)
 
 
 @_backward_doc
@@ -479,9 +490,11 @@ def relu6_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None
 
 
 @_forward_doc
-def threshold(input: ArrayLike, threshold: float, value: float, *, out: Array | None = None) -> Array:
+def threshold(
+    input: ArrayLike, threshold: float, value: float, inplace: bool = False, *, out: Array | None = None
+) -> Array:
     """y = x where x > threshold, else value."""
-    return forward(_THRESHOLD, input, out, threshold, value)
+    return forward(_THRESHOLD, input, arrays.in_place(input, out) if inplace else out, threshold, value)
 
 
 @_backward_doc
@@ -494,11 +507,10 @@ def threshold_backward(
 
 @_forward_doc
 def hardshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None) -> Array:
-    """y = x where |x| > lambd, else 0.
+    """y = x where |x| > lambd, else 0; so y = x where lambd < 0.
 
-    Donoho and Johnstone, 1994. Raises ValueError unless lambd >= 0.
+    Donoho and Johnstone, 1994.
     """
-    _not_negative("lambd", lambd)
     return forward(_HARDSHRINK, input, out, lambd)
 
 
@@ -506,11 +518,7 @@ def hardshrink(input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None
 def hardshrink_backward(
     dy: ArrayLike, input: ArrayLike, lambd: float = 0.5, *, out: Array | None = None
 ) -> Array:
-    """dx = dy where |x| > lambd, else 0.
-
-    Raises ValueError unless lambd >= 0.
-    """
-    _not_negative("lambd", lambd)
+    """dx = dy where |x| > lambd, else 0."""
     return backward(_HARDSHRINK_BACKWARD, dy, input, out, lambd)
 
 

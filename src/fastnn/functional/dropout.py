@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
@@ -50,7 +51,8 @@ _SHARED = """
     round((1 - p) 2^16) / 2^16. p = 0 keeps all and p = 1 nothing, exactly.
     training: False drops nothing. key: what the draws are made of, from fastnn.Generator.key().
     {key}
-    out: an array of the result's shape and dtype to write to, `{name}` included. Returns out, or a new array.
+    out: an array of the result's shape and dtype to write to, `{name}` included. Returns out, or a new
+    array.{inplace}
     Raises ValueError for a p outside [0, 1]{errors} or an out that does not fit, TypeError for a p that is
     no real number and for other dtypes; nothing is written then.
     """
@@ -69,6 +71,7 @@ def _documented(name: str, dropped: str = "0") -> Callable[[F], F]:
             name=name,
             key=_BACKWARD_KEY if backward else _FORWARD_KEY,
             dropped=dropped,
+            inplace=" inplace: True is out=input." * ("inplace" in signature(function).parameters),
             errors=", no key in training" if backward else "",
         )
         function.__doc__ = (function.__doc__ or "").rstrip() + shared
@@ -137,6 +140,7 @@ def dropout(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     scale: str = "train",
@@ -148,7 +152,8 @@ def dropout(
     False. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, 2014.
     """
     rule = _rule(p, training, scale)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule)
 
 
 @_documented("dy")
@@ -184,7 +189,7 @@ def dropout_mask(
     packed: the mask's bits instead, bit i % 8 of byte i // 8 for element i (C order), in a uint8 array of
     ceil(size / 8) elements. key: None for the default generator's next. like: an array or tensor in whose
     library and, on a GPU, in whose device's memory the mask is made; None: a NumPy array. Raises ValueError
-    for a p outside [0, 1] and a negative shape, TypeError for what is no number or no shape.
+    for a p outside [0, 1] and a negative or too large shape, TypeError for what is no number or no shape.
     """
     drop = probability("p", p)
     sizes = _shape(shape)
@@ -201,6 +206,8 @@ def _shape(shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
         raise TypeError(f"shape must be an integer or a sequence of integers, got {shape!r}") from None
     if any(size < 0 for size in sizes):
         raise ValueError(f"shape must not be negative, got {sizes}")
+    if max(sizes, default=0) >= 2**63 or math.prod(sizes) >= 2**63:
+        raise ValueError(f"shape must be of fewer than 2**63 elements, got {sizes}")
     return sizes
 
 
@@ -227,6 +234,7 @@ def dropout1d(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -238,7 +246,8 @@ def dropout1d(
     """
     axes = _channel_axes("input", input, "L", unbatched=True)
     rule = _rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule, axes)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
 
 
 @_documented("dy")
@@ -259,6 +268,7 @@ def dropout2d(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -270,7 +280,8 @@ def dropout2d(
     """
     axes = _channel_axes("input", input, "H, W", unbatched=False)
     rule = _rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule, axes)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
 
 
 @_documented("dy")
@@ -291,6 +302,7 @@ def dropout3d(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -302,7 +314,8 @@ def dropout3d(
     """
     axes = _channel_axes("input", input, "D, H, W", unbatched=True)
     rule = _rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule, axes)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
 
 
 @_documented("dy")
@@ -337,6 +350,7 @@ def alpha_dropout(
     input: ArrayLike,
     p: float = 0.5,
     training: bool = True,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -347,7 +361,8 @@ def alpha_dropout(
     y = 0 for p = 1. Klambauer, Unterthiner, Mayr and Hochreiter, 2017.
     """
     rule = _alpha_rule(p, training)
-    return _kernels.dropout("input", input, out, _forward_key(key, training), *rule)
+    place = arrays.in_place(input, out) if inplace else out
+    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule)
 
 
 @_documented("dy")

@@ -50,13 +50,7 @@ def _finish(kernel: Callable[[Array], Loss], target: Array, out: Array | None) -
 
 def _check_logits(shape: tuple[int, ...]) -> None:
     if len(shape) < 2 or shape[1] == 0:
-        raise ValueError(f"input must have shape (N, C) or (N, C, ...) with C at least 1, got {shape}")
-
-
-def _ready_logits(input: ArrayLike) -> Array:
-    x = arrays.ready("input", input)
-    _check_logits(x.shape)
-    return x
+        raise ValueError(f"input must have shape (N, C), (N, C, ...) or (C,) with C at least 1, got {shape}")
 
 
 def _check_label_form(shape: tuple[int, ...], dtype: str, logits: tuple[int, ...]) -> None:
@@ -81,6 +75,14 @@ def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> A
         takes += "" if ignore_index is None else f", or ignore_index, {ignore_index}"
         raise ValueError(f"target[{name}] must be {takes}, got {target[index]}")
     return np.require(target, np.dtype(np.int64), ["C", "A"])
+
+
+def of_one_sample(loss: Callable[..., Loss], input: Any, target: Any, *options: Any, out: Any) -> Loss:
+    """A loss of one sample, (C,), which has no dimension of samples."""
+    if target.shape not in ((), tuple(input.shape)) or ("int" in str(target.dtype) and target.shape):
+        raise ValueError(f"target must have shape (), one label for the sample, got {tuple(target.shape)}")
+    each, dx = loss(input[None], target[None], *options, None if out is None else out[None])
+    return each[0] if np.ndim(each) else each, dx[0] if out is None else out
 
 
 def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Array) -> Array | None:
@@ -155,11 +157,12 @@ def cross_entropy(
     dinput = (sum of q) softmax(input) - q, where q[c] = weight[c] ((1 - label_smoothing) t[c] +
     label_smoothing / C), and t is the target: probabilities, or 1 at a label and 0 elsewhere.
 
-    input: (N, C) or (N, C, ...), dtypes as for softmax. target: labels, integers in [0, C) or ignore_index,
-    of shape (N, ...); or probabilities, floats of input's shape. weight: (C,). reduction: "sum"; "mean",
-    which divides by the number of samples, for labels by the sum of their weights; "none": loss is an array
-    (N, ...), and dinput the gradient of their sum. The other losses are floats, summed in float64. A sample
-    with ignore_index has no loss and no gradient; if all are ignored, or there are none, the mean is NaN.
+    input: (N, C), (N, C, ...) or, for one sample, (C,), dtypes as for softmax. target: labels, integers in
+    [0, C) or ignore_index, of shape (N, ...) or (); or probabilities, floats of input's shape. weight: (C,).
+    reduction: "sum"; "mean", which divides by the number of samples, for labels by the sum of their weights;
+    "none": loss is an array (N, ...), and dinput the gradient of their sum. The other losses are floats,
+    summed in float64. A sample with ignore_index has no loss and no gradient; if all are ignored, or there
+    are none, the mean is NaN.
     out: for dinput; input's shape, and the input itself is allowed. Raises TypeError for a dtype that does
     not fit; ValueError for a shape, a label or a parameter that does not. Szegedy et al., 2016 (label
     smoothing).
@@ -178,7 +181,11 @@ def _cross_entropy(
     out: Array | None,
 ) -> Loss:
     reduction = _check_reduction(reduction)
-    x, t = _ready_logits(input), arrays.as_array("target", target)
+    x, t = arrays.ready("input", input), arrays.as_array("target", target)
+    if x.ndim == 1:
+        options = weight, ignore_index, reduction, label_smoothing
+        return of_one_sample(_cross_entropy, x, t, *options, out=out)
+    _check_logits(x.shape)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     if t.dtype.kind in "iub":
         t = _ready_labels(t, x, ignored)
@@ -214,7 +221,8 @@ def hinge_loss(
     loss = the sum over c != t of max(0, input[c] - input[t] + margin) for each sample, t being its label, and
     dinput[c] = 1 where that is more than 0, else 0; dinput[t] = -(the number of such c).
 
-    input: (N, C) or (N, C, ...), dtypes as for softmax; target: integers in [0, C) of shape (N, ...).
+    input: (N, C), (N, C, ...) or (C,), dtypes as for softmax; target: integers in [0, C) of shape (N, ...) or
+    ().
     reduction, out and the result as for cross_entropy. Raises TypeError for a dtype that does not fit;
     ValueError for a shape, a label or a parameter that does not. Weston and Watkins, 1999.
     """
@@ -227,8 +235,11 @@ def _hinge_loss(
 ) -> Loss:
     reduction = _check_reduction(reduction)
     margin = _check_margin(margin)
-    x = _ready_logits(input)
-    labels = _ready_labels(arrays.as_array("target", target), x)
+    x, labels = arrays.ready("input", input), arrays.as_array("target", target)
+    if x.ndim == 1:
+        return of_one_sample(_hinge_loss, x, labels, margin, reduction, out=out)
+    _check_logits(x.shape)
+    labels = _ready_labels(labels, x)
     (x,), dx = arrays.prepare((("input", x),), out)
     x, labels = arrays.plain(x), arrays.apart(labels, dx)
     return _finish(lambda place: _kernels.hinge_loss(x, labels, margin, reduction, place), dx, out)

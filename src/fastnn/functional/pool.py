@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,13 @@ class WindowsSaved(NamedTuple):
     divisors: tuple[Array, Array] | None  # mean: of rows and columns of windows
     windows: tuple[Axis, Axis]
 
+    def indices(self) -> Array:
+        """Where each element of max pooling's y is in its plane of x, row by row, as torch counts."""
+        rows, columns = self.windows
+        top, left = (axis[4] + axis[3] * np.arange(axis[1]) for axis in self.windows)
+        apart = rows[5], columns[5]
+        return cast("Array", plane_indices(largest_of(self.argmax), top, left, columns[2], apart, columns[0]))
+
 
 class RegionsSaved(NamedTuple):
     """What adaptive_avg_pool2d and fractional_max_pool2d keep for their backward."""
@@ -48,6 +55,31 @@ class RegionsSaved(NamedTuple):
     shape: tuple[int, ...]  # the input's
     argmax: Array | None  # max: which element of its region each element of y is
     regions: tuple[Bounds, Bounds]  # of rows and columns, for all images or each of them
+
+    def indices(self) -> Array:
+        """Where each element of max pooling's y is in its plane of x, row by row, as torch counts."""
+        number, planes = largest_of(self.argmax), self.shape[:-2]
+        top, left, right = (
+            np.reshape(bound, (*planes, bound.shape[-1])) for bound in (self.regions[0][0], *self.regions[1])
+        )
+        taps = (right - left)[..., None, :]
+        return cast("Array", plane_indices(number, top, left, taps, (1, 1), self.shape[-1]))
+
+
+def largest_of(argmax: Any) -> Any:
+    """The numbers of elements in windows, which max pooling keeps; ValueError for mean pooling."""
+    if argmax is None:
+        raise ValueError("indices must be asked of max pooling, got mean pooling")
+    return argmax.astype(np.int64)
+
+
+def plane_indices(number: Any, top: Any, left: Any, taps: Any, apart: tuple[int, int], width: int) -> Any:
+    """The indices in a plane of the elements of these numbers in windows that begin at top and left.
+
+    taps: how many elements a window has in a row; apart: their distances; width: a plane's columns.
+    """
+    row, column = number // taps, number % taps
+    return (top[..., :, None] + apart[0] * row) * width + left[..., None, :] + apart[1] * column
 
 
 # ---- what all of them share --------------------------------------------------------------------------------
@@ -168,8 +200,8 @@ def max_pool2d(
     integer, or one for rows and one for columns; the padding is -infinity, and at most half of a window. With
     ceil_mode the last windows may reach beyond the image. Dtypes and out as for relu. Returns (y, saved),
     saved for max_pool2d_backward: a byte for each result says which element it is (four bytes in windows of
-    more than 256), of equal ones the first, of NaNs the last. Raises ValueError for shapes and parameters
-    that do not fit.
+    more than 256), of equal ones the first, of NaNs the last; saved.indices() has torch's indices. Raises
+    ValueError for shapes and parameters that do not fit.
     """
     x = _images(input)
     return _pool_windows(x, _windows(x, kernel_size, stride, padding, dilation, ceil_mode), None, out)
@@ -267,7 +299,10 @@ def _adaptive_places(x: Shaped, output_size: int | Sequence[int | None] | None) 
     if 0 in x.shape[-2:]:
         raise ValueError(f"input must have rows and columns, got shape {x.shape}")
     rows, columns = adaptive_numbers(output_size)
-    return x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
+    places = x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
+    if math.prod(x.shape[:-2]) * places[0] * places[1] >= 2**47:
+        raise ValueError(f"output_size must leave fewer than 2**47 results, got {places} for {x.shape}")
+    return places
 
 
 def _adaptive_bounds(size: int, places: int) -> Bounds:
@@ -287,6 +322,8 @@ def adaptive_avg_pool2d(
     """
     x = _images(input)
     rows, columns = _adaptive_places(x, output_size)
+    if out is None:  # before the bounds, which take long where there is no memory for the result
+        out = _kernels.empty((*x.shape[:-2], rows, columns), x.dtype)
     bounds = _adaptive_bounds(x.shape[-2], rows), _adaptive_bounds(x.shape[-1], columns)
     return _pool_regions(x, bounds, None, out)
 

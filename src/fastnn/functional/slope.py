@@ -109,6 +109,7 @@ def rrelu(
     lower: float = 1 / 8,
     upper: float = 1 / 3,
     training: bool = False,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Array | None = None,
@@ -116,10 +117,11 @@ def rrelu(
     """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training drawn from (lower, upper).
 
     key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default
-    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes and out as
-    for relu. Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes, inplace and
+    out as for relu. Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
     low, high = bounds(lower, upper)
+    out = arrays.in_place(input, out) if inplace else out
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     inputs, target = arrays.prepare((("input", input),), out)

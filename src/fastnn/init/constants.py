@@ -35,13 +35,17 @@ def dirac_(tensor: T, groups: int = 1) -> T:
     """The identity of convolutions: 1 at the middle of the kernel from channel i to channel i, else 0.
 
     tensor: (out_channels, in_channels / groups, kernel...) with 1 to 3 kernel dimensions. Of each group, as
-    many channels are kept as it has on both sides. Raises ValueError for another number of dimensions, and
-    for out_channels that `groups` does not divide.
+    many channels are kept as it has on both sides. Raises ValueError for another number of dimensions, for a
+    kernel without elements, and for out_channels that `groups` does not divide.
     """
     array = array_of(tensor)
     if array.ndim not in (3, 4, 5):
         raise ValueError(f"tensor must have 3, 4 or 5 dimensions, got shape {array.shape}")
+    if 0 in array.shape[2:]:
+        raise ValueError(f"tensor must have a kernel of at least one element, got shape {array.shape}")
     channels = array.shape[0]
+    if not isinstance(groups, int | np.integer):
+        raise TypeError(f"groups must be an integer, got {type(groups).__name__}")
     if groups < 1 or channels % groups:
         raise ValueError(f"groups must divide the number of output channels, {channels}, got {groups}")
     values = np.zeros(array.shape)

@@ -8,18 +8,20 @@ import numpy as np
 
 from fastnn._core.arrays import probability, real_number
 from fastnn._core.typing import Array
-from fastnn.init.target import Draws, T, array_of, at_least_zero, fill, matrix_of, numbers
+from fastnn.init.target import Draws, T, array_of, at_least_zero, fill, finite, matrix_of, numbers
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0, generator: Draws = None) -> T:
-    """Normal distribution. Raises ValueError for std below 0."""
-    mean, std = real_number("mean", mean), at_least_zero("std", std)
+    """Normal distribution. Raises ValueError for std below 0, and unless both are finite."""
+    mean, std = finite("mean", mean), at_least_zero("std", std)
     return fill(tensor, numbers(generator).normal(mean, std, array_of(tensor).shape))
 
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Draws = None) -> T:
-    """Uniform distribution on [a, b]. Raises ValueError unless a <= b."""
+    """Uniform distribution on [a, b]. Raises ValueError unless a <= b, and both and b - a are finite."""
+    a, b = finite("a", a), finite("b", b)
     _check_interval(a, b)
+    finite("b - a", b - a)
     return fill(tensor, numbers(generator).uniform(a, b, array_of(tensor).shape))
 
 
@@ -28,15 +30,19 @@ def trunc_normal_(
 ) -> T:
     """Normal distribution of this mean and std, given that the value is in [a, b].
 
-    a and b are values, not multiples of std, as in PyTorch; mean may be far outside of them. Raises
-    ValueError for std below 0 and unless a <= b.
+    a and b are values, not multiples of std, as in PyTorch; mean may be far outside of them, and a may be
+    -inf and b inf. Raises ValueError for std below 0, unless a <= b, and unless mean and std are finite.
     """
-    mean, std = real_number("mean", mean), at_least_zero("std", std)
+    mean, std = finite("mean", mean), at_least_zero("std", std)
+    a, b = real_number("a", a), real_number("b", b)
     _check_interval(a, b)
+    if a == math.inf or b == -math.inf:
+        raise ValueError(f"a and b must have finite numbers between them, got {a} and {b}")
     array = array_of(tensor)
-    if std == 0 or a == b:
+    low, high = ((a - mean) / std, (b - mean) / std) if std else (0.0, 0.0)
+    if low == high:  # nothing is left of the distribution but the value nearest to its mean
         return fill(tensor, min(max(mean, a), b))
-    values = truncated(numbers(generator), array.size, (a - mean) / std, (b - mean) / std)
+    values = truncated(numbers(generator), array.size, low, high)
     return fill(tensor, np.clip(mean + std * values, a, b).reshape(array.shape))
 
 
@@ -59,7 +65,7 @@ def truncated(draw: np.random.Generator, size: int, low: float, high: float) -> 
             accepted = (values >= low) & (values <= high)
         else:
             values = draw.uniform(left, right, 4 * missing + 8)
-            accepted = draw.random(values.size) < np.exp((nearest - values) * (nearest + values) / 2)
+            accepted = draw.random(values.size) < np.exp((nearest - values) * (nearest / 2 + values / 2))
         parts.append(values[accepted][:missing])
         missing -= parts[-1].size
     return np.concatenate(parts) if parts else np.empty(0)
@@ -69,9 +75,9 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
     """A random matrix, (first dimension, all others), whose rows or columns are orthonormal, times `gain`.
 
     The shorter side is orthonormal. Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics
-    of learning", 2014. Raises ValueError for fewer than 2 dimensions.
+    of learning", 2014. Raises ValueError for fewer than 2 dimensions, and unless gain is finite.
     """
-    array = array_of(tensor)
+    array, gain = array_of(tensor), finite("gain", gain)
     if array.ndim < 2:
         raise ValueError(f"tensor must have at least 2 dimensions, got shape {array.shape}")
     if not array.size:
@@ -79,24 +85,25 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
     rows, columns = array.shape[0], array.size // array.shape[0]
     q, r = np.linalg.qr(numbers(generator).standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)  # else the distribution would not be uniform
-    return fill(tensor, real_number("gain", gain) * (q.T if rows < columns else q).reshape(array.shape))
+    return fill(tensor, gain * (q.T if rows < columns else q).reshape(array.shape))
 
 
 def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Draws = None) -> T:
     """Normal distribution of mean 0, with a share `sparsity` (rounded up) of each column set to 0.
 
     Martens, "Deep learning via Hessian-free optimization", 2010. Raises ValueError unless the tensor has 2
-    dimensions and sparsity is in [0, 1].
+    dimensions and sparsity is in [0, 1], and for a std that is not finite or below 0.
     """
     rows, columns = matrix_of(tensor).shape
+    std = at_least_zero("std", std)
     zeros = math.ceil(probability("sparsity", sparsity) * rows)
     draw = numbers(generator)
-    values = draw.normal(0.0, at_least_zero("std", std), (rows, columns))
+    values = draw.normal(0.0, std, (rows, columns))
     places = np.argsort(draw.random((rows, columns)), axis=0)[:zeros]
     np.put_along_axis(values, places, 0.0, axis=0)
     return fill(tensor, values)
 
 
 def _check_interval(a: float, b: float) -> None:
-    if not real_number("a", a) <= real_number("b", b):
+    if not a <= b:
         raise ValueError(f"a must be at most b, {b}, got {a}")

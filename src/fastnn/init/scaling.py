@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastnn._core.arrays import real_number
 from fastnn.init.draws import normal_, trunc_normal_, uniform_
-from fastnn.init.target import Draws, T, array_of, at_least_zero
+from fastnn.init.target import Draws, T, array_of, at_least_zero, finite
 
 # The standard deviation of a standard normal distribution that is truncated to [-2, 2].
 TRUNCATED_STD = 0.8796256610342398
@@ -20,7 +19,7 @@ GAINS: dict[str, Callable[[float], float]] = {
     "sigmoid": lambda _: 1.0,
     "tanh": lambda _: 5 / 3,
     "relu": lambda _: math.sqrt(2),
-    "leaky_relu": lambda slope: math.sqrt(2 / (1 + slope**2)),
+    "leaky_relu": lambda slope: math.sqrt(2 / (1 + slope * slope)),
     "selu": lambda _: 3 / 4,
 }
 
@@ -30,11 +29,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     1 for "linear", "conv1d", "conv2d", "conv3d" (and "conv_transpose..."), and "sigmoid"; 5/3 for "tanh";
     sqrt(2) for "relu"; sqrt(2 / (1 + param^2)) for "leaky_relu", whose slope param is 0.01 if None; 3/4 for
-    "selu". Raises ValueError for another name.
+    "selu". Raises ValueError for another name, and unless param is finite.
     """
     if nonlinearity not in GAINS:
         raise ValueError(f"nonlinearity must be one of {', '.join(map(repr, GAINS))}, got {nonlinearity!r}")
-    return GAINS[nonlinearity](0.01 if param is None else real_number("param", param))
+    return GAINS[nonlinearity](0.01 if param is None else finite("param", param))
 
 
 def fans(tensor: object) -> tuple[int, int]:
@@ -60,8 +59,8 @@ def variance_scaling_(
 
     mode: "fan_in", "fan_out" or "fan_avg", their mean. distribution: "normal"; "uniform", on [-sqrt(3
     variance), sqrt(3 variance)]; or "truncated_normal", a normal distribution cut at twice its standard
-    deviation, with this variance after it. Raises ValueError for other names, for scale below 0 and for a
-    tensor of fewer than 2 dimensions.
+    deviation, with this variance after it. Raises ValueError for other names, for scale below 0 or not
+    finite, and for a tensor of fewer than 2 dimensions.
     """
     fan_in, fan_out = fans(tensor)
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
@@ -79,14 +78,21 @@ def variance_scaling_(
     raise ValueError(f"distribution must be 'normal', 'uniform' or 'truncated_normal', got {distribution!r}")
 
 
+def _square(name: str, value: object) -> float:
+    """The square of a number; ValueError unless it is finite."""
+    number = finite(name, value)
+    finite(f"the square of {name}", number * number)
+    return number * number
+
+
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
     """Uniform on [-a, a], a = gain sqrt(6 / (fan_in + fan_out)). Glorot and Bengio, 2010."""
-    return variance_scaling_(tensor, gain**2, "fan_avg", "uniform", generator)
+    return variance_scaling_(tensor, _square("gain", gain), "fan_avg", "uniform", generator)
 
 
 def xavier_normal_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
     """Normal, std = gain sqrt(2 / (fan_in + fan_out)). Glorot and Bengio, 2010."""
-    return variance_scaling_(tensor, gain**2, "fan_avg", "normal", generator)
+    return variance_scaling_(tensor, _square("gain", gain), "fan_avg", "normal", generator)
 
 
 def kaiming_uniform_(
@@ -100,7 +106,9 @@ def kaiming_uniform_(
 
     He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015.
     """
-    return variance_scaling_(tensor, calculate_gain(nonlinearity, a) ** 2, mode, "uniform", generator)
+    return variance_scaling_(
+        tensor, calculate_gain(nonlinearity, finite("a", a)) ** 2, mode, "uniform", generator
+    )
 
 
 def kaiming_normal_(
@@ -111,7 +119,9 @@ def kaiming_normal_(
     generator: Draws = None,
 ) -> T:
     """Normal, std = gain / sqrt(fan); arguments and source as kaiming_uniform_'s."""
-    return variance_scaling_(tensor, calculate_gain(nonlinearity, a) ** 2, mode, "normal", generator)
+    return variance_scaling_(
+        tensor, calculate_gain(nonlinearity, finite("a", a)) ** 2, mode, "normal", generator
+    )
 
 
 def lecun_uniform_(tensor: T, generator: Draws = None) -> T:

@@ -5,6 +5,7 @@ It knows no initialiser, and of layers only that a parameter has its array in `d
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -60,9 +61,17 @@ def numbers(generator: Draws) -> np.random.Generator:
     return given_or_default(generator).numpy()
 
 
-def at_least_zero(name: str, value: object) -> float:
-    """`value` as a float; ValueError for a negative number or NaN."""
+def finite(name: str, value: object) -> float:
+    """`value` as a float; ValueError for NaN and infinities."""
     number = real_number(name, value)
-    if not number >= 0:
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
+
+
+def at_least_zero(name: str, value: object) -> float:
+    """`value` as a float; ValueError for a negative number, NaN and infinity."""
+    number = finite(name, value)
+    if number < 0:
         raise ValueError(f"{name} must be at least 0, got {number}")
     return number

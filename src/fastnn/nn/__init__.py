@@ -46,6 +46,7 @@ from fastnn.nn.dropout import (
 )
 from fastnn.nn.flatten import Flatten
 from fastnn.nn.linear import Linear
+from fastnn.nn.lists import ModuleDict, ModuleList, ParameterDict, ParameterList
 from fastnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, MSELoss
 from fastnn.nn.module import Module
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
@@ -100,8 +101,12 @@ __all__ = [
     "Maxout",
     "Mish",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "PReLU",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "RMSNorm",
     "RReLU",
     "ReLU",

@@ -15,10 +15,12 @@ from fastnn._core.typing import Array
 
 
 def check_counts(layer: str, **counts: object) -> None:
-    """ValueError unless all are whole numbers of at least 1."""
+    """ValueError unless all are whole numbers of at least 1 that can be a dimension of an array."""
     for name, value in counts.items():
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{layer}: {name} must be a whole number of at least 1, got {value!r}")
+        if value >= 2**63:
+            raise ValueError(f"{layer}: {name} must be below 2**63, got {value!r}")
 
 
 def check_dtype(layer: str, dtype: DTypeLike) -> None:

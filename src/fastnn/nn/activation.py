@@ -28,16 +28,21 @@ class Activation(Module):
     """y = F.function(x, parameters), dx = F.function_backward(dy, x or y, parameters): all the layers here.
 
     Parameters are keyword or positional arguments and attributes. Bad ones raise what the function raises.
+    `inplace` is taken where PyTorch's layer takes it. The layer still writes to a new array, as its own
+    backward, or that of the layer before, may need what is in its input; in a fused chain there is no array
+    between the layers at all. F.function(x, inplace=True) does write into x.
     """
 
     function: ClassVar[str]
     _forward: ClassVar[Callable[..., Array]]
     _backward: ClassVar[Callable[..., Array]]
     _saves_output: ClassVar[bool]
-    __match_args__: ClassVar[tuple[str, ...]]  # the parameters' names, as @dataclass collects them
+    __match_args__: ClassVar[tuple[str, ...]]  # all arguments' names, as @dataclass collects them
+    _names: ClassVar[tuple[str, ...]]  # the function's parameters among them
 
     def __init_subclass__(cls, function: str | None = None) -> None:
         dataclass(eq=False, repr=False)(cls)
+        cls._names = tuple(name for name in cls.__match_args__ if name != "inplace")
         if function is not None:
             cls.function = function
             cls._forward = staticmethod(getattr(F, function))
@@ -64,40 +69,51 @@ class Activation(Module):
 
     def extra_repr(self) -> str:
         """Return the parameters, by name."""
-        return ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        shown = self._parameters() | ({"inplace": True} if getattr(self, "inplace", False) else {})
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
     def _parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__match_args__}
+        return {name: getattr(self, name) for name in self._names}
 
 
 class Identity(Activation, function="identity"):
-    """x, as a copy."""
+    """x, as a copy. Arguments are taken and ignored, so that it can stand in for any layer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
 
 class ReLU(Activation, function="relu"):
     """max(x, 0)."""
+
+    inplace: bool = False
 
 
 class LeakyReLU(Activation, function="leaky_relu"):
     """x where x > 0, else negative_slope * x."""
 
     negative_slope: float = 0.01
+    inplace: bool = False
 
 
 class ELU(Activation, function="elu"):
     """x where x > 0, else alpha * (exp(x) - 1)."""
 
     alpha: float = 1.0
+    inplace: bool = False
 
 
 class SELU(Activation, function="selu"):
     """The self-normalising ELU: scale * ELU(x, alpha), with the paper's constants."""
+
+    inplace: bool = False
 
 
 class CELU(Activation, function="celu"):
     """x where x > 0, else alpha * (exp(x / alpha) - 1)."""
 
     alpha: float = 1.0
+    inplace: bool = False
 
 
 class GELU(Activation, function="gelu"):
@@ -117,9 +133,13 @@ class Tanh(Activation, function="tanh"):
 class SiLU(Activation, function="silu"):
     """x * sigmoid(x), also called swish."""
 
+    inplace: bool = False
+
 
 class Mish(Activation, function="mish"):
     """x * tanh(softplus(x))."""
+
+    inplace: bool = False
 
 
 class Softplus(Activation, function="softplus"):
@@ -140,9 +160,13 @@ class LogSigmoid(Activation, function="logsigmoid"):
 class Hardsigmoid(Activation, function="hardsigmoid"):
     """min(max(x / 6 + 1/2, 0), 1)."""
 
+    inplace: bool = False
+
 
 class Hardswish(Activation, function="hardswish"):
     """x * hardsigmoid(x)."""
+
+    inplace: bool = False
 
 
 class Hardtanh(Activation, function="hardtanh"):
@@ -150,10 +174,13 @@ class Hardtanh(Activation, function="hardtanh"):
 
     min_val: float = -1.0
     max_val: float = 1.0
+    inplace: bool = False
 
 
 class ReLU6(Activation, function="relu6"):
     """min(max(x, 0), 6)."""
+
+    inplace: bool = False
 
 
 class Threshold(Activation, function="threshold"):
@@ -161,6 +188,7 @@ class Threshold(Activation, function="threshold"):
 
     threshold: float
     value: float
+    inplace: bool = False
 
 
 class Hardshrink(Activation, function="hardshrink"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
@@ -11,6 +12,7 @@ from fastnn._chain.fuse import FusedChain, fuse, fusion
 from fastnn._chain.saved import Saved
 from fastnn._core.typing import Array
 from fastnn.nn._hooks import has_hooks
+from fastnn.nn._items import ItemList
 from fastnn.nn.module import Module, without_input_grad
 from fastnn.stages import Dropout, Head, Stage
 
@@ -75,13 +77,40 @@ class _FusedLayers:
         return gradients.input
 
 
+class _Apart:
+    """A step of a layer that would write over its input, which the layer before may keep for its backward."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+
+    def forward(self, x: Array) -> Array:
+        inplace, self._layer.inplace = self._layer.inplace, False
+        try:
+            y: Array = self._layer.forward(x)
+        finally:
+            self._layer.inplace = inplace
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx: Array = self._layer.backward(dy)
+        return dx
+
+
+def _step(group: Sequence[Module]) -> _Step:
+    if len(group) > 1:
+        return _FusedLayers(group, _chain(group))
+    return _Apart(group[0]) if group[0]._writes_input else group[0]
+
+
 def _chain(layers: Sequence[Module]) -> FusedChain:
     stages: list[Stage] = [stage for layer in layers if (stage := layer.stage()) is not None]
     return fuse(*stages)
 
 
-class Sequential(Module):
-    """Apply `layers` in order; `backward` goes through them in reverse.
+class Sequential(ItemList[Module]):
+    """Apply `layers` in order; `backward` goes through them in reverse. An OrderedDict gives them names.
+
+    Layers can be put in, replaced and taken out later, as in a list.
 
     Neighbours that can be are computed as one chain (fastnn.fuse), with the same results (half types are
     rounded once, not after each layer): a batch norm and the activations and dropout after it, or activations
@@ -89,30 +118,50 @@ class Sequential(Module):
     what its backward needs in itself, so one object can stand in one place only, else ValueError.
     """
 
+    _kind = Module
+    _registered: ClassVar = ("_items", "_layers", "_fusible")
     _plan: _Plan | None = None
     _plan_of_pass: _Plan | None = None  # the last forward pass's plan, which backward follows
     _transient: ClassVar = ("_saved", "_plan", "_plan_of_pass")
 
-    def __init__(self, *layers: Module) -> None:
-        for index, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: layer {index} must be an nn.Module, got {type(layer).__name__}")
-        self._layers = layers
-        self._fusible = [layer for layer in layers if _computes_its_stage(type(layer))]  # type: ignore[arg-type]
-        seen: set[int] = set()
-        for module in self.modules():
+    def __init__(self, *layers: Module | OrderedDict[str, Module]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], OrderedDict):
+            self._replace(self._checked(layers[0].items()))
+        else:
+            self._replace(self._checked((str(place), layer) for place, layer in enumerate(layers)))
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return a layer, or for a slice a Sequential of the same layers with the same names."""
+        return super().__getitem__(index)
+
+    def _replace(self, items: Mapping[str, Module]) -> None:
+        """Have these layers from now on. A backward pass still goes the way of its forward pass."""
+        seen = {id(self)}
+        for module in (module for layer in items.values() for module in layer.modules()):
             if id(module) in seen:
                 raise ValueError(
                     f"Sequential: modules must be different objects, got the same {module!r} twice"
                 )
             seen.add(id(module))
+        super()._replace(items)
+        self._layers = tuple(items.values())
+        self._fusible = [layer for layer in self._layers if _computes_its_stage(type(layer))]  # type: ignore[arg-type]
+        self._plan = None
+
+    def _part(self, items: Mapping[str, Module]) -> Sequential:
+        return Sequential(OrderedDict(items))
 
     def forward(self, x: Array) -> Array:
         """Return the last layer's output."""
-        self._plan_of_pass, plan = None, self._planned()
+        own = vars(self)  # `self.name = value` would ask whether the value is a layer
+        own["_plan_of_pass"], plan = None, self._planned()
         for step in plan.steps:
             x = step.forward(x)
-        self._plan_of_pass = plan
+        own["_plan_of_pass"] = plan
         return x
 
     def backward(self, dy: Array) -> Array:
@@ -121,7 +170,7 @@ class Sequential(Module):
         With needs_input_grad = False it goes no further back than the first layer that has parameters to
         train, and what it returns is of no use.
         """
-        plan, self._plan_of_pass = self._plan_of_pass, None
+        plan = vars(self).pop("_plan_of_pass", None)
         if plan is None:
             raise RuntimeError(
                 "Sequential.backward needs a forward pass first: call the model, then backward"
@@ -132,25 +181,6 @@ class Sequential(Module):
             for step in reversed(plan.steps[first:]):
                 dy = step.backward(dy)
         return dy
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield ("0", first layer), ("1", second layer) and so on."""
-        for index, layer in enumerate(self._layers):
-            yield str(index), layer
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._layers)
-
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module:
-        """Return a layer, or for a slice a Sequential of the same layers."""
-        return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
 
     def __repr__(self) -> str:
         fused = [group for group in self._planned().groups if len(group) > 1]
@@ -165,8 +195,7 @@ class Sequential(Module):
         stages = [_stage_of(layer) if fusion.enabled else None for layer in self._fusible]
         if self._plan is None or self._plan.stages != stages:
             groups = _grouped(self._layers, dict(zip(self._fusible, stages, strict=True)))
-            steps = [group[0] if len(group) == 1 else _FusedLayers(group, _chain(group)) for group in groups]
-            self._plan = _Plan(stages, groups, steps)
+            self._plan = _Plan(stages, groups, [_step(group) for group in groups])
         return self._plan
 
 
@@ -189,6 +218,7 @@ def _grouped(layers: Sequence[Module], stages: Mapping[Module, Stage | None]) ->
 def _first_trained(groups: Sequence[Sequence[Module]]) -> int:
     """The index of the first group with a parameter to train; the number of groups if there is none."""
     for index, group in enumerate(groups):
-        if any(parameter.requires_grad for layer in group for parameter in layer.parameters()):
+        inside = (module for layer in group for module in layer.modules())
+        if any(parameter.requires_grad for module in inside for _, parameter in module._own_parameters()):
             return index
     return len(groups)

@@ -12,6 +12,7 @@ from fastnn._core.typing import Array
 from fastnn.functional.conv import Pair, paddings, pair
 from fastnn.nn._checks import check_array, check_counts, check_dtype
 from fastnn.nn._fixed import Fixed
+from fastnn.nn._padding import PADDING_MODES, check_room, pad, pad_backward
 from fastnn.nn.module import NOT_NEEDED, Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, given_or_default
@@ -21,10 +22,12 @@ class Conv2d(Module):
     """F.conv2d of images (N, in_channels, H, W) or (in_channels, H, W) with a learned weight and bias.
 
     weight: (out_channels, in_channels / groups, kH, kW). kernel_size, stride, padding and dilation: an
-    integer, or one for rows and one for columns; padding may be 'same' or 'valid'. They start uniform in
-    +-1/sqrt(fan_in), fan_in = in_channels / groups kH kW (He et al., "Delving deep into rectifiers", 2015,
-    with a = sqrt(5): PyTorch's default), drawn from `generator`, or from fastnn's default. `dtype` is float32
-    or float64, and x has to have the same. Raises ValueError for parameters and shapes that do not fit,
+    integer, or one for rows and one for columns; padding may be 'same' or 'valid'. padding_mode: "zeros",
+    or what the padding repeats of the image: "reflect" what is beside the edge, "replicate" the edge,
+    "circular" the other side. Weight and bias start uniform in +-1/sqrt(fan_in), fan_in = in_channels /
+    groups kH kW (He et al., "Delving deep into rectifiers", 2015, with a = sqrt(5): PyTorch's default), drawn
+    from `generator`, or from fastnn's default. `dtype` is float32 or float64, and x has to have the same.
+    Raises ValueError for parameters and shapes that do not fit, for a padding larger than what it repeats,
     TypeError for a wrong dtype.
     """
 
@@ -53,15 +56,17 @@ class Conv2d(Module):
                 f"Conv2d: groups must divide in_channels, {in_channels}, and out_channels, {out_channels},"
                 f" got {groups}"
             )
-        if padding_mode != "zeros":
-            raise ValueError(f"Conv2d: padding_mode must be 'zeros', got {padding_mode!r}")
+        if padding_mode not in PADDING_MODES:
+            modes = ", ".join(map(repr, PADDING_MODES))
+            raise ValueError(f"Conv2d: padding_mode must be one of {modes}, got {padding_mode!r}")
         check_dtype("Conv2d", dtype)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride = pair("stride", stride, 1)
         self.dilation = pair("dilation", dilation, 1)
         self.padding = padding if isinstance(padding, str) else pair("padding", padding, 0)
-        paddings(self.padding, self.kernel_size, self.stride, self.dilation)  # a bad name is reported here
+        self.padding_mode = padding_mode
+        self._widths()  # a bad name is reported here
         shape = out_channels, in_channels // groups, *self.kernel_size
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         draw = given_or_default(generator).numpy()
@@ -72,7 +77,10 @@ class Conv2d(Module):
         """Return F.conv2d of `x` with the layer's weight and bias."""
         check_array("Conv2d", "x", x, self.weight.data)
         bias = None if self.bias is None else self.bias.data
-        y = F.conv2d(x, self.weight.data, bias, self.stride, self.padding, self.dilation, self._groups)
+        padding: Pair | str = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._padded(x), 0
+        y = F.conv2d(x, self.weight.data, bias, self.stride, padding, self.dilation, self._groups)
         self._saved = x
         return y
 
@@ -85,7 +93,7 @@ class Conv2d(Module):
             x,
             self.weight.data,
             self.stride,
-            self.padding,
+            self.padding if self.padding_mode == "zeros" else 0,
             self.dilation,
             self._groups,
             needs_input=self.needs_input_grad,
@@ -96,7 +104,21 @@ class Conv2d(Module):
             self.weight.accumulate(dweight)
         if self.bias is not None and dbias is not None:
             self.bias.accumulate(dbias)
-        return NOT_NEEDED if dx is None else dx
+        if dx is None:
+            return NOT_NEEDED
+        return dx if self.padding_mode == "zeros" else pad_backward(dx, self._widths(), self.padding_mode)
+
+    def _widths(self) -> list[tuple[int, int]]:
+        """Return (before, after) of rows and columns."""
+        return paddings(self.padding, self.kernel_size, self.stride, self.dilation)
+
+    def _padded(self, x: Array) -> Array:
+        """Return the images with a padding of their own elements."""
+        widths = self._widths()
+        if x.ndim in (3, 4):  # F.conv2d says what is wrong with others
+            check_room("Conv2d", self.padding_mode, x.shape[-2:], widths)
+            x = pad(x, widths, self.padding_mode)
+        return x
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, as PyTorch writes them."""
@@ -106,4 +128,5 @@ class Conv2d(Module):
         text += f", padding={self.padding}" if self.padding != (0, 0) else ""
         text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""
-        return text + (", bias=False" if self.bias is None else "")
+        text += ", bias=False" if self.bias is None else ""
+        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")

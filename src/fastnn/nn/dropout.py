@@ -52,6 +52,7 @@ class _Drawing(Module):
 
 
 class _Dropout(_Drawing):
+    _writes_input = True
     _forward: ClassVar[Callable[..., Array]]
     _backward: ClassVar[Callable[..., Array]]
 
@@ -65,7 +66,10 @@ class _Dropout(_Drawing):
         self.inplace = inplace
 
     def forward(self, x: Array) -> Array:
-        """Return `x` with elements dropped, in evaluation `x` itself. inplace: the result is in `x`."""
+        """Return `x` with elements dropped, in evaluation `x` itself.
+
+        inplace: the result is in `x`, but not in a Sequential, as the layer before may need `x`.
+        """
         key = self._next_key()
         return x if key is None else self._forward(x, self.p, key=key, out=x if self.inplace else None)
 

@@ -15,6 +15,7 @@ from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
 from fastnn._core.typing import Array
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
+from fastnn.nn._registered import PLAIN, check_registered
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Parameter
 from fastnn.stages import Stage
@@ -32,6 +33,9 @@ class Module:
 
     Parameters and child modules are simply the attributes that hold one, named as in PyTorch:
     `model.state_dict()` has keys such as `0.weight`. Arrays that are saved but not trained are buffers.
+    Several layers in one attribute belong into an nn.ModuleList or ModuleDict, parameters into an
+    nn.ParameterList or ParameterDict. In a plain list, tuple, set or dict the module does not see them: what
+    asks for parameters, states or modes raises TypeError then, unless they are attributes as well.
     """
 
     training: bool = True
@@ -42,6 +46,10 @@ class Module:
     _buffers: tuple[str, ...] = ()  # the names of the buffers
     _optional: ClassVar[tuple[str, ...]] = ()  # buffers that a loaded state need not have
     _transient: ClassVar[tuple[str, ...]] = ("_saved",)  # attributes of one pass, which no copy has
+    _writes_input: ClassVar[bool] = False  # with inplace=True, forward's result is in the input
+    _registered: ClassVar[
+        tuple[str, ...]
+    ] = ()  # attributes that hold children and parameters in plain containers
 
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, saving what `backward` needs."""
@@ -56,9 +64,9 @@ class Module:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
-    def __call__(self, x: Array) -> Array:
-        """Return `forward(x)`."""
-        return self.forward(x)
+    def __call__(self, input: Array) -> Array:
+        """Return `forward(input)`."""
+        return self.forward(input)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""
@@ -77,7 +85,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) for the modules directly inside this one."""
-        for name, value in vars(self).items():
+        for name, value in self._attributes():
             if isinstance(value, Module):
                 yield name, value
 
@@ -109,23 +117,42 @@ class Module:
         setattr(self, name, array)
         self._buffers = (*self._buffers, name)
 
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make `module` the attribute `name`: `setattr(self, name, module)`. TypeError for what is none."""
+        self._add(name, module, Module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Make `module` the attribute `name`, as `add_module`."""
+        self._add(name, module, Module)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Make `param` the attribute `name`: `setattr(self, name, param)`. TypeError for what is none."""
+        self._add(name, param, Parameter)
+
+    def _add(self, name: str, value: object, kind: type) -> None:
+        if not (value is None or isinstance(value, kind)):
+            what, got = f"{type(self).__name__}: {name}", type(value).__name__
+            raise TypeError(f"{what} must be an nn.{kind.__name__} or None, got {got}")
+        setattr(self, name, value)
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (dotted name, parameter) for this module's own parameters, then for its children's.
 
         One that several modules share comes once, by its first name; `state_dict` has all its names.
         """
-        seen: set[Parameter] = set()
-        for prefix, module in self._dotted_modules():
-            for name, parameter in module._own_parameters():
-                if parameter not in seen:
-                    seen.add(parameter)
-                    yield prefix + name, parameter
+        self._check_registered()
+        yield from self._named_parameters()
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) for this module's own buffers, then for its children's."""
         for prefix, module in self._dotted_modules():
             for name, array in module._own_buffers():
                 yield prefix + name, array
+
+    def buffers(self) -> Iterator[Array]:
+        """Yield every buffer, in the order of `named_buffers`."""
+        for _, array in self.named_buffers():
+            yield array
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield every parameter, in the order of `named_parameters`."""
@@ -207,11 +234,14 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget all gradients: every `Parameter.grad` becomes None."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        self._check_registered()
+        for module in self.modules():
+            for _, parameter in module._own_parameters():
+                parameter.grad = None
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode (evaluation with False) here and in every module inside; return the module."""
+        self._check_registered()
         for module in self.modules():
             module.training = mode
         return self
@@ -235,8 +265,32 @@ class Module:
         for name, module in self.named_modules():
             yield f"{name}." if name else "", module
 
+    def _attributes(self) -> Iterable[tuple[str, Any]]:
+        """Return (name, value) for what parameters and children are found in."""
+        return vars(self).items()
+
+    def _check_registered(self) -> None:
+        held = [
+            (prefix + name, value)
+            for prefix, module in self._dotted_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, PLAIN) and name not in module._transient + module._registered
+        ]
+        if held:
+            registered = {id(module) for module in self.modules()}
+            registered |= {id(parameter) for _, parameter in self._named_parameters()}
+            check_registered(type(self).__name__, held, registered, (Module, Parameter))
+
+    def _named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        seen: set[Parameter] = set()
+        for prefix, module in self._dotted_modules():
+            for name, parameter in module._own_parameters():
+                if parameter not in seen:
+                    seen.add(parameter)
+                    yield prefix + name, parameter
+
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for name, value in vars(self).items():
+        for name, value in self._attributes():
             if isinstance(value, Parameter):
                 yield name, value
 
@@ -247,6 +301,7 @@ class Module:
 
     def _named_state(self) -> Iterator[tuple[str, Array]]:
         """Yield (dotted name, array) in the order of PyTorch's state_dict: a module's own, then inside."""
+        self._check_registered()
         for prefix, module in self._dotted_modules():
             for name, parameter in module._own_parameters():
                 yield prefix + name, parameter.data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -178,41 +178,46 @@ class _InstanceNorm(RunningNorm):
     def forward(self, x: Array) -> Array:
         """Return F.instance_norm of `x`; in training mode, running statistics move towards the batch's."""
         shape = np.shape(x)
+        batched = len(shape) + 1 not in self._shapes
+        if not batched:
+            x, shape = x[None], (1, *shape)
         if len(shape) not in self._shapes or shape[1] != self._num_features:
             raise self._shape_error(shape)
         own = self.training or self.running_mean is None
         weight, bias = _data(self.weight), _data(self.bias)
-        y, self._saved = F.instance_norm(
+        y, saved = F.instance_norm(
             x, self.running_mean, self.running_var, weight, bias, own, self.momentum, self.eps
         )
-        return y
+        self._saved = saved, batched
+        return y if batched else cast("Array", y[0])
 
     def backward(self, dy: Array) -> Array:
         """Return F.instance_norm_backward's dx; adds dweight and dbias."""
-        gradients = F.instance_norm_backward(dy, self._take_saved())
+        saved, batched = self._take_saved()
+        gradients = F.instance_norm_backward(dy if batched else dy[None], saved)
         self.take_gradients(gradients)
-        return gradients[0]
+        return gradients[0] if batched else cast("Array", gradients[0][0])
 
 
 class InstanceNorm1d(_InstanceNorm):
     """y = (x - mean) / sqrt(variance + eps) weight[c] + bias[c], by the statistics of each sample's channels.
 
-    x has shape (N, C, L), and C is num_features. There are no weight and bias unless affine=True
+    x has shape (N, C, L) or (C, L), and C is num_features. There are no weight and bias unless affine=True
     (bias=False: no bias), and no running statistics unless track_running_stats=True: these move by
     `momentum` in training mode, and are what evaluation mode normalises by. dtype and errors as for
     LayerNorm; channels of one element raise ValueError in training. Ulyanov, Vedaldi and Lempitsky, 2016.
     """
 
-    _shapes: ClassVar = {3: "(N, C, L)"}
+    _shapes: ClassVar = {3: "(N, C, L) or (C, L)"}
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """InstanceNorm1d for x of shape (N, C, H, W)."""
+    """InstanceNorm1d for x of shape (N, C, H, W) or (C, H, W)."""
 
-    _shapes: ClassVar = {4: "(N, C, H, W)"}
+    _shapes: ClassVar = {4: "(N, C, H, W) or (C, H, W)"}
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """InstanceNorm1d for x of shape (N, C, D, H, W)."""
+    """InstanceNorm1d for x of shape (N, C, D, H, W) or (C, D, H, W)."""
 
-    _shapes: ClassVar = {5: "(N, C, D, H, W)"}
+    _shapes: ClassVar = {5: "(N, C, D, H, W) or (C, D, H, W)"}

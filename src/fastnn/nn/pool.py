@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import fastnn.functional as F
 from fastnn._core.typing import Array
@@ -15,8 +16,9 @@ from fastnn.random import Generator, given_or_default
 class MaxPool2d(Module):
     """The largest element of each window of images (N, C, H, W) or (C, H, W): F.max_pool2d.
 
-    stride=None is kernel_size. For backward a byte for each result is saved. Raises ValueError for parameters
-    and shapes that do not fit.
+    stride=None is kernel_size. For backward a byte for each result is saved. return_indices: forward returns
+    (y, indices), which say where in its plane of x each element of y is, row by row. Raises ValueError for
+    parameters and shapes that do not fit.
     """
 
     def __init__(
@@ -25,17 +27,19 @@ class MaxPool2d(Module):
         stride: Pair | None = None,
         padding: Pair = 0,
         dilation: Pair = 1,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         window_numbers(kernel_size, stride, padding, dilation)  # bad parameters are reported here
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+        self.return_indices = return_indices
 
-    def forward(self, x: Array) -> Array:
-        """Return F.max_pool2d of `x`."""
+    def forward(self, x: Array) -> Any:
+        """Return F.max_pool2d of `x`; with return_indices (y, indices)."""
         numbers = self.kernel_size, self.stride, self.padding, self.dilation
         y, self._saved = F.max_pool2d(x, *numbers, self.ceil_mode)
-        return y
+        return (y, self._saved.indices()) if self.return_indices else y
 
     def backward(self, dy: Array) -> Array:
         """Return F.max_pool2d_backward of `dy`."""
@@ -113,7 +117,8 @@ class AdaptiveAvgPool2d(Module):
 class FractionalMaxPool2d(Module):
     """The largest elements of windows at random places in images (N, C, H, W) or (C, H, W).
 
-    kernel_size, and one of output_size and output_ratio, as for F.fractional_max_pool2d. Every forward pass
+    kernel_size, and one of output_size and output_ratio, as for F.fractional_max_pool2d; return_indices as
+    for MaxPool2d. Every forward pass
     draws other places, in evaluation too, as PyTorch does. generator: where keys come from; None: fastnn's
     default generator. Raises ValueError for parameters and shapes that do not fit. Graham, "Fractional
     max-pooling", 2014.
@@ -124,19 +129,20 @@ class FractionalMaxPool2d(Module):
         kernel_size: Pair,
         output_size: Pair | None = None,
         output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False,
         *,
         generator: Generator | None = None,
     ) -> None:
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.output_size, self.output_ratio = fractional_numbers(output_size, output_ratio)
-        self.generator = generator
+        self.return_indices, self.generator = return_indices, generator
 
-    def forward(self, x: Array) -> Array:
-        """Return F.fractional_max_pool2d of `x`, with the generator's next key."""
+    def forward(self, x: Array) -> Any:
+        """Return F.fractional_max_pool2d of `x`, with the generator's next key; maybe (y, indices)."""
         key = given_or_default(self.generator).key()
         places = self.output_size, self.output_ratio
         y, self._saved = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
-        return y
+        return (y, self._saved.indices()) if self.return_indices else y
 
     def backward(self, dy: Array) -> Array:
         """Return F.fractional_max_pool2d_backward of `dy`."""

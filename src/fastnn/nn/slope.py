@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn._core.arrays import real_number
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts
@@ -27,7 +28,7 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
         check_counts("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
-        self.weight = Parameter(np.full(num_parameters, init, dtype))
+        self.weight = Parameter(np.full(num_parameters, real_number("init", init), dtype))
 
     def forward(self, x: Array) -> Array:
         """Return F.prelu of `x`."""
@@ -48,15 +49,21 @@ class PReLU(Module):
 class RReLU(Module):
     """x where x > 0, else a x; a is drawn from (lower, upper) in training, and their mean in evaluation.
 
-    generator: where keys come from; None: fastnn's default generator. Raises ValueError unless
-    0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    generator: where keys come from; None: fastnn's default generator. inplace is taken, and the result is a
+    new array all the same, as backward needs the input. Raises ValueError unless 0 <= lower <= upper <= 1.
+    Xu, Wang, Chen and Li, 2015.
     """
 
     def __init__(
-        self, lower: float = 1 / 8, upper: float = 1 / 3, *, generator: Generator | None = None
+        self,
+        lower: float = 1 / 8,
+        upper: float = 1 / 3,
+        inplace: bool = False,
+        *,
+        generator: Generator | None = None,
     ) -> None:
         F.rrelu(np.empty(0, np.float32), lower, upper)  # bad bounds are reported here
-        self.lower, self.upper, self.generator = lower, upper, generator
+        self.lower, self.upper, self.inplace, self.generator = lower, upper, inplace, generator
 
     def forward(self, x: Array) -> Array:
         """Return F.rrelu of `x`."""
@@ -71,7 +78,7 @@ class RReLU(Module):
 
     def extra_repr(self) -> str:
         """Return the bounds."""
-        return f"lower={self.lower}, upper={self.upper}"
+        return f"lower={self.lower}, upper={self.upper}" + ", inplace=True" * self.inplace
 
 
 class Maxout(Module):

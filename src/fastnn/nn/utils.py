@@ -14,6 +14,7 @@ def clip_grad_norm_(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> float:
     """Scale all gradients, in place, so that the norm of them together is at most max_norm; return that norm.
 
@@ -21,7 +22,7 @@ def clip_grad_norm_(
     where it is above max_norm, gradients are multiplied by max_norm / (norm + 1e-6), as in PyTorch.
     Parameters without a gradient are left out. Sums are of float64; the number of threads does not change
     them. Where gradients are on a GPU, the norm is an array without axes there, in float64, and nothing waits
-    for it but `error_if_nonfinite`. Pascanu, Mikolov and Bengio, 2013.
+    for it but `error_if_nonfinite`. foreach: PyTorch's, without effect. Pascanu, Mikolov and Bengio, 2013.
 
     Raises ValueError for a max_norm below 0 and a norm_type that is not above 0, RuntimeError for a norm that
     is infinite or NaN if `error_if_nonfinite` (then nothing is changed), TypeError for what is no gradient.
@@ -35,8 +36,13 @@ def clip_grad_norm_(
     return clip_norm(lists, max_norm, norm_type, error_if_nonfinite)
 
 
-def clip_grad_value_(parameters: Parameter | Iterable[Parameter], clip_value: float) -> None:
-    """Limit every element of every gradient, in place, to [-clip_value, clip_value]; NaN stays NaN."""
+def clip_grad_value_(
+    parameters: Parameter | Iterable[Parameter], clip_value: float, foreach: bool | None = None
+) -> None:
+    """Limit every element of every gradient, in place, to [-clip_value, clip_value]; NaN stays NaN.
+
+    `foreach` is PyTorch's, without effect. Raises ValueError for a clip_value below 0.
+    """
     if not clip_value >= 0:
         raise ValueError(f"clip_value must be at least 0, got {clip_value}")
     for each in _gradients(parameters):

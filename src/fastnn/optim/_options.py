@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from fastnn.nn.parameter import Parameter
 
@@ -20,19 +20,52 @@ class Options(TypedDict, total=False):
     `max_norm=None`: a number c > 0 limits each unit's incoming weights: after a step, rows along the first
     axis of a parameter of two or more dimensions are scaled down to an L2 norm of at most c (Srivastava,
     Hinton, Krizhevsky, Sutskever and Salakhutdinov, 2014). Vectors (biases) are left alone.
+    `foreach`, `fused`, `capturable`: taken for PyTorch's sake, True, False or None, without effect: a step is
+    always one pass over all parameters of a kind. `differentiable` must be False: there is no tape.
     """
 
     maximize: bool
     l1: float
     l2: float
     max_norm: float | None
+    foreach: bool | None
+    fused: bool | None
+    capturable: bool | None
+    differentiable: bool | None
 
 
 DEFAULTS: Options = {"maximize": False, "l1": 0.0, "l2": 0.0, "max_norm": None}
 
 
+#: PyTorch's choices between its implementations of a step, of which there is one here.
+_IMPLEMENTATIONS = ("foreach", "fused", "capturable", "differentiable")
+
+
+def split_options(owner: str, given: Options) -> Options:
+    """The options that have an effect; TypeError for a name that no optimizer takes."""
+    for name, value in given.items():
+        if name not in DEFAULTS and name not in _IMPLEMENTATIONS:
+            raise TypeError(f"{owner} takes no argument {name!r}")
+        if name in _IMPLEMENTATIONS and not (value is None or isinstance(value, bool)):
+            raise ValueError(f"{name} must be True, False or None, got {value!r}")
+    if given.get("differentiable"):
+        raise ValueError("differentiable must be False: there is no tape to record a step on, got True")
+    return cast("Options", {name: value for name, value in given.items() if name in DEFAULTS})
+
+
+def numbers_of_arrays(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with numbers in the place of arrays and tensors that are one number, as a lr can be."""
+    return {name: _number_of(value) for name, value in options.items()}
+
+
+def _number_of(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_number_of, value))
+    return value.item() if getattr(value, "shape", None) in ((), (1,)) else value
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real)
+    return isinstance(value, numbers.Real) and (not isinstance(value, int) or abs(value) < 2**1000)
 
 
 def _at_least_zero(value: Any) -> bool:
@@ -78,6 +111,14 @@ def check_parameters(params: Sequence[object]) -> None:
     for index, parameter in enumerate(params):
         if not isinstance(parameter, Parameter):
             raise TypeError(f"params[{index}] must be an nn.Parameter, got {type(parameter).__name__}")
+
+
+def split_names(named: Sequence[Any]) -> tuple[list[str], list[Parameter]]:
+    """The names and the parameters of (name, parameter) pairs; TypeError for one that is no such pair."""
+    for index, pair in enumerate(named):
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise TypeError(f"params[{index}] must have a name, as the others do, got {pair!r}")
+    return [name for name, _ in named], [parameter for _, parameter in named]
 
 
 def check_options(options: Mapping[str, Any], prefix: str = "") -> None:

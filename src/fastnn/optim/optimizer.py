@@ -19,11 +19,19 @@ from fastnn._core.tensor_lists import (
 )
 from fastnn._core.uninterrupted import Call
 from fastnn.nn.parameter import Parameter
-from fastnn.optim._options import DEFAULTS, Options, check_options, check_parameters
+from fastnn.optim._options import (
+    DEFAULTS,
+    Options,
+    check_options,
+    check_parameters,
+    numbers_of_arrays,
+    split_names,
+    split_options,
+)
 from fastnn.optim._state import load_groups, load_states
 
 Group = dict[str, Any]
-Params = Iterable[Parameter | Mapping[str, Any]]
+Params = Iterable[Parameter | tuple[str, Parameter] | Mapping[str, Any]]
 Counters = tuple[float, ...]
 Rule = tuple[str, tuple[float, ...]]
 
@@ -42,11 +50,14 @@ class Optimizer:
     """Holds groups of parameters, each with options of its own, and updates their `data` in place.
 
     params: parameters, or dicts {"params": parameters, option: value, ...}; an option that a group lacks has
-    the optimizer's value. `param_groups` is the list of these groups; options may be changed between steps.
+    the optimizer's value. Parameters can come with names, as `model.named_parameters()` gives them, which the
+    group then has as "param_names". An option can be an array without axes, whose number is taken.
+    `param_groups` is the list of these groups; options may be changed between steps.
     `state` has for each parameter a dict of the numbers and arrays that the rule keeps between steps. A
     parameter whose grad is None or whose requires_grad is False is not updated.
 
-    The groups of every optimizer also take `maximize`, `l1`, `l2` and `max_norm`: see docs/optim.md.
+    The groups of every optimizer also take `maximize`, `l1`, `l2` and `max_norm`, and every optimizer
+    `foreach`, `fused`, `capturable` and `differentiable`: see docs/optim.md.
 
     An update rule is a subclass that names the arrays of a parameter's state (`_state_names`, or
     `_group_state_names` where options decide), and the kernel and its numbers for a step (`_rule`).
@@ -62,10 +73,8 @@ class Optimizer:
     _decay_is_in_rule = False  # weight decay is part of the rule
 
     def __init__(self, params: Params, defaults: Mapping[str, Any], options: Options | None = None) -> None:
-        unknown = sorted((options or {}).keys() - DEFAULTS.keys())
-        if unknown:
-            raise TypeError(f"{type(self).__name__} takes no argument {unknown[0]!r}")
-        self.defaults: dict[str, Any] = {**defaults, **DEFAULTS, **(options or {})}
+        common = split_options(type(self).__name__, options or {})
+        self.defaults: dict[str, Any] = numbers_of_arrays({**defaults, **DEFAULTS, **common})
         self._check(self.defaults)
         if not isinstance(params, Iterable):
             got = type(params).__name__
@@ -114,8 +123,11 @@ class Optimizer:
         params = param_group["params"]
         if isinstance(params, (set, frozenset)):
             raise TypeError("params must be a list, got a set, which has no order")
-        group = {**self.defaults, **param_group}
+        options = {name: value for name, value in param_group.items() if name != "params"}
+        group = {**self.defaults, **numbers_of_arrays(options)}
         group["params"] = [params] if isinstance(params, Parameter) else list(params)
+        if any(isinstance(each, tuple) for each in group["params"]):
+            group["param_names"], group["params"] = split_names(group["params"])
         self._check(group, f"param_groups[{len(self.param_groups)}]: " if self.param_groups else "")
         known = {parameter for each in self.param_groups for parameter in each["params"]}
         check_parameters(group["params"])

@@ -32,6 +32,14 @@ def _reduced(losses: Array, gradient: Array, reduction: str, divisor: Any) -> Lo
     return float(total / divisor), gradient / divisor if divisor else np.zeros_like(gradient)
 
 
+def _classes_last(x: Array) -> Array:
+    return np.moveaxis(x, 1, -1) if x.ndim > 1 else x  # (C,) is one sample
+
+
+def _classes_second(x: Array) -> Array:
+    return np.moveaxis(x, -1, 1) if x.ndim > 1 else x
+
+
 def _one_hot(labels: NDArray[Any], classes: int) -> NDArray[np.bool_]:
     """Of shape (N, ..., classes); no class for a label out of range."""
     result: NDArray[np.bool_] = labels[..., None] == np.arange(classes)
@@ -52,7 +60,7 @@ def cross_entropy(
     q = weight ((1 - label_smoothing) t + label_smoothing / C), t being 1 at a label, or the target itself.
     The mean is over the weights of the labels, or over the samples; samples of label ignore_index are 0.
     """
-    x, t = np.moveaxis(floating(input), 1, -1), np.asarray(target)
+    x, t = _classes_last(floating(input)), np.asarray(target)
     classes = x.shape[-1]
     w = np.ones(classes, x.dtype) if weight is None else floating(weight)
     if t.dtype.kind in "iu":
@@ -60,25 +68,25 @@ def cross_entropy(
         one_hot = _one_hot(t, classes) & used[..., None]
         divisor, t = (w * one_hot).sum(), one_hot.astype(x.dtype)
     else:
-        t = np.moveaxis(t, 1, -1)
+        t = _classes_last(t)
         used, divisor = np.ones(x.shape[:-1], bool), x[..., 0].size
     q = used[..., None] * w * ((1 - label_smoothing) * t + label_smoothing / x.dtype.type(classes))
     log_p = log_probabilities(x)
     losses = -np.where(q == 0, 0, q * log_p).sum(axis=-1)  # 0 log 0 = 0: a class that is masked out
     gradient = np.where(used[..., None], q.sum(axis=-1, keepdims=True) * np.exp(log_p) - q, 0)
-    return _reduced(losses, np.moveaxis(gradient, -1, 1), reduction, divisor)
+    return _reduced(losses, _classes_second(gradient), reduction, divisor)
 
 
 @quiet
 def hinge_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean") -> Loss:
     """Return the sum over c != label of max(0, x[c] - x[label] + margin), and its gradient."""
-    x, labels = np.moveaxis(floating(input), 1, -1), np.asarray(target)
+    x, labels = _classes_last(floating(input)), np.asarray(target)
     one_hot = _one_hot(labels, x.shape[-1])
     own = np.take_along_axis(x, labels[..., None].astype(np.intp), axis=-1)
     excess = np.where(one_hot, 0, np.maximum(0, x - own + x.dtype.type(margin)))
     gradient = (excess > 0).astype(x.dtype)
     gradient -= one_hot * gradient.sum(axis=-1, keepdims=True)
-    return _reduced(excess.sum(axis=-1), np.moveaxis(gradient, -1, 1), reduction, labels.size)
+    return _reduced(excess.sum(axis=-1), _classes_second(gradient), reduction, labels.size)
 
 
 @quiet

@@ -1,5 +1,7 @@
 """Softmax and its logarithm from their definitions, in plain NumPy; must not know fastnn.functional."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -31,9 +33,9 @@ def log_probabilities(x: Array) -> Array:
 
 
 @quiet
-def softmax(input: ArrayLike, dim: int = -1) -> Array:
+def softmax(input: ArrayLike, dim: int = -1, *, dtype: Any = None) -> Array:
     """Return e^x / (the sum of e^x along dim), both over e^(the largest x), so that nothing overflows."""
-    x = _along(dim, floating(input))
+    x = _along(dim, floating(np.asarray(input, dtype)))
     e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
     return _back(dim, e / e.sum(axis=-1, keepdims=True), np.shape(input))
 
@@ -46,9 +48,9 @@ def softmax_backward(dy: ArrayLike, output: ArrayLike, dim: int = -1) -> Array:
 
 
 @quiet
-def log_softmax(input: ArrayLike, dim: int = -1) -> Array:
+def log_softmax(input: ArrayLike, dim: int = -1, *, dtype: Any = None) -> Array:
     """Return x - log(the sum of e^x along dim)."""
-    return _back(dim, log_probabilities(_along(dim, floating(input))), np.shape(input))
+    return _back(dim, log_probabilities(_along(dim, floating(np.asarray(input, dtype)))), np.shape(input))
 
 
 @quiet

@@ -27,6 +27,7 @@ from fastnn.functional.loss import (
     _check_margin,
     _check_reduction,
     _check_smoothing,
+    of_one_sample,
 )
 
 Loss = tuple[Any, Any]
@@ -107,6 +108,9 @@ def _cross_entropy(
     """As fastnn.functional.cross_entropy, with the loss on the GPU; labels out of range as above."""
     _check_reduction(reduction)
     x, t = device_arrays.ready("input", input), device_arrays.describe("target", target)
+    if len(x.shape) == 1:
+        options = weight, ignore_index, reduction, label_smoothing
+        return of_one_sample(_cross_entropy, input, target, *options, out=out)
     _check_logits(x.shape)
     ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
     classes, labels = x.shape[1], None
@@ -138,6 +142,8 @@ def _hinge_loss(input: Any, target: Any, margin: float, reduction: str, out: Any
     _check_reduction(reduction)
     margin = _check_margin(margin)
     x, t = device_arrays.ready("input", input), device_arrays.describe("target", target)
+    if len(x.shape) == 1:
+        return of_one_sample(_hinge_loss, input, target, margin, reduction, out=out)
     _check_logits(x.shape)
     labels = _labels(t, x.shape)
     arrays = device_arrays.elementwise((("input", x.owner),), out, in_c_order=True)

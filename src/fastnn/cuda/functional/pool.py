@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastnn._core.arrays import check_dy
 from fastnn._core.extras import require
 from fastnn.cuda._core import device_arrays
@@ -27,6 +29,8 @@ from fastnn.functional.pool import (
     _override,
     _windows,
     fractional_numbers,
+    largest_of,
+    plane_indices,
 )
 from fastnn.random import Key
 
@@ -38,6 +42,21 @@ class Saved(NamedTuple):
     argmax: Any  # max: which tap of its window each element of y is
     pooling: Pooling
     bounds: Any  # the arrays that the pooling has the addresses of
+
+    def indices(self) -> Any:
+        """Where each element of max pooling's y is in its plane of x, in a CuPy array."""
+        cupy = require("cupy", "cuda")
+        if self.bounds is None and self.argmax is not None:
+            rows, columns = self.pooling.rows, self.pooling.columns
+            top, left = (cupy.asarray(axis[4] + axis[3] * np.arange(axis[1])) for axis in (rows, columns))
+            taps, apart = columns[2], (rows[5], columns[5])
+        else:
+            largest_of(self.argmax)
+            (top, _), (left, right) = self.bounds
+            planes = self.shape[:-2]
+            top, left, right = (bound.reshape(*planes, bound.shape[-1]) for bound in (top, left, right))
+            taps, apart = (right - left)[..., None, :], (1, 1)
+        return plane_indices(largest_of(cupy.asarray(self.argmax)), top, left, taps, apart, self.shape[-1])
 
 
 # ---- what all of them share --------------------------------------------------------------------------------

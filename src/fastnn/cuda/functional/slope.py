@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.arrays import in_place
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays, overlap
 from fastnn.cuda._core.device_arrays import Elementwise
@@ -66,12 +67,14 @@ def rrelu(
     lower: float = 1 / 8,
     upper: float = 1 / 3,
     training: bool = False,
+    inplace: bool = False,
     *,
     key: Key | None = None,
     out: Any = None,
 ) -> Any:
     """The slopes are the CPU's, bit for bit."""
     low, high = bounds(lower, upper)
+    out = in_place(input, out) if inplace else out
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     arrays = _promoted((("input", input),), out)

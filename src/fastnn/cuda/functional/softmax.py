@@ -10,6 +10,7 @@ from fastnn._core.arrays import axis
 from fastnn.cuda._core import device_arrays
 from fastnn.cuda.kernels.common import cuts, rows
 from fastnn.cuda.kernels.loss import softmax
+from fastnn.functional.softmax import float_name
 
 
 def sizes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
@@ -17,6 +18,11 @@ def sizes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
     if not shape:
         return 1, 1, 1
     return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+
+
+def _converted(input: Any, dtype: Any) -> Any:
+    """The input in this dtype."""
+    return device_arrays.astype(device_arrays.ready("input", input), float_name(dtype)).owner
 
 
 def _softmax(kind: int, input: Any, dim: int, out: Any) -> Any:

@@ -9,12 +9,19 @@ from fastnn.nn.parameter import Parameter
 from fastnn.nn.slope import PReLU
 
 
+def check_model(model: object) -> None:
+    """TypeError unless the model is a module."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
+
+
 def layers_with_weight(model: Module) -> list[Module]:
     """The modules with a weight, norms included but not PReLU, whose weight is an activation's slope."""
+    check_model(model)
     return [
         module
         for module in model.modules()
-        if isinstance(getattr(module, "weight", None), Parameter) and not isinstance(module, PReLU)
+        if isinstance(vars(module).get("weight"), Parameter) and not isinstance(module, PReLU)
     ]
 
 

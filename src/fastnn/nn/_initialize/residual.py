@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastnn.init.constants import zeros_
 from fastnn.init.scaling import kaiming_normal_
 from fastnn.init.target import Draws
-from fastnn.nn._initialize.layers import layers_with_weight, matrix_layers, weight_of, zero_bias
+from fastnn.nn._initialize.layers import check_model, layers_with_weight, matrix_layers, weight_of, zero_bias
 from fastnn.nn.module import Module
 from fastnn.nn.residual import Residual
 
@@ -48,6 +48,7 @@ def fixup_(model: Module, generator: Draws = None) -> Module:
 
 
 def _blocks(model: Module) -> list[Residual]:
+    check_model(model)
     blocks = [module for module in model.modules() if isinstance(module, Residual)]
     if not blocks:
         raise ValueError(f"model must have an nn.Residual, got {type(model).__name__} without one")
