@@ -98,7 +98,7 @@ cdef object plain_norm_backward(dy, input, weight, bias, out, mean, rstd, bint g
         return None
     cdef cnp.ndarray x = input
     cdef int type = cnp.PyArray_TYPE(x)
-    if not is_parameter(weight, x, out):
+    if not (is_parameter(weight, x, out) and is_parameter(bias, x, None)):  # dbias has the dtype of bias
         return None
     for d in range(len(parameters)):
         sizes[d] = parameters[d]

@@ -151,14 +151,16 @@ ROWS: dict[str, Row] = {
     "rrelu_training_backward": Row("mul", ("dy", "noise")),
     "prelu_backward": Row(_prelu_backward, ("dy", "input", "weight")),
     "prelu_channels_backward": Row(_prelu_backward, ("dy", "input", "weight")),
-    "elu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, True, "output")),
-    "selu_backward": Row("elu_backward", ("dy", ALPHA, SCALE, 1.0, True, "output")),
-    "celu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, True, "output")),
+    "elu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, False, "input")),
+    "selu_backward": Row("elu_backward", ("dy", ALPHA, SCALE, 1.0, False, "input")),
+    "celu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, False, "input")),
     "gelu_tanh_backward": Row("gelu_backward", ("dy", "input"), TANH),
+    "sigmoid_backward": Row("sigmoid_backward", ("dy", "output")),
+    "tanh_backward": Row("tanh_backward", ("dy", "output")),
     "softplus_backward": Row("softplus_backward", ("dy", "input", 1.0, 20.0)),
     "softsign_backward": Row(_softsign_backward, ("dy", "input")),
     "logsigmoid_backward": Row("log_sigmoid_backward", ("dy", "input", "buffer")),
-    "hardtanh_backward": Row("hardtanh_backward", ("dy", "output", -1.0, 1.0)),
+    "hardtanh_backward": Row("hardtanh_backward", ("dy", "input", -1.0, 1.0)),
     "relu6_backward": Row("hardtanh_backward", ("dy", "output", 0.0, 6.0)),
     "threshold_backward": Row("threshold_backward", ("dy", "input", "threshold")),
     "hardshrink_backward": Row("hardshrink_backward", ("dy", "input", 0.5)),
@@ -218,11 +220,13 @@ def choose(data: Data) -> Row:
 
 
 def extras(data: Data, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Buffers that torch's forward fills for its own backward, where ours has none or another."""
+    """What torch's forward keeps for its own backward, where ours keeps nothing or something else."""
     x = tensors["input"]
     match data.case.label:
         case "logsigmoid":
             return {"buffer": aten.log_sigmoid_forward(x)[1]}
+        case "sigmoid" | "tanh":
+            return {"output": getattr(torch, data.case.label)(x)}
         case "maxout":
             return {"index": x.unflatten(1, (-1, 4)).max(2).indices}
         case "rrelu_training":

@@ -31,7 +31,13 @@ def relu(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def relu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
     """dy where y > 0."""
-    return like(dy, 0) if y <= 0 else dy
+    return dy if y > 0 else at_least(0, y)
+
+
+@device
+def _nan_of(x: Real, dx: Real) -> Real:
+    """The gradient dx, but NaN where x is."""
+    return dx if x == x else x
 
 
 @device
@@ -43,7 +49,7 @@ def leaky_relu(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def leaky_relu_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy, or p0 dy."""
-    return dy if x > 0 else dy * p0
+    return _nan_of(x, dy if x > 0 else dy * p0)
 
 
 @device
@@ -53,9 +59,9 @@ def hardtanh(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def hardtanh_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy where p0 < y < p1."""
-    return like(dy, 0) if y <= p0 or y >= p1 else dy
+def hardtanh_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy where p0 < x < p1."""
+    return _nan_of(x, like(dy, 0) if x <= p0 or x >= p1 else dy)
 
 
 @device
@@ -81,7 +87,7 @@ def hardsigmoid_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy / 6 where |x| < 3."""
     if abs(x) < 3:
         return dy / like(dy, 6)
-    return like(dy, 0) if x == x else dy
+    return like(dy, 0) if x == x else x
 
 
 @device
@@ -107,7 +113,7 @@ def threshold(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def threshold_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy where x > p0."""
-    return like(dy, 0) if x <= p0 else dy
+    return _nan_of(x, like(dy, 0) if x <= p0 else dy)
 
 
 @device
@@ -119,7 +125,7 @@ def hardshrink(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def hardshrink_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy where |x| > p0."""
-    return like(dy, 0) if abs(x) <= p0 else dy
+    return dy if abs(x) > p0 else at_most(0, abs(x))
 
 
 @device
