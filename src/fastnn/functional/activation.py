@@ -4,8 +4,8 @@ This file holds what users read and the checks of parameters; the formulas are i
 csrc/activation/activations.h and, as definitions to read beside a lecture, in fastnn.reference.
 
 x is the input, y the output, dy the gradient with respect to y, dx with respect to x. Where backward takes
-`output`, it is as exact as from the input, which need not be kept, and may have been overwritten. Where x is NaN
-dx is NaN, whatever dy; only identity's does not depend on x.
+`output`, that is nearly as exact as the input, which need not be kept, and may have been overwritten. Where x
+is NaN dx is NaN, whatever dy; only identity's does not depend on x.
 """
 
 from __future__ import annotations

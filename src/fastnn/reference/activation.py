@@ -5,8 +5,8 @@ digits (a difference of equals, an exponential that underflows) a comment says w
 
 x is the input, y the output, dy the gradient with respect to y; each function is elementwise unless it says
 otherwise. float32 is computed in float32, float64 in float64, longdouble in longdouble; integers and booleans
-promote as in np.tanh; any other array raises TypeError. NaN gives NaN, an infinity gives the limit. A gradient
-at NaN is NaN, whatever dy; only identity's does not depend on x.
+promote as in np.tanh; any other array raises TypeError. NaN gives NaN, an infinity gives the limit. A
+gradient at NaN is NaN, whatever dy; only identity's does not depend on x.
 """
 
 import math
