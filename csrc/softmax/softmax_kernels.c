@@ -247,7 +247,7 @@ FORCE_INLINE void hinge_step(const void *state, Sum *sums, Place at, int u) {
     const V m = (load_logits(s->x, at) - s->label) + s->margin;
     const M met = vle(m, vzero());
     sums[0].now[u] += vmax(vzero(), m);
-    sums[1].now[u] += vselect(met, vzero(), vone());
+    sums[1].now[u] += only(at.lanes, vselect(met, vzero(), vone()));
     store(s->out, at, vselect(met, vzero(), s->scale));
 }
 // The loss of a sample whose label has an infinite logit (or NaN), without the margins.

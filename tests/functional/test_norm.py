@@ -19,7 +19,8 @@ from support.gradients import numerical_gradient
 from support.norm import Case, Shape, check, tolerance
 from support.ulp import widen
 
-F32, F64 = FULL = [np.dtype(np.float32), np.dtype(np.float64)]
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+FULL: list[np.dtype[Any]] = [F32, F64]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 
