@@ -90,24 +90,38 @@ FORCE_INLINE V square_backward(V dy, V x, const V *p) {
     return (void)p, half + half;
 }
 
+// sqrt(a^2 + b), and a^2 + b; where that leaves the range of squares, the larger of a and sqrt(b), and its square is 0.
+FORCE_INLINE V squareplus_root(V a, V b, V *square) {
+    const V limit = vset(SQUARE_LIMIT), t = vmin(limit, a);
+    const V sum = vselect(vlt(a, limit), vfma(t, t, b), vzero());
+    const M in_range = vlt(vset(1 / SQUARE_LIMIT), sum);
+    *square = vselect(in_range, sum, vzero());
+    return vselect(in_range, vsqrt(sum), vmax(a, vsqrt(b)));
+}
+
 // h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, and (b / 4) / h, where nothing cancels, for x < 0. What the root's rounding
-// lost is (x^2 + b - root^2) / (2 root). Where x^2 + b leaves the range of squares, the root is the larger of |x|,
-// sqrt(b).
+// lost is (x^2 + b - root^2) / (2 root).
 FORCE_INLINE V squareplus(V x, const V *p) {
-    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN),
-            limit = vset(SQUARE_LIMIT);
-    const V t = vmin(limit, a), square = vselect(vlt(a, limit), vfma(t, t, p[0]), vzero());
-    const M in_range = vlt(vset(1 / SQUARE_LIMIT), square);
-    const V root = vselect(in_range, vsqrt(square), vmax(a, vsqrt(p[0])));
-    const V rest = vselect(in_range, vfma(-root, root, square), vzero());
+    V square;
+    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN);
+    const V root = squareplus_root(a, p[0], &square);
+    const V rest = vselect(vlt(vzero(), square), vfma(-root, root, square), vzero());
     const V h_root = half * root, h_x = half * a, h = h_root + h_x, r = vestimate(vmax(least, root));
     const V h_low = sum_low(h_root, h_x, h) + vset((real)0.25) * rest * r, q = vset((real)0.25) * p[0] / vmax(-x, h);
     return vselect(vlt(x, vzero()), vfnma(q * h_low, vestimate(vmax(least, h)), q), vmax(h + h_low, x));
 }
-// y^2 / (y^2 + b / 4) as y / (y + (b / 4) / y), where no square can overflow or underflow.
-FORCE_INLINE V squareplus_backward(V dy, V y, const V *p) {
-    const V t = vmin(vset(REAL_MAX), y), sum = t + vset((real)0.25) * p[0] / vmax(vset(REAL_MIN), t);
-    return dy * (t / vselect(vle(sum, vzero()), vone(), sum));
+// (1 + x / root) / 2, and (b / 4) / h / root where that would cancel; 0 for x = b = 0. What the root's rounding lost,
+// as above, is made up for in the product of h and the root.
+FORCE_INLINE V squareplus_backward(V dy, V x, const V *p) {
+    V square;
+    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN);
+    const V root = squareplus_root(a, p[0], &square), h_root = half * root, h = vmax(least, h_root + half * a);
+    const M tail = vlt(x, -h_root);
+    const V ratio = vselect(tail, vset((real)0.25) * p[0] / h, a) / root;
+    const V r = vestimate(vmax(least, root)), rest = vselect(vlt(vzero(), square), vfma(-root, root, square), vzero());
+    const V lost = half * rest * r * r, in_both = vmadd(lost * h_root, vestimate(h), lost);
+    const V slope = vselect(tail, vfnma(ratio, in_both, ratio), vmadd(vcopysign(half, x), ratio, half));
+    return dy * vselect(vle(root, vzero()), x, slope);
 }
 
 // ---- one exponential --------------------------------------------------------------------------------------------

@@ -195,9 +195,7 @@ def test_a_layers_gradient_is_that_of_its_input(name: str, dtype: np.dtype[Any],
         exact = getattr(reference, f"{name}_backward")(widen(dy), saved, *params)
         unit = ulp(np.maximum(np.abs(exact), call.largest_term(dy, x)), dtype)
         error = np.where(dx == exact.astype(dtype), 0, np.abs(dx - exact) / unit)  # infinities among them
-    limit = BACKWARD_ULP + REFERENCE_ERROR.get(name, 0)
-    if dtype in HALF:
-        limit = 2.5 if name == "squareplus" else 1.5  # of squareplus the rounding of y counts twice
+    limit = 1.5 if dtype in HALF else BACKWARD_ULP + REFERENCE_ERROR.get(name, 0)
     assert (error <= limit).all(), error.max()
 
 

@@ -557,14 +557,14 @@ def squareplus(input: ArrayLike, b: float = 4.0, *, out: Array | None = None) ->
 
 @_backward_doc
 def squareplus_backward(
-    dy: ArrayLike, output: ArrayLike, b: float = 4.0, *, out: Array | None = None
+    dy: ArrayLike, input: ArrayLike, b: float = 4.0, *, out: Array | None = None
 ) -> Array:
-    """dx = dy y^2 / (y^2 + b / 4), in which the rounding of y counts up to twice.
+    """dx = dy (1 + x / sqrt(x^2 + b)) / 2.
 
     Raises ValueError unless b >= 0.
     """
     _not_negative("b", b)
-    return backward(_SQUAREPLUS_BACKWARD, dy, output, out, b)
+    return backward(_SQUAREPLUS_BACKWARD, dy, input, out, b)
 
 
 @_forward_doc

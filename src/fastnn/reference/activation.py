@@ -546,10 +546,11 @@ def squareplus(input: ArrayLike, b: float = 4.0) -> Array:
 
 
 @quiet
-def squareplus_backward(dy: ArrayLike, output: ArrayLike, b: float = 4.0) -> Array:
-    """Return dy y^2 / (y^2 + b/4), and 0 where y = 0."""
-    y = _bounded(floating(output))
-    return floating(dy) * np.where(y == 0, 0, y / (y + b / 4 / y))
+def squareplus_backward(dy: ArrayLike, input: ArrayLike, b: float = 4.0) -> Array:
+    """Return dy (1 + x / sqrt(x^2 + b)) / 2, as dy y / sqrt(x^2 + b) for its digits; 0 for x = b = 0."""
+    x = _bounded(floating(input))
+    root = np.hypot(x, np.sqrt(x.dtype.type(b)))
+    return floating(dy) * np.where(root == 0, 0, squareplus(x, b) / root)
 
 
 @quiet

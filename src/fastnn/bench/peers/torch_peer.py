@@ -59,9 +59,9 @@ def _squareplus(x: Tensor, *, out: Tensor | None = None) -> Tensor:
     return torch.mul(x, x, out=out).add_(4).sqrt_().add_(x).mul_(0.5)
 
 
-def _squareplus_backward(dy: Tensor, y: Tensor, *, out: Tensor | None = None) -> Tensor:
-    squared = torch.mul(y, y, out=out)  # with y = (x + s) / 2, dy/dx = y / s = y^2 / (y^2 + b / 4)
-    return torch.div(squared, squared + 1, out=squared).mul_(dy)
+def _squareplus_backward(dy: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
+    root = torch.mul(x, x, out=out).add_(4).sqrt_()
+    return torch.div(x, root, out=root).add_(1).mul_(dy).mul_(0.5)
 
 
 def _square_backward(dy: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -166,7 +166,7 @@ ROWS: dict[str, Row] = {
     "hardshrink_backward": Row("hardshrink_backward", ("dy", "input", 0.5)),
     "softshrink_backward": Row("softshrink_backward", ("dy", "input", 0.5)),
     "tanhshrink_backward": Row(_tanhshrink_backward, ("dy", "input")),
-    "squareplus_backward": Row(_squareplus_backward, ("dy", "output")),
+    "squareplus_backward": Row(_squareplus_backward, ("dy", "input")),
     "square_backward": Row(_square_backward, ("dy", "input")),
     "exp_backward": Row("mul", ("dy", "output")),
     "glu_backward": Row("glu_backward", ("dy", "input", -1)),
