@@ -251,11 +251,11 @@ FORCE_INLINE void hinge_step(const void *state, Sum *sums, Place at, int u) {
     store(s->out, at, vselect(met, vzero(), s->scale));
 }
 // The loss of a sample whose label has an infinite logit (or NaN), without the margins.
-static real hinge_of_infinite(Block b, const real *x, size_t sample, real label, size_t own) {
+static real hinge_of_infinite(Block b, const real *x, size_t sample, real label, size_t own_class) {
     real loss = 0;
     for (size_t c = 0; c < b.classes; c++) {
         const real m = x[c * b.stride + sample] - label;
-        if (c != own && !(m < 0)) loss += m;
+        if (c != own_class && !(m < 0)) loss += m;
     }
     return loss;
 }
@@ -264,11 +264,11 @@ static real hinge_of_infinite(Block b, const real *x, size_t sample, real label,
 FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                           size_t sample) {
     const real margin = (real)call->margin, own = margin > 0 ? margin : 0;
-    real label[LANES] = {0}, infinite[LANES], over[LANES], loss[LANES];
+    real label[LANES] = {0}, infinite[LANES] = {0}, over[LANES], loss[LANES];
     for (size_t i = 0; i < b.samples; i++) {
-        const size_t own = (size_t)call->labels[sample + i];
-        label[i] = x[own * b.stride + i];
-        if (!__builtin_isfinite(label[i])) infinite[i] = hinge_of_infinite(b, x, i, label[i], own);
+        const size_t class = (size_t)call->labels[sample + i];
+        label[i] = x[class * b.stride + i];
+        if (!__builtin_isfinite(label[i])) infinite[i] = hinge_of_infinite(b, x, i, label[i], class);
     }
     Sum sums[2] = {no_sum(), no_sum()};
     const Hinge s = {x, out, vset(margin), by_sample(b, label), vset((real)call->scale)};
