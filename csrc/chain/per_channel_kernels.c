@@ -18,7 +18,7 @@ static double bias_of(const fastnn_chain *chain, size_t channel) {
 // the mean.
 static real center_of(const fastnn_chain *chain, size_t channel) {
     const double count = (double)(chain->outer * chain->inner) + 4096;
-    return rstd_of(chain, channel) <= __builtin_sqrt(count) / REAL_MAX ? 0 : (real)mean_of(chain, channel);
+    return rstd_of(chain, channel) <= __builtin_sqrt(count) / (double)REAL_MAX ? 0 : (real)mean_of(chain, channel);
 }
 // The difference between the mean and `center`, which may be large beside the deviations, goes into the numbers that
 // are added.

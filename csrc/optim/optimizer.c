@@ -165,9 +165,9 @@ static double norm_of_row(const rows_job *job, const void *row) {
 // A row whose squares overflow is multiplied by a power of two first.
 static void limit_row(const rows_job *job, void *row) {
     double norm = norm_of_row(job, row), unit = 1;
-    const double largest = isinf(norm) ? job->table->reductions[FASTNN_LARGEST](job->length, row) : INFINITY;
-    if (isfinite(largest)) {
-        unit = ldexp(1, -ilogb(largest));
+    if (isinf(norm)) {
+        const double largest = job->table->reductions[FASTNN_LARGEST](job->length, row);
+        if (isfinite(largest)) unit = ldexp(1, -ilogb(largest));
         scale_row(job, row, unit);
         norm = norm_of_row(job, row);
     }
