@@ -2,7 +2,9 @@
 // activations.def says. Nothing here knows about memory, threads, dtypes or instruction sets. p holds the parameters in
 // the table's order.
 //
-// Conventions: gradients at kinks are torch's; comparisons are written so that NaN passes through.
+// Conventions: gradients at kinks are torch's; comparisons are written so that NaN passes through. In backward NaN in x
+// (or in y, which is NaN then) gives NaN, whatever dy is, with the one exception of identity. Some have this from a
+// vmax or vmin, which is 0 in a branch, but for NaN.
 #ifndef FASTNN_ACTIVATIONS_H
 #define FASTNN_ACTIVATIONS_H
 
@@ -17,10 +19,15 @@ FORCE_INLINE V identity(V x, const V *p) { return (void)p, x; }
 FORCE_INLINE V identity_backward(V dy, V x, const V *p) { return (void)x, (void)p, dy; }
 
 FORCE_INLINE V relu(V x, const V *p) { return (void)p, vselect(vle(x, vzero()), vzero(), x); }
-FORCE_INLINE V relu_backward(V dy, V y, const V *p) { return (void)p, vselect(vle(y, vzero()), vzero(), dy); }
+FORCE_INLINE V relu_backward(V dy, V y, const V *p) { return (void)p, vselect(vlt(vzero(), y), dy, vmax(vzero(), y)); }
+
+// The gradient dx, but NaN where x is.
+FORCE_INLINE V nan_of(V x, V dx) { return vselect(vle(x, x), dx, x); }
 
 FORCE_INLINE V leaky_relu(V x, const V *p) { return vselect(vlt(vzero(), x), x, x * p[0]); }
-FORCE_INLINE V leaky_relu_backward(V dy, V x, const V *p) { return vselect(vlt(vzero(), x), dy, dy * p[0]); }
+FORCE_INLINE V leaky_relu_backward(V dy, V x, const V *p) {
+    return vselect(vlt(vzero(), x), dy, vmadd(dy, p[0], vmax(vzero(), x)));
+}
 
 FORCE_INLINE void slope(V *out, const V *in, const V *p) { out[0] = leaky_relu(in[0], in + 1), (void)p; }
 FORCE_INLINE void slope_backward(V *out, const V *in, const V *p) {
@@ -31,13 +38,13 @@ FORCE_INLINE void slope_gradient(V *out, const V *in, const V *p) {
 }
 
 FORCE_INLINE V hardtanh(V x, const V *p) { return vmin(p[1], vmax(p[0], x)); }
-FORCE_INLINE V hardtanh_backward(V dy, V y, const V *p) {
-    return vselect(vle(y, p[0]), vzero(), vselect(vle(p[1], y), vzero(), dy));
+FORCE_INLINE V hardtanh_backward(V dy, V x, const V *p) {
+    return nan_of(x, vselect(vle(x, p[0]), vzero(), vselect(vle(p[1], x), vzero(), dy)));
 }
 
 FORCE_INLINE V relu6(V x, const V *p) { return (void)p, hardtanh(x, (const V[]){vzero(), vset(6)}); }
 FORCE_INLINE V relu6_backward(V dy, V y, const V *p) {
-    return (void)p, hardtanh_backward(dy, y, (const V[]){vzero(), vset(6)});
+    return relu_backward(vselect(vle(vset(6), y), vzero(), dy), y, p);
 }
 
 // min(max(x + 3, 0), 6) / 6, the division as a product with 1/6 in two parts.
@@ -47,7 +54,7 @@ FORCE_INLINE V hardsigmoid(V x, const V *p) {
     return (void)p, vfma(t, vset(sixth), t * vset(sixth_low));
 }
 FORCE_INLINE V hardsigmoid_backward(V dy, V x, const V *p) {
-    return (void)p, vselect(vlt(vabs(x), vset(3)), dy / vset(6), vselect(vle(x, x), vzero(), dy));
+    return (void)p, vselect(vlt(vabs(x), vset(3)), dy / vset(6), vselect(vle(x, x), vzero(), x));
 }
 
 FORCE_INLINE V hardswish(V x, const V *p) { return vmax(vset(-3), x) * hardsigmoid(x, p); }
@@ -57,10 +64,12 @@ FORCE_INLINE V hardswish_backward(V dy, V x, const V *p) {
 }
 
 FORCE_INLINE V threshold(V x, const V *p) { return vselect(vle(x, p[0]), p[1], x); }
-FORCE_INLINE V threshold_backward(V dy, V x, const V *p) { return vselect(vle(x, p[0]), vzero(), dy); }
+FORCE_INLINE V threshold_backward(V dy, V x, const V *p) { return nan_of(x, vselect(vle(x, p[0]), vzero(), dy)); }
 
 FORCE_INLINE V hardshrink(V x, const V *p) { return vselect(vle(vabs(x), p[0]), vzero(), x); }
-FORCE_INLINE V hardshrink_backward(V dy, V x, const V *p) { return vselect(vle(vabs(x), p[0]), vzero(), dy); }
+FORCE_INLINE V hardshrink_backward(V dy, V x, const V *p) {
+    return vselect(vlt(p[0], vabs(x)), dy, vmin(vzero(), vabs(x)));
+}
 
 FORCE_INLINE V softshrink(V x, const V *p) { return vselect(vle(vabs(x), p[0]), vzero(), x - vcopysign(p[0], x)); }
 FORCE_INLINE V softshrink_backward(V dy, V x, const V *p) { return hardshrink_backward(dy, x, p); }
@@ -81,24 +90,38 @@ FORCE_INLINE V square_backward(V dy, V x, const V *p) {
     return (void)p, half + half;
 }
 
+// sqrt(a^2 + b), and a^2 + b; where that leaves the range of squares, the larger of a and sqrt(b), and its square is 0.
+FORCE_INLINE V squareplus_root(V a, V b, V *square) {
+    const V limit = vset(SQUARE_LIMIT), t = vmin(limit, a);
+    const V sum = vselect(vlt(a, limit), vfma(t, t, b), vzero());
+    const M in_range = vlt(vset(1 / SQUARE_LIMIT), sum);
+    *square = vselect(in_range, sum, vzero());
+    return vselect(in_range, vsqrt(sum), vmax(a, vsqrt(b)));
+}
+
 // h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, and (b / 4) / h, where nothing cancels, for x < 0. What the root's rounding
-// lost is (x^2 + b - root^2) / (2 root). Where x^2 + b leaves the range of squares, the root is the larger of |x|,
-// sqrt(b).
+// lost is (x^2 + b - root^2) / (2 root).
 FORCE_INLINE V squareplus(V x, const V *p) {
-    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN),
-            limit = vset(SQUARE_LIMIT);
-    const V t = vmin(limit, a), square = vselect(vlt(a, limit), vfma(t, t, p[0]), vzero());
-    const M in_range = vlt(vset(1 / SQUARE_LIMIT), square);
-    const V root = vselect(in_range, vsqrt(square), vmax(a, vsqrt(p[0])));
-    const V rest = vselect(in_range, vfma(-root, root, square), vzero());
+    V square;
+    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN);
+    const V root = squareplus_root(a, p[0], &square);
+    const V rest = vselect(vlt(vzero(), square), vfma(-root, root, square), vzero());
     const V h_root = half * root, h_x = half * a, h = h_root + h_x, r = vestimate(vmax(least, root));
     const V h_low = sum_low(h_root, h_x, h) + vset((real)0.25) * rest * r, q = vset((real)0.25) * p[0] / vmax(-x, h);
     return vselect(vlt(x, vzero()), vfnma(q * h_low, vestimate(vmax(least, h)), q), vmax(h + h_low, x));
 }
-// y^2 / (y^2 + b / 4) as y / (y + (b / 4) / y), where no square can overflow or underflow.
-FORCE_INLINE V squareplus_backward(V dy, V y, const V *p) {
-    const V t = vmin(vset(REAL_MAX), y), sum = t + vset((real)0.25) * p[0] / vmax(vset(REAL_MIN), t);
-    return dy * (t / vselect(vle(sum, vzero()), vone(), sum));
+// (1 + x / root) / 2, and (b / 4) / h / root where that would cancel; 0 for x = b = 0. What the root's rounding lost,
+// as above, is made up for in the product of h and the root.
+FORCE_INLINE V squareplus_backward(V dy, V x, const V *p) {
+    V square;
+    const V a = vmin(vset(REAL_MAX), vabs(x)), half = vset((real)0.5), least = vset(REAL_MIN);
+    const V root = squareplus_root(a, p[0], &square), h_root = half * root, h = vmax(least, h_root + half * a);
+    const M tail = vlt(x, -h_root);
+    const V ratio = vselect(tail, vset((real)0.25) * p[0] / h, a) / root;
+    const V r = vestimate(vmax(least, root)), rest = vselect(vlt(vzero(), square), vfma(-root, root, square), vzero());
+    const V lost = half * rest * r * r, in_both = vmadd(lost * h_root, vestimate(h), lost);
+    const V slope = vselect(tail, vfnma(ratio, in_both, ratio), vmadd(vcopysign(half, x), ratio, half));
+    return dy * vselect(vle(root, vzero()), x, slope);
 }
 
 // ---- one exponential --------------------------------------------------------------------------------------------
@@ -106,8 +129,17 @@ FORCE_INLINE V squareplus_backward(V dy, V y, const V *p) {
 FORCE_INLINE V exp(V x, const V *p) { return (void)p, exp_full(vmin(vset(EXP_LARGEST), x)); }
 FORCE_INLINE V exp_backward(V dy, V y, const V *p) { return (void)p, dy * y; }
 
+// exp(x) for EXP_LEAST <= x <= 0, subnormals included.
+enum { NEGATIVE_SHIFT = 60 };
+FORCE_INLINE V exp_negative(Exponential e) { return exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT); }
+
+// The gradients of the three ELUs take x and not y, although the exponential is y + alpha: where y is near -alpha, that
+// sum has few digits of it left.
 FORCE_INLINE V elu(V x, const V *p) { return vselect(vle(vzero(), x), x, p[0] * expm1_negative(x)); }
-FORCE_INLINE V elu_backward(V dy, V y, const V *p) { return vselect(vlt(vzero(), y), dy, dy * (y + p[0])); }
+FORCE_INLINE V elu_backward(V dy, V x, const V *p) {
+    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), x), NEGATIVE_SHIFT));
+    return dy * vselect(vlt(vzero(), x), vone(), p[0] * e);
+}
 
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)
 #define SELU_SCALE_ALPHA ((real)1.7580993408473768599402175208123)
@@ -117,9 +149,9 @@ FORCE_INLINE V selu(V x, const V *p) {
     const V negative = vfma(vset(SELU_SCALE_ALPHA), e, vset(SELU_SCALE_ALPHA_LOW) * e);
     return (void)p, vselect(vle(vzero(), x), vset(SELU_SCALE) * x, negative);
 }
-FORCE_INLINE V selu_backward(V dy, V y, const V *p) {
-    const V slope = vselect(vlt(vzero(), y), vset(SELU_SCALE), y + vset(SELU_SCALE_ALPHA));
-    return (void)p, dy * slope;
+FORCE_INLINE V selu_backward(V dy, V x, const V *p) {
+    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), x), NEGATIVE_SHIFT));
+    return (void)p, dy * vselect(vlt(vzero(), x), vset(SELU_SCALE), vset(SELU_SCALE_ALPHA) * e);
 }
 
 // z is x / alpha but for a rest: alpha (exp(z + rest / alpha) - 1) = alpha e + rest (1 + e), with e = exp(z) - 1.
@@ -128,8 +160,10 @@ FORCE_INLINE V celu(V x, const V *p) {
     const V e = expm1_negative(z);
     return vselect(vle(vzero(), x), x, vfma(p[0], e, vfma(rest, e, rest)));
 }
-FORCE_INLINE V celu_backward(V dy, V y, const V *p) {
-    return vselect(vlt(vzero(), y), dy, dy * ((y + p[0]) * (vone() / p[0])));
+FORCE_INLINE V celu_backward(V dy, V x, const V *p) {
+    const V inverse = vone() / p[0], t = vmax(vset(EXP_LEAST) * p[0], x), z = t * inverse, rest = vfnma(z, p[0], t);
+    const V e = exp_negative(exponential_of_sum(z, rest * inverse, NEGATIVE_SHIFT));
+    return dy * vselect(vlt(vzero(), x), vone(), e);
 }
 
 // 1 / sigmoid(z) is 1 + exp(-z). It is held 2^GATE_SHIFT times as large, which keeps it finite where its
@@ -151,7 +185,11 @@ FORCE_INLINE V clamp_gate(V z) { return vmin(vset(SATURATED), vmax(vset(X_EXP_LE
 FORCE_INLINE V sigmoid(V x, const V *p) {
     return (void)p, POWER_OF_2(GATE_SHIFT) / gate(exponential_of_minus(clamp_gate(x), GATE_SHIFT)).sum;
 }
-FORCE_INLINE V sigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * (y * (vone() - y)); }
+// Of x: where y is near 1, 1 - y has few digits left. With e = exp(-|x|) it is e / (1 + e)^2.
+FORCE_INLINE V sigmoid_backward(V dy, V x, const V *p) {
+    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT)), sum = vone() + e;
+    return (void)p, dy * (e / (sum * sum));
+}
 
 // x sigmoid(z), and its derivative s (1 + x z' (1 - s)), x z' given: 1 - s is exp(-z) s where s is near 1.
 FORCE_INLINE V gated(V x, Gate g) { return x / g.sum * POWER_OF_2(GATE_SHIFT); }
@@ -228,7 +266,13 @@ FORCE_INLINE V tanh(V x, const V *p) {
     const V small = vfnma(a, z * POLYNOMIAL(z, tanh_t), a);
     return (void)p, vcopysign(vselect(vlt(a, vset((real)0.55)), small, vone() - tanh_complement(a)), x);
 }
-FORCE_INLINE V tanh_backward(V dy, V y, const V *p) { return (void)p, dy * ((vone() - y) * (vone() + y)); }
+// Of x, as the gradient of sigmoid: with e = exp(-2 |x|) it is 4 e / (1 + e)^2.
+FORCE_INLINE V tanh_backward(V dy, V x, const V *p) {
+    const V t = vmax(vset(EXP_LEAST / 2), vnabs(x));
+    const V e_4 = exp_value(exponential(t + t, NEGATIVE_SHIFT)) * POWER_OF_2(2 - NEGATIVE_SHIFT);
+    const V sum = vmadd(vset((real)0.25), e_4, vone());
+    return (void)p, dy * (e_4 / (sum * sum));
+}
 
 // x - tanh(x), which cancels for small x: x^3 T(x^2) there, with the powers and T's first constants in two parts. What
 // rounding lost of x^2 counts most near 1, where T' is about -0.066.
@@ -248,10 +292,6 @@ FORCE_INLINE V tanhshrink_backward(V dy, V x, const V *p) {
 }
 
 // ---- exponential and logarithm, or more ---------------------------------------------------------------------------
-
-// exp(x) for EXP_LEAST <= x <= 0, subnormals included.
-enum { NEGATIVE_SHIFT = 60 };
-FORCE_INLINE V exp_negative(Exponential e) { return exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT); }
 
 // max(x, 0) + log(1 + exp(-|beta x|)) / beta
 FORCE_INLINE V softplus(V x, const V *p) {

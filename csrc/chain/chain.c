@@ -4,6 +4,7 @@
 // two sums and then for the tiles of dx. With channels first, a group of whole channels goes through both passes on one
 // thread, so that the second pass finds them in the cache and memory is read once. Where channels are cut, and with
 // channels last, all pieces of the first pass come before those of the second.
+#include <math.h>
 #include <string.h>
 
 #include "chain/statistics.h"
@@ -117,8 +118,16 @@ static fastnn_outcome run_backward(const fastnn_chain_job *job) {
 
 // ---- calls ---------------------------------------------------------------------------------------------------------
 
+// Channels without elements have no statistics: NaN, as 0 / 0 is.
+static fastnn_outcome finish_empty_channels(const fastnn_chain *chain) {
+    double *const statistics[] = {chain->mean, chain->mean_low, chain->rstd, chain->variance};
+    for (int k = 0; k < 4 && chain->training; k++)
+        for (size_t c = 0; c < chain->channels; c++) statistics[k][c] = NAN;
+    return FASTNN_DONE;
+}
+
 fastnn_outcome fastnn_chain_forward(const fastnn_chain *chain, const void *x, void *y) {
-    if (is_empty(chain)) return FASTNN_DONE;
+    if (is_empty(chain)) return finish_empty_channels(chain);
     fastnn_chain_job job = make_job(chain, x, NULL, y);
     if (!open_scratch(&job)) return FASTNN_NO_MEMORY;
     return close_scratch(&job, run_forward(&job));

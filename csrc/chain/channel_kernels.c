@@ -27,6 +27,10 @@ static void channel_moments(size_t rows, size_t stride, size_t n, const void *x,
     }
 }
 
+static fastnn_statistics careful(size_t rows, size_t stride, size_t n, const void *x) {
+    return careful_statistics(rows, stride, n, x, true);
+}
+
 enum {
     ROWS = 4,  // taken together, channels last: they share one load of the per-channel numbers
     COLUMN_BLOCK = 2048 / sizeof(real),
@@ -62,7 +66,7 @@ static void merge_columns(size_t n, double count_a, double *const *a, double cou
     const double share = count_b / (count_a + count_b), weight = count_a * share;
     for (size_t i = 0; i < n; i++) {
         const double delta = (mean_b[i] - mean[i]) + (mean_low_b[i] - mean_low[i]);
-        add_to_mean(&mean[i], &mean_low[i], delta * share);
+        add_exactly(&mean[i], &mean_low[i], delta * share);
         m2[i] += m2_b[i] + delta * delta * weight;
     }
 }
@@ -81,15 +85,8 @@ static void column_block(size_t rows, size_t stride, size_t n, const real *x, do
     for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
 
     double mean[COLUMN_BLOCK], mean_low[COLUMN_BLOCK], m2[COLUMN_BLOCK];
-    bool finite = true;
     for (size_t i = 0; i < n; i++) {
         const fastnn_moments some = moments_of((double)rows, (double)near[i], (double)sum[i], (double)square[i]);
-        mean[i] = some.mean, mean_low[i] = some.mean_low, m2[i] = some.m2;
-        finite &= some.m2 <= DBL_MAX;
-    }
-    for (size_t i = 0; i < n && !finite; i++) {
-        if (m2[i] <= DBL_MAX) continue;
-        const fastnn_moments some = careful_moments(rows, stride, 1, x + i);
         mean[i] = some.mean, mean_low[i] = some.mean_low, m2[i] = some.m2;
     }
     merge_columns(n, before, moments, (double)rows, (double *[]){mean, mean_low, m2});
@@ -295,6 +292,7 @@ static void add(size_t n, void *y, const void *x, const void *addend) { FOR_VECT
 
 const fastnn_channel_table FASTNN_TABLE(channel) = {
     .channel_moments = channel_moments,
+    .careful_statistics = careful,
     .column_moments = column_moments,
     .merge_columns = merge_columns,
     .scale = {scale_channels_first, scale_channels_last},

@@ -28,6 +28,8 @@ typedef void fastnn_scaled_kernel(size_t rows, size_t n, void *out, const void *
 typedef struct fastnn_channel_table {
     // Adds rows x n elements of one channel to `moments`; a row begins `stride` elements after the one before.
     void (*channel_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
+    // The statistics of a channel where its moments are not finite (moments.h).
+    fastnn_statistics (*careful_statistics)(size_t rows, size_t stride, size_t n, const void *x);
     // Adds `rows` rows to the moments of n columns, which have `count` rows so far. `moments` points to three arrays:
     // mean, mean_low and m2 of fastnn_moments.
     void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *const *moments);

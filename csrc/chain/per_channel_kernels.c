@@ -13,11 +13,18 @@ static double weight_of(const fastnn_chain *chain, size_t channel) {
 static double bias_of(const fastnn_chain *chain, size_t channel) {
     return chain->bias ? (double)((const real *)chain->bias)[channel] : 0;
 }
-// `center` is the mean as a `real`. The difference between them, which may be large beside the deviations, goes into
-// the numbers that are added.
+// `center`, which is subtracted from x: the mean as a `real`. It is 0 where the deviations are so large that a
+// difference may overflow, since nothing cancels there: one of n elements is at most sqrt(n) standard deviations from
+// the mean.
+static real center_of(const fastnn_chain *chain, size_t channel) {
+    const double count = (double)(chain->outer * chain->inner) + 4096;
+    return rstd_of(chain, channel) <= __builtin_sqrt(count) / (double)REAL_MAX ? 0 : (real)mean_of(chain, channel);
+}
+// The difference between the mean and `center`, which may be large beside the deviations, goes into the numbers that
+// are added.
 static double center_error(const fastnn_chain *chain, size_t channel) {
     const double mean = mean_of(chain, channel);
-    return (mean - (double)(real)mean) + (chain->mean_low ? chain->mean_low[channel] : 0);
+    return (mean - (double)center_of(chain, channel)) + (chain->mean_low ? chain->mean_low[channel] : 0);
 }
 
 static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling) {
@@ -25,7 +32,7 @@ static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, co
     real *shift = (real *)scaling->shift, *rstd = (real *)scaling->rstd;
     for (size_t c = first; c < end; c++) {
         const double factor = weight_of(chain, c) * rstd_of(chain, c);
-        center[c] = (real)mean_of(chain, c);
+        center[c] = center_of(chain, c);
         rstd[c] = (real)rstd_of(chain, c);
         scale[c] = (real)factor;
         shift[c] = (real)(bias_of(chain, c) - center_error(chain, c) * factor);

@@ -6,11 +6,22 @@
 
 #include "runtime/sizes.h"
 
-static void set_statistics(const fastnn_chain *chain, size_t channel, fastnn_moments moments) {
-    chain->mean[channel] = moments.mean;
-    chain->mean_low[channel] = moments.mean_low;
-    chain->variance[channel] = moments.m2 / moments.count;
-    chain->rstd[channel] = 1 / sqrt(chain->variance[channel] + chain->eps);
+// The statistics of a channel whose moments are not finite, from its elements.
+static fastnn_statistics careful_statistics(const fastnn_chain_job *job, size_t channel) {
+    const fastnn_chain *chain = job->run.chain;
+    const size_t rows = chain->channels_last ? chain->outer * chain->inner : chain->outer;
+    const size_t n = chain->channels_last ? 1 : chain->inner, stride = chain->channels * n;
+    return job->run.tables->channel->careful_statistics(rows, stride, n, job->x + channel * n * job->size);
+}
+
+static void set_statistics(const fastnn_chain_job *job, size_t channel, fastnn_moments moments) {
+    const fastnn_chain *chain = job->run.chain;
+    fastnn_statistics found = {moments.mean, moments.mean_low, moments.m2 / moments.count, 0};
+    if (!isfinite(moments.m2)) found = careful_statistics(job, channel);
+    chain->mean[channel] = found.mean;
+    chain->mean_low[channel] = found.mean_low;
+    chain->variance[channel] = found.variance;
+    chain->rstd[channel] = rstd_of_statistics(found, chain->eps);
 }
 
 // ---- channels first ------------------------------------------------------------------------------------------------
@@ -21,7 +32,7 @@ void fastnn_find_group_statistics(const fastnn_chain_job *job, size_t first, siz
         fastnn_moments moments = {0, 0, 0, 0};
         job->run.tables->channel->channel_moments(chain->outer, chain->channels * chain->inner, chain->inner,
                                                   job->x + c * chain->inner * job->size, &moments);
-        set_statistics(chain, c, moments);
+        set_statistics(job, c, moments);
     }
 }
 
@@ -49,7 +60,7 @@ static fastnn_outcome find_channels_first_statistics(const fastnn_chain_job *job
     for (size_t c = 0; c < channels; c++) {
         fastnn_moments channel = {0, 0, 0, 0};
         for (size_t i = 0; i < pieces; i++) channel = merge_moments(channel, moments[c * pieces + i]);
-        set_statistics(job->run.chain, c, channel);
+        set_statistics(job, c, channel);
     }
     return FASTNN_DONE;
 }
@@ -109,7 +120,7 @@ static fastnn_outcome find_channels_last_statistics(const fastnn_chain_job *job)
         fastnn_moments channel = {0, 0, 0, 0};
         for (size_t i = c; i < cut->width; i += channels)
             channel = merge_moments(channel, (fastnn_moments){(double)cut->rows, all[0][i], all[1][i], all[2][i]});
-        set_statistics(job->run.chain, c, channel);
+        set_statistics(job, c, channel);
     }
     return FASTNN_DONE;
 }

@@ -20,6 +20,9 @@ static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm
 // The index of the weight of a row's first channel.
 static size_t first_channel(const fastnn_norm *norm, size_t row) { return row % norm->groups * norm->channels; }
 static double mean_of(const fastnn_norm *norm, size_t row) { return norm->mean == NULL ? 0 : norm->mean[row]; }
+static double value_or(const real *values, size_t i, double otherwise) {
+    return values == NULL ? otherwise : (double)values[i];
+}
 
 // ---- statistics ----------------------------------------------------------------------------------------------------
 
@@ -45,13 +48,11 @@ static double mean_square(size_t n, const real *x) {
     double sum = 0;
     for (size_t i = 0; i < n; i += MOMENT_ELEMENTS)
         sum += block_squares(n - i < MOMENT_ELEMENTS ? n - i : MOMENT_ELEMENTS, x + i);
-    if (isfinite(sum)) return sum / (double)n;
-    sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)x[i] * ((double)x[i] / (double)n);
-    return sum;
+    return sum / (double)n;
 }
 
-// Returns the variance of a row and sets norm->mean; or returns the mean square if norm->mean is NULL.
+// Returns the variance of a row and sets norm->mean; or returns the mean square if norm->mean is NULL. It is not finite
+// where the sums leave the range of `real`.
 static double long_row(const fastnn_norm *norm, size_t row) {
     const size_t n = row_length(norm);
     const real *x = (const real *)norm->x + row * n;
@@ -93,9 +94,7 @@ FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool
             square[k] = vmadd(d, d, square[k]);
         }
         const double low = (double)vsum(sum[k]) / (double)n, mean_of_squares = (double)vsum(square[k]) / (double)n;
-        if (!isfinite(mean_of_squares)) {
-            variances[k] = long_row(norm, row + (size_t)k);
-        } else if (centred) {
+        if (centred) {
             norm->mean[row + (size_t)k] = (double)near[k] + low;
             variances[k] = mean_of_squares - low * low;
         } else {
@@ -110,6 +109,15 @@ FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t row
     for (; r < rows; r++) short_rows(1, norm, row + r, centred, variances + r);
 }
 
+// The statistics of a row whose variance is not finite.
+static void careful_row(const fastnn_norm *norm, size_t row) {
+    const size_t n = row_length(norm);
+    const fastnn_statistics found = careful_statistics(1, 0, n, (const real *)norm->x + row * n, norm->mean != NULL);
+    if (norm->mean != NULL) norm->mean[row] = found.mean;
+    if (norm->variance != NULL) norm->variance[row] = found.variance;
+    norm->rstd[row] = rstd_of_statistics(found, norm->eps);
+}
+
 static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
     double *variances = norm->rstd + row;
     if (row_length(norm) > SHORT_ELEMENTS)
@@ -119,7 +127,70 @@ static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
     else
         all_short_rows(norm, row, rows, true, variances);
     if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
-    for (size_t r = 0; r < rows; r++) norm->rstd[row + r] = 1 / sqrt(norm->rstd[row + r] + norm->eps);
+    for (size_t r = row; r < row + rows; r++) {
+        if (isfinite(norm->rstd[r]))
+            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
+        else
+            careful_row(norm, r);
+    }
+}
+
+// ---- rows of huge deviations ---------------------------------------------------------------------------------------
+
+// Where they are so large that x - mean or, in backward, rstd^2 may leave the range of `real`, all is computed in
+// double, of x times a power of two: xhat is the same for it.
+#define LEAST_RSTD __builtin_ldexp(1, FASTNN_BITS == 32 ? -50 : -480)
+static bool is_huge(const fastnn_norm *norm, size_t row) { return norm->rstd[row] < LEAST_RSTD; }
+
+// xhat = (x unit - mean) rstd
+typedef struct {
+    double unit, mean, rstd;
+} huge_row;
+
+static huge_row huge_row_of(const fastnn_norm *norm, size_t row) {
+    int exponent;
+    const double rstd = frexp(norm->rstd[row], &exponent), unit = ldexp(1, exponent);
+    return (huge_row){unit, mean_of(norm, row) * unit, rstd};
+}
+
+static void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
+    const huge_row scaled = huge_row_of(norm, row);
+    for (size_t i = 0; i < count; i++) {
+        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner;
+        const double xhat = ((double)x[i] * scaled.unit - scaled.mean) * scaled.rstd;
+        y[i] = (real)(xhat * value_or(norm->weight, channel, 1) + value_or(norm->bias, channel, 0));
+    }
+}
+
+// The gradient is that of x unit, which comes to that of x by its own factor `unit`.
+static fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
+    const huge_row scaled = huge_row_of(norm, row);
+    const size_t n = row_length(norm);
+    const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
+    double sum = 0, sum_low = 0, sum_xhat = 0, sum_xhat_low = 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t channel = first_channel(norm, row) + i / norm->inner;
+        const double d = (double)dy[i], g = d * value_or(norm->weight, channel, 1);
+        const double xhat = ((double)x[i] * scaled.unit - scaled.mean) * scaled.rstd;
+        add_exactly(&sum, &sum_low, g);
+        add_exactly(&sum_xhat, &sum_xhat_low, g * xhat);
+        if (sums->dweight != NULL) sums->dweight[channel] += d * xhat;
+        if (sums->dbias != NULL) sums->dbias[channel] += d;
+    }
+    const double own = norm->given ? 0 : scaled.rstd / (double)n;
+    return (fastnn_row_gradient){scaled.mean, scaled.rstd, own * scaled.rstd * (sum_xhat + sum_xhat_low),
+                                 norm->mean == NULL ? 0 : own * (sum + sum_low)};
+}
+
+static void apply_backward_huge(const fastnn_norm *norm, const fastnn_row_gradient *gradient, size_t row, size_t first,
+                                size_t count, const real *dy, const real *x, real *dx) {
+    const double unit = huge_row_of(norm, row).unit;
+    for (size_t i = 0; i < count; i++) {
+        const double g =
+            (double)dy[i] * value_or(norm->weight, first_channel(norm, row) + (first + i) / norm->inner, 1);
+        const double from_statistics = ((double)x[i] * unit - gradient->center) * gradient->slope + gradient->shift;
+        dx[i] = (real)((g * gradient->scale - from_statistics) * unit);
+    }
 }
 
 // ---- forward -------------------------------------------------------------------------------------------------------
@@ -174,10 +245,6 @@ FORCE_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, 
     if (i < n) vstore_part(y + i, n - i, vmadd(vload_part(x + i, n - i) - c, a, b));
 }
 
-static double value_or(const real *values, size_t i, double otherwise) {
-    return values == NULL ? otherwise : (double)values[i];
-}
-
 // Writes y from element `first` of the row on, for channels of several elements, which share a weight and a bias.
 static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead, const real *x,
                            real *y) {
@@ -196,6 +263,10 @@ static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first
     real *y = memory;
     for (size_t r = row; r < row + rows; r++, y += count) {
         const real *x = (const real *)norm->x + r * n + first;
+        if (is_huge(norm, r)) {
+            apply_huge(norm, r, first, count, x, y);
+            continue;
+        }
         if (norm->inner > 1) {
             apply_channels(norm, r, first, count, ahead, x, y);
             continue;
@@ -323,14 +394,21 @@ static fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row,
 
 static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
                  const fastnn_norm_sums *sums) {
-    size_t r = 0;
-    if (norm->inner > 1) {
-        for (; r < rows; r++) gradients[r] = sums_of_channels(norm, row + r, sums);
-        return;
+    size_t some;
+    for (size_t r = 0; r < rows; r += some) {
+        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
+        bool huge = false;
+        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
+        some = huge ? 1 : most;
+        if (is_huge(norm, row + r))
+            gradients[r] = sums_of_huge(norm, row + r, sums);
+        else if (norm->inner > 1)
+            gradients[r] = sums_of_channels(norm, row + r, sums);
+        else if (some == TOGETHER)
+            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
+        else
+            sums_of_some(1, norm, row + r, gradients + r, sums);
     }
-    if (norm->groups == 1)
-        for (; r + TOGETHER <= rows; r += TOGETHER) sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
-    for (; r < rows; r++) sums_of_some(1, norm, row + r, gradients + r, sums);
 }
 
 FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
@@ -359,6 +437,10 @@ static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *g
         const size_t start = r * row_length(norm) + first;
         const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start, *weight = norm->weight;
         size_t channel = first_channel(norm, r) + first / norm->inner;
+        if (is_huge(norm, r)) {
+            apply_backward_huge(norm, gradients, r, first, count, dy, x, dx);
+            continue;
+        }
         if (norm->inner == 1 && weight != NULL) {
             backward_vectors(count, ahead, dy, x, weight + channel, (real)gradients->scale, gradients, dx);
             continue;

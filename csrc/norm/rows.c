@@ -1,6 +1,7 @@
 // Norms over contiguous rows: how rows are cut into pieces for the threads and into chunks for the caches. The rows of
 // a chunk are read from memory once, for their statistics or sums, and then from the cache for the results, which
 // depend on these.
+#include <math.h>
 #include <string.h>
 
 #include "norm/row_kernels.h"
@@ -102,8 +103,16 @@ static void run_piece(const void *context, size_t index) {
 
 static bool is_empty(const fastnn_norm *norm) { return norm->rows * norm->channels * norm->inner == 0; }
 
+// Rows without elements have no statistics: NaN, as 0 / 0 is.
+static fastnn_outcome finish_empty_rows(const fastnn_norm *norm) {
+    double *const statistics[] = {norm->mean, norm->rstd, norm->variance};
+    for (int k = 0; k < 3 && !norm->given; k++)
+        for (size_t row = 0; row < norm->rows && statistics[k] != NULL; row++) statistics[k][row] = NAN;
+    return FASTNN_DONE;
+}
+
 fastnn_outcome fastnn_run_norm(const fastnn_norm *norm) {
-    if (is_empty(norm)) return FASTNN_DONE;
+    if (is_empty(norm)) return finish_empty_rows(norm);
     const row_job job = make_job(norm, norm->y, 2, 1);
     return fastnn_parallel(job.pieces, run_piece, &job);
 }

@@ -157,17 +157,35 @@ typedef struct {
     double limit;
 } rows_job;
 
+static void scale_row(const rows_job *job, void *row, double factor) {
+    const fastnn_penalties none = {0};
+    const double numbers[FASTNN_RULE_NUMBERS] = {factor};
+    const void *source = row;
+    job->table->rules[RULE_scale](job->length, &row, &source, &none, numbers);
+}
+
+static double norm_of_row(const rows_job *job, const void *row) {
+    return sqrt(job->table->reductions[FASTNN_SQUARES](job->length, row));
+}
+
+// A row whose squares overflow is multiplied by a power of two first.
+static void limit_row(const rows_job *job, void *row) {
+    double norm = norm_of_row(job, row), unit = 1;
+    if (isinf(norm)) {
+        const double largest = job->table->reductions[FASTNN_LARGEST](job->length, row);
+        if (isfinite(largest)) unit = ldexp(1, -ilogb(largest));
+        scale_row(job, row, unit);
+        norm = norm_of_row(job, row);
+    }
+    const double factor = norm > job->limit * unit ? job->limit / norm : 1 / unit;
+    if (factor != 1) scale_row(job, row, factor);
+}
+
 static void limit_rows(const void *context, size_t piece) {
     const rows_job *job = context;
     const size_t first = piece * job->piece_rows, left = job->rows - first;
-    const fastnn_penalties none = {0};
-    for (size_t r = first; r < first + smaller(left, job->piece_rows); r++) {
-        void *row = job->x + r * job->length * job->table->bytes;
-        const void *source = row;
-        const double norm = sqrt(job->table->reductions[FASTNN_SQUARES](job->length, row));
-        const double numbers[FASTNN_RULE_NUMBERS] = {job->limit / norm};
-        if (norm > job->limit) job->table->rules[RULE_scale](job->length, &row, &source, &none, numbers);
-    }
+    for (size_t r = first; r < first + smaller(left, job->piece_rows); r++)
+        limit_row(job, job->x + r * job->length * job->table->bytes);
 }
 
 void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double limit) {

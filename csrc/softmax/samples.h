@@ -42,7 +42,7 @@ FORCE_INLINE void fold(Sum *sum) {
     for (int u = 0; u < TOGETHER; u++) sum->now[u] = vzero();
 }
 
-// Calls `step` for every vector of the block; `total` and `low` of the first `count` sums are the results.
+// Calls `step` for every vector of the block; the first `count` sums are the results, for sum_of.
 FORCE_INLINE void walk(Block b, const void *state, Step *step, Sum *sums, int count) {
     const size_t lanes = b.row ? LANES : b.lanes, stride = b.row ? LANES : b.stride;
     const size_t vectors = b.row ? b.classes / LANES : b.classes, width = b.row ? LANES : 1;
@@ -86,6 +86,8 @@ FORCE_INLINE void store(real *p, Place at, V x) {
 // The sum or the maximum of the lanes of a row, in all lanes; columns stay unchanged.
 FORCE_INLINE V joined_sum(Block b, V x) { return b.row ? vset(vsum(x)) : x; }
 FORCE_INLINE V joined_max(Block b, V x) { return b.row ? vset(vlargest(x)) : x; }
-FORCE_INLINE V sum_of(Block b, const Sum *sum) { return joined_sum(b, sum->total + sum->low); }
+// Of an infinite total rounding has lost nothing, although `fold` made NaN of it.
+FORCE_INLINE V low_of(const Sum *sum) { return vselect(vle(vabs(sum->total), vset(REAL_MAX)), sum->low, vzero()); }
+FORCE_INLINE V sum_of(Block b, const Sum *sum) { return joined_sum(b, sum->total + low_of(sum)); }
 
 #endif

@@ -218,7 +218,8 @@ FORCE_INLINE double cross_entropy(const fastnn_samples *call, Block b, const rea
         walk(b, &s.e, exp_step, sums, 1);
     s.sum = sum_of(b, &sums[0]), s.inverse = vone() / s.sum;
     const V mass = sum_of(b, &sums[1]), spikes = by_sample(b, spike), log_sum = log_of_sum(&s.e.shift, s.sum);
-    const V hard_loss = spikes * (s.e.shift.largest - by_sample(b, logit) + log_sum);
+    const V label_loss = spikes * (s.e.shift.largest - by_sample(b, logit) + log_sum);
+    const V hard_loss = vselect(vle(vabs(spikes), vzero()), vzero(), label_loss);  // of weight 0, with x = -infinity
     const V loss = vmadd(mass, log_sum, sum_of(b, &sums[2])) + hard_loss;
     s.mass = (mass + spikes) * s.scale;
     if (soft)
@@ -240,25 +241,43 @@ FORCE_INLINE void hinge_step(const void *state, Sum *sums, Place at, int u) {
     const V m = (load_logits(s->x, at) - s->label) + s->margin;
     const M met = vle(m, vzero());
     sums[0].now[u] += vmax(vzero(), m);
-    sums[1].now[u] += vselect(met, vzero(), vone());
+    sums[1].now[u] += only(at.lanes, vselect(met, vzero(), vone()));
     store(s->out, at, vselect(met, vzero(), s->scale));
 }
+// The loss of a sample whose label has an infinite logit (or NaN), without the margins.
+static real hinge_of_infinite(Block b, const real *x, size_t sample, real label, size_t own_class) {
+    real loss = 0;
+    for (size_t c = 0; c < b.classes; c++) {
+        const real m = x[c * b.stride + sample] - label;
+        if (c != own_class && !(m < 0)) loss += m;
+    }
+    return loss;
+}
 // The term of the label's own class is exactly the margin: it is summed with the others and subtracted at the end.
+// Where the label's logit is infinite, that term is NaN, and counted whatever the margin.
 FORCE_INLINE double hinge(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
                           size_t sample) {
     const real margin = (real)call->margin, own = margin > 0 ? margin : 0;
-    real label[LANES] = {0}, over[LANES];
+    real label[LANES] = {0}, infinite[LANES] = {0}, over[LANES], loss[LANES];
     size_t place[LANES];
     for (size_t i = 0; i < b.samples; i++) {
-        place[i] = fastnn_class_of(fastnn_label(call->labels, sample + i), b.classes) * b.stride + i;
+        const size_t class = fastnn_class_of(fastnn_label(call->labels, sample + i), b.classes);
+        place[i] = class * b.stride + i;
         label[i] = x[place[i]];
+        if (!__builtin_isfinite(label[i])) infinite[i] = hinge_of_infinite(b, x, i, label[i], class);
     }
     Sum sums[2] = {no_sum(), no_sum()};
     const Hinge s = {x, out, vset(margin), by_sample(b, label), vset((real)call->scale)};
     walk(b, &s, hinge_step, sums, 2);
-    vstore(over, sum_of(b, &sums[1]) - vset(margin > 0));
-    for (size_t i = 0; i < b.samples; i++) out[place[i]] = -over[i] * (real)call->scale;
-    return (void)other, deliver_losses(call, b, sample, sum_of(b, &sums[0]) - vset(own));
+    vstore(over, sum_of(b, &sums[1]));
+    vstore(loss, sum_of(b, &sums[0]) - vset(own));
+    for (size_t i = 0; i < b.samples; i++) {
+        const bool finite = __builtin_isfinite(label[i]);
+        const real others = over[i] - (real)(!finite || margin > 0);
+        out[place[i]] = -others * (real)call->scale;
+        if (!finite) loss[i] = infinite[i];
+    }
+    return (void)other, deliver_losses(call, b, sample, vload(loss));
 }
 
 // ---- losses of elements --------------------------------------------------------------------------------------------
@@ -307,7 +326,7 @@ FORCE_INLINE double of_elements(const fastnn_samples *call, size_t first, size_t
     real high[LANES], low[LANES];
     Sum sum = no_sum();
     walk(b, &s, step, &sum, 1);
-    vstore(high, sum.total), vstore(low, sum.low);
+    vstore(high, sum.total), vstore(low, low_of(&sum));
     for (int i = 0; i < LANES; i++) total += (double)high[i] + (double)low[i];
     return total;
 }

@@ -114,6 +114,17 @@ def test_fused_is_one_after_the_other(
         assert_same(fused(chain, given), one_by_one(chain, given))
 
 
+@pytest.mark.parametrize(("name", "parameters"), ACTIVATIONS, ids=str)
+def test_nan_in_x(name: str, parameters: dict[str, Any], isa: str) -> None:
+    given = arrays((6, 5, 7), np.dtype(np.float32))
+    given.x[..., ::3] = np.nan
+    for head in ("nothing", "scale_shift"):
+        chain = [*HEADS[head], stages.Activation(name, **parameters)]
+        got = fused(chain, given)
+        assert_same(got, one_by_one(chain, given))
+        assert name == "identity" or np.isnan(got.input[..., ::3]).all()
+
+
 SHAPES = [
     *[(2, 1), (2, 3), (3, 16), (5, 17), (40, 33), (700, 3), (3, 1500), (5, 4099)],
     *[

@@ -130,6 +130,16 @@ def test_cross_entropy_of_extreme_logits(cupy: Any) -> None:
     np.testing.assert_array_equal(dx[3, :3], [0.5, -0.5, 0])
 
 
+def test_infinite_logits(cupy: Any) -> None:
+    x = np.array([[-np.inf, 0, 1], [-np.inf, -np.inf, 0], [np.inf, 0, 1], [0, 1, 2]], F32)
+    for name, params in (("cross_entropy", {"label_smoothing": 0.1}), ("hinge_loss", {})):
+        labels = np.zeros(4, int)
+        loss, dx = run(cupy, name, x, labels, reduction="none", **params)
+        exact, dexact = getattr(reference, name)(widen(x), labels, reduction="none", **params)
+        np.testing.assert_allclose(loss, exact, rtol=1e-6)
+        np.testing.assert_allclose(dx, dexact, rtol=1e-6, atol=1e-7)
+
+
 def test_bce_keeps_its_tails(cupy: Any) -> None:
     x = np.array([-np.inf, -1e4, -80, -30, -1e-3, 0, 1e-3, 30, 80, 1e4, np.inf, 2], F32)
     name, rtol = "binary_cross_entropy_with_logits", 4 * float(np.finfo(F32).eps)

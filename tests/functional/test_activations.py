@@ -16,21 +16,26 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
-from fastnn import _kernels
+from fastnn import _kernels, reference
 from fastnn._core.typing import Array
+from fastnn.nn.activation import ACTIVATIONS
 from support.cases import each
 from support.operations import (
     BACKWARD_ULP,
+    BFLOAT16,
     CALLS,
     FULL,
     HALF,
     LOOSE_ULP,
+    REFERENCE_ERROR,
     Call,
     case,
     case_of,
     hard_case,
     normal,
+    points,
 )
+from support.ulp import ulp, widen
 
 EACH = pytest.mark.parametrize("call", CALLS, ids=str)
 FORWARD = pytest.mark.parametrize("call", [call for call in CALLS if not call.backward], ids=str)
@@ -162,6 +167,36 @@ def test_nan_gives_nan_and_nothing_else_does(call: Call, dtype: np.dtype[Any], i
     call.check(y, case_of(call, x), LOOSE_ULP)
     if call.any_shape:
         assert (np.isnan(y) == np.isnan(x)).all()
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call.backward and call.any_shape], ids=str)
+@ALL_DTYPES
+def test_a_gradient_at_nan_is_nan_and_no_other_is(call: Call, dtype: np.dtype[Any], isa: str) -> None:
+    x = np.resize(np.array([np.nan, -3, -0.25, 0, 0.25, 3], dtype), 41)
+    for size in (0.0, 1.0, -2.0):
+        arrays = (np.full_like(x, size), call.data(x)[1])
+        for dx in (call(*arrays), call.exact(*arrays)):
+            assert (np.isnan(dx) == (np.isnan(x) if call.name != "identity" else False)).all()
+
+
+# What a layer keeps of its forward pass, x or y, is rounded to its dtype: half types show what that loses.
+@each("name", sorted(ACTIVATIONS))
+@ALL_DTYPES
+def test_a_layers_gradient_is_that_of_its_input(name: str, dtype: np.dtype[Any], isa: str) -> None:
+    params = {"hardtanh": [-0.3, 0.3], "threshold": [0.25, -7.0]}.get(name, [])
+    layer, call = ACTIVATIONS[name](*params), Call(name, True, {})
+    line = points(F32).astype(dtype) if dtype == BFLOAT16 else points(dtype)
+    x = np.concatenate([line, normal((1000,), dtype)])
+    wide, dy = widen(x), np.ones_like(x)
+    layer(x)
+    dx = widen(layer.backward(dy))
+    with np.errstate(all="ignore"):
+        saved = getattr(reference, name)(wide, *params) if "output" in call.arguments else wide
+        exact = getattr(reference, f"{name}_backward")(widen(dy), saved, *params)
+        unit = ulp(np.maximum(np.abs(exact), call.largest_term(dy, x)), dtype)
+        error = np.where(dx == exact.astype(dtype), 0, np.abs(dx - exact) / unit)  # infinities among them
+    limit = 1.5 if dtype in HALF else BACKWARD_ULP + REFERENCE_ERROR.get(name, 0)
+    assert (error <= limit).all(), error.max()
 
 
 @BACKWARD

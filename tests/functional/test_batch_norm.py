@@ -125,15 +125,34 @@ def test_subnormal_numbers(dtype: np.dtype[Any], isa: str) -> None:
 
 @DTYPES
 def test_huge_numbers(dtype: np.dtype[Any], isa: str) -> None:
-    """Neither sums nor squares of float32 overflow; of float64, squares to the limit do not either."""
-    size = 1e38 if dtype == np.float32 else 1e150
+    """Neither sums nor squares overflow."""
     lay_outs: list[Callable[[Array], Array]] = [np.copy, channels_last]
-    for shape, lay_out in product([(50, 3), (4, 3, 40, 50)], lay_outs):
+    sizes = (1e38,) if dtype == np.float32 else (1e150, 1e155, 1e307)
+    for shape, lay_out, size in product([(50, 3), (4, 3, 40, 50)], lay_outs, sizes):
         given = problem(shape, dtype, running=False)
         x = lay_out((np.random.default_rng(0).uniform(-size, size, shape)).astype(dtype))
         assert np.isfinite(check(given._replace(x=x), training=True).y).all()
         shifted = lay_out(x / 1000 + np.dtype(dtype).type(size))
         assert np.isfinite(check(given._replace(x=shifted), training=True).y).all()
+
+
+@DTYPES
+def test_a_spread_beyond_the_largest_number(dtype: np.dtype[Any], isa: str) -> None:
+    """So that x - mean overflows. The product of weight and rstd is subnormal: it has lost some bits."""
+    largest = float(np.finfo(dtype).max)
+    for shape, lay_out in product([(50, 3), (4, 3, 40, 50)], (np.copy, channels_last)):
+        given = problem(shape, dtype, running=False, weight=False)
+        x = np.full(shape, -0.3) + np.random.default_rng(0).uniform(-0.01, 0.01, shape)
+        x[::20] = 1
+        given = given._replace(x=lay_out((x * largest).astype(dtype)))
+        got, exact = run(given, True)[0], run(given.wide(), True, reference)[0]
+        for ours, theirs in ((got.y, exact.y), (got.dx, exact.dx), (got.dbias, exact.dbias)):
+            assert ours is not None
+            assert theirs is not None
+            near = 32 * float(np.finfo(dtype).eps * np.abs(theirs).max())
+            np.testing.assert_allclose(
+                widen(ours), theirs, rtol=0, atol=max(near, float(np.finfo(dtype).smallest_subnormal))
+            )
 
 
 @each("shape", [(1_000_003, 2), (10, 2, 100_000), (4, 2, 512, 500)])
@@ -269,7 +288,8 @@ def test_partial_overlap(shift: int, dtype: np.dtype[Any], training: bool) -> No
 @each("dtype", [np.float32, np.float64, np.float16])
 def test_no_elements(shape: Shape, dtype: type, training: bool) -> None:
     given = problem(shape, np.dtype(dtype))
-    result, _ = run(given, training)
+    result, saved = run(given, training)
+    assert not training or np.isnan([saved.mean, saved.rstd]).all()
     assert (result.y.shape, result.y.dtype, result.dx.shape) == (shape, np.dtype(dtype), shape)
     for gradient in (result.dweight, result.dbias):
         np.testing.assert_array_equal(gradient, np.zeros(shape[1]))

@@ -185,6 +185,43 @@ def test_cross_entropy_of_extreme_logits(module: Any, pad: int) -> None:
     np.testing.assert_array_equal(dinput, [[0.5, -0.5] + [0] * pad])
 
 
+# Labels and distributions meet -inf, +inf and NaN in every place, in rows of few classes and of many.
+INF = np.inf
+SPECIAL = [
+    *([-INF, 0.0, 1.0], [-INF, -INF, 0.0], [-INF, -INF, -INF], [np.nan, 0.0, 1.0]),
+    *([INF, 0.0, 1.0], [INF, INF, 0.0], [INF, -INF, 0.0], [0.0, 1.0, 2.0]),
+]
+SPECIAL_CASES: list[tuple[str, dict[str, Any]]] = [
+    *[
+        ("cross_entropy", {"label_smoothing": s, "weight": w})
+        for s in (0.0, 0.1, 1.0)
+        for w in (None, 1.0, 0.0)
+    ],
+    *[("hinge_loss", {"margin": margin}) for margin in (1.0, 0.0, -0.5)],
+]
+
+
+@FULL
+@each(("name", "params"), SPECIAL_CASES)
+@each("classes", [3, 203])
+def test_infinite_logits(name: str, params: dict[str, Any], classes: int, dtype: Any, isa: str) -> None:
+    """`weight` is that of the first class."""
+    logits = np.concatenate([np.array(SPECIAL)[:, order] for order in ([0, 1, 2], [1, 0, 2], [2, 1, 0])])
+    x = np.full((3 * len(logits), classes), -1, dtype)
+    x[:, :3] = np.repeat(logits, 3, axis=0)
+    label = np.resize(np.arange(3), len(x))
+    targets = [label]
+    if name == "cross_entropy":
+        targets += [np.eye(classes, dtype=dtype)[label], np.where(label == 1, -100, label)]
+        weight = params["weight"]
+        params = {**params, "weight": weight if weight is None else np.r_[weight, np.ones(classes - 1)]}
+    for target in targets:
+        got = getattr(F, name)(x, target, **params, reduction="none")
+        exact = getattr(reference, name)(widen(x), target, **params, reduction="none")
+        for ours, theirs in zip(got, exact, strict=True):
+            np.testing.assert_allclose(ours, theirs.astype(np.float64), rtol=1e-5, atol=1e-6)
+
+
 @FULL
 @each("shape", [(40, 10), (40, 100), (3, 10, 40), (3, 300, 5)])
 def test_ignored_samples_and_broken_ones_keep_to_themselves(dtype: Any, shape: Shape, isa: str) -> None:
@@ -219,6 +256,8 @@ def test_nothing_to_average(labels: Array, weight: Any) -> None:
         loss, dinput = module.cross_entropy(draws(4, 3), labels, weight)
         assert math.isnan(loss)
         np.testing.assert_array_equal(dinput, np.zeros((4, 3)))
+        if labels[0] == 2:  # with smoothing there is a loss, which is divided by 0
+            assert module.cross_entropy(draws(4, 3), labels, weight, label_smoothing=0.1)[0] == np.inf
         loss, dinput = module.cross_entropy(draws(4, 3), labels, weight, reduction="sum")
         assert loss == 0
         np.testing.assert_array_equal(dinput, np.zeros((4, 3)))

@@ -19,7 +19,8 @@ from support.gradients import numerical_gradient
 from support.norm import Case, Shape, check, tolerance
 from support.ulp import widen
 
-FULL = [np.dtype(np.float32), np.dtype(np.float64)]
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+FULL: list[np.dtype[Any]] = [F32, F64]
 HALF: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 DTYPES = pytest.mark.parametrize("dtype", FULL, ids=str)
 
@@ -91,6 +92,8 @@ def test_no_elements() -> None:
     for shape, size in (((0, 5), 5), ((3, 0), 0), ((0, 0), 0)):
         x, weight = np.ones(shape, np.float32), np.ones(size, np.float32)
         y, saved = F.layer_norm(x, size, weight, weight)
+        assert saved.mean is not None
+        assert np.isnan([saved.mean, saved.rstd]).all()
         dx, dweight, dbias = F.layer_norm_backward(x, saved)
         assert y.shape == dx.shape == shape
         assert dweight is not None
@@ -98,6 +101,7 @@ def test_no_elements() -> None:
         assert dweight.tolist() == dbias.tolist() == [0] * size
     for empty in (np.ones((0, 4, 3)), np.ones((2, 4, 0)), np.ones((2, 0, 3))):
         y, saved = F.group_norm(empty, 2)
+        assert np.isnan(saved.rstd).all()
         assert y.shape == F.group_norm_backward(empty, saved)[0].shape == empty.shape
         y, saved = F.instance_norm(empty, np.zeros(empty.shape[1]), np.ones(empty.shape[1]))
         assert y.shape == F.instance_norm_backward(empty, saved)[0].shape == empty.shape
@@ -146,6 +150,33 @@ def test_huge_and_subnormal_values(name: str, dtype: type, scale: float, size: i
     least = float(np.finfo(dtype).smallest_subnormal)
     near = max(tolerance(np.dtype(dtype)) * float(np.abs(exact).max()), least)
     np.testing.assert_allclose(y.astype(np.longdouble), exact, rtol=0, atol=near)
+
+
+HUGE = [
+    Case("layer_norm", (6, 30), {"normalized_shape": 30}),
+    Case("layer_norm", (2, 5000), {"normalized_shape": 5000}, False, False),
+    Case("rms_norm", (6, 300), {"normalized_shape": 300}),
+    Case("group_norm", (5, 6, 40), {"num_groups": 2}),
+    Case("instance_norm", (3, 4, 50)),
+]
+
+
+@pytest.mark.parametrize("case", HUGE, ids=str)
+@each(
+    ("dtype", "scale"),
+    [(F32, s) for s in (1e15, 1e20, 1e30, 3.4e38)] + [(F64, s) for s in (1e150, 1e155, 1e250, 1.79e308)],
+)
+@each("outlier", [False, True])
+def test_squares_and_spreads_out_of_range(
+    case: Case, dtype: np.dtype[Any], scale: float, outlier: bool, isa: str
+) -> None:
+    dy, _, parameters = case.arrays(dtype)
+    unit = np.random.default_rng(0).uniform(-1, 1, case.shape)
+    if outlier:  # which is farther from the mean than the largest number is from 0
+        unit = -0.3 + unit / 100
+        unit.reshape(case.shape[0], -1)[:, ::20] = 1
+    x = (unit * scale).astype(dtype)
+    check(case.run(F, dy, x, parameters), case.exact(dy, x, parameters), dtype)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -225,6 +256,24 @@ def test_weights_of_another_dtype_have_gradients_of_it() -> None:
     assert dweight is not None
     assert dbias is not None
     assert [array.dtype for array in (y, dx, dweight, dbias)] == [x.dtype, x.dtype, np.float32, np.float32]
+
+
+@each("name", ["layer_norm", "group_norm", "instance_norm", "batch_norm"])
+@each("lay_out", [np.copy, np.asfortranarray])
+@each(("weight", "bias"), [(F32, F64), (F64, F32), (None, F64), (F64, None), (np.dtype(np.float16), F32)])
+def test_a_gradient_has_the_dtype_of_its_parameter(name: str, lay_out: Any, weight: Any, bias: Any) -> None:
+    x = lay_out(np.random.default_rng(0).normal(size=(5, 4, 4)).astype(F32))
+    w, b = (None if dtype is None else np.ones(4, dtype) for dtype in (weight, bias))
+    first = {
+        "layer_norm": (4,),
+        "group_norm": (2,),
+        "instance_norm": (None, None),
+        "batch_norm": (None, None),
+    }
+    last = (True,) if name == "batch_norm" else ()
+    _, saved = getattr(F, name)(x, *first[name], w, b, *last)
+    _, *gradients = getattr(F, f"{name}_backward")(x, saved)
+    assert [None if g is None else g.dtype for g in gradients] == [weight, bias]
 
 
 def test_integers_and_lists() -> None:

@@ -391,6 +391,10 @@ def test_max_norm_limits_the_rows_of_matrices(dtype: Any, isa: str) -> None:
     np.testing.assert_array_equal(params[2].data, before[2])
     norms = np.linalg.norm(params[1].data.reshape(8, -1), axis=1)
     assert (norms < 4.0 * (1 + 1e-6)).all()
+    huge = nn.Parameter(np.array([[3.0, -4.0], [3.0, 4.0]]) * [[1e300], [1]])  # whose squares overflow
+    huge.grad = np.zeros((2, 2))
+    make("SGD", [huge], lr=0.0, max_norm=10.0).step()
+    np.testing.assert_allclose(huge.data, [[6, -8], [3, 4]], rtol=1e-14)
     assert (norms > 3.99).any()
     assert (norms < 3.99).any()
 
@@ -729,6 +733,21 @@ def test_a_norm_beyond_the_range_of_float_s_squares() -> None:
     for scale in (1e30, 1e-30):
         p.grad = np.array([3.0, 4.0, 0.0], np.float32) * np.float32(scale)
         assert nn.utils.clip_grad_norm_(p, 1e35) == pytest.approx(5 * scale, rel=1e-6)
+
+
+@each("norm_type", [1.0, 2.0, 3.0])
+def test_a_norm_whose_powers_overflow(norm_type: float) -> None:
+    params = [nn.Parameter(np.zeros(2)) for _ in range(2)]
+    grads = [np.array([3.0, -4.0]), np.array([0.0, 1.0])]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = g * 1e300
+    norm = nn.utils.clip_grad_norm_(params, 1.0, norm_type)
+    expected = np.linalg.norm(np.concatenate(grads), norm_type)
+    assert norm == pytest.approx(expected * 1e300, rel=1e-14)
+    for p, g in zip(params, grads, strict=True):
+        np.testing.assert_allclose(np.asarray(p.grad), g / expected, rtol=1e-14)
+    params[0].grad = np.array([np.inf, 1.0])
+    assert nn.utils.clip_grad_norm_(params, 1.0, norm_type) == np.inf
 
 
 def test_clipping_does_not_depend_on_threads(threads: None) -> None:

@@ -313,7 +313,7 @@ def test_float32_agrees_with_float64(case: Case) -> None:
 def test_algebraic_gradients_where_a_square_leaves_the_range() -> None:
     dy = np.array([1e300])
     np.testing.assert_allclose(reference.softsign_backward(dy, [-1e200]), [1e-100], rtol=1e-14)
-    np.testing.assert_allclose(reference.squareplus_backward(dy, [1e-150]), [1.0], rtol=1e-14)
+    np.testing.assert_allclose(reference.squareplus_backward(dy, [-1e150]), [1.0], rtol=1e-14)
     np.testing.assert_array_equal(reference.squareplus_backward(dy, [1e200]), dy)
     np.testing.assert_array_equal(reference.squareplus_backward(dy, [0.0], b=0), [0])
 

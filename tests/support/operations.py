@@ -71,7 +71,6 @@ def _swiglu_term(dy: Array, x: Array, params: Mapping[str, Any]) -> Array:
 # Of the gradients with a root, by name: (dy, saved, params) -> the larger of the terms that cancel there.
 LARGEST_TERM: dict[str, Callable[..., Array]] = {
     **{name: _gated_by_itself(name) for name in ("gelu", "silu", "mish", "hardswish")},
-    "selu": lambda dy, y, params: 1.758 * dy,
     "swiglu": _swiglu_term,
 }
 
@@ -243,8 +242,8 @@ def case(call: Call, shape: Shape, dtype: np.dtype[Any]) -> Case:
 
 @cache
 def hard_case(call: Call, dtype: np.dtype[Any]) -> Case:
-    """The call on hard points and infinities; on ordinary numbers where it takes parts of its input."""
+    """The call on hard points, infinities and NaN; on ordinary numbers where it takes parts of its input."""
     if not call.any_shape:
         return case(call, (10, 6, 20), dtype)
-    infinities = np.array([np.inf, -np.inf], dtype)
-    return case_of(call, *call.data(np.concatenate([points(dtype), infinities])))
+    special = np.array([np.inf, -np.inf, np.nan], dtype)
+    return case_of(call, *call.data(np.concatenate([points(dtype), special])))

@@ -13,20 +13,18 @@ from fastnn._core.typing import Array
 
 from .rows import DType, Row
 
-Call = Callable[[Array, Array], Array]  # (dy, saved): forward leaves dy alone
+Call = Callable[[Array, Array], Array]  # (dy, x): forward leaves dy alone
 
 PEERS = ("torch", "NumPy")
-
-_SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
 def fastnn_calls(row: Row, direction: str, dtype: DType) -> dict[str, Call]:
     """A column for every instruction set of this machine. A call leaves its instruction set selected."""
     call = array_call(F, row, direction, dtype)
 
-    def on(isa: str, dy: Array, saved: Array) -> Array:
+    def on(isa: str, dy: Array, x: Array) -> Array:
         _kernels.select_isa(isa)
-        return call(dy, saved)
+        return call(dy, x)
 
     return {isa: partial(on, isa) for isa in _kernels.available_isas()}
 
@@ -43,11 +41,16 @@ def peer_calls(row: Row, direction: str, dtype: DType) -> dict[str, Call]:
 
 
 def array_call(module: Any, row: Row, direction: str, dtype: DType) -> Call:
-    """The function of this module: fastnn.functional, or one with functions of the same names."""
-    function, arguments = getattr(module, row.callee(direction)), row.arguments(dtype)
+    """The function of this module: fastnn.functional, or one with functions of the same names.
 
-    def call(dy: Array, saved: Array) -> Array:
-        result = function(saved, **arguments) if direction == "forward" else function(dy, saved, **arguments)
+    A gradient is a function of x: where it takes the output, that is what the module's forward gives.
+    """
+    function, arguments = getattr(module, row.callee(direction)), row.arguments(dtype)
+    forward, takes_output = getattr(module, row.function), row.takes_output(direction)
+
+    def call(dy: Array, x: Array) -> Array:
+        saved = forward(x, **arguments) if takes_output else x
+        result = function(x, **arguments) if direction == "forward" else function(dy, saved, **arguments)
         first: Array = result[0] if isinstance(result, tuple) else result  # prelu_backward: dx, dweight
         return first
 
@@ -55,7 +58,7 @@ def array_call(module: Any, row: Row, direction: str, dtype: DType) -> Call:
 
 
 def _torch_call(row: Row, direction: str, dtype: DType) -> Call | None:
-    """torch's function of this name; its gradient by autograd, or by the operator that takes the output."""
+    """torch's function of this name; its gradient by autograd."""
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError:
@@ -68,9 +71,6 @@ def _torch_call(row: Row, direction: str, dtype: DType) -> Call | None:
     if "weight" in arguments:
         arguments["weight"] = torch.from_numpy(arguments["weight"])
     tensor = torch.from_numpy
-    if row.takes_output(direction):
-        gradient = _torch_gradients(torch, arguments).get(row.function)
-        return gradient and (lambda dy, y: gradient(tensor(dy), tensor(y)).numpy())
 
     def call(dy: Array, x: Array) -> Array:
         if direction == "forward":
@@ -82,19 +82,3 @@ def _torch_call(row: Row, direction: str, dtype: DType) -> Call | None:
         return gradient
 
     return call
-
-
-def _torch_gradients(torch: Any, arguments: dict[str, Any]) -> dict[str, Callable[[Any, Any], Any]]:
-    """The operators behind torch's autograd that take (dy, output)."""
-    aten, alpha = torch.ops.aten, arguments.get("alpha", 1.0)
-    return {
-        "relu": lambda dy, y: aten.threshold_backward(dy, y, 0.0),
-        "elu": lambda dy, y: aten.elu_backward(dy, alpha, 1.0, 1.0, True, y),
-        "selu": lambda dy, y: aten.elu_backward(dy, *_SELU, 1.0, True, y),
-        "celu": lambda dy, y: aten.elu_backward(dy, alpha, 1.0, 1 / alpha, True, y),
-        "sigmoid": aten.sigmoid_backward,
-        "tanh": aten.tanh_backward,
-        "hardtanh": lambda dy, y: aten.hardtanh_backward(dy, y, -1.0, 1.0),
-        "relu6": lambda dy, y: aten.hardtanh_backward(dy, y, 0.0, 6.0),
-        "exp": torch.mul,
-    }

@@ -68,40 +68,40 @@ def _elu(x: Scalar, alpha: Scalar = 1, scale: Scalar = 1, inner: Scalar = 1) -> 
     return scale * (x if x > 0 else alpha * mp.expm1(x / inner))
 
 
-# Forward of the input, gradient of what backward takes; the gated pairs' gradients have two parts.
+# Forward and gradient, of the input; the gated pairs' gradients have two parts.
 DEFINITIONS: dict[str, tuple[Function, Function]] = {
     "identity": (lambda x: x, lambda x: 1),
-    "relu": (lambda x: max(x, 0), lambda y: _slope(y, 0)),
+    "relu": (lambda x: max(x, 0), lambda x: _slope(x, 0)),
     "leaky_relu": (
         lambda x, negative_slope=0.01: x * _slope(x, negative_slope),
         lambda x, negative_slope=0.01: _slope(x, negative_slope),
     ),
     "prelu": (lambda x, weight: x * _slope(x, weight), lambda x, weight: _slope(x, weight)),
     "rrelu": (lambda x: x * _slope(x, (1 / 8 + 1 / 3) / 2), lambda x: _slope(x, (1 / 8 + 1 / 3) / 2)),
-    "elu": (_elu, lambda y, alpha=1: 1 if y > 0 else y + alpha),
+    "elu": (_elu, lambda x, alpha=1: 1 if x > 0 else alpha * mp.exp(x)),
     "selu": (
         lambda x: _elu(x, mp.mpf(_ALPHA), mp.mpf(_SCALE)),
-        lambda y: mp.mpf(_SCALE) if y > 0 else y + mp.mpf(_SCALE) * mp.mpf(_ALPHA),
+        lambda x: mp.mpf(_SCALE) * (1 if x > 0 else mp.mpf(_ALPHA) * mp.exp(x)),
     ),
     "celu": (
         lambda x, alpha=1: _elu(x, alpha, inner=alpha),
-        lambda y, alpha=1: 1 if y > 0 else y / alpha + 1,
+        lambda x, alpha=1: 1 if x > 0 else mp.exp(x / alpha),
     ),
     "gelu": (_gelu, _gelu_slope),
-    "sigmoid": (_sigmoid, lambda y: y * (1 - y)),
-    "tanh": (mp.tanh, lambda y: 1 - y * y),
+    "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)),
+    "tanh": (mp.tanh, lambda x: mp.sech(x) ** 2),
     "silu": (lambda x: x * _sigmoid(x), _silu_slope),
     "mish": (_mish, _mish_slope),
     "softplus": (_softplus, lambda x, beta=1: 1 if beta * x > 20 else _sigmoid(beta * x)),
     "softsign": (lambda x: x / (1 + abs(x)), lambda x: 1 / (1 + abs(x)) ** 2),
-    "logsigmoid": (lambda x: -mp.log1p(mp.exp(-x)), lambda y: -mp.expm1(y)),
+    "logsigmoid": (lambda x: -mp.log1p(mp.exp(-x)), lambda x: _sigmoid(-x)),
     "hardsigmoid": (lambda x: _clip(x + 3, 0, 6) / 6, lambda x: mp.mpf(_inside(x, -3, 3)) / 6),
     "hardswish": (
         lambda x: x * _clip(x + 3, 0, 6) / 6,
         lambda x: x / 3 + mp.mpf(1) / 2 if _inside(x, -3, 3) else int(x > 0),
     ),
-    "hardtanh": (lambda x: _clip(x, -1, 1), lambda y: _inside(y, -1, 1)),
-    "relu6": (lambda x: _clip(x, 0, 6), lambda y: _inside(y, 0, 6)),
+    "hardtanh": (lambda x: _clip(x, -1, 1), lambda x: _inside(x, -1, 1)),
+    "relu6": (lambda x: _clip(x, 0, 6), lambda x: _inside(x, 0, 6)),
     "threshold": (
         lambda x, threshold, value: x if x > threshold else value,
         lambda x, threshold, value: int(x > threshold),
@@ -114,10 +114,10 @@ DEFINITIONS: dict[str, tuple[Function, Function]] = {
     "tanhshrink": (lambda x: x - mp.tanh(x), lambda x: mp.tanh(x) ** 2),
     "squareplus": (
         lambda x, b=4: (x + mp.sqrt(x * x + b)) / 2,
-        lambda y, b=4: y * y / (y * y + mp.mpf(b) / 4),
+        lambda x, b=4: (1 + x / mp.sqrt(x * x + b)) / 2,
     ),
     "square": (lambda x: x * x, lambda x: 2 * x),
-    "exp": (mp.exp, lambda y: y),
+    "exp": (mp.exp, mp.exp),
     "glu": (lambda a, b: a * _sigmoid(b), lambda a, b: (_sigmoid(b), a * _sigmoid(b) * _sigmoid(-b))),
     "swiglu": (lambda a, b: a * _sigmoid(a) * b, lambda a, b: (b * _silu_slope(a), a * _sigmoid(a))),
 }

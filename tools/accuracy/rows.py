@@ -48,7 +48,7 @@ class Row:
         return self.function if direction == "forward" else f"{self.function}_backward"
 
     def takes_output(self, direction: str) -> bool:
-        """Whether the argument is what forward gave."""
+        """Whether the function takes what forward gives for the argument."""
         return "output" in inspect.signature(getattr(reference, self.callee(direction))).parameters
 
     def arguments(self, dtype: DType) -> dict[str, Any]:
@@ -56,27 +56,19 @@ class Row:
         rounded = {n: v if isinstance(v, str) else float(dtype.type(v)) for n, v in self.params.items()}
         return {n: np.array([v], dtype) if n == "weight" else v for n, v in rounded.items()}
 
-    def domain(self, direction: str, dtype: DType) -> tuple[float, float]:
-        """The least and the largest argument; a function whose backward takes the output is monotonic."""
-        if not self.takes_output(direction):
-            return -np.inf, np.inf
-        ends = np.array([-np.inf, np.inf], dtype)
-        low, high = getattr(reference, self.function)(ends, **self.arguments(dtype))
-        return float(low), float(high)
-
-    def inputs_of(self, saved: Array, index: int) -> list[float]:
+    def inputs_of(self, x: Array, index: int) -> list[float]:
         """The input or the two inputs that result number `index` was computed from."""
         if not self.paired:
-            return [float(saved[index])]
-        half = saved.size // 2
-        return [float(saved[index % half]), float(saved[index % half + half])]
+            return [float(x[index])]
+        half = x.size // 2
+        return [float(x[index % half]), float(x[index % half + half])]
 
-    def cancelling(self, saved: Array) -> Array | None:
+    def cancelling(self, inputs: Array) -> Array | None:
         """The larger of the gradient's two terms where they cancel to less than half of it, elsewhere 0.
 
         None if that is nowhere, or the gradient can be had with all its digits at its root.
         """
-        x = saved[: saved.size // 2] if self.paired else saved
+        x = inputs[: inputs.size // 2] if self.paired else inputs
         if self.terms is None or not (near := np.flatnonzero((x > -4) & (x < 0))).size:
             return None
         a, b = self.terms(x[near].astype(np.float64))
@@ -84,7 +76,7 @@ class Row:
         larger = np.zeros(x.shape)
         larger[near] = np.where(np.abs(a + b) < term / 2, term, 0)
         if self.paired:
-            return np.concatenate([larger * np.abs(saved[x.size :]), np.zeros_like(larger)])
+            return np.concatenate([larger * np.abs(inputs[x.size :]), np.zeros_like(larger)])
         return larger
 
 
@@ -102,10 +94,6 @@ def _mish_terms(x: Array) -> tuple[Array, Array]:
     return t, x * reference.sigmoid(x) * (1 - t * t)
 
 
-def _selu_terms(y: Array) -> tuple[Array, Array]:
-    return y, np.full_like(y, 1.7580993408473768599)
-
-
 ROWS = [
     Row("identity"),
     Row("relu"),
@@ -115,7 +103,7 @@ ROWS = [
     Row("rrelu"),
     Row("elu"),
     Row("elu", {"alpha": 1.7}, beyond=0.5),  # the product with alpha rounds once more
-    Row("selu", terms=_selu_terms),
+    Row("selu"),
     Row("celu"),
     Row("celu", {"alpha": 0.7}, beyond=0.5),  # as for elu
     Row("gelu", terms=_gelu_terms),

@@ -1,7 +1,8 @@
 """Exact values, to many more digits than the dtype that is measured has.
 
 They are those of fastnn.reference in a wider dtype: float64 for float32, longdouble for float64. Only GELU
-needs more: erfc in that dtype, and the exponents of its tails beyond it. Must not know the C kernels.
+needs more, erfc in that dtype and the exponents of its tails beyond it, and CELU's gradient, for a quotient
+in its exponent. Must not know the C kernels.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _TERMS = 9  # the next is below 2^-72
 _DIGITS = 40
 
 
-def exact(row: Row, direction: str, saved: Array) -> Array:
+def exact(row: Row, direction: str, x: Array) -> Array:
     """The function, or its gradient for dy = 1, in the wider dtype."""
-    wide = saved.astype(WIDER[saved.dtype])
-    arguments = row.arguments(saved.dtype)
+    wide = x.astype(WIDER[x.dtype])
+    arguments = row.arguments(x.dtype)
     if special := _SPECIAL.get((row.label, direction, wide.dtype)):
         return special(wide)
     if "weight" in arguments:
@@ -43,7 +44,8 @@ def exact(row: Row, direction: str, saved: Array) -> Array:
         result: Array = function(wide, **arguments)
         return result
     dy = np.ones(wide.size // 2 if row.paired else wide.size, wide.dtype)
-    dx = function(dy, wide, **arguments)
+    saved = getattr(reference, row.function)(wide, **arguments) if row.takes_output(direction) else wide
+    dx = function(dy, saved, **arguments)
     gradient: Array = dx[0] if isinstance(dx, tuple) else dx
     return gradient
 
@@ -172,6 +174,18 @@ def _gelu_tanh_backward_longdouble(x: Array) -> Array:
     return dx
 
 
+# The gradient of CELU for float64: exp(x / alpha), with what rounding the quotient lost
+
+
+def _celu_backward_longdouble(x: Array) -> Array:
+    alpha = np.longdouble(0.7)
+    t = np.minimum(x, 0)
+    z = t / alpha
+    product, product_low = _product(z, alpha)
+    dx: Array = np.exp(z) * (1 + np.where(np.isfinite(x), ((t - product) - product_low) / alpha, 0))
+    return dx
+
+
 _SPECIAL: dict[tuple[str, str, DType], Callable[[Array], Array]] = {
     ("gelu", "forward", np.dtype(np.float64)): _gelu_float64,
     ("gelu", "backward", np.dtype(np.float64)): _gelu_backward_float64,
@@ -179,4 +193,5 @@ _SPECIAL: dict[tuple[str, str, DType], Callable[[Array], Array]] = {
     ("gelu", "backward", np.dtype(np.longdouble)): _gelu_backward_longdouble,
     ("gelu approximate=tanh", "forward", np.dtype(np.longdouble)): _gelu_tanh_longdouble,
     ("gelu approximate=tanh", "backward", np.dtype(np.longdouble)): _gelu_tanh_backward_longdouble,
+    ("celu alpha=0.7", "backward", np.dtype(np.longdouble)): _celu_backward_longdouble,
 }

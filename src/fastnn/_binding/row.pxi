@@ -94,7 +94,7 @@ cdef object plain_norm_backward(dy, input, weight, bias, out, mean, rstd, bint g
         return None
     cdef cnp.ndarray x = input
     cdef int type = cnp.PyArray_TYPE(x)
-    if not is_parameter(weight, x, out):
+    if not (is_parameter(weight, x, out) and is_parameter(bias, x, None)):  # dbias has the dtype of bias
         return None
     dweight = None if weight is None else new_of_shape(parameters, type, cnp.PyArray_ITEMSIZE(x))
     dbias = None if bias is None else new_of_shape(parameters, type, cnp.PyArray_ITEMSIZE(x))

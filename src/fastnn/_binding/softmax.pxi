@@ -1,6 +1,6 @@
 # Softmax and the losses. Part of _kernels.pyx. Calls with wrong parameters go the general way, too, which says so.
 
-from libc.math cimport NAN, isfinite
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t
 
 cdef extern from "fastnn.h" nogil:
@@ -153,7 +153,7 @@ cdef object run_loss(fastnn_samples_operation operation, fastnn_samples *call, c
     if losses is not None:
         return losses, out
     if reduction == "mean":
-        loss = loss / count if count != 0 else NAN
+        loss = loss / count if count != 0 else loss * INFINITY  # NaN, or with smoothing infinity
     return loss, out
 
 

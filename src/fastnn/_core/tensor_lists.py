@@ -243,9 +243,24 @@ def raise_nonfinite(norm: float, norm_type: float) -> NoReturn:
 def _total_norm(lists: list[TensorList], norm_type: float) -> float:
     reduction = _REDUCTIONS.get(norm_type)
     if reduction is None:
-        sums = [np.sum(np.abs(g, dtype=np.float64) ** norm_type) for each in lists for g in each.targets]
+        with np.errstate(over="ignore"):
+            sums = [np.sum(np.abs(g, dtype=np.float64) ** norm_type) for each in lists for g in each.targets]
     else:
         sums = [value for each in lists for value in each.tensors.reduce(reduction)[:, 0].tolist()]
     if reduction == _kernels.LARGEST:
         return float(np.max(sums, initial=0.0))
-    return float(np.sum(sums) ** (1 / norm_type))
+    with np.errstate(over="ignore"):
+        norm = float(np.sum(sums) ** (1 / norm_type))
+    return _scaled_norm(lists, norm_type) if math.isinf(norm) else norm
+
+
+def _scaled_norm(lists: list[TensorList], norm_type: float) -> float:
+    """The norm where a sum of powers overflows: of the gradients over the largest, times that."""
+    largest = _total_norm(lists, math.inf)
+    if not 0 < largest < math.inf:
+        return largest
+    with np.errstate(over="ignore", under="ignore"):
+        powers = [
+            (np.abs(g, dtype=np.float64) / largest) ** norm_type for each in lists for g in each.targets
+        ]
+        return float(largest * np.sum([power.sum() for power in powers]) ** (1 / norm_type))

@@ -4,7 +4,8 @@ This file holds what users read and the checks of parameters; the formulas are i
 csrc/activation/activations.h and, as definitions to read beside a lecture, in fastnn.reference.
 
 x is the input, y the output, dy the gradient with respect to y, dx with respect to x. Where backward takes
-`output`, the input need not be kept, and may have been overwritten by it.
+`output`, that is nearly as exact as the input, which need not be kept, and may have been overwritten. Where x
+is NaN dx is NaN, whatever dy; only identity's does not depend on x.
 """
 
 from __future__ import annotations
@@ -232,13 +233,9 @@ def elu(input: ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: Arr
 
 
 @_backward_doc
-def elu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
-    """dx = dy where y > 0, else dy (y + alpha).
-
-    Raises ValueError unless alpha >= 0: the output's sign must tell the branch.
-    """
-    _not_negative("alpha", alpha)
-    return backward(_ELU_BACKWARD, dy, output, out, alpha)
+def elu_backward(dy: ArrayLike, input: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    """dx = dy where x > 0, else dy alpha exp(x)."""
+    return backward(_ELU_BACKWARD, dy, input, out, alpha)
 
 
 @_forward_doc
@@ -251,9 +248,9 @@ def selu(input: ArrayLike, inplace: bool = False, *, out: Array | None = None) -
 
 
 @_backward_doc
-def selu_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
-    """dx = scale dy where y > 0, else dy (y + scale alpha)."""
-    return backward(_SELU_BACKWARD, dy, output, out)
+def selu_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = scale dy where x > 0, else dy scale alpha exp(x)."""
+    return backward(_SELU_BACKWARD, dy, input, out)
 
 
 @_forward_doc
@@ -267,13 +264,13 @@ def celu(input: ArrayLike, alpha: float = 1.0, inplace: bool = False, *, out: Ar
 
 
 @_backward_doc
-def celu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
-    """dx = dy where y > 0, else dy (1 + y / alpha).
+def celu_backward(dy: ArrayLike, input: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    """dx = dy where x > 0, else dy exp(x / alpha).
 
     Raises ValueError unless alpha > 0.
     """
     _positive("alpha", alpha)
-    return backward(_CELU_BACKWARD, dy, output, out, alpha)
+    return backward(_CELU_BACKWARD, dy, input, out, alpha)
 
 
 _GELU = {"none": _kernels_of("gelu"), "tanh": _kernels_of("gelu_tanh")}
@@ -314,9 +311,9 @@ def sigmoid(input: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @_backward_doc
-def sigmoid_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
-    """dx = dy y (1 - y)."""
-    return backward(_SIGMOID_BACKWARD, dy, output, out)
+def sigmoid_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy sigmoid(x) (1 - sigmoid(x)), all its digits also where sigmoid(x) rounds to 1."""
+    return backward(_SIGMOID_BACKWARD, dy, input, out)
 
 
 @_forward_doc
@@ -329,9 +326,9 @@ def tanh(input: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @_backward_doc
-def tanh_backward(dy: ArrayLike, output: ArrayLike, *, out: Array | None = None) -> Array:
-    """dx = dy (1 - y^2)."""
-    return backward(_TANH_BACKWARD, dy, output, out)
+def tanh_backward(dy: ArrayLike, input: ArrayLike, *, out: Array | None = None) -> Array:
+    """dx = dy (1 - tanh(x)^2), all its digits also where tanh(x) rounds to 1 or -1."""
+    return backward(_TANH_BACKWARD, dy, input, out)
 
 
 @_forward_doc
@@ -464,14 +461,14 @@ def hardtanh(
 
 @_backward_doc
 def hardtanh_backward(
-    dy: ArrayLike, output: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None
+    dy: ArrayLike, input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0, *, out: Array | None = None
 ) -> Array:
-    """dx = dy where min_val < y < max_val, else 0.
+    """dx = dy where min_val < x < max_val, else 0.
 
     Raises ValueError unless min_val <= max_val.
     """
     _ordered("min_val", min_val, "max_val", max_val)
-    return backward(_HARDTANH_BACKWARD, dy, output, out, min_val, max_val)
+    return backward(_HARDTANH_BACKWARD, dy, input, out, min_val, max_val)
 
 
 @_forward_doc
@@ -568,14 +565,14 @@ def squareplus(input: ArrayLike, b: float = 4.0, *, out: Array | None = None) ->
 
 @_backward_doc
 def squareplus_backward(
-    dy: ArrayLike, output: ArrayLike, b: float = 4.0, *, out: Array | None = None
+    dy: ArrayLike, input: ArrayLike, b: float = 4.0, *, out: Array | None = None
 ) -> Array:
-    """dx = dy y^2 / (y^2 + b / 4).
+    """dx = dy (1 + x / sqrt(x^2 + b)) / 2.
 
     Raises ValueError unless b >= 0.
     """
     _not_negative("b", b)
-    return backward(_SQUAREPLUS_BACKWARD, dy, output, out, b)
+    return backward(_SQUAREPLUS_BACKWARD, dy, input, out, b)
 
 
 @_forward_doc

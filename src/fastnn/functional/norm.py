@@ -122,8 +122,8 @@ def _norm_backward(
     target = arrays.target_for(out, input.shape, dtype)
     g, x = arrays.in_step((dy.astype(dtype, copy=False), input.astype(dtype, copy=False)), target)
     place = arrays.plain_target(target)
-    w = _plain_parameter(weight, target, place.dtype)
-    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, bias, place, *options)
+    w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
+    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, b, place, *options)
     if dweight is not None and weight is not None:
         dweight = arrays.rounded(dweight, weight.dtype)
     if dbias is not None and bias is not None:

@@ -5,7 +5,8 @@ digits (a difference of equals, an exponential that underflows) a comment says w
 
 x is the input, y the output, dy the gradient with respect to y; each function is elementwise unless it says
 otherwise. float32 is computed in float32, float64 in float64, longdouble in longdouble; integers and booleans
-promote as in np.tanh; any other array raises TypeError. NaN gives NaN, an infinity gives the limit.
+promote as in np.tanh; any other array raises TypeError. NaN gives NaN, an infinity gives the limit. A
+gradient at NaN is NaN, whatever dy; only identity's does not depend on x.
 """
 
 import math
@@ -125,6 +126,11 @@ def _softplus(x: Array) -> Array:
     return result
 
 
+def _nan_of(x: Array, dx: Array) -> Array:
+    """Return the gradient dx, but NaN where x is."""
+    return np.where(np.isnan(x), x, dx)
+
+
 # Straight lines
 
 
@@ -145,7 +151,8 @@ def relu(input: ArrayLike) -> Array:
 
 def relu_backward(dy: ArrayLike, output: ArrayLike) -> Array:
     """Return dy where y > 0, else 0."""
-    return np.where(floating(output) > 0, floating(dy), 0)
+    y = floating(output)
+    return _nan_of(y, np.where(y > 0, floating(dy), 0))
 
 
 def _leaky(x: Array, value: Array, slope: Array | float) -> Array:
@@ -161,7 +168,8 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01) -> Array:
 
 def leaky_relu_backward(dy: ArrayLike, input: ArrayLike, negative_slope: float = 0.01) -> Array:
     """Return dy where x > 0, else negative_slope dy."""
-    return _leaky(floating(input), floating(dy), negative_slope)
+    x = floating(input)
+    return _nan_of(x, _leaky(x, floating(dy), negative_slope))
 
 
 def _along_channels(weight: Array, x: Array) -> Array:
@@ -189,7 +197,7 @@ def prelu_backward(dy: ArrayLike, input: ArrayLike, weight: ArrayLike) -> tuple[
     w = _along_channels(weight, x)
     shared = tuple(axis for axis in range(x.ndim) if w.shape[axis] == 1)
     dweight = np.where(x > 0, 0, dy * x).sum(axis=shared)
-    return _leaky(x, dy, w), dweight.reshape(weight.shape)
+    return _nan_of(x, _leaky(x, dy, w)), dweight.reshape(weight.shape)
 
 
 def _rrelu_slope(x: Array, lower: float, upper: float, training: bool, key: tuple[int, int] | None) -> Any:
@@ -231,7 +239,7 @@ def rrelu_backward(
 ) -> Array:
     """Return dy where x > 0, else slope dy, with the slopes of the forward call that had the same key."""
     x = floating(input)
-    return _leaky(x, floating(dy), _rrelu_slope(x, lower, upper, training, key))
+    return _nan_of(x, _leaky(x, floating(dy), _rrelu_slope(x, lower, upper, training, key)))
 
 
 def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
@@ -239,10 +247,10 @@ def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> A
     return np.clip(floating(input), min_val, max_val)
 
 
-def hardtanh_backward(dy: ArrayLike, output: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
-    """Return dy where min_val < y < max_val, else 0."""
-    y = floating(output)
-    return np.where((y > min_val) & (y < max_val), floating(dy), 0)
+def hardtanh_backward(dy: ArrayLike, input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> Array:
+    """Return dy where min_val < x < max_val, else 0."""
+    x = floating(input)
+    return _nan_of(x, np.where((x > min_val) & (x < max_val), floating(dy), 0))
 
 
 def relu6(input: ArrayLike) -> Array:
@@ -262,7 +270,8 @@ def hardsigmoid(input: ArrayLike) -> Array:
 
 def hardsigmoid_backward(dy: ArrayLike, input: ArrayLike) -> Array:
     """Return dy / 6 where -3 < x < 3, else 0."""
-    return np.where(np.abs(floating(input)) < 3, floating(dy) / 6, 0)
+    x = floating(input)
+    return _nan_of(x, np.where(np.abs(x) < 3, floating(dy) / 6, 0))
 
 
 def hardswish(input: ArrayLike) -> Array:
@@ -275,7 +284,7 @@ def hardswish_backward(dy: ArrayLike, input: ArrayLike) -> Array:
     """Return 0 where x <= -3, dy (x + 3/2) / 3 where -3 < x < 3, dy where x >= 3."""
     x = np.clip(floating(input), -3, 3)
     slope = np.where(np.abs(x) < 3, (x + 1.5) / 3, x > 0)
-    return floating(dy) * slope
+    return _nan_of(x, floating(dy) * slope)
 
 
 def threshold(input: ArrayLike, threshold: float, value: float) -> Array:
@@ -286,7 +295,8 @@ def threshold(input: ArrayLike, threshold: float, value: float) -> Array:
 
 def threshold_backward(dy: ArrayLike, input: ArrayLike, threshold: float, value: float) -> Array:
     """Return dy where x > threshold, else 0."""
-    return np.where(floating(input) > threshold, floating(dy), 0)
+    x = floating(input)
+    return _nan_of(x, np.where(x > threshold, floating(dy), 0))
 
 
 def hardshrink(input: ArrayLike, lambd: float = 0.5) -> Array:
@@ -297,7 +307,8 @@ def hardshrink(input: ArrayLike, lambd: float = 0.5) -> Array:
 
 def hardshrink_backward(dy: ArrayLike, input: ArrayLike, lambd: float = 0.5) -> Array:
     """Return dy where |x| > lambd, else 0."""
-    return np.where(np.abs(floating(input)) > lambd, floating(dy), 0)
+    x = floating(input)
+    return _nan_of(x, np.where(np.abs(x) > lambd, floating(dy), 0))
 
 
 def softshrink(input: ArrayLike, lambd: float = 0.5) -> Array:
@@ -320,10 +331,10 @@ def elu(input: ArrayLike, alpha: float = 1.0) -> Array:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def elu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0) -> Array:
-    """Return dy where y > 0, else dy (y + alpha)."""
-    dy, y = floating(dy), floating(output)
-    return np.where(y > 0, dy, dy * (y + alpha))
+def elu_backward(dy: ArrayLike, input: ArrayLike, alpha: float = 1.0) -> Array:
+    """Return dy where x > 0, else dy alpha e^x."""
+    dy, x = floating(dy), floating(input)
+    return np.where(x > 0, dy, dy * alpha * np.exp(np.minimum(x, 0)))
 
 
 @quiet
@@ -335,11 +346,11 @@ def selu(input: ArrayLike) -> Array:
 
 
 @quiet
-def selu_backward(dy: ArrayLike, output: ArrayLike) -> Array:
-    """Return s dy where y > 0, else dy (y + s a)."""
-    dy, y = floating(dy), floating(output)
-    scale, floor = _SELU_SCALE.astype(y.dtype), (_SELU_SCALE * _SELU_ALPHA).astype(y.dtype)
-    return np.where(y > 0, dy * scale, dy * (y + floor))
+def selu_backward(dy: ArrayLike, input: ArrayLike) -> Array:
+    """Return s dy where x > 0, else dy s a e^x."""
+    dy, x = floating(dy), floating(input)
+    scale, floor = _SELU_SCALE.astype(x.dtype), (_SELU_SCALE * _SELU_ALPHA).astype(x.dtype)
+    return np.where(x > 0, dy * scale, dy * floor * np.exp(np.minimum(x, 0)))
 
 
 def celu(input: ArrayLike, alpha: float = 1.0) -> Array:
@@ -348,10 +359,10 @@ def celu(input: ArrayLike, alpha: float = 1.0) -> Array:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
 
 
-def celu_backward(dy: ArrayLike, output: ArrayLike, alpha: float = 1.0) -> Array:
-    """Return dy where y > 0, else dy (y / alpha + 1), as (y + alpha) / alpha for its digits near -alpha."""
-    dy, y = floating(dy), floating(output)
-    return np.where(y > 0, dy, dy * (y + alpha) / alpha)
+def celu_backward(dy: ArrayLike, input: ArrayLike, alpha: float = 1.0) -> Array:
+    """Return dy where x > 0, else dy e^(x/alpha)."""
+    dy, x = floating(dy), floating(input)
+    return np.where(x > 0, dy, dy * np.exp(np.minimum(x, 0) / alpha))
 
 
 # Sigmoids and what is gated by one
@@ -362,10 +373,10 @@ def sigmoid(input: ArrayLike) -> Array:
     return times_sigmoid(1.0, floating(input))
 
 
-def sigmoid_backward(dy: ArrayLike, output: ArrayLike) -> Array:
-    """Return dy y (1 - y)."""
-    dy, y = floating(dy), floating(output)
-    return dy * y * (1 - y)
+def sigmoid_backward(dy: ArrayLike, input: ArrayLike) -> Array:
+    """Return dy sigmoid(x) (1 - sigmoid(x)), as dy sigmoid(x) sigmoid(-x) for its digits where x is large."""
+    x = floating(input)
+    return times_sigmoid(times_sigmoid(floating(dy), x), -x)
 
 
 def tanh(input: ArrayLike) -> Array:
@@ -373,10 +384,11 @@ def tanh(input: ArrayLike) -> Array:
     return np.tanh(floating(input))
 
 
-def tanh_backward(dy: ArrayLike, output: ArrayLike) -> Array:
-    """Return dy (1 - y^2), as (1 - y) (1 + y) for its digits near y = +-1."""
-    dy, y = floating(dy), floating(output)
-    return dy * (1 - y) * (1 + y)
+@quiet
+def tanh_backward(dy: ArrayLike, input: ArrayLike) -> Array:
+    """Return dy (1 - tanh(x)^2), as dy / cosh(x)^2 for its digits where x is large."""
+    cosh = np.cosh(floating(input))
+    return floating(dy) / cosh / cosh
 
 
 def silu(input: ArrayLike) -> Array:
@@ -534,10 +546,11 @@ def squareplus(input: ArrayLike, b: float = 4.0) -> Array:
 
 
 @quiet
-def squareplus_backward(dy: ArrayLike, output: ArrayLike, b: float = 4.0) -> Array:
-    """Return dy y^2 / (y^2 + b/4), and 0 where y = 0."""
-    y = _bounded(floating(output))
-    return floating(dy) * np.where(y == 0, 0, y / (y + b / 4 / y))
+def squareplus_backward(dy: ArrayLike, input: ArrayLike, b: float = 4.0) -> Array:
+    """Return dy (1 + x / sqrt(x^2 + b)) / 2, as dy y / sqrt(x^2 + b) for its digits; 0 for x = b = 0."""
+    x = _bounded(floating(input))
+    root = np.hypot(x, np.sqrt(x.dtype.type(b)))
+    return floating(dy) * np.where(root == 0, 0, squareplus(x, b) / root)
 
 
 @quiet

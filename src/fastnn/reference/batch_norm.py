@@ -77,9 +77,9 @@ def _weight_of_new(momentum: float | None, num_batches_tracked: NDArray[np.int64
 
 
 def _statistics(x: Array) -> tuple[Array, Array]:
-    """Return each channel's mean and biased variance; of equal values exactly their value, and 0."""
+    """Return each channel's mean and biased variance: of equal values their value and 0, of none NaN."""
     if x.size == 0:
-        return np.zeros(x.shape[1]), np.zeros(x.shape[1])
+        return np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan)
     mean = _wide(x).mean(axis=_others(x))
     mean = mean + (_wide(x) - _along(mean, x)).mean(axis=_others(x))
     return mean, np.square(_wide(x) - _along(mean, x)).mean(axis=_others(x))

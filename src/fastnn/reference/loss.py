@@ -72,7 +72,8 @@ def cross_entropy(
         used, divisor = np.ones(x.shape[:-1], bool), x[..., 0].size
     q = used[..., None] * w * ((1 - label_smoothing) * t + label_smoothing / x.dtype.type(classes))
     log_p = log_probabilities(x)
-    losses = -np.where(q == 0, 0, q * log_p).sum(axis=-1)  # 0 log 0 = 0: a class that is masked out
+    masked = (q == 0) & ~(np.isnan(log_p) & used[..., None])  # 0 log 0 = 0: a class that is masked out
+    losses = -np.where(masked, 0, q * log_p).sum(axis=-1)
     gradient = np.where(used[..., None], q.sum(axis=-1, keepdims=True) * np.exp(log_p) - q, 0)
     return _reduced(losses, _classes_second(gradient), reduction, divisor)
 
@@ -84,7 +85,7 @@ def hinge_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0, reducti
     one_hot = _one_hot(labels, x.shape[-1])
     own = np.take_along_axis(x, labels[..., None].astype(np.intp), axis=-1)
     excess = np.where(one_hot, 0, np.maximum(0, x - own + x.dtype.type(margin)))
-    gradient = (excess > 0).astype(x.dtype)
+    gradient = (~(excess <= 0)).astype(x.dtype)  # of NaN 1, as of what exceeds
     gradient -= one_hot * gradient.sum(axis=-1, keepdims=True)
     return _reduced(excess.sum(axis=-1), _classes_second(gradient), reduction, labels.size)
 

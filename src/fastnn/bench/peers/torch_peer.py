@@ -59,9 +59,9 @@ def _squareplus(x: Tensor, *, out: Tensor | None = None) -> Tensor:
     return torch.mul(x, x, out=out).add_(4).sqrt_().add_(x).mul_(0.5)
 
 
-def _squareplus_backward(dy: Tensor, y: Tensor, *, out: Tensor | None = None) -> Tensor:
-    squared = torch.mul(y, y, out=out)  # with y = (x + s) / 2, dy/dx = y / s = y^2 / (y^2 + b / 4)
-    return torch.div(squared, squared + 1, out=squared).mul_(dy)
+def _squareplus_backward(dy: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
+    root = torch.mul(x, x, out=out).add_(4).sqrt_()
+    return torch.div(x, root, out=root).add_(1).mul_(dy).mul_(0.5)
 
 
 def _square_backward(dy: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -151,20 +151,22 @@ ROWS: dict[str, Row] = {
     "rrelu_training_backward": Row("mul", ("dy", "noise")),
     "prelu_backward": Row(_prelu_backward, ("dy", "input", "weight")),
     "prelu_channels_backward": Row(_prelu_backward, ("dy", "input", "weight")),
-    "elu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, True, "output")),
-    "selu_backward": Row("elu_backward", ("dy", ALPHA, SCALE, 1.0, True, "output")),
-    "celu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, True, "output")),
+    "elu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, False, "input")),
+    "selu_backward": Row("elu_backward", ("dy", ALPHA, SCALE, 1.0, False, "input")),
+    "celu_backward": Row("elu_backward", ("dy", 1.0, 1.0, 1.0, False, "input")),
     "gelu_tanh_backward": Row("gelu_backward", ("dy", "input"), TANH),
+    "sigmoid_backward": Row("sigmoid_backward", ("dy", "output")),
+    "tanh_backward": Row("tanh_backward", ("dy", "output")),
     "softplus_backward": Row("softplus_backward", ("dy", "input", 1.0, 20.0)),
     "softsign_backward": Row(_softsign_backward, ("dy", "input")),
     "logsigmoid_backward": Row("log_sigmoid_backward", ("dy", "input", "buffer")),
-    "hardtanh_backward": Row("hardtanh_backward", ("dy", "output", -1.0, 1.0)),
+    "hardtanh_backward": Row("hardtanh_backward", ("dy", "input", -1.0, 1.0)),
     "relu6_backward": Row("hardtanh_backward", ("dy", "output", 0.0, 6.0)),
     "threshold_backward": Row("threshold_backward", ("dy", "input", "threshold")),
     "hardshrink_backward": Row("hardshrink_backward", ("dy", "input", 0.5)),
     "softshrink_backward": Row("softshrink_backward", ("dy", "input", 0.5)),
     "tanhshrink_backward": Row(_tanhshrink_backward, ("dy", "input")),
-    "squareplus_backward": Row(_squareplus_backward, ("dy", "output")),
+    "squareplus_backward": Row(_squareplus_backward, ("dy", "input")),
     "square_backward": Row(_square_backward, ("dy", "input")),
     "exp_backward": Row("mul", ("dy", "output")),
     "glu_backward": Row("glu_backward", ("dy", "input", -1)),
@@ -218,11 +220,13 @@ def choose(data: Data) -> Row:
 
 
 def extras(data: Data, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Buffers that torch's forward fills for its own backward, where ours has none or another."""
+    """What torch's forward keeps for its own backward, where ours keeps nothing or something else."""
     x = tensors["input"]
     match data.case.label:
         case "logsigmoid":
             return {"buffer": aten.log_sigmoid_forward(x)[1]}
+        case "sigmoid" | "tanh":
+            return {"output": getattr(torch, data.case.label)(x)}
         case "maxout":
             return {"index": x.unflatten(1, (-1, 4)).max(2).indices}
         case "rrelu_training":

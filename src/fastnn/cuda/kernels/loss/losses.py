@@ -292,13 +292,14 @@ def _hinge_examples() -> Iterator[Key]:
 def hinge(dtype: str, cut: tuple[Any, ...]) -> Built:
     """Each sample's loss, in float64, and the gradient."""
     how, real = Cut(*cut), computing(dtype)
-    span, index_of = how.span, samples.index(how)
+    span, index_of, has = how.span, samples.index(how), samples.has(how)
 
     @device
     def excess(c: Any, v: Any, s: Any, e: int) -> Any:
         """x[e] - x[label] + margin, 0 where that is less, and at the label."""
         m = (v[0, e] - real(s[S_LOGIT])) + real(c[NUMBERS][MARGIN])
-        return real(0) if m <= 0 or index_of(c, e) == types.int64(s[S_LABEL]) else m
+        counts = has(c, e) and index_of(c, e) != types.int64(s[S_LABEL])
+        return real(0) if m <= 0 or not counts else m
 
     @device
     def gather(c: Any, v: Any, s: Any, r: Any) -> None:

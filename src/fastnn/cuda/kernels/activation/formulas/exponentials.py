@@ -49,9 +49,9 @@ def elu(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def elu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy where y > 0, else dy (y + p0)."""
-    return dy if y > 0 else dy * (y + p0)
+def elu_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy where x > 0, else dy p0 e^x."""
+    return dy if x > 0 else dy * (p0 * math.exp(x))
 
 
 @device
@@ -61,9 +61,9 @@ def selu(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def selu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy scale where y > 0, else dy (y + scale alpha)."""
-    return dy * (like(y, _SELU_SCALE) if y > 0 else y + like(y, _SELU_SCALE_ALPHA))
+def selu_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy scale where x > 0, else dy scale alpha e^x."""
+    return dy * (like(x, _SELU_SCALE) if x > 0 else like(x, _SELU_SCALE_ALPHA) * math.exp(x))
 
 
 @device
@@ -79,9 +79,12 @@ def celu(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def celu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy where y > 0, else dy (y + p0) / p0."""
-    return dy if y > 0 else dy * ((y + p0) * (like(y, 1) / p0))
+def celu_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy where x > 0, else dy e^(x / p0); z is x / p0 but for rest / p0."""
+    inverse = like(x, 1) / p0
+    t = at_least(least_exp(x) * p0, x)
+    z = t * inverse
+    return dy if x > 0 else dy * exp_negative(z, fma(-z, p0, t) * inverse)
 
 
 @device
@@ -98,9 +101,11 @@ def sigmoid(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def sigmoid_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy y (1 - y)."""
-    return dy * (y * (like(y, 1) - y))
+def sigmoid_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy sigmoid(x) (1 - sigmoid(x)): e / (1 + e)^2 with e = exp(-|x|)."""
+    e = math.exp(-abs(x))
+    total = like(x, 1) + e
+    return dy * divide(e, total * total)
 
 
 @device
@@ -126,10 +131,12 @@ def tanh(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def tanh_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy (1 - y^2)."""
-    one = like(y, 1)
-    return dy * ((one - y) * (one + y))
+def tanh_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy (1 - tanh(x)^2): 4 e / (1 + e)^2 with e = exp(-2 |x|)."""
+    raised = exp_shifted(at_least(least_exp(x), like(x, -2) * abs(x)), like(x, 0), like(x, 60))
+    e_4 = raised * like(x, 2.0**-58)
+    total = fma(e_4, 0.25, like(x, 1))
+    return dy * divide(e_4, total * total)
 
 
 @device

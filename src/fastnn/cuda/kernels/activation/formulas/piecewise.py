@@ -31,7 +31,13 @@ def relu(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def relu_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
     """dy where y > 0."""
-    return like(dy, 0) if y <= 0 else dy
+    return dy if y > 0 else at_least(0, y)
+
+
+@device
+def _nan_of(x: Real, dx: Real) -> Real:
+    """The gradient dx, but NaN where x is."""
+    return dx if x == x else x
 
 
 @device
@@ -43,7 +49,7 @@ def leaky_relu(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def leaky_relu_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy, or p0 dy."""
-    return dy if x > 0 else dy * p0
+    return _nan_of(x, dy if x > 0 else dy * p0)
 
 
 @device
@@ -53,9 +59,9 @@ def hardtanh(x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def hardtanh_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy where p0 < y < p1."""
-    return like(dy, 0) if y <= p0 or y >= p1 else dy
+def hardtanh_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy where p0 < x < p1."""
+    return _nan_of(x, like(dy, 0) if x <= p0 or x >= p1 else dy)
 
 
 @device
@@ -81,7 +87,7 @@ def hardsigmoid_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy / 6 where |x| < 3."""
     if abs(x) < 3:
         return dy / like(dy, 6)
-    return like(dy, 0) if x == x else dy
+    return like(dy, 0) if x == x else x
 
 
 @device
@@ -107,7 +113,7 @@ def threshold(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def threshold_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy where x > p0."""
-    return like(dy, 0) if x <= p0 else dy
+    return _nan_of(x, like(dy, 0) if x <= p0 else dy)
 
 
 @device
@@ -119,7 +125,7 @@ def hardshrink(x: Real, p0: Real, p1: Real) -> Real:
 @device
 def hardshrink_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
     """dy where |x| > p0."""
-    return like(dy, 0) if abs(x) <= p0 else dy
+    return dy if abs(x) > p0 else at_most(0, abs(x))
 
 
 @device
@@ -159,22 +165,29 @@ def square_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
 
 
 @device
-def squareplus(x: Real, p0: Real, p1: Real) -> Real:
-    """h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, (b / 4) / h for x < 0, where nothing cancels.
-
-    Where x^2 + b leaves the range of squares, the root is the larger of |x|, sqrt(b).
-    """
-    a, half, limit = abs(x), like(x, 0.5), by_type(x, 2.0**34, 2.0**62)
-    total, root = fma(a, a, p0), at_least(math.sqrt(p0), a)
-    if a < limit and total > like(x, 1) / limit:
+def _squareplus_root(a: Real, b: Real) -> Real:
+    """sqrt(a^2 + b); where that leaves the range of squares, the larger of a and sqrt(b)."""
+    limit = by_type(a, 2.0**34, 2.0**62)
+    total, root = fma(a, a, b), at_least(math.sqrt(b), a)
+    if a < limit and total > like(a, 1) / limit:
         root = math.sqrt(total)
-    h = at_least(a, half * root + half * a)
+    return root
+
+
+@device
+def squareplus(x: Real, p0: Real, p1: Real) -> Real:
+    """h = (sqrt(x^2 + b) + |x|) / 2 for x >= 0, (b / 4) / h for x < 0, where nothing cancels."""
+    a, half = abs(x), like(x, 0.5)
+    h = at_least(a, half * _squareplus_root(a, p0) + half * a)
     return like(x, 0.25) * p0 / h if x < 0 else h
 
 
 @device
-def squareplus_backward(dy: Real, y: Real, p0: Real, p1: Real) -> Real:
-    """dy y^2 / (y^2 + b / 4) as y / (y + (b / 4) / y), where no square can overflow or underflow."""
-    t = at_most(largest(y), y)
-    total = t + like(y, 0.25) * p0 / at_least(least_normal(y), t)
-    return dy * (t / (like(y, 1) if total <= 0 else total))
+def squareplus_backward(dy: Real, x: Real, p0: Real, p1: Real) -> Real:
+    """dy (1 + x / root) / 2 for x >= 0, dy (b / 4) / h / root for x < 0; 0 for x = b = 0."""
+    a, half = at_most(largest(x), abs(x)), like(x, 0.5)
+    root = _squareplus_root(a, p0)
+    if root <= 0:
+        return dy * x
+    h = at_least(least_normal(x), half * root + half * a)
+    return dy * (like(x, 0.25) * p0 / h / root if x < 0 else fma(half, a / root, half))
