@@ -384,10 +384,15 @@ RUNNING = {"num_features": 4, "eps": 1e-5, "momentum": 0.2, "affine": True, "tra
 ROWS = {"normalized_shape": 6, "eps": 1e-5, "elementwise_affine": True}
 WINDOWS = {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}
 SHOWN: list[tuple[type[nn.Module], dict[str, Any]]] = [
-    *((cls, dict.fromkeys(cls.__match_args__, 0.5)) for cls in nn.ACTIVATIONS.values() if cls is not nn.GELU),
+    *(
+        (cls, {name: False if name == "inplace" else 0.5 for name in cls.__match_args__})
+        for cls in nn.ACTIVATIONS.values()
+        if cls is not nn.GELU
+    ),
     (nn.GELU, {"approximate": "none"}),
     (nn.Linear, {"in_features": 6, "out_features": 3}),
     (nn.Conv2d, {"in_channels": 4, "out_channels": 4, "groups": 2, **WINDOWS}),
+    (nn.Conv2d, {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding_mode": "reflect"}),
     (nn.MaxPool2d, {**WINDOWS, "dilation": 1, "ceil_mode": False}),
     (nn.AvgPool2d, {"kernel_size": 2, "stride": 2, "padding": 1}),
     (nn.AdaptiveAvgPool2d, {"output_size": 3}),
@@ -418,6 +423,7 @@ OTHER = {
     "stride": 1,
     "dilation": 1,
     "padding": 0,
+    "padding_mode": "circular",
 }
 
 

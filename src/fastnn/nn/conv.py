@@ -32,7 +32,7 @@ class Conv2d(Module):
     """
 
     in_channels, out_channels, groups = Fixed[int](), Fixed[int](), Fixed[int]()
-    kernel_size = Fixed[tuple[int, int]]()
+    kernel_size, padding_mode = Fixed[tuple[int, int]](), Fixed[str]()
     _groups: int
 
     def __init__(
