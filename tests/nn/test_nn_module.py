@@ -392,7 +392,10 @@ SHOWN: list[tuple[type[nn.Module], dict[str, Any]]] = [
     (nn.GELU, {"approximate": "none"}),
     (nn.Linear, {"in_features": 6, "out_features": 3}),
     (nn.Conv2d, {"in_channels": 4, "out_channels": 4, "groups": 2, **WINDOWS}),
-    (nn.Conv2d, {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding_mode": "reflect"}),
+    (
+        nn.Conv2d,
+        {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "stride": 2, "padding_mode": "reflect"},
+    ),
     (nn.MaxPool2d, {**WINDOWS, "dilation": 1, "ceil_mode": False}),
     (nn.AvgPool2d, {"kernel_size": 2, "stride": 2, "padding": 1}),
     (nn.AdaptiveAvgPool2d, {"output_size": 3}),
