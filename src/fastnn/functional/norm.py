@@ -136,11 +136,15 @@ def _norm_backward(
 
 def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...]) -> tuple[int, ...]:
     """The shape as a tuple, after it was checked to be that of the last of input's, `has`."""
-    sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
-    try:
-        shape = tuple(map(operator.index, sizes))
-    except TypeError:
-        raise TypeError(f"normalized_shape must be an integer or several, got {normalized_shape!r}") from None
+    if type(normalized_shape) is int:  # the quick way: this is part of small calls
+        shape: tuple[int, ...] = (normalized_shape,)
+    else:
+        sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+        try:
+            shape = tuple(map(operator.index, sizes))
+        except TypeError:
+            text = f"normalized_shape must be an integer or several, got {normalized_shape!r}"
+            raise TypeError(text) from None
     if not shape or has[-len(shape) :] != shape:
         takes = f"input's last dimensions, of {has}" if shape else "at least one dimension"
         raise ValueError(f"normalized_shape must be {takes}, got {normalized_shape}")
