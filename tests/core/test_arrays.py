@@ -414,6 +414,17 @@ def test_out_over_each_argument(name: str) -> None:
                 assert np.shares_memory(got, out)
 
 
+def test_an_empty_out_within_a_weight() -> None:
+    memory = np.ones(8)
+    weight, out = memory[:3], np.ndarray((2, 3, 0), np.float64, memory.data, 8)
+    for norm in (
+        lambda x: F.batch_norm(x, None, None, weight, training=True, out=out)[0],
+        lambda x: F.group_norm(x, 3, weight, weight, out=out)[0],
+        lambda x: F.prelu(x, weight, out=out),
+    ):
+        assert norm(np.zeros((2, 3, 0))) is out
+
+
 def test_more_dimensions_than_an_array_can_have() -> None:
     with pytest.raises(ValueError, match=r"at most 64 dimensions, got 65|maximum supported dimension"):
         F.dropout_mask((1,) * 65)

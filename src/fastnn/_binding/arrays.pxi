@@ -42,9 +42,10 @@ cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
 
 
 cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
-    """The memory of two contiguous arrays has nothing in common."""
+    """The memory of two contiguous arrays has nothing in common; that of an empty one has not with any."""
     cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
-    return p + <uintptr_t>cnp.PyArray_NBYTES(a) <= q or q + <uintptr_t>cnp.PyArray_NBYTES(b) <= p
+    cdef uintptr_t p_end = p + <uintptr_t>cnp.PyArray_NBYTES(a), q_end = q + <uintptr_t>cnp.PyArray_NBYTES(b)
+    return p_end <= q or q_end <= p or p_end == p or q_end == q
 
 
 cdef inline bint same_form(cnp.ndarray a, cnp.ndarray b):
