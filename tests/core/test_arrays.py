@@ -416,12 +416,13 @@ def test_out_over_each_argument(name: str) -> None:
 
 def test_an_empty_out_within_a_weight() -> None:
     memory = np.ones(8)
-    weight, out = memory[:3], np.ndarray((2, 3, 0), np.float64, memory.data, 8)
-    for norm in (
+    weight, out = memory[:3], np.ndarray((2, 3, 0), np.float64, memory.data, offset=8)
+    norms: list[Callable[[Array], Array]] = [
         lambda x: F.batch_norm(x, None, None, weight, training=True, out=out)[0],
         lambda x: F.group_norm(x, 3, weight, weight, out=out)[0],
         lambda x: F.prelu(x, weight, out=out),
-    ):
+    ]
+    for norm in norms:
         assert norm(np.zeros((2, 3, 0))) is out
 
 
