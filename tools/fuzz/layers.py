@@ -154,7 +154,7 @@ def case_of(d: Draw, name: str) -> Case:
         f"nn.{name}", "", arguments, {*parameters, "input", "dy", "x", "target", "weight", "bias", "dim"}
     )
     case.huge = functions.is_huge(arguments)
-    case.rounding = 256.0 * (name in ("Linear", "DropConnect"))
+    case.rounding = 256.0 * (file in ("linear", "batchnorm") or name == "DropConnect")
     lines = [f"layer = nn.{name}({made})"]
     if d.chance(0.3):
         lines.append("layer.eval()")
