@@ -143,7 +143,7 @@ def _apart(case: Case, got: Any, want: Any) -> str:
     """How two results differ by more than the rounding of sums in another order, or ""."""
     text = different(got, want)
     if text.startswith("values") and case.rounding and not isinstance(want, bool):
-        return far(got, np.asarray(want).astype(np.longdouble), case.rounding, 0.0, relative=False)
+        return far(got, np.asarray(want).astype(np.longdouble), case.rounding, _unit(case), relative=False)
     return text
 
 
@@ -177,7 +177,7 @@ def _unlike_reference(case: Case, expected: Outcome, wide: dict[str, Any]) -> Fa
     """How the call on contiguous copies differs from the reference in a wider dtype."""
     if not case.reference or expected.error is not None or any(a.size == 0 for a in case.arrays().values()):
         return None
-    unit = max((unit_of(a.dtype) for a in case.arrays().values()), default=0.0)
+    unit = _unit(case)
     with np.errstate(all="ignore"):
         exact = outcome(case, wide, case.reference, warn="ignore", F=reference)
     if isinstance(exact.error, ValueError):  # it takes fewer shapes
@@ -197,6 +197,11 @@ def widened(array: Array) -> Array:
         return array
     with np.errstate(invalid="ignore"):  # of a signalling NaN
         return array.astype(np.longdouble if array.dtype == np.float64 else np.float64)
+
+
+def _unit(case: Case) -> float:
+    """The largest unit of its arrays."""
+    return max((unit_of(a.dtype) for a in case.arrays().values()), default=0.0)
 
 
 def unit_of(dtype: np.dtype[Any]) -> float:
