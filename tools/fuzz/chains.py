@@ -76,6 +76,7 @@ def fused_case(d: Draw) -> Case:
         arguments["residual"] = d.array(shape if d.chance(0.97) else d.shape())
     given = ", ".join(["input", *(f"{key}={key}" for key in arguments if key != "input")])
     case = Case("fuse", "", arguments, NAMES, WRITTEN & arguments.keys())
+    case.rounding = functions.ROUNDING["batch_norm"]
     first = f"chain = fastnn.fuse({', '.join(stages)})\n"
     _finish(d, case, first, given)
     return case

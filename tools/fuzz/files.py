@@ -113,7 +113,7 @@ def _samples() -> tuple[Any, Any]:
 
 def _make_csv(folder: Path) -> None:
     (folder / "data.csv").write_text(
-        "a,b,label\n" + "".join(f"{i},{i / 4},{'xy'[i % 2]}\n" for i in range(8))
+        "a,b,label\n" + "".join(f"{i * i},{i / 4},{'xy'[i % 2]}\n" for i in range(8))
     )
 
 

@@ -30,6 +30,8 @@ TOLERANCES = {
     "conv": 256.0,
     "pool": 64.0,
 }
+# Of what is summed in another order where the channels are last in memory, in the same unit.
+ROUNDING = {"batch_norm": 256.0}
 
 
 def names() -> list[str]:
@@ -64,6 +66,10 @@ def case_of(d: Draw, name: str) -> Case:
     case = Case(f"F.{name}", "", arguments, set(parameters) | set(own) | {"target", "key"})
     call = f"F.{forward or name}({', '.join(_passed(own, arguments))})"
     case.huge = is_huge(arguments)
+    case.rounding = ROUNDING.get(file, 0.0)
+    case.written = WRITTEN & arguments.keys()
+    if arguments.get("inplace"):
+        _write_into_input(d, case)
     if not is_output:
         d.extreme = d.extreme or "output" in arguments
     if not forward:
@@ -85,6 +91,18 @@ def _make_output(d: Draw, name: str, arguments: dict[str, Any]) -> bool:
         return False
     arguments["output"] = d.array(y.shape, y.dtype, y)
     return True
+
+
+def _write_into_input(d: Draw, case: Case) -> None:
+    """Make the input one that can be written to, as the call does; seldom one that cannot."""
+    case.written |= {"input"}
+    x = case.arguments["input"]
+    if not isinstance(x, np.ndarray) or x.dtype.hasobject:
+        return
+    x = case.arguments["input"] = d.array(x.shape, native(x).dtype, native(x), writable=True)
+    if d.chance(0.05):
+        x.flags.writeable = False
+        case.must_refuse = "inplace is True and input is read-only"
 
 
 def _passed(parameters: dict[str, inspect.Parameter], arguments: dict[str, Any]) -> list[str]:
@@ -115,28 +133,31 @@ def argument(d: Draw, function: str, name: str, parameter: inspect.Parameter, pl
 
 def is_huge(arguments: dict[str, Any]) -> bool:
     """Whether a parameter asks for more memory than is wise to copy."""
-    numbers = [
-        math.prod(v) if isinstance(v, (tuple, list)) and all(type(n) is int for n in v) else v
-        for k, v in arguments.items()
-        if k not in ("key", "ignore_index")
-    ]
-    return any(type(n) is int and abs(n) >= 2**20 for n in numbers)
+    asked = [v for k, v in arguments.items() if k not in ("key", "ignore_index")]
+    whole = [v if isinstance(v, (tuple, list)) else (v,) for v in asked]
+    whole = [numbers for numbers in whole if all(type(n) is int for n in numbers)]
+    return any(abs(math.prod(numbers)) >= 2**20 or any(abs(n) >= 2**15 for n in numbers) for numbers in whole)
 
 
 def _finish(d: Draw, case: Case, call: str, file: str) -> None:
     """The source of a call, with `out` now and then, and the reference's."""
     bare = f"result = {call}"
     case.source = bare
-    case.written = WRITTEN & case.arguments.keys()
     takes_out = "out" in inspect.signature(getattr(F, case.name.removeprefix("F."))).parameters
     _add_reference(d, case, bare, file)
-    if takes_out and not case.huge and d.chance(0.5):
+    if not takes_out or case.huge or case.must_refuse or d.chance(0.3 if file in ("conv", "pool") else 0.5):
+        return
+    if not case.arguments.get("inplace"):
         add_out(d, case, bare, f"result = {call[:-1]}, out=out)")
+    elif d.chance(0.5):
+        case.plain_source, case.source = bare, f"result = {call[:-1]}, out=input)"
+    elif "input" in case.arrays():
+        case.source = f"result = {call[:-1]}, out=input[...])"
+        case.must_refuse = "inplace is True and out is another array"
 
 
 def _finish_pair(d: Draw, case: Case, call: str, name: str, file: str) -> None:
     """The source of a forward call and its gradient; dy has the form of the forward call's result."""
-    case.written = WRITTEN & case.arguments.keys()
     case.source = f"result, saved = {call}"
     if case.huge:
         return
@@ -152,7 +173,7 @@ def _finish_pair(d: Draw, case: Case, call: str, name: str, file: str) -> None:
     bare = f"{first}result = F.{name}(dy, saved)"
     case.source = bare
     _add_reference(d, case, bare, file)
-    if d.chance(0.5):
+    if not case.must_refuse and d.chance(0.7 if file == "pool" else 0.5):
         add_out(d, case, bare, f"{first}result = F.{name}(dy, saved, out=out)")
 
 
@@ -161,7 +182,9 @@ def _add_reference(d: Draw, case: Case, source: str, file: str) -> None:
     name = case.name.removeprefix("F.")
     drawn = "key" in inspect.signature(getattr(F, name)).parameters and case.arguments.get("key") is None
     if name in reference.__all__ and d.values != "special" and not (d.extreme or drawn or case.huge):
-        case.reference, case.tolerance = source.replace("like=like", ""), TOLERANCES.get(file, 16.0)
+        for absent in ("like=like", ", inplace=inplace"):  # the reference does not take these
+            source = source.replace(absent, "")
+        case.reference, case.tolerance = source, TOLERANCES.get(file, 16.0)
         case.relative = file == "activation" and not name.endswith("_backward")
 
 
@@ -190,7 +213,7 @@ def add_out(d: Draw, case: Case, bare: str, with_out: str) -> None:
         case.arguments["out"] = victim
     else:
         case.arguments[name], case.arguments["out"] = d.overlapping(victim, shape, dtype)
-    case.clash = name in WRITTEN
+    case.clash = name in case.written
 
 
 def _written_part(result: Any, is_loss: bool) -> Array | None:

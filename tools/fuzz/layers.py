@@ -9,7 +9,7 @@ import inspect
 
 import numpy as np
 
-from fastnn import nn
+from fastnn import nn, reference
 
 from . import functions, shapes
 from .arrays import Draw, Shape
@@ -19,6 +19,15 @@ from .shapes import Plan, constants
 
 # Files whose classes hold layers and compute nothing themselves; chains.py has Sequential and Residual.
 HOLDERS = {"container", "lists", "module", "residual"}
+VARIABLE = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+# The elements at the indices that a pool returns are its result.
+PLACES = (
+    "y, indices = y",
+    "planes = lambda a: a.reshape(*a.shape[:-2], a.shape[-2] * a.shape[-1])",
+    "there = np.take_along_axis(planes(input), planes(indices), -1).reshape(y.shape)",
+    "result = {'y': y, 'indices': indices, 'same': np.array_equal(there, y, equal_nan=True)}",
+)
+PLACES_ARE_RIGHT = "result = {'y': y, 'indices': indices, 'same': True}"
 
 
 def _along_dim(d: Draw, name: str, plan: Plan) -> None:
@@ -129,7 +138,7 @@ def case_of(d: Draw, name: str) -> Case:
         )
     plan = Plan()
     FAMILIES[file](d, name, plan)
-    parameters = dict(inspect.signature(cls).parameters)
+    parameters = {k: p for k, p in inspect.signature(cls).parameters.items() if p.kind not in VARIABLE}
     arguments = {}
     for key, parameter in parameters.items():
         if parameter.default is not parameter.empty and d.chance(0.3) and key not in plan.values:
@@ -145,20 +154,25 @@ def case_of(d: Draw, name: str) -> Case:
         f"nn.{name}", "", arguments, {*parameters, "input", "dy", "x", "target", "weight", "bias", "dim"}
     )
     case.huge = functions.is_huge(arguments)
-    case.rounding = 256.0 * (name in ("Linear", "DropConnect"))
+    case.rounding = 256.0 * (file in ("linear", "batchnorm") or name == "DropConnect")
     lines = [f"layer = nn.{name}({made})"]
     if d.chance(0.3):
         lines.append("layer.eval()")
     if file == "loss":
         return _loss_case(d, case, lines, plan)
     d.swaps = file not in ("linear", "conv") and name != "DropConnect"  # these take native arrays
-    inplace = bool(arguments.get("inplace"))
+    inplace = bool(arguments.get("inplace")) and file != "activation"  # an activation layer does not write
     case.written = {"input"} if inplace else set()
     arguments["input"] = d.array(plan.shapes["input"] if d.chance(0.97) else d.shape(), writable=inplace)
-    lines += ["result = {'y': layer(input)}"]
+    lines += ["y = layer(input)", "result = {'y': y}"]
+    if arguments.get("return_indices"):
+        lines[-1:] = PLACES
     case.source = "\n".join(lines)
     if not case.huge:
         _add_backward(d, case, lines)
+    case.plain_source = case.source.replace(PLACES[-1], PLACES_ARE_RIGHT)
+    if d.values != "special" and not (d.extreme or case.huge):
+        _add_reference(case, cls)
     return case
 
 
@@ -185,7 +199,7 @@ def _add_backward(d: Draw, case: Case, lines: list[str]) -> None:
             and key not in case.arguments
         ):
             case.arguments[key + "_data"] = d.array(owner.data.shape, owner.data.dtype, owner.data)
-            lines.insert(-1, f"layer.{key}.data = {key}_data")
+            lines.insert(lines.index("y = layer(input)"), f"layer.{key}.data = {key}_data")
     y = result["y"]
     case.arguments["dy"] = d.array(
         y.shape if d.chance(0.96) else d.shape(), y.dtype if d.chance(0.9) else None
@@ -196,3 +210,36 @@ def _add_backward(d: Draw, case: Case, lines: list[str]) -> None:
         "result |= {'state ' + name: array for name, array in layer.named_buffers()}",
     ]
     case.source = "\n".join(lines)
+
+
+def _add_reference(case: Case, cls: type) -> None:
+    """Compare with the reference's function, or with the layer's formula."""
+    made = case.source[: case.source.index("y = layer(input)")]
+    weights = f"{made}weight, bias = layer.weight.data, getattr(layer.bias, 'data', None)"
+    function = getattr(cls, "function", None)
+    if function in reference.__all__:
+        names = [n for n in inspect.signature(getattr(reference, function)).parameters if n in case.arguments]
+        given = "".join(f", {n}={n}" for n in names if n != "input")
+        saved = list(inspect.signature(getattr(reference, f"{function}_backward")).parameters)[1]
+        lines = [f"output = F.{function}(input{given})", "result = {'y': output}"]
+        gradient = [f"result['dx'] = F.{function}_backward(dy, {saved}{given})"]
+        case.tolerance = 16.0
+    elif cls is nn.Linear:
+        lines = [weights, "result = {'y': input @ weight.T + (0 if bias is None else bias)}"]
+        gradient = [
+            "rows = dy.reshape(-1, dy.shape[-1])",
+            "result |= {'dx': dy @ weight, 'weight': rows.T @ input.reshape(-1, input.shape[-1])}",
+            "result['bias'] = rows.sum(0)",
+        ]
+        case.tolerance = 256.0
+    elif cls is nn.Conv2d and case.arguments.get("padding_mode", "zeros") == "zeros":
+        numbers = "layer.stride, layer.padding, layer.dilation, layer.groups"
+        lines = [weights, f"result = {{'y': F.conv2d(input, weight, bias, {numbers})}}"]
+        gradient = [
+            f"gradients = F.conv2d_backward(dy, input, weight, {numbers})",
+            "result |= zip(('dx', 'weight', 'bias'), gradients)",
+        ]
+        case.tolerance = 256.0
+    else:
+        return
+    case.reference = "\n".join([*lines, *gradient * ("dy" in case.arguments)])
