@@ -469,13 +469,21 @@ SAMPLES_KERNEL(log_softmax_backward)
 SAMPLES_KERNEL(cross_entropy)
 SAMPLES_KERNEL(hinge)
 
+// Sums of a few weights are added up with the rounding errors of the additions (Knuth's exact sum).
 static double sum_weights(size_t count, const int64_t *labels, size_t classes, int64_t ignored, const void *weight) {
-    double total = 0;
-    for (size_t i = 0; i < count; i++) {
-        const int64_t label = fastnn_label(labels, i);
-        if (label != ignored) total += (double)((const real *)weight)[fastnn_class_of(label, classes)];
+    enum { FEW = 64 };
+    double total = 0, low = 0;
+    for (size_t i = 0; i < count;) {
+        double part = 0;
+        for (const size_t end = i + FEW < count ? i + FEW : count; i < end; i++) {
+            const int64_t label = fastnn_label(labels, i);
+            if (label != ignored) part += (double)((const real *)weight)[fastnn_class_of(label, classes)];
+        }
+        const double sum = total + part, added = sum - total;
+        low += (total - (sum - added)) + (part - added);
+        total = sum;
     }
-    return total;
+    return __builtin_isfinite(total) ? total + low : total;
 }
 
 const fastnn_softmax_table FASTNN_TABLE(softmax) = {

@@ -563,3 +563,13 @@ def test_other_bad_parameters() -> None:
             ValueError, match=rf"^{name} must broadcast to input's shape, \(2, 3\), got \(2,\)"
         ):
             F.binary_cross_entropy_with_logits(ONES, ONES, **parameters)
+
+
+def test_the_sum_of_many_weights_keeps_its_digits() -> None:
+    rng = np.random.default_rng(3)
+    labels, weight = rng.integers(0, 5, 200_000), rng.random(5)
+    x = np.zeros((labels.size, 5))
+    mean, total = (
+        F.cross_entropy(x, labels, weight, reduction=reduction)[0] for reduction in ("mean", "sum")
+    )
+    assert abs(mean / (float(total) / math.fsum(weight[labels])) - 1) < 4 * np.finfo(float).eps
