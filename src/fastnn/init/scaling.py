@@ -31,7 +31,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     sqrt(2) for "relu"; sqrt(2 / (1 + param^2)) for "leaky_relu", whose slope param is 0.01 if None; 3/4 for
     "selu". Raises ValueError for another name, and unless param is finite.
     """
-    if nonlinearity not in GAINS:
+    if not (isinstance(nonlinearity, str) and nonlinearity in GAINS):
         raise ValueError(f"nonlinearity must be one of {', '.join(map(repr, GAINS))}, got {nonlinearity!r}")
     return GAINS[nonlinearity](0.01 if param is None else finite("param", param))
 
@@ -64,7 +64,7 @@ def variance_scaling_(
     """
     fan_in, fan_out = fans(tensor)
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
-    if mode not in modes:
+    if not (isinstance(mode, str) and mode in modes):
         raise ValueError(f"mode must be one of {', '.join(map(repr, modes))}, got {mode!r}")
     # A fan of 0 is that of a weight without elements.
     std = math.sqrt(at_least_zero("scale", scale) / (modes[mode] or 1))

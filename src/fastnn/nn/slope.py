@@ -9,7 +9,7 @@ import fastnn.functional as F
 from fastnn._core.arrays import real_number
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts
+from fastnn.nn._checks import check_counts, check_integer
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -63,6 +63,7 @@ class RReLU(Module):
         generator: Generator | None = None,
     ) -> None:
         F.rrelu(np.empty(0, np.float32), lower, upper)  # bad bounds are reported here
+        given_or_default(generator)  # and what is no generator
         self.lower, self.upper, self.inplace, self.generator = lower, upper, inplace, generator
 
     def forward(self, x: Array) -> Array:
@@ -89,6 +90,8 @@ class Maxout(Module):
     """
 
     def __init__(self, k: int, dim: int = 1) -> None:
+        check_counts("Maxout", k=k)
+        check_integer("Maxout", "dim", dim)
         self.k, self.dim = k, dim
 
     def forward(self, x: Array) -> Array:
