@@ -11,7 +11,7 @@ import numpy as np
 
 import fastnn
 import fastnn.functional as F
-from fastnn import nn, optim, stages
+from fastnn import init, nn, optim, stages
 from support.cases import each
 
 LABELS = np.zeros(4, int)
@@ -53,6 +53,10 @@ CALLS: list[Callable[[Any, Any], object]] = [
     lambda x, w: fastnn.fuse(stages.Add()).forward(x, residual=x),
     lambda x, w: clip_and_average(x),
     lambda x, w: load(x),
+    lambda x, w: F.log_softmax(np.full(3, 1e60), dtype=x.dtype.name),
+    lambda x, w: F.instance_norm(x, w, -w, use_input_stats=False),
+    lambda x, w: init.constant_(x.copy(), 1e300),
+    lambda x, w: init.normal_(x.copy(), 1e300),
 ]
 
 

@@ -543,6 +543,9 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "output of Linear.* must have a finite variance above 0, got 0.0",
     ),
+    (lambda: init.calculate_gain([]), ValueError, r"nonlinearity must be one of .*, got \[\]"),  # type: ignore[arg-type]
+    (lambda: init.lecun_normal_(W, 3), TypeError, "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
+    (lambda: init.variance_scaling_(W, 1, {}), ValueError, "mode must be one of .*, got {}"),  # type: ignore[arg-type]
 ]
 
 

@@ -597,6 +597,15 @@ BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
         ValueError,
         r"schedulers\[0\] must depend on the step alone, got ReduceLROnPlateau, which needs a metric",
     ),
+    (lambda o: schedules.MultiStepLR(o, 3), TypeError, "milestones must be a list of steps, got int"),  # type: ignore[arg-type]
+    (lambda o: schedules.SequentialLR(o, [], 3), TypeError, "^milestones must be a list of steps"),  # type: ignore[arg-type]
+    (lambda o: schedules.SequentialLR(o, 3, [1]), TypeError, "^schedulers must be a list of schedulers"),  # type: ignore[arg-type]
+    (lambda o: schedules.ChainedScheduler(3), TypeError, "schedulers must be a list of schedulers, got int"),  # type: ignore[arg-type]
+    (
+        lambda o: schedules.ReduceLROnPlateau(o).step("x"),
+        TypeError,
+        "metrics must be a number .*, got str",
+    ),  # type: ignore[arg-type]
 ]
 
 
