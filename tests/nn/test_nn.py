@@ -187,6 +187,8 @@ LAYERS: list[tuple[Callable[..., nn.Module], str]] = [
     (lambda: nn.Maxout(2, "1"), "Maxout: dim must be an integer, got str"),  # type: ignore[arg-type]
     (lambda: nn.BatchNorm1d(3, eps=[]), "BatchNorm1d: eps must be a real number, got list"),  # type: ignore[arg-type]
     (lambda: nn.BatchNorm1d(3, momentum="x"), "BatchNorm1d: momentum must be a real number, got str"),  # type: ignore[arg-type]
+    (lambda: nn.LayerNorm(3, eps=None), "LayerNorm: eps must be a real number, got NoneType"),  # type: ignore[arg-type]
+    (lambda: nn.Linear(3, 3, dtype="float33"), "Linear: dtype must be float32 or float64, got 'float33'"),
     (lambda: nn.RMSNorm(3, eps=[]), "RMSNorm: eps must be a real number, got list"),  # type: ignore[arg-type]
     (lambda: nn.GroupNorm(1, 2**62), "GroupNorm: num_channels must be below 2**60, got"),
     (

@@ -29,11 +29,13 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     1 for "linear", "conv1d", "conv2d", "conv3d" (and "conv_transpose..."), and "sigmoid"; 5/3 for "tanh";
     sqrt(2) for "relu"; sqrt(2 / (1 + param^2)) for "leaky_relu", whose slope param is 0.01 if None; 3/4 for
-    "selu". Raises ValueError for another name, and unless param is finite.
+    "selu". Raises ValueError for another name, and unless param and its square are finite.
     """
     if not (isinstance(nonlinearity, str) and nonlinearity in GAINS):
         raise ValueError(f"nonlinearity must be one of {', '.join(map(repr, GAINS))}, got {nonlinearity!r}")
-    return GAINS[nonlinearity](0.01 if param is None else finite("param", param))
+    slope = 0.01 if param is None else finite("param", param)
+    _square("param", slope)
+    return GAINS[nonlinearity](slope)
 
 
 def fans(tensor: object) -> tuple[int, int]:
@@ -85,6 +87,12 @@ def _square(name: str, value: object) -> float:
     return number * number
 
 
+def _squared_gain(nonlinearity: str, a: object) -> float:
+    """The square of a nonlinearity's gain for kaiming's `a`, by which messages call it."""
+    _square("a", a)
+    return calculate_gain(nonlinearity, finite("a", a)) ** 2
+
+
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
     """Uniform on [-a, a], a = gain sqrt(6 / (fan_in + fan_out)). Glorot and Bengio, 2010."""
     return variance_scaling_(tensor, _square("gain", gain), "fan_avg", "uniform", generator)
@@ -106,9 +114,7 @@ def kaiming_uniform_(
 
     He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015.
     """
-    return variance_scaling_(
-        tensor, calculate_gain(nonlinearity, finite("a", a)) ** 2, mode, "uniform", generator
-    )
+    return variance_scaling_(tensor, _squared_gain(nonlinearity, a), mode, "uniform", generator)
 
 
 def kaiming_normal_(
@@ -119,9 +125,7 @@ def kaiming_normal_(
     generator: Draws = None,
 ) -> T:
     """Normal, std = gain / sqrt(fan); arguments and source as kaiming_uniform_'s."""
-    return variance_scaling_(
-        tensor, calculate_gain(nonlinearity, finite("a", a)) ** 2, mode, "normal", generator
-    )
+    return variance_scaling_(tensor, _squared_gain(nonlinearity, a), mode, "normal", generator)
 
 
 def lecun_uniform_(tensor: T, generator: Draws = None) -> T:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastnn._core.arrays import real_number
 from fastnn._core.devices import check_same_device, dtype_name
 from fastnn._core.typing import Array
 
@@ -33,6 +34,12 @@ def check_weight(layer: str, names: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{layer}: {names} must give a weight of fewer than 2**60 elements, got {shape}")
 
 
+def check_numbers(layer: str, **numbers: object) -> None:
+    """TypeError or ValueError unless all are real numbers in the range of floats."""
+    for name, value in numbers.items():
+        real_number(f"{layer}: {name}", value)
+
+
 def check_integer(layer: str, name: str, value: object) -> None:
     """TypeError unless the value is an integer."""
     try:
@@ -43,8 +50,12 @@ def check_integer(layer: str, name: str, value: object) -> None:
 
 def check_dtype(layer: str, dtype: DTypeLike) -> None:
     """TypeError unless layers can start with parameters of this dtype."""
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise TypeError(f"{layer}: dtype must be float32 or float64, got {np.dtype(dtype)}")
+    try:
+        got = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{layer}: dtype must be float32 or float64, got {dtype!r}") from None
+    if got not in (np.float32, np.float64):
+        raise TypeError(f"{layer}: dtype must be float32 or float64, got {got}")
 
 
 def check_array(layer: str, name: str, value: Any, weight: Array) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastnn._chain.saved import Gradients
-from fastnn._core.arrays import real_number
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts, check_dtype
+from fastnn.nn._checks import check_counts, check_dtype, check_numbers
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -19,15 +18,8 @@ from fastnn.nn.parameter import Parameter
 class AffineNorm(Module):
     """A norm with a weight that starts at 1 and a bias that starts at 0, or without one of them or both."""
 
-    eps: Any  # a float; RMS norm's may be None, for the dtype's machine epsilon
-
-    def __init__(
-        self, shape: tuple[int, ...], eps: float | None, weight: bool, bias: bool, dtype: DTypeLike
-    ) -> None:
-        if eps is not None:
-            real_number(f"{type(self).__name__}: eps", eps)
+    def __init__(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike) -> None:
         check_dtype(type(self).__name__, dtype)
-        self.eps = eps
         self.weight = Parameter(np.ones(shape, dtype)) if weight else None
         self.bias = Parameter(np.zeros(shape, dtype)) if bias else None
 
@@ -64,10 +56,9 @@ class RunningNorm(AffineNorm):
         dtype: DTypeLike,
     ) -> None:
         check_counts(type(self).__name__, num_features=num_features)
-        if momentum is not None:
-            real_number(f"{type(self).__name__}: momentum", momentum)
-        super().__init__((num_features,), eps, affine, affine and bias, dtype)
-        self.num_features, self.momentum = num_features, momentum
+        check_numbers(type(self).__name__, eps=eps, **({} if momentum is None else {"momentum": momentum}))
+        super().__init__((num_features,), affine, affine and bias, dtype)
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         tracks = track_running_stats
         self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracks else None)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 import fastnn.functional as F
 from fastnn._core.arrays import shape_of
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts, check_weight
+from fastnn.nn._checks import check_counts, check_numbers, check_weight
 from fastnn.nn._fixed import Fixed
 from fastnn.nn._norm_bases import AffineNorm, RunningNorm
 from fastnn.nn.parameter import Parameter
@@ -51,8 +51,9 @@ class LayerNorm(AffineNorm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.normalized_shape = _as_shape(type(self).__name__, normalized_shape)
-        self.elementwise_affine = elementwise_affine
-        super().__init__(self.normalized_shape, eps, elementwise_affine, elementwise_affine and bias, dtype)
+        check_numbers(type(self).__name__, eps=eps)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        super().__init__(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
 
     def forward(self, x: Array) -> Array:
         """Return F.layer_norm of `x`."""
@@ -92,8 +93,10 @@ class RMSNorm(AffineNorm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.normalized_shape = _as_shape(type(self).__name__, normalized_shape)
-        self.elementwise_affine = elementwise_affine
-        super().__init__(self.normalized_shape, eps, elementwise_affine, False, dtype)
+        if eps is not None:
+            check_numbers(type(self).__name__, eps=eps)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        super().__init__(self.normalized_shape, elementwise_affine, False, dtype)
 
     def forward(self, x: Array) -> Array:
         """Return F.rms_norm of `x`."""
@@ -132,12 +135,13 @@ class GroupNorm(AffineNorm):
         bias: bool = True,
     ) -> None:
         check_counts(type(self).__name__, num_channels=num_channels)
-        super().__init__((num_channels,), eps, affine, affine and bias, dtype)
+        check_numbers(type(self).__name__, eps=eps)
+        super().__init__((num_channels,), affine, affine and bias, dtype)
         if not isinstance(num_groups, int | np.integer) or num_groups < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups must divide num_channels, {num_channels}, got {num_groups!r}"
             )
-        self.num_groups, self.num_channels, self.affine = num_groups, num_channels, affine
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
 
     def forward(self, x: Array) -> Array:
         """Return F.group_norm of `x`."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import real_number, rounded
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts, check_integer
@@ -28,7 +28,7 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
         check_counts("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
-        self.weight = Parameter(np.full(num_parameters, real_number("init", init), dtype))
+        self.weight = Parameter(rounded(np.full(num_parameters, real_number("init", init)), dtype))
 
     def forward(self, x: Array) -> Array:
         """Return F.prelu of `x`."""
