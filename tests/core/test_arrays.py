@@ -419,6 +419,13 @@ READ_ONLY: Any = np.broadcast_to(np.float32(1), 3)
 INT16: Any = np.ones(3, np.int16)
 
 
+@each("norm", [F.layer_norm, F.rms_norm, lambda x, n, w, out: F.group_norm(x, 1, w, out=out)])
+def test_an_empty_result_inside_the_weight_s_memory(norm: Callable[..., Any]) -> None:
+    weight = np.ones(3)
+    out = np.ndarray((0, 3), np.float64, weight.data, 8)
+    assert norm(np.zeros((0, 3)), 3, weight, out=out)[0] is out
+
+
 def test_more_dimensions_than_an_array_can_have() -> None:
     with pytest.raises(ValueError, match=r"at most 64 dimensions, got 65|maximum supported dimension"):
         F.dropout_mask((1,) * 65)

@@ -175,7 +175,7 @@ def test_linear_reports_bad_sizes(arguments: tuple[Any, Any], message: str) -> N
         nn.Linear(*arguments)
 
 
-LAYERS: list[tuple[Callable[..., nn.Module], str]] = [
+REFUSED: list[tuple[Callable[..., nn.Module], str]] = [
     (lambda: nn.Linear(2, 2, generator=np.random.default_rng()), "generator must be a fastnn.Generator, got"),  # type: ignore[arg-type]
     (lambda: nn.Conv2d(2, 2, 1, generator=3), "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
     (lambda: nn.RReLU(generator=3), "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
@@ -189,6 +189,9 @@ LAYERS: list[tuple[Callable[..., nn.Module], str]] = [
     (lambda: nn.BatchNorm1d(3, momentum="x"), "BatchNorm1d: momentum must be a real number, got str"),  # type: ignore[arg-type]
     (lambda: nn.LayerNorm(3, eps=None), "LayerNorm: eps must be a real number, got NoneType"),  # type: ignore[arg-type]
     (lambda: nn.Linear(3, 3, dtype="float33"), "Linear: dtype must be float32 or float64, got 'float33'"),
+    (lambda: nn.PReLU(dtype=np.int64), "PReLU: dtype must be a floating dtype, got int64"),
+    (lambda: nn.Conv2d(2, 2, 1, padding_mode=np.zeros(2)), "Conv2d: padding_mode must be one of 'zeros', 'r"),  # type: ignore[arg-type]
+    (lambda: nn.MSELoss(np.zeros(2)), "MSELoss: reduction must be one of 'mean', 'sum', 'none', got array"),  # type: ignore[arg-type]
     (lambda: nn.RMSNorm(3, eps=[]), "RMSNorm: eps must be a real number, got list"),  # type: ignore[arg-type]
     (lambda: nn.GroupNorm(1, 2**62), "GroupNorm: num_channels must be below 2**60, got"),
     (
@@ -206,7 +209,7 @@ LAYERS: list[tuple[Callable[..., nn.Module], str]] = [
 ]
 
 
-@each(("make", "message"), LAYERS)
+@each(("make", "message"), REFUSED)
 def test_layers_name_the_argument_that_they_cannot_take(make: Callable[..., object], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match="^" + re.escape(message)):
         make()

@@ -44,9 +44,10 @@ cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
 
 
 cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
-    """The memory of two contiguous arrays has nothing in common."""
+    """The memory of two contiguous arrays has nothing in common; that of an empty one has with none."""
     cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
-    return p + <uintptr_t>cnp.PyArray_NBYTES(a) <= q or q + <uintptr_t>cnp.PyArray_NBYTES(b) <= p
+    cdef uintptr_t m = <uintptr_t>cnp.PyArray_NBYTES(a), n = <uintptr_t>cnp.PyArray_NBYTES(b)
+    return p + m <= q or q + n <= p or m == 0 or n == 0
 
 
 cdef inline bint same_form(cnp.ndarray a, cnp.ndarray b):
@@ -94,7 +95,7 @@ cdef object new_of_shape(tuple shape, int type, size_t bytes):
     cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
     cdef double total = bytes  # NumPy counts a size of 0 as 1 here
     if len(shape) > FASTNN_MAX_DIMS:
-        raise ValueError(f"an array must have at most {FASTNN_MAX_DIMS} dimensions, got {len(shape)}")
+        raise ValueError(f"the result's shape must have at most {FASTNN_MAX_DIMS} dimensions, got {len(shape)}")
     for d in range(len(shape)):
         sizes[d] = shape[d]
         total *= max(sizes[d], 1)

@@ -68,16 +68,18 @@ def variance_scaling_(
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     if not (isinstance(mode, str) and mode in modes):
         raise ValueError(f"mode must be one of {', '.join(map(repr, modes))}, got {mode!r}")
+    if not (isinstance(distribution, str) and distribution in ("normal", "uniform", "truncated_normal")):
+        raise ValueError(
+            f"distribution must be 'normal', 'uniform' or 'truncated_normal', got {distribution!r}"
+        )
     # A fan of 0 is that of a weight without elements.
     std = math.sqrt(at_least_zero("scale", scale) / (modes[mode] or 1))
     if distribution == "normal":
         return normal_(tensor, 0.0, std, generator)
     if distribution == "uniform":
         return uniform_(tensor, -math.sqrt(3) * std, math.sqrt(3) * std, generator)
-    if distribution == "truncated_normal":
-        std /= TRUNCATED_STD
-        return trunc_normal_(tensor, 0.0, std, -2 * std, 2 * std, generator)
-    raise ValueError(f"distribution must be 'normal', 'uniform' or 'truncated_normal', got {distribution!r}")
+    std /= TRUNCATED_STD
+    return trunc_normal_(tensor, 0.0, std, -2 * std, 2 * std, generator)
 
 
 def _square(name: str, value: object) -> float:

@@ -56,7 +56,7 @@ class Conv2d(Module):
                 f"Conv2d: groups must divide in_channels, {in_channels}, and out_channels, {out_channels},"
                 f" got {groups}"
             )
-        if padding_mode not in PADDING_MODES:
+        if not (isinstance(padding_mode, str) and padding_mode in PADDING_MODES):
             modes = ", ".join(map(repr, PADDING_MODES))
             raise ValueError(f"Conv2d: padding_mode must be one of {modes}, got {padding_mode!r}")
         check_dtype("Conv2d", dtype)

@@ -28,7 +28,10 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
         check_counts("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
-        self.weight = Parameter(rounded(np.full(num_parameters, real_number("init", init)), dtype))
+        weight = rounded(np.full(num_parameters, real_number("init", init)), dtype)
+        if weight.dtype.kind != "f" and weight.dtype.name != "bfloat16":
+            raise TypeError(f"PReLU: dtype must be a floating dtype, got {weight.dtype}")
+        self.weight = Parameter(weight)
 
     def forward(self, x: Array) -> Array:
         """Return F.prelu of `x`."""

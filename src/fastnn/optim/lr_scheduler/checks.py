@@ -17,6 +17,8 @@ def whole(name: str, value: object, least: int = 1) -> int:
         raise TypeError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {value}")
     return int(value)
 
 
@@ -52,7 +54,7 @@ def positive(name: str, value: object) -> float:
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> str:
     """`value`; ValueError unless it is one of `allowed`."""
-    if value not in allowed:
+    if not (isinstance(value, str) and value in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 
