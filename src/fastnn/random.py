@@ -158,8 +158,12 @@ def default_generator() -> Generator:
 
 
 def given_or_default(generator: Generator | None) -> Generator:
-    """`generator`, or the default one for None."""
-    return _default if generator is None else generator
+    """`generator`, or the default one for None; TypeError for anything else, such as a seed."""
+    if generator is None:
+        return _default
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a fastnn.Generator, got {type(generator).__name__}")
+    return generator
 
 
 def given_or_next(key: tuple[int, int] | None) -> Key:

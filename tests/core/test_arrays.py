@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn.functional as F
-from fastnn import fuse
+from fastnn import fuse, nn
 from fastnn._core.typing import Array
 from fastnn.stages import Activation, Add, Bias
 from support.cases import each
@@ -414,16 +414,16 @@ def test_out_over_each_argument(name: str) -> None:
                 assert np.shares_memory(got, out)
 
 
-def test_an_empty_out_within_a_weight() -> None:
-    memory = np.ones(8)
-    weight, out = memory[:3], np.ndarray((2, 3, 0), np.float64, memory.data, offset=8)
-    norms: list[Callable[[Array], Array]] = [
-        lambda x: F.batch_norm(x, None, None, weight, training=True, out=out)[0],
-        lambda x: F.group_norm(x, 3, weight, weight, out=out)[0],
-        lambda x: F.prelu(x, weight, out=out),
-    ]
-    for norm in norms:
-        assert norm(np.zeros((2, 3, 0))) is out
+RAGGED: Any = [[1.0], [2.0, 3.0]]
+READ_ONLY: Any = np.broadcast_to(np.float32(1), 3)
+INT16: Any = np.ones(3, np.int16)
+
+
+@each("norm", [F.layer_norm, F.rms_norm, lambda x, n, w, out: F.group_norm(x, 1, w, out=out)])
+def test_an_empty_result_inside_the_weight_s_memory(norm: Callable[..., Any]) -> None:
+    weight = np.ones(3)
+    out = np.ndarray((0, 3), np.float64, weight.data, 8)
+    assert norm(np.zeros((0, 3)), 3, weight, out=out)[0] is out
 
 
 def test_more_dimensions_than_an_array_can_have() -> None:
@@ -440,6 +440,18 @@ def test_more_dimensions_than_an_array_can_have() -> None:
         (lambda: F.layer_norm(OTHER, [4.0]), "normalized_shape must be an integer or several"),  # type: ignore[list-item]
         (lambda: F.group_norm(np.zeros((4, 0, 3)), 2**62), "num_groups must be >= 1 and divide"),
         (lambda: F.maxout(np.zeros(0), 2**62, 0), "k must be >= 1 and divide the input's length"),
+        (lambda: F.exp(RAGGED), "^input must be an array or nested sequences of one shape, got a list whose"),
+        (lambda: F.dropout2d(RAGGED), "^input must be an array or nested sequences of one shape"),
+        (lambda: nn.BatchNorm1d(3)(RAGGED), "^x must be an array or nested sequences of one shape"),
+        (lambda: nn.Linear(3, 2)(RAGGED), "^Linear: x must be an array of the weight's dtype, float32, got"),
+        (lambda: F.relu(READ_ONLY, inplace=True), "^input must be writeable to hold the result, got a read-"),
+        (lambda: F.relu([1.0], inplace=True), "^input must be a NumPy array to hold the result, got list"),
+        (lambda: nn.DropPath(inplace=True)(INT16), "^input must have dtype float32 to hold the result, got"),
+        (lambda: F.rrelu(INT16, training=True, inplace=True), "^input must have dtype float32 to hold"),
+        (
+            lambda: F.conv2d(np.zeros((0, 1, 5, 5)), np.zeros((1, 1, 3, 3)), padding=2**31 - 1),
+            r"^the result's shape must be one of fewer than 2\*\*63 bytes, got \(0, 1, 4294967297, ",
+        ),
     ],
 )
 def test_arguments_that_no_call_can_use(call: Callable[[], object], message: str) -> None:

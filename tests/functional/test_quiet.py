@@ -8,10 +8,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 import fastnn
 import fastnn.functional as F
-from fastnn import nn, optim, stages
+from fastnn import init, nn, optim, stages
 from support.cases import each
 
 LABELS = np.zeros(4, int)
@@ -31,6 +32,11 @@ def load(x: Any) -> None:
     layer = nn.Linear(4, 4, bias=False)
     layer.weight.data = layer.weight.data.astype(x.dtype)
     layer.load_state_dict({"weight": np.geomspace(1e-60, 1e60, 16).reshape(4, 4)})
+
+
+def lsuv() -> None:
+    with pytest.raises(ValueError, match="must have a finite variance above 0, got inf"):
+        init.lsuv_(nn.Linear(4, 4, dtype="d"), np.diag(np.full(4, 1e300)))
 
 
 CALLS: list[Callable[[Any, Any], object]] = [
@@ -53,6 +59,13 @@ CALLS: list[Callable[[Any, Any], object]] = [
     lambda x, w: fastnn.fuse(stages.Add()).forward(x, residual=x),
     lambda x, w: clip_and_average(x),
     lambda x, w: load(x),
+    lambda x, w: F.log_softmax(np.full(3, 1e60), dtype=x.dtype.name),
+    lambda x, w: F.instance_norm(x, w, -w, use_input_stats=False),
+    lambda x, w: init.constant_(x.copy(), 1e300),
+    lambda x, w: init.normal_(x.copy(), 1e300),
+    lambda x, w: init.trunc_normal_(x.copy(), 1e308, 1e308, -1e308, 1e308),
+    lambda x, w: nn.PReLU(3, 1e300, x.dtype),
+    lambda x, w: lsuv(),
 ]
 
 

@@ -543,6 +543,16 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "output of Linear.* must have a finite variance above 0, got 0.0",
     ),
+    (lambda: init.calculate_gain([]), ValueError, r"nonlinearity must be one of .*, got \[\]"),  # type: ignore[arg-type]
+    (lambda: init.calculate_gain("leaky_relu", 1e200), ValueError, "the square of param must be finite, got"),
+    (lambda: init.kaiming_normal_(W, 1e200), ValueError, "the square of a must be finite, got inf"),
+    (lambda: init.lecun_normal_(W, 3), TypeError, "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
+    (
+        lambda: init.variance_scaling_(W, distribution=W),  # type: ignore[arg-type]
+        ValueError,
+        "distribution must be 'normal', .* got arr",
+    ),
+    (lambda: init.variance_scaling_(W, 1, {}), ValueError, "mode must be one of .*, got {}"),  # type: ignore[arg-type]
 ]
 
 

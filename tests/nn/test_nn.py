@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn
 from fastnn._core.typing import Array
+from support.cases import each
 from support.gradients import numerical_gradient
 
 REQUIRED = {"threshold": {"threshold": 0.3, "value": -2.0}}
@@ -171,6 +173,46 @@ def test_manual_seed_repeats_the_weights() -> None:
 def test_linear_reports_bad_sizes(arguments: tuple[Any, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nn.Linear(*arguments)
+
+
+REFUSED: list[tuple[Callable[..., nn.Module], str]] = [
+    (lambda: nn.Linear(2, 2, generator=np.random.default_rng()), "generator must be a fastnn.Generator, got"),  # type: ignore[arg-type]
+    (lambda: nn.Conv2d(2, 2, 1, generator=3), "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
+    (lambda: nn.RReLU(generator=3), "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
+    (lambda: nn.FractionalMaxPool2d(2, 1, generator=3), "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
+    (lambda: nn.DropPath(generator=3), "generator must be a fastnn.Generator, got int"),  # type: ignore[arg-type]
+    (lambda: nn.Flatten("1"), "Flatten: start_dim must be an integer, got str"),  # type: ignore[arg-type]
+    (lambda: nn.Flatten(1, 2.0), "Flatten: end_dim must be an integer, got float"),  # type: ignore[arg-type]
+    (lambda: nn.Maxout("2"), "Maxout: k must be a whole number of at least 1, got '2'"),  # type: ignore[arg-type]
+    (lambda: nn.Maxout(2, "1"), "Maxout: dim must be an integer, got str"),  # type: ignore[arg-type]
+    (lambda: nn.BatchNorm1d(3, eps=[]), "BatchNorm1d: eps must be a real number, got list"),  # type: ignore[arg-type]
+    (lambda: nn.BatchNorm1d(3, momentum="x"), "BatchNorm1d: momentum must be a real number, got str"),  # type: ignore[arg-type]
+    (lambda: nn.LayerNorm(3, eps=None), "LayerNorm: eps must be a real number, got NoneType"),  # type: ignore[arg-type]
+    (lambda: nn.Linear(3, 3, dtype="float33"), "Linear: dtype must be float32 or float64, got 'float33'"),
+    (lambda: nn.PReLU(dtype=np.int64), "PReLU: dtype must be a floating dtype, got int64"),
+    (lambda: nn.Conv2d(2, 2, 1, padding_mode=np.zeros(2)), "Conv2d: padding_mode must be one of 'zeros', 'r"),  # type: ignore[arg-type]
+    (lambda: nn.MSELoss(np.zeros(2)), "MSELoss: reduction must be one of 'mean', 'sum', 'none', got array"),  # type: ignore[arg-type]
+    (lambda: nn.RMSNorm(3, eps=[]), "RMSNorm: eps must be a real number, got list"),  # type: ignore[arg-type]
+    (lambda: nn.GroupNorm(1, 2**62), "GroupNorm: num_channels must be below 2**60, got"),
+    (
+        lambda: nn.LayerNorm((2**40, 2**40)),
+        "LayerNorm: normalized_shape must give a weight of fewer than",
+    ),
+    (
+        lambda: nn.Linear(2**31, 2**31),
+        "Linear: in_features and out_features must give a weight of fewer",
+    ),
+    (
+        lambda: nn.Conv2d(2**31, 2**31, 2),
+        "Conv2d: in_channels, out_channels and kernel_size must give a w",
+    ),
+]
+
+
+@each(("make", "message"), REFUSED)
+def test_layers_name_the_argument_that_they_cannot_take(make: Callable[..., object], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match="^" + re.escape(message)):
+        make()
 
 
 def test_linear_reports_bad_arrays() -> None:

@@ -58,7 +58,7 @@ def test_small_floats_that_have_no_float32(tmp_path: Path) -> None:
     path = safetensors(tmp_path / "a.safetensors", "F8_E8M0", np.zeros((2, 2), np.uint8))
     with pytest.raises(ValueError, match=r"a.safetensors: weight must be of F16, .*, F8_E4M3, got F8_E8M0$"):
         loaded(path, (2, 2))
-    with pytest.raises(TypeError, match=r"must have a dtype that converts to float32, got complex64$"):
+    with pytest.raises(TypeError, match=r"^/.*a.safetensors: state_dict\['weight'\] must have a dtype .* f"):
         loaded(safetensors(tmp_path / "a.safetensors", "C64", np.zeros((2, 2), "c8")), (2, 2))
 
 

@@ -597,6 +597,22 @@ BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
         ValueError,
         r"schedulers\[0\] must depend on the step alone, got ReduceLROnPlateau, which needs a metric",
     ),
+    (lambda o: schedules.WarmupLR(o, 10**400), ValueError, r"total_iters must be below 2\*\*63, got 10"),
+    (
+        lambda o: schedules.ExponentialLR(o, 1e300).step(2),
+        ValueError,
+        "^ExponentialLR: the rates of step 2 must be in the range of float64",
+    ),
+    (lambda o: schedules.ReduceLROnPlateau(o, np.array([1, 2])), ValueError, r"mode must be one of .*array"),  # type: ignore[arg-type]
+    (lambda o: schedules.MultiStepLR(o, 3), TypeError, "milestones must be a list of steps, got int"),  # type: ignore[arg-type]
+    (lambda o: schedules.SequentialLR(o, [], 3), TypeError, "^milestones must be a list of steps"),  # type: ignore[arg-type]
+    (lambda o: schedules.SequentialLR(o, 3, [1]), TypeError, "^schedulers must be a list of schedulers"),  # type: ignore[arg-type]
+    (lambda o: schedules.ChainedScheduler(3), TypeError, "schedulers must be a list of schedulers, got int"),  # type: ignore[arg-type]
+    (
+        lambda o: schedules.ReduceLROnPlateau(o).step("x"),  # type: ignore[arg-type]
+        TypeError,
+        "metrics must be a number .*, got str",
+    ),
 ]
 
 

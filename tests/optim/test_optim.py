@@ -525,6 +525,8 @@ def test_read_only_data_is_refused() -> None:
         ("lr", 10**400),
         ("max_norm", 0.0),
         ("dampening", np.nan),
+        ("nesterov", np.array([1, 0])),
+        ("maximize", "yes"),
     ],
 )
 def test_bad_numbers_are_named(name: str, value: Any) -> None:
@@ -683,6 +685,10 @@ def test_an_average_s_state_goes_on_bitwise() -> None:
         optim.ExponentialMovingAverage(params, 1.5)
     with pytest.raises(TypeError, match=r"params\[0\] must be an nn.Parameter, got ndarray"):
         optim.ExponentialMovingAverage([np.zeros(2)])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"params\[0\].data must be of real numbers, got complex128"):
+        optim.ExponentialMovingAverage([nn.Parameter(np.zeros(2, complex))])
+    with pytest.raises(TypeError, match=r"params must be parameters, as .* gives, got Parameter"):
+        optim.ExponentialMovingAverage(params[0])  # type: ignore[arg-type]
 
 
 # ---- clipping ----------------------------------------------------------------------------------------------

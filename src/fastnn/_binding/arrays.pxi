@@ -15,6 +15,8 @@ cdef extern from "_numpy_memory.h":
 cdef enum:
     CACHED_BYTES = 65536  # from here on results come from the caching allocator: below, NumPy's own is as quick
 
+cdef double MOST_BYTES = 2.0**63  # of an array
+
 cdef int PLAIN = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
 cdef int PLAIN_OUT = PLAIN | cnp.NPY_ARRAY_WRITEABLE
 
@@ -42,10 +44,10 @@ cdef inline bint has_shape(cnp.ndarray array, int dims, cnp.npy_intp *shape):
 
 
 cdef inline bint are_apart(cnp.ndarray a, cnp.ndarray b):
-    """The memory of two contiguous arrays has nothing in common; that of an empty one has not with any."""
+    """The memory of two contiguous arrays has nothing in common; that of an empty one has with none."""
     cdef uintptr_t p = <uintptr_t>cnp.PyArray_DATA(a), q = <uintptr_t>cnp.PyArray_DATA(b)
-    cdef uintptr_t p_end = p + <uintptr_t>cnp.PyArray_NBYTES(a), q_end = q + <uintptr_t>cnp.PyArray_NBYTES(b)
-    return p_end <= q or q_end <= p or p_end == p or q_end == q
+    cdef uintptr_t m = <uintptr_t>cnp.PyArray_NBYTES(a), n = <uintptr_t>cnp.PyArray_NBYTES(b)
+    return p + m <= q or q + n <= p or m == 0 or n == 0
 
 
 cdef inline bint same_form(cnp.ndarray a, cnp.ndarray b):
@@ -91,10 +93,14 @@ cdef inline object new_like(cnp.ndarray array):
 cdef object new_of_shape(tuple shape, int type, size_t bytes):
     """The same for the shape as a tuple, which may come from a user."""
     cdef cnp.npy_intp sizes[FASTNN_MAX_DIMS]
+    cdef double total = bytes  # NumPy counts a size of 0 as 1 here
     if len(shape) > FASTNN_MAX_DIMS:
-        raise ValueError(f"an array must have at most {FASTNN_MAX_DIMS} dimensions, got {len(shape)}")
+        raise ValueError(f"the result's shape must have at most {FASTNN_MAX_DIMS} dimensions, got {len(shape)}")
     for d in range(len(shape)):
         sizes[d] = shape[d]
+        total *= max(sizes[d], 1)
+    if total >= MOST_BYTES:
+        raise ValueError(f"the result's shape must be one of fewer than 2**63 bytes, got {shape}")
     return new_array(len(shape), sizes, type, bytes)
 
 

@@ -89,7 +89,18 @@ def as_array(name: str, value: ArrayLike) -> Array:
     """`value` as an array of NumPy's, by the rule of `check_whole`."""
     if type(value) is not np.ndarray:
         check_whole(name, value)
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        if not isinstance(value, list | tuple):
+            raise
+        got = f"a {type(value).__name__} whose parts have different shapes"
+        raise ValueError(f"{name} must be an array or nested sequences of one shape, got {got}") from None
+
+
+def shape_of(name: str, value: Any) -> tuple[int, ...]:
+    """The shape of an array of any library, or of numbers."""
+    return tuple(value.shape) if hasattr(value, "shape") else as_array(name, value).shape
 
 
 def ready(name: str, value: ArrayLike) -> Array:
@@ -111,7 +122,7 @@ def rounded(array: Array, dtype: DTypeLike) -> Array:
         return array.astype(dtype)
 
 
-def write(out: Array, values: Array) -> None:
+def write(out: Array, values: ArrayLike) -> None:
     """out[...] = values, rounded as by `rounded`."""
     with np.errstate(all="ignore"):
         out[...] = values
@@ -123,18 +134,22 @@ def check_dy(got: tuple[int, ...], result: tuple[int, ...]) -> None:
         raise ValueError(f"dy must have the shape of forward's result, {result}, got {got}")
 
 
-def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`out` as an array that a result of this shape and dtype can be written to."""
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], input: str = "") -> Array:
+    """`out` as an array that a result of this shape and dtype can be written to.
+
+    input: the name of the argument that it is, too: of a function with inplace=True, the caller gave no out.
+    """
+    name, use = (input, " to hold the result") if input else ("out", "")
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+        raise TypeError(f"{name} must be a NumPy array{use}, got {type(out).__name__}")
     if type(out) is not np.ndarray:
-        check_whole("out", out)
+        check_whole(name, out)
     if out.shape != shape:
-        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+        raise ValueError(f"{name} must have shape {shape}{use}, got {out.shape}")
     if out.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
+        raise TypeError(f"{name} must have dtype {dtype}{use}, got {out.dtype}")
     if not out.flags.writeable:
-        raise ValueError("out must be writeable, got a read-only array")
+        raise ValueError(f"{name} must be writeable{use}, got a read-only array")
     return out
 
 
@@ -154,11 +169,14 @@ def common_dtype(named: Sequence[tuple[str, Array]]) -> np.dtype[Any]:
         raise TypeError(f"the arrays must have dtypes with a common one, got {got}") from None
 
 
-def target_for(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Where a result is computed: in `out` if it is given and native, else in a new array for `deliver`."""
+def target_for(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], input: str = "") -> Array:
+    """Where a result is computed: in `out` if it is given and native, else in a new array for `deliver`.
+
+    input: as for `check_out`.
+    """
     if out is None:
         return _kernels.empty(shape, dtype)
-    array = check_out(out, shape, dtype)
+    array = check_out(out, shape, dtype, input)
     return array if array.dtype.isnative else np.empty(shape, dtype)
 
 
@@ -216,7 +234,7 @@ def prepare(named: Sequence[tuple[str, ArrayLike]], out: object) -> tuple[tuple[
     inputs = tuple(array.astype(dtype, copy=False) for _, array in arrays)
     if out is None:
         return inputs, _empty_like(first, dtype)
-    target = target_for(out, first.shape, dtype)
+    target = target_for(out, first.shape, dtype, next((name for name, value in named if value is out), ""))
     return in_step(inputs, target), target
 
 

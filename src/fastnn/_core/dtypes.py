@@ -17,3 +17,8 @@ def computing_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def computing_name(dtype: str) -> str:
     """The same for dtypes by NumPy's names, which a GPU's libraries have in common."""
     return "float64" if dtype == "float64" else "float32"
+
+
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a dtype of integers or floating numbers."""
+    return dtype.kind in "fiu" or dtype.name == "bfloat16"

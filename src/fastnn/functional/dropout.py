@@ -214,19 +214,14 @@ def _shape(shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
 # ---- whole channels ----------------------------------------------------------------------------------------
 
 
-def _shape_of(array: Any) -> tuple[int, ...]:
-    """The shape of an array of any library, or of numbers."""
-    return tuple(array.shape) if hasattr(array, "shape") else np.shape(array)
-
-
 def _channel_axes(name: str, array: ArrayLike, spatial: str, unbatched: bool) -> int:
     """How many axes come before a channel's elements; `spatial` names those after."""
-    dims = array.ndim if isinstance(array, np.ndarray) else len(_shape_of(array))
+    dims = array.ndim if isinstance(array, np.ndarray) else len(arrays.shape_of(name, array))
     after = len(spatial.split(", "))
     if dims == after + 2 or (unbatched and dims == after + 1):
         return dims - after
     takes = f"(N, C, {spatial})" + f" or (C, {spatial})" * unbatched
-    raise ValueError(f"{name} must have shape {takes}, got {_shape_of(array)}")
+    raise ValueError(f"{name} must have shape {takes}, got {arrays.shape_of(name, array)}")
 
 
 @_documented("input")
@@ -407,7 +402,7 @@ def drop_connect_backward(
 
 
 def _sample_axes(name: str, array: ArrayLike) -> int:
-    if _shape_of(array) == ():
+    if arrays.shape_of(name, array) == ():
         raise ValueError(f"{name} must have shape (N, ...), got ()")
     return 1
 

@@ -315,7 +315,8 @@ def instance_norm(
     for name, array in (("running_mean", running_mean), ("running_var", running_var)):
         check_running_array(name, array, channels, use_input_stats)
     if not use_input_stats:
-        rstd = 1 / np.sqrt(running_var.astype(np.float64) + eps)
+        with np.errstate(all="ignore"):  # a negative variance gives NaN, as in batch_norm
+            rstd = 1 / np.sqrt(running_var.astype(np.float64) + eps)
         given = np.tile(running_mean.astype(np.float64), (n, 1)), np.tile(rstd, (n, 1))
         return _normalise(x, w, b, out, rows, blocks, eps, given=given)
     _check_instances(x.shape, inner)

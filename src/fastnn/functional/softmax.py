@@ -54,7 +54,7 @@ def _converted(input: ArrayLike, dtype: Any) -> Array:
     """The input in this dtype."""
     name = float_name(dtype)
     kind: Any = require("ml_dtypes", "test").bfloat16 if name == "bfloat16" else name
-    return arrays.ready("input", input).astype(kind, copy=False)
+    return arrays.rounded(arrays.ready("input", input), kind)
 
 
 def softmax(input: ArrayLike, dim: int = -1, *, dtype: Any = None, out: Array | None = None) -> Array:

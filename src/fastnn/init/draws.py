@@ -43,7 +43,8 @@ def trunc_normal_(
     if low == high:  # nothing is left of the distribution but the value nearest to its mean
         return fill(tensor, min(max(mean, a), b))
     values = truncated(numbers(generator), array.size, low, high)
-    return fill(tensor, np.clip(mean + std * values, a, b).reshape(array.shape))
+    with np.errstate(over="ignore"):  # std times a value, before b brings it back
+        return fill(tensor, np.clip(mean + std * values, a, b).reshape(array.shape))
 
 
 def truncated(draw: np.random.Generator, size: int, low: float, high: float) -> Array:

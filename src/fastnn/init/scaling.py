@@ -29,11 +29,13 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     1 for "linear", "conv1d", "conv2d", "conv3d" (and "conv_transpose..."), and "sigmoid"; 5/3 for "tanh";
     sqrt(2) for "relu"; sqrt(2 / (1 + param^2)) for "leaky_relu", whose slope param is 0.01 if None; 3/4 for
-    "selu". Raises ValueError for another name, and unless param is finite.
+    "selu". Raises ValueError for another name, and unless param and its square are finite.
     """
-    if nonlinearity not in GAINS:
+    if not (isinstance(nonlinearity, str) and nonlinearity in GAINS):
         raise ValueError(f"nonlinearity must be one of {', '.join(map(repr, GAINS))}, got {nonlinearity!r}")
-    return GAINS[nonlinearity](0.01 if param is None else finite("param", param))
+    slope = 0.01 if param is None else finite("param", param)
+    _square("param", slope)
+    return GAINS[nonlinearity](slope)
 
 
 def fans(tensor: object) -> tuple[int, int]:
@@ -64,18 +66,20 @@ def variance_scaling_(
     """
     fan_in, fan_out = fans(tensor)
     modes = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
-    if mode not in modes:
+    if not (isinstance(mode, str) and mode in modes):
         raise ValueError(f"mode must be one of {', '.join(map(repr, modes))}, got {mode!r}")
+    if not (isinstance(distribution, str) and distribution in ("normal", "uniform", "truncated_normal")):
+        raise ValueError(
+            f"distribution must be 'normal', 'uniform' or 'truncated_normal', got {distribution!r}"
+        )
     # A fan of 0 is that of a weight without elements.
     std = math.sqrt(at_least_zero("scale", scale) / (modes[mode] or 1))
     if distribution == "normal":
         return normal_(tensor, 0.0, std, generator)
     if distribution == "uniform":
         return uniform_(tensor, -math.sqrt(3) * std, math.sqrt(3) * std, generator)
-    if distribution == "truncated_normal":
-        std /= TRUNCATED_STD
-        return trunc_normal_(tensor, 0.0, std, -2 * std, 2 * std, generator)
-    raise ValueError(f"distribution must be 'normal', 'uniform' or 'truncated_normal', got {distribution!r}")
+    std /= TRUNCATED_STD
+    return trunc_normal_(tensor, 0.0, std, -2 * std, 2 * std, generator)
 
 
 def _square(name: str, value: object) -> float:
@@ -83,6 +87,12 @@ def _square(name: str, value: object) -> float:
     number = finite(name, value)
     finite(f"the square of {name}", number * number)
     return number * number
+
+
+def _squared_gain(nonlinearity: str, a: object) -> float:
+    """The square of a nonlinearity's gain for kaiming's `a`, by which messages call it."""
+    _square("a", a)
+    return calculate_gain(nonlinearity, finite("a", a)) ** 2
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Draws = None) -> T:
@@ -106,9 +116,7 @@ def kaiming_uniform_(
 
     He, Zhang, Ren and Sun, "Delving deep into rectifiers", 2015.
     """
-    return variance_scaling_(
-        tensor, calculate_gain(nonlinearity, finite("a", a)) ** 2, mode, "uniform", generator
-    )
+    return variance_scaling_(tensor, _squared_gain(nonlinearity, a), mode, "uniform", generator)
 
 
 def kaiming_normal_(
@@ -119,9 +127,7 @@ def kaiming_normal_(
     generator: Draws = None,
 ) -> T:
     """Normal, std = gain / sqrt(fan); arguments and source as kaiming_uniform_'s."""
-    return variance_scaling_(
-        tensor, calculate_gain(nonlinearity, finite("a", a)) ** 2, mode, "normal", generator
-    )
+    return variance_scaling_(tensor, _squared_gain(nonlinearity, a), mode, "normal", generator)
 
 
 def lecun_uniform_(tensor: T, generator: Draws = None) -> T:

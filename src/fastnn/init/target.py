@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import real_number, write
 from fastnn._core.typing import Array
 from fastnn.random import Generator, given_or_default
 
@@ -49,8 +49,8 @@ def matrix_of(tensor: object) -> Array:
 
 
 def fill(tensor: T, values: ArrayLike) -> T:
-    """Write `values` and return the argument itself."""
-    array_of(tensor)[...] = values
+    """Write `values`, rounded without a warning, and return the argument itself."""
+    write(array_of(tensor), values)
     return tensor
 
 

@@ -5,13 +5,18 @@ It knows no layer.
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastnn._core.arrays import real_number
 from fastnn._core.devices import check_same_device, dtype_name
 from fastnn._core.typing import Array
+
+MOST = 2**60  # elements: of float64, of which weights are drawn, NumPy's arrays have fewer
 
 
 def check_counts(layer: str, **counts: object) -> None:
@@ -19,14 +24,38 @@ def check_counts(layer: str, **counts: object) -> None:
     for name, value in counts.items():
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{layer}: {name} must be a whole number of at least 1, got {value!r}")
-        if value >= 2**63:
-            raise ValueError(f"{layer}: {name} must be below 2**63, got {value!r}")
+        if value >= MOST:
+            raise ValueError(f"{layer}: {name} must be below 2**60, got {value!r}")
+
+
+def check_weight(layer: str, names: str, shape: tuple[int, ...]) -> None:
+    """ValueError unless arrays can have a weight's shape; names: the arguments that it comes from."""
+    if math.prod(map(int, shape)) >= MOST:
+        raise ValueError(f"{layer}: {names} must give a weight of fewer than 2**60 elements, got {shape}")
+
+
+def check_numbers(layer: str, **numbers: object) -> None:
+    """TypeError or ValueError unless all are real numbers in the range of floats."""
+    for name, value in numbers.items():
+        real_number(f"{layer}: {name}", value)
+
+
+def check_integer(layer: str, name: str, value: object) -> None:
+    """TypeError unless the value is an integer."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{layer}: {name} must be an integer, got {type(value).__name__}") from None
 
 
 def check_dtype(layer: str, dtype: DTypeLike) -> None:
     """TypeError unless layers can start with parameters of this dtype."""
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise TypeError(f"{layer}: dtype must be float32 or float64, got {np.dtype(dtype)}")
+    try:
+        got = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{layer}: dtype must be float32 or float64, got {dtype!r}") from None
+    if got not in (np.float32, np.float64):
+        raise TypeError(f"{layer}: dtype must be float32 or float64, got {got}")
 
 
 def check_array(layer: str, name: str, value: Any, weight: Array) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from fastnn._chain.saved import Gradients
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts, check_dtype
+from fastnn.nn._checks import check_counts, check_dtype, check_numbers
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -56,6 +56,7 @@ class RunningNorm(AffineNorm):
         dtype: DTypeLike,
     ) -> None:
         check_counts(type(self).__name__, num_features=num_features)
+        check_numbers(type(self).__name__, eps=eps, **({} if momentum is None else {"momentum": momentum}))
         super().__init__((num_features,), affine, affine and bias, dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats

@@ -32,32 +32,34 @@ def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
 
 
 def load_arrays(
-    owner: str, own: Mapping[str, Array], given: Mapping[str, Any], strict: bool, optional: Collection[str]
+    source: str,
+    owner: str,
+    own: Mapping[str, Array],
+    given: Mapping[str, Any],
+    strict: bool,
+    optional: Collection[str],
 ) -> IncompatibleKeys:
     """Copy given arrays into own ones of the same names, after all of them were checked.
 
-    optional: names of own ones that stay as they are where they are not given.
+    source: the file's name and a colon for the errors, or nothing. optional: names of own ones that stay as
+    they are where they are not given.
     """
     missing, unexpected = sorted(own.keys() - given.keys() - {*optional}), sorted(given.keys() - own.keys())
     if strict and (missing or unexpected):
         raise ValueError(
-            f"state_dict must have the names of {owner}, got missing names {missing}, unknown names"
+            f"{source}state_dict must have the names of {owner}, got missing names {missing}, unknown names"
             f" {unexpected}"
         )
     known = {name: given[name] for name in own if name in given}
     for name, value in known.items():
-        check_whole(f"state_dict[{name!r}]", value)
+        check_whole(f"{source}state_dict[{name!r}]", value)
     values = {name: on_host(value) for name, value in known.items()}
     for name, value in values.items():
-        array = own[name]
+        array, what = own[name], f"{source}state_dict[{name!r}]"
         if value.shape != array.shape:
-            raise ValueError(
-                f"state_dict[{name!r}] must have the shape of the module's, {array.shape}, got {value.shape}"
-            )
+            raise ValueError(f"{what} must have the shape of the module's, {array.shape}, got {value.shape}")
         if not np.can_cast(value.dtype, array.dtype, "same_kind"):
-            raise TypeError(
-                f"state_dict[{name!r}] must have a dtype that converts to {array.dtype}, got {value.dtype}"
-            )
+            raise TypeError(f"{what} must have a dtype that converts to {array.dtype}, got {value.dtype}")
         if isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(f"{owner}: {name} must be writeable for load_state_dict, got a read-only array")
     uninterrupted([assignment(own[name], value) for name, value in values.items()])

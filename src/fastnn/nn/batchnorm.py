@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastnn import stages
+from fastnn._core.arrays import shape_of
 from fastnn._core.typing import Array
 from fastnn.functional.batch_norm import batch_norm_backward, batch_norm_by_stage
 from fastnn.nn._norm_bases import RunningNorm
@@ -64,7 +65,7 @@ class _BatchNorm(RunningNorm):
 
     def stage_arguments(self, x: Array) -> dict[str, Any]:
         """Return the parameters and buffers; ValueError for a shape that the layer does not take."""
-        shape = np.shape(x)
+        shape = shape_of("x", x)
         if len(shape) not in self._shapes or shape[1] != self._num_features:
             raise self._shape_error(shape)
         return {

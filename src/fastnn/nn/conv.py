@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 import fastnn.functional as F
 from fastnn._core.typing import Array
 from fastnn.functional.conv import Pair, paddings, pair
-from fastnn.nn._checks import check_array, check_counts, check_dtype
+from fastnn.nn._checks import check_array, check_counts, check_dtype, check_weight
 from fastnn.nn._fixed import Fixed
 from fastnn.nn._padding import PADDING_MODES, check_room, pad, pad_backward
 from fastnn.nn.module import NOT_NEEDED, Module
@@ -56,7 +56,7 @@ class Conv2d(Module):
                 f"Conv2d: groups must divide in_channels, {in_channels}, and out_channels, {out_channels},"
                 f" got {groups}"
             )
-        if padding_mode not in PADDING_MODES:
+        if not (isinstance(padding_mode, str) and padding_mode in PADDING_MODES):
             modes = ", ".join(map(repr, PADDING_MODES))
             raise ValueError(f"Conv2d: padding_mode must be one of {modes}, got {padding_mode!r}")
         check_dtype("Conv2d", dtype)
@@ -68,6 +68,7 @@ class Conv2d(Module):
         self.padding_mode = padding_mode
         self._widths()  # a bad name is reported here
         shape = out_channels, in_channels // groups, *self.kernel_size
+        check_weight("Conv2d", "in_channels, out_channels and kernel_size", shape)
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         draw = given_or_default(generator).numpy()
         self.weight = Parameter(draw.uniform(-bound, bound, shape).astype(dtype))

@@ -29,8 +29,7 @@ class _Drawing(Module):
 
     def __init__(self, p: float, generator: Generator | None) -> None:
         F.dropout(np.empty(0, np.float32), p, training=False)  # a bad p is reported here
-        if not (generator is None or isinstance(generator, Generator)):
-            raise TypeError(f"generator must be a fastnn.Generator, got {type(generator).__name__}")
+        given_or_default(generator)  # what is no generator is reported here
         self.p = p
         self.generator = generator
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fastnn._core.typing import Array
+from fastnn.nn._checks import check_integer
 from fastnn.nn.module import Module
 
 
@@ -12,10 +13,12 @@ class Flatten(Module):
     """The axes start_dim to end_dim (both counted) as one, in C order; a view where memory allows it.
 
     As a rule (N, C, H, W) becomes (N, C H W). Raises IndexError for axes that the input does not have,
-    ValueError for an end_dim before start_dim.
+    ValueError for an end_dim before start_dim, TypeError for what is no integer.
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        check_integer("Flatten", "start_dim", start_dim)
+        check_integer("Flatten", "end_dim", end_dim)
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Array) -> Array:

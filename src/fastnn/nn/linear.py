@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from fastnn._core.products import column_sums, matmul
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_array, check_counts, check_dtype
+from fastnn.nn._checks import check_array, check_counts, check_dtype, check_weight
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import NOT_NEEDED, Module
 from fastnn.nn.parameter import Parameter
@@ -40,6 +40,7 @@ class Linear(Module):
         generator: Generator | None = None,
     ) -> None:
         check_counts("Linear", in_features=in_features, out_features=out_features)
+        check_weight("Linear", "in_features and out_features", (out_features, in_features))
         check_dtype("Linear", dtype)
         self.in_features = in_features
         self.out_features = out_features
@@ -50,7 +51,7 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x W^T + b, of shape (..., out_features)."""
-        self._check("x", x, (*np.shape(x)[:-1], self._in_features))
+        self._check("x", x, self._in_features)
         y = matmul(_rows(x), self.weight.data.T, bias=None if self.bias is None else self.bias.data)
         self._saved = x
         return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self._out_features)
@@ -58,7 +59,7 @@ class Linear(Module):
     def backward(self, dy: Array) -> Array:
         """Return dx = dy W; adds dW = dy^T x and db = the sum of dy over all but the last axis."""
         x = self._take_saved()
-        self._check("dy", dy, (*x.shape[:-1], self._out_features))
+        self._check("dy", dy, self._out_features, x.shape[:-1])
         rows = _rows(dy)
         _add(self.weight, matmul, rows.T, _rows(x))
         if self.bias is not None:
@@ -71,8 +72,10 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
         )
 
-    def _check(self, name: str, value: Array, shape: tuple[int, ...]) -> None:
+    def _check(self, name: str, value: Array, features: int, others: tuple[int, ...] | None = None) -> None:
+        """An error unless an array has these lengths, the others being any for None."""
         check_array("Linear", name, value, self.weight.data)
+        shape = (*(value.shape[:-1] if others is None else others), features)
         if value.shape != shape:
             raise ValueError(f"Linear: {name} must have shape {shape}, got {value.shape}")
 

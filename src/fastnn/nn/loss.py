@@ -24,7 +24,7 @@ class Loss(Module):
     """
 
     def __init__(self, reduction: str = "mean") -> None:
-        if reduction not in REDUCTIONS:
+        if not (isinstance(reduction, str) and reduction in REDUCTIONS):
             name, allowed = type(self).__name__, ", ".join(map(repr, REDUCTIONS))
             raise ValueError(f"{name}: reduction must be one of {allowed}, got {reduction!r}")
         self.reduction = reduction

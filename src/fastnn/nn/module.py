@@ -183,7 +183,8 @@ class Module:
         """
         own = dict(self._named_state())
         optional = [prefix + name for prefix, module in self._dotted_modules() for name in module._optional]
-        return load_arrays(type(self).__name__, own, read_state(state_dict), strict, optional)
+        source = f"{state_dict}: " if isinstance(state_dict, str | Path) else ""
+        return load_arrays(source, type(self).__name__, own, read_state(state_dict), strict, optional)
 
     def register_forward_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(module, x, y)` after every forward pass, until the handle's `remove()`.

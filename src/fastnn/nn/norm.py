@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
+from fastnn._core.arrays import shape_of
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts
+from fastnn.nn._checks import check_counts, check_numbers, check_weight
 from fastnn.nn._fixed import Fixed
 from fastnn.nn._norm_bases import AffineNorm, RunningNorm
 from fastnn.nn.parameter import Parameter
@@ -25,6 +26,7 @@ def _as_shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, .
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
     for size in shape:
         check_counts(layer, normalized_shape=size)
+    check_weight(layer, "normalized_shape", shape)
     return shape
 
 
@@ -49,6 +51,7 @@ class LayerNorm(AffineNorm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.normalized_shape = _as_shape(type(self).__name__, normalized_shape)
+        check_numbers(type(self).__name__, eps=eps)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         super().__init__(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
 
@@ -90,6 +93,8 @@ class RMSNorm(AffineNorm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.normalized_shape = _as_shape(type(self).__name__, normalized_shape)
+        if eps is not None:
+            check_numbers(type(self).__name__, eps=eps)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         super().__init__(self.normalized_shape, elementwise_affine, False, dtype)
 
@@ -130,6 +135,7 @@ class GroupNorm(AffineNorm):
         bias: bool = True,
     ) -> None:
         check_counts(type(self).__name__, num_channels=num_channels)
+        check_numbers(type(self).__name__, eps=eps)
         super().__init__((num_channels,), affine, affine and bias, dtype)
         if not isinstance(num_groups, int | np.integer) or num_groups < 1 or num_channels % num_groups:
             raise ValueError(
@@ -139,9 +145,10 @@ class GroupNorm(AffineNorm):
 
     def forward(self, x: Array) -> Array:
         """Return F.group_norm of `x`."""
-        if np.ndim(x) < 2 or x.shape[1] != self._num_channels:
+        shape = shape_of("x", x)
+        if len(shape) < 2 or shape[1] != self._num_channels:
             expected = f"(N, C, ...) with C = {self.num_channels}"
-            raise ValueError(f"GroupNorm: x must have shape {expected}, got {np.shape(x)}")
+            raise ValueError(f"GroupNorm: x must have shape {expected}, got {shape}")
         y, self._saved = F.group_norm(x, self.num_groups, _data(self.weight), _data(self.bias), self.eps)
         return y
 
@@ -177,7 +184,7 @@ class _InstanceNorm(RunningNorm):
 
     def forward(self, x: Array) -> Array:
         """Return F.instance_norm of `x`; in training mode, running statistics move towards the batch's."""
-        shape = np.shape(x)
+        shape = shape_of("x", x)
         batched = len(shape) + 1 not in self._shapes
         if not batched:
             x, shape = x[None], (1, *shape)

@@ -135,6 +135,7 @@ class FractionalMaxPool2d(Module):
     ) -> None:
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.output_size, self.output_ratio = fractional_numbers(output_size, output_ratio)
+        given_or_default(generator)  # what is no generator is reported here
         self.return_indices, self.generator = return_indices, generator
 
     def forward(self, x: Array) -> Any:

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import real_number, rounded
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts
+from fastnn.nn._checks import check_counts, check_integer
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -28,7 +28,10 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
         check_counts("PReLU", num_parameters=num_parameters)
         self.num_parameters = num_parameters
-        self.weight = Parameter(np.full(num_parameters, real_number("init", init), dtype))
+        weight = rounded(np.full(num_parameters, real_number("init", init)), dtype)
+        if weight.dtype.kind != "f" and weight.dtype.name != "bfloat16":
+            raise TypeError(f"PReLU: dtype must be a floating dtype, got {weight.dtype}")
+        self.weight = Parameter(weight)
 
     def forward(self, x: Array) -> Array:
         """Return F.prelu of `x`."""
@@ -63,6 +66,7 @@ class RReLU(Module):
         generator: Generator | None = None,
     ) -> None:
         F.rrelu(np.empty(0, np.float32), lower, upper)  # bad bounds are reported here
+        given_or_default(generator)  # and what is no generator
         self.lower, self.upper, self.inplace, self.generator = lower, upper, inplace, generator
 
     def forward(self, x: Array) -> Array:
@@ -89,6 +93,8 @@ class Maxout(Module):
     """
 
     def __init__(self, k: int, dim: int = 1) -> None:
+        check_counts("Maxout", k=k)
+        check_integer("Maxout", "dim", dim)
         self.k, self.dim = k, dim
 
     def forward(self, x: Array) -> Array:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
+
+import numpy as np
 
 from fastnn.nn.parameter import Parameter
 
@@ -88,6 +90,10 @@ def _finite(value: Any) -> bool:
     return _is_number(value) and math.isfinite(value)
 
 
+def _flag(value: Any) -> bool:
+    return isinstance(value, (bool, int, np.bool_))
+
+
 def _positive_or_none(value: Any) -> bool:
     return value is None or (_is_number(value) and value > 0)
 
@@ -96,14 +102,25 @@ _AT_LEAST_ZERO = (
     *("lr", "momentum", "weight_decay", "eps", "alpha", "l1", "l2"),
     *("lr_decay", "initial_accumulator_value", "momentum_decay", "trust_coefficient"),
 )
+_FLAGS = ("maximize", "nesterov", "amsgrad", "centered", "decoupled_weight_decay")
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_AT_LEAST_ZERO, (_at_least_zero, "a finite number of at least 0")),
+    **dict.fromkeys(_FLAGS, (_flag, "True or False")),
     "rho": (_fraction, "a number in [0, 1]"),
     "decay": (_fraction, "a number in [0, 1]"),
     "betas": (_two_below_one, "two numbers in [0, 1)"),
     "dampening": (_finite, "a finite number"),
     "max_norm": (_positive_or_none, "a number above 0, or None"),
 }
+
+
+def listed(params: object) -> list[Any]:
+    """The parameters as a list; TypeError for what holds none, such as a single one."""
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"params must be parameters, as model.parameters() gives, got {type(params).__name__}"
+        )
+    return list(params)
 
 
 def check_parameters(params: Sequence[object]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.arrays import as_array
+from fastnn._core.dtypes import is_real
 from fastnn._core.tensor_lists import (
     Move,
     TensorList,
@@ -23,7 +24,7 @@ from fastnn._core.tensor_lists import (
 from fastnn._core.typing import Array
 from fastnn._core.uninterrupted import Call, uninterrupted
 from fastnn.nn.parameter import Parameter
-from fastnn.optim._options import check_options, check_parameters
+from fastnn.optim._options import check_options, check_parameters, listed
 
 
 class ExponentialMovingAverage:
@@ -42,8 +43,12 @@ class ExponentialMovingAverage:
         check_options({"decay": decay})
         self.decay, self.warm_up = decay, warm_up
         self.updates = 0
-        self._params = list(params)
+        self._params = listed(params)
         check_parameters(self._params)
+        for index, parameter in enumerate(self._params):
+            if not is_real(parameter.data.dtype):
+                got = parameter.data.dtype
+                raise TypeError(f"params[{index}].data must be of real numbers, got {got}")
         self.averages = [computing_copy(parameter.data) for parameter in self._params]
         self._weights: list[Array] | None = None  # while the averages are applied
 
@@ -117,7 +122,7 @@ class ExponentialMovingAverage:
         if shapes != own:
             raise ValueError(f"state_dict has averages of shapes {shapes}, the parameters are {own}")
         for value in given:
-            if value.dtype.kind not in "fiu" and value.dtype.name != "bfloat16":
+            if not is_real(value.dtype):
                 raise ValueError(f"state_dict must have averages of real numbers, got {value.dtype}")
         numbers = {name: state_dict[name] for name in ("decay", "warm_up", "updates")}
         writes = [assignment(average, value) for average, value in zip(self.averages, given, strict=True)]

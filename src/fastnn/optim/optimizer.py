@@ -24,6 +24,7 @@ from fastnn.optim._options import (
     Options,
     check_options,
     check_parameters,
+    listed,
     numbers_of_arrays,
     split_names,
     split_options,
@@ -76,10 +77,7 @@ class Optimizer:
         common = split_options(type(self).__name__, options or {})
         self.defaults: dict[str, Any] = numbers_of_arrays({**defaults, **DEFAULTS, **common})
         self._check(self.defaults)
-        if not isinstance(params, Iterable):
-            got = type(params).__name__
-            raise TypeError(f"params must be parameters, as model.parameters() gives, got {got}")
-        given: list[Any] = list(params)
+        given = listed(params)
         if not given:
             raise ValueError("params must be at least one parameter, got none")
         self.state: dict[Parameter, dict[str, Any]] = {}

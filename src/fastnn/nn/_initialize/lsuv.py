@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 
-from fastnn._core.arrays import real_number
+import numpy as np
+
+from fastnn._core.arrays import real_number, write
 from fastnn._core.typing import Array
 from fastnn.init.draws import orthogonal_
 from fastnn.init.target import Draws
@@ -29,8 +31,8 @@ def lsuv_(
     """
     if not real_number("tol", tol) > 0:
         raise ValueError(f"tol must be above 0, got {tol}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be a whole number of at least 1, got {max_iterations}")
+    if not isinstance(max_iterations, int | np.integer) or max_iterations < 1:
+        raise ValueError(f"max_iterations must be a whole number of at least 1, got {max_iterations!r}")
     layers = matrix_layers(model)
     if not layers:
         got = type(model).__name__
@@ -55,7 +57,8 @@ def _scale(model: Module, layer: Module, batch: Array, tol: float, max_iteration
         variance = _variance(model, layer, batch)
         if abs(variance - 1) < tol:
             return
-        weight_of(layer).data /= math.sqrt(variance)
+        weight = weight_of(layer).data
+        write(weight, weight.astype("float64") / math.sqrt(variance))
     variance = _variance(model, layer, batch)
     if abs(variance - 1) >= tol:
         warnings.warn(f"lsuv_: {layer!r} has an output of variance {variance:g} at the end", stacklevel=3)
@@ -64,7 +67,8 @@ def _scale(model: Module, layer: Module, batch: Array, tol: float, max_iteration
 def _variance(model: Module, layer: Module, batch: Array) -> float:
     """The variance of all that the layer puts out in a forward pass of the model."""
     outputs = _outputs(model, [layer], batch)
-    variance = float(outputs[0][1].var(dtype="float64"))
+    with np.errstate(all="ignore"):
+        variance = float(outputs[0][1].var(dtype="float64"))
     if not (variance > 0 and math.isfinite(variance)):
         raise ValueError(
             f"the output of {layer!r} for this batch must have a finite variance above 0, got {variance}"

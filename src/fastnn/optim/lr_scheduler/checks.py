@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,21 @@ def whole(name: str, value: object, least: int = 1) -> int:
         raise TypeError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, got {value}")
     return int(value)
+
+
+def listed(name: str, values: object, of: str) -> list[Any]:
+    """`values` as a list; TypeError for what holds no values, `of` saying which."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of {of}, got {type(values).__name__}")
+    return list(values)
+
+
+def steps(name: str, values: object) -> list[int]:
+    """`values` as a list of step numbers."""
+    return [whole(f"{name}[{i}]", step, 0) for i, step in enumerate(listed(name, values, "steps"))]
 
 
 def finite(name: str, value: object, least: float = -math.inf, most: float = math.inf) -> float:
@@ -40,7 +54,7 @@ def positive(name: str, value: object) -> float:
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> str:
     """`value`; ValueError unless it is one of `allowed`."""
-    if value not in allowed:
+    if not (isinstance(value, str) and value in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 

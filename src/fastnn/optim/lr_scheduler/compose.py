@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastnn.optim.lr_scheduler.checks import whole
+from fastnn.optim.lr_scheduler.checks import listed, steps
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 
@@ -16,8 +16,8 @@ class _Composed(LRScheduler):
 
     _not_saved = frozenset({"optimizer", "_schedulers"})
 
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], last_epoch: int) -> None:
-        self._schedulers = list(schedulers)
+    def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], last_epoch: int) -> None:
+        self._schedulers = schedulers
         name = type(self).__name__
         for index, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler):
@@ -69,13 +69,14 @@ class SequentialLR(_Composed):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        self._milestones = [whole(f"milestones[{i}]", step, 0) for i, step in enumerate(milestones)]
-        if len(milestones) != len(schedulers) - 1 or self._milestones != sorted(self._milestones):
+        self._milestones = steps("milestones", milestones)
+        given = listed("schedulers", schedulers, "schedulers")
+        if len(self._milestones) != len(given) - 1 or self._milestones != sorted(self._milestones):
             raise ValueError(
-                f"milestones must be ascending steps, one fewer than the {len(schedulers)} schedulers,"
-                f" got {list(milestones)}"
+                f"milestones must be ascending steps, one fewer than the {len(given)} schedulers,"
+                f" got {self._milestones}"
             )
-        super().__init__(optimizer, schedulers, last_epoch)
+        super().__init__(optimizer, given, last_epoch)
 
     def get_lr(self) -> list[float]:
         """Return every group's rate at `last_epoch`; a new scheduler drops changes from outside."""
@@ -107,9 +108,10 @@ class ChainedScheduler(_Composed):
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
-        if not schedulers:
+        given = listed("schedulers", schedulers, "schedulers")
+        if not given:
             raise ValueError("schedulers must be at least one scheduler, got none")
-        super().__init__(schedulers[0].optimizer if optimizer is None else optimizer, schedulers, -1)
+        super().__init__(given[0].optimizer if optimizer is None else optimizer, given, -1)
 
     def lr_at(self, step: int, group: int) -> float:
         """Return the rate of parameter group number `group` at `step`."""

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
-from fastnn.optim.lr_scheduler.checks import finite, one_each, positive, whole
+from fastnn.optim.lr_scheduler.checks import finite, one_each, positive, steps, whole
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 
 
@@ -49,7 +49,7 @@ class MultiStepLR(FactorLR):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = sorted(whole(f"milestones[{i}]", step, 0) for i, step in enumerate(milestones))
+        self.milestones = sorted(steps("milestones", milestones))
         self.gamma = finite("gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
 

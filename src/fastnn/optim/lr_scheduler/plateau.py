@@ -52,7 +52,11 @@ class ReduceLROnPlateau(LRScheduler):
     def step(self, metrics: SupportsFloat) -> None:  # type: ignore[override]
         """Take the metric of this epoch, and reduce the rates if it is time."""
         self._check_groups()
-        value = float(metrics)
+        try:
+            value = float(metrics)
+        except (TypeError, ValueError, OverflowError):
+            got = type(metrics).__name__
+            raise TypeError(f"metrics must be a number in the range of float64, got {got}") from None
         best, bad_epochs, cooldown = self.best, self.num_bad_epochs + 1, self.cooldown_counter
         if self._is_better(value):
             best, bad_epochs = value, 0

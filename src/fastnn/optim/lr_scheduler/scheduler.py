@@ -83,7 +83,11 @@ class LRScheduler:
         after = copy.copy(self)  # what is raised while the step is computed changes nothing here
         after._changes = self._noted_changes()
         after.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        after._last_lr = list(after.get_lr())
+        try:
+            after._last_lr = list(after.get_lr())
+        except OverflowError as error:
+            where = f"{type(self).__name__}: the rates of step {after.last_epoch}"
+            raise ValueError(f"{where} must be in the range of float64, got larger ones") from error
         rates = zip(self.optimizer.param_groups, after._last_lr, strict=True)
         written = [(operator.setitem, group, "lr", lr) for group, lr in rates]
         uninterrupted([*written, *after._momenta(), (vars(self).update, vars(after))])
