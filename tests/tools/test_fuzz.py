@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastnn.functional as F
+from fastnn import _kernels
 from fastnn._core.typing import Array
 from tools.fuzz import files, functions, targets
 from tools.fuzz.arrays import Draw
@@ -24,10 +24,12 @@ from tools.fuzz.simplify import simplified
 pytest.importorskip("safetensors")
 
 
-def test_a_slice_finds_nothing() -> None:
-    end = time.monotonic() + 15
-    items = list(Job(seed=1).run(0, 6000, lambda: time.monotonic() < end))
-    assert len(items) > 100
+def test_a_slice_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    if (
+        "avx2" in _kernels.available_isas()
+    ):  # then the cases are the same calls on all machines, and the campaign's
+        monkeypatch.setenv("FASTNN_ISA", "avx2")
+    items = list(Job(seed=1).run(0, 4000))
     found = [item for item in items if not isinstance(item, int)]
     assert not found, "\n".join(f"{i['number']} {i['target']}: {i['kind']}: {i['text']}" for i in found)
 

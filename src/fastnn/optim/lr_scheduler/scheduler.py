@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from fastnn._core.uninterrupted import Call, uninterrupted
+from fastnn.optim.lr_scheduler.checks import whole
 
 Group = dict[str, Any]
 
@@ -44,6 +45,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = optimizer
+        last_epoch = whole("last_epoch", last_epoch, -1)
         for index, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
