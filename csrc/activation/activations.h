@@ -185,10 +185,15 @@ FORCE_INLINE V clamp_gate(V z) { return vmin(vset(SATURATED), vmax(vset(X_EXP_LE
 FORCE_INLINE V sigmoid(V x, const V *p) {
     return (void)p, POWER_OF_2(GATE_SHIFT) / gate(exponential_of_minus(clamp_gate(x), GATE_SHIFT)).sum;
 }
+// a / (1 + e)^2 for 0 <= e <= 1, with what the sum's rounding lost.
+FORCE_INLINE V over_square_of_sum(V a, V e) {
+    const V sum = vone() + e, rest = sum_low(vone(), e, sum) * vestimate(sum), quotient = a / (sum * sum);
+    return vfnma(quotient, rest + rest, quotient);
+}
 // Of x: where y is near 1, 1 - y has few digits left. With e = exp(-|x|) it is e / (1 + e)^2.
 FORCE_INLINE V sigmoid_backward(V dy, V x, const V *p) {
-    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT)), sum = vone() + e;
-    return (void)p, dy * (e / (sum * sum));
+    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT));
+    return (void)p, dy * over_square_of_sum(e, e);
 }
 
 // x sigmoid(z), and its derivative s (1 + x z' (1 - s)), x z' given: 1 - s is exp(-z) s where s is near 1.
@@ -270,8 +275,7 @@ FORCE_INLINE V tanh(V x, const V *p) {
 FORCE_INLINE V tanh_backward(V dy, V x, const V *p) {
     const V t = vmax(vset(EXP_LEAST / 2), vnabs(x));
     const V e_4 = exp_value(exponential(t + t, NEGATIVE_SHIFT)) * POWER_OF_2(2 - NEGATIVE_SHIFT);
-    const V sum = vmadd(vset((real)0.25), e_4, vone());
-    return (void)p, dy * (e_4 / (sum * sum));
+    return (void)p, dy * over_square_of_sum(e_4, e_4 * vset((real)0.25));
 }
 
 // x - tanh(x), which cancels for small x: x^3 T(x^2) there, with the powers and T's first constants in two parts. What
