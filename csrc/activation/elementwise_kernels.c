@@ -8,39 +8,56 @@
 enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula needs about eight registers
 typedef void Formula(V *out, const V *in, const V *p);
 
+// Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
+FORCE_INLINE void map_group(size_t i, real *const *to, const real *const *from, const V *p, int outputs, int inputs,
+                            Formula *formula) {
+    V x[TOGETHER][FASTNN_MAX_INPUTS], y[TOGETHER][FASTNN_MAX_OUTPUTS];
+#pragma GCC unroll 4
+    for (int u = 0; u < TOGETHER; u++)
+        for (int k = 0; k < inputs; k++) x[u][k] = vload(from[k] + i + u * LANES);
+#pragma GCC unroll 4
+    for (int u = 0; u < TOGETHER; u++) formula(y[u], x[u], p);
+#pragma GCC unroll 4
+    for (int u = 0; u < TOGETHER; u++)
+        for (int k = 0; k < outputs; k++) vstore(to[k] + i + u * LANES, y[u][k]);
+}
+
 // The loop over vectors. `formula` and the counts are constants at every call, so each call compiles to its own loop.
 FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
                       int inputs, Formula *formula) {
+    enum { GROUP = TOGETHER * LANES };
     real *to[FASTNN_MAX_OUTPUTS];
     const real *from[FASTNN_MAX_INPUTS];
     for (int k = 0; k < outputs; k++) to[k] = out[k];
     for (int k = 0; k < inputs; k++) from[k] = in[k];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
     size_t i = 0;
-    // Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
-    for (; i + TOGETHER * LANES <= n; i += TOGETHER * LANES) {
-        V x[TOGETHER][FASTNN_MAX_INPUTS], y[TOGETHER][FASTNN_MAX_OUTPUTS];
-#pragma GCC unroll 4
-        for (int u = 0; u < TOGETHER; u++)
-            for (int k = 0; k < inputs; k++) x[u][k] = vload(from[k] + i + u * LANES);
-#pragma GCC unroll 4
-        for (int u = 0; u < TOGETHER; u++) formula(y[u], x[u], p);
-#pragma GCC unroll 4
-        for (int u = 0; u < TOGETHER; u++)
-            for (int k = 0; k < outputs; k++) vstore(to[k] + i + u * LANES, y[u][k]);
+#if REGISTERS == 16
+    // What is left of a group of two vectors goes through the same loop once more, in memory of its own: a second loop
+    // would have all formulas again, and make the wheel larger.
+    real rest[FASTNN_MAX_OUTPUTS + FASTNN_MAX_INPUTS][GROUP];
+    const size_t left = n % GROUP;
+    for (size_t end = n - left;; i = 0, end = GROUP) {
+        for (; i < end; i += GROUP) map_group(i, to, from, p, outputs, inputs, formula);
+        if (left == 0 || to[0] == rest[0]) break;
+        for (int k = 0; k < inputs; k++) {
+            real *some = rest[FASTNN_MAX_OUTPUTS + k];
+            memset(some, 0, sizeof *rest);
+            from[k] = memcpy(some, (const real *)in[k] + n - left, left * sizeof(real));
+        }
+        for (int k = 0; k < outputs; k++) to[k] = rest[k];
     }
-    for (; i + LANES <= n; i += LANES) {
+    for (int k = 0; k < outputs && left > 0; k++) memcpy((real *)out[k] + n - left, rest[k], left * sizeof(real));
+#else
+    for (; i + GROUP <= n; i += GROUP) map_group(i, to, from, p, outputs, inputs, formula);
+    for (size_t part; i < n; i += part) {  // whole vectors and a part of one by the same code
         V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
-        for (int k = 0; k < inputs; k++) x[k] = vload(from[k] + i);
+        part = n - i < LANES ? n - i : LANES;
+        for (int k = 0; k < inputs; k++) x[k] = vload_some(from[k] + i, part);
         formula(y, x, p);
-        for (int k = 0; k < outputs; k++) vstore(to[k] + i, y[k]);
+        for (int k = 0; k < outputs; k++) vstore_some(to[k] + i, part, y[k]);
     }
-    if (i < n) {
-        V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
-        for (int k = 0; k < inputs; k++) x[k] = vload_part(from[k] + i, n - i);
-        formula(y, x, p);
-        for (int k = 0; k < outputs; k++) vstore_part(to[k] + i, n - i, y[k]);
-    }
+#endif
 }
 
 #define LOOP(name, outputs, inputs, formula)                                                               \
