@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn import _kernels
+from fastnn._core.arrays import integer
 
 
 class Key(NamedTuple):
@@ -117,10 +118,7 @@ class Generator:
 
         Raises TypeError unless `n_children` is an integer, ValueError if it is negative.
         """
-        try:
-            count = operator.index(n_children)
-        except TypeError:
-            raise TypeError(f"n_children must be an integer, got {type(n_children).__name__}") from None
+        count = integer("n_children", n_children)
         if count < 0:
             raise ValueError(f"n_children must be at least 0, got {count}")
         seed, first = self.take(count)

@@ -92,8 +92,7 @@ def forward(
     dtype, layout = computing_dtype(x.dtype), layout_of(x)
     if out is not None:
         arrays.check_out(out, x.shape, x.dtype)
-        # Backward needs them as they are now.
-        weight, bias, addend = (_not_spoilt(array, out) for array in (weight, bias, addend))
+        weight, bias, addend = (arrays.unspoilt(array, out) for array in (weight, bias, addend))
     scale, shift = vector("weight", weight, x, dtype), vector("bias", bias, x, dtype)
     if isinstance(head, BatchNorm):
         running.check(head, x)
@@ -121,10 +120,6 @@ def forward(
         addend = None
     given = (as_given("weight", weight, scale), as_given("bias", bias, shift))
     return y, Saved(head, stages, kept, mean, mean_low, rstd, *given, addend, key)
-
-
-def _not_spoilt(array: ArrayLike | None, out: Array) -> Any:
-    return arrays.apart(array, out) if isinstance(array, np.ndarray) else array
 
 
 def _target(out: Array | None, layout: Layout, read: Array, *others: Array | None) -> Array:

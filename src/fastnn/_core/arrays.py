@@ -21,12 +21,17 @@ from fastnn._kernels import real_number as real_number
 _FLOATS = (np.float16, np.float32, np.float64)
 
 
+def integer(name: str, value: object) -> int:
+    """`value` as an integer; a TypeError that names the parameter if it is none."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+
+
 def axis(dim: int, ndim: int) -> int:
     """`dim` as an axis >= 0."""
-    try:
-        index = operator.index(dim)
-    except TypeError:
-        raise TypeError(f"dim must be an integer, got {type(dim).__name__}") from None
+    index = integer("dim", dim)
     if not -ndim <= index < ndim:
         raise ValueError(f"dim must be in [{-ndim}, {ndim}) for an input of {ndim} dimensions, got {dim}")
     return index % ndim
@@ -37,10 +42,7 @@ def divisor(name: str, value: object, length: int, of: str) -> int:
 
     All integers divide 0; they are taken up to 2^31, beyond which kernels could not compute sizes.
     """
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+    number = integer(name, value)
     if not 1 <= number <= (length or 2**31) or length % number:
         raise ValueError(f"{name} must be >= 1 and divide {of}, got {value}")
     return number
@@ -206,6 +208,12 @@ def spoils(target: Array, array: Array, *, in_step: bool = False) -> bool:
 def apart(array: Array, target: Array) -> Array:
     """The array, as a copy where writing the target would spoil it."""
     return array.copy() if spoils(target, array) else array
+
+
+def unspoilt(value: Any, out: object) -> Any:
+    """What backward needs as it is now: a copy where it is an array that writing `out` would spoil."""
+    both = isinstance(value, np.ndarray) and isinstance(out, np.ndarray)
+    return apart(value, cast("Array", out)) if both else value
 
 
 def in_step(inputs: Sequence[Array], target: Array) -> tuple[Array, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import platform
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn import _kernels
+from fastnn._core.arrays import integer
 from fastnn._version import __version__
 
 _MOST_THREADS = 1024
@@ -32,10 +32,7 @@ def set_num_threads(num_threads: int) -> None:
 
     Results do not depend on it. TypeError unless it is an integer, ValueError unless it is in [1, 1024].
     """
-    try:
-        count = operator.index(num_threads)
-    except TypeError:
-        raise TypeError(f"num_threads must be an integer, got {type(num_threads).__name__}") from None
+    count = integer("num_threads", num_threads)
     if not 1 <= count <= _MOST_THREADS:
         raise ValueError(f"num_threads must be in [1, {_MOST_THREADS}], got {count}")
     _kernels.set_num_threads(count)

@@ -6,7 +6,6 @@ It must not know networks or optimizers.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -134,13 +133,6 @@ def _check_smoothing(label_smoothing: float) -> float:
     return smoothing
 
 
-def _check_ignored(ignore_index: int) -> int:
-    try:
-        return operator.index(ignore_index)
-    except TypeError:
-        raise TypeError(f"ignore_index must be an integer, got {type(ignore_index).__name__}") from None
-
-
 def cross_entropy(
     input: ArrayLike,
     target: ArrayLike,
@@ -186,7 +178,7 @@ def _cross_entropy(
         options = weight, ignore_index, reduction, label_smoothing
         return of_one_sample(_cross_entropy, x, t, *options, out=out)
     _check_logits(x.shape)
-    ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
+    ignored, smoothing = arrays.integer("ignore_index", ignore_index), _check_smoothing(label_smoothing)
     if t.dtype.kind in "iub":
         t = _ready_labels(t, x, ignored)
         (x,), dx = arrays.prepare((("input", x),), out)

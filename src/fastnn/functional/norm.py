@@ -81,8 +81,8 @@ def _normalise(
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
     eps = arrays.real_number("eps", eps)
-    if isinstance(out, np.ndarray):  # backward needs the weight as it is now
-        weight, bias = (None if v is None else arrays.apart(v, out) for v in (weight, bias))
+    if out is not None:
+        weight, bias = arrays.unspoilt(weight, out), arrays.unspoilt(bias, out)
     y, mean, rstd = _kernels.norm(x, weight, bias, out, rows, blocks, eps, centred, given, variance)
     kept = x if out is None or not np.may_share_memory(x, out) else None
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)

@@ -6,7 +6,6 @@ It knows no layer.
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -38,14 +37,6 @@ def check_numbers(layer: str, **numbers: object) -> None:
     """TypeError or ValueError unless all are real numbers in the range of floats."""
     for name, value in numbers.items():
         real_number(f"{layer}: {name}", value)
-
-
-def check_integer(layer: str, name: str, value: object) -> None:
-    """TypeError unless the value is an integer."""
-    try:
-        operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{layer}: {name} must be an integer, got {type(value).__name__}") from None
 
 
 def check_dtype(layer: str, dtype: DTypeLike) -> None:

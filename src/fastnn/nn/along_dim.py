@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Callable
 from typing import ClassVar
 
 import fastnn.functional as F
+from fastnn._core.arrays import integer
 from fastnn._core.typing import Array
 from fastnn.nn.module import Module
 
@@ -26,10 +26,7 @@ class _AlongDim(Module):
             cls._saves_output = list(inspect.signature(cls._backward).parameters)[1] == "output"
 
     def __init__(self, dim: int = -1) -> None:
-        try:
-            self.dim = operator.index(dim)
-        except TypeError:
-            raise TypeError(f"dim must be an integer, got {type(dim).__name__}") from None
+        self.dim = integer("dim", dim)
 
     def forward(self, x: Array) -> Array:
         """Return the function's values."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from fastnn._core.arrays import integer
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_integer
 from fastnn.nn.module import Module
 
 
@@ -17,8 +17,8 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        check_integer("Flatten", "start_dim", start_dim)
-        check_integer("Flatten", "end_dim", end_dim)
+        integer("Flatten: start_dim", start_dim)
+        integer("Flatten: end_dim", end_dim)
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Array) -> Array:

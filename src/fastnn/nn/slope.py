@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
-from fastnn._core.arrays import real_number, rounded
+from fastnn._core.arrays import integer, real_number, rounded
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
-from fastnn.nn._checks import check_counts, check_integer
+from fastnn.nn._checks import check_counts
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -94,7 +94,7 @@ class Maxout(Module):
 
     def __init__(self, k: int, dim: int = 1) -> None:
         check_counts("Maxout", k=k)
-        check_integer("Maxout", "dim", dim)
+        integer("Maxout: dim", dim)
         self.k, self.dim = k, dim
 
     def forward(self, x: Array) -> Array:

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from fastnn import _kernels
+from fastnn._core.arrays import integer
 from fastnn._core.dtypes import computing_name
 from fastnn.cuda._core import device_arrays, overlap
 from fastnn.cuda._core.device_arrays import Elementwise
@@ -21,7 +22,6 @@ from fastnn.cuda.functional.softmax import sizes
 from fastnn.cuda.kernels.common import cuts, rows, totals
 from fastnn.cuda.kernels.loss import element_losses, losses
 from fastnn.functional.loss import (
-    _check_ignored,
     _check_label_form,
     _check_logits,
     _check_margin,
@@ -112,7 +112,7 @@ def _cross_entropy(
         options = weight, ignore_index, reduction, label_smoothing
         return of_one_sample(_cross_entropy, input, target, *options, out=out)
     _check_logits(x.shape)
-    ignored, smoothing = _check_ignored(ignore_index), _check_smoothing(label_smoothing)
+    ignored, smoothing = integer("ignore_index", ignore_index), _check_smoothing(label_smoothing)
     classes, labels = x.shape[1], None
     if t.dtype in ITEMSIZE:
         arrays = device_arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
