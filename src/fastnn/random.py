@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn import _kernels
-from fastnn._core.arrays import integer
+from fastnn._core.arrays import integer, is_whole
 
 
 class Key(NamedTuple):
@@ -62,7 +62,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts again, with this seed; returns itself."""
-        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+        if not is_whole(seed):
             raise TypeError(f"seed must be an integer, got {type(seed).__name__}")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be in [0, 2**64), got {seed}")

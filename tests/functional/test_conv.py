@@ -298,6 +298,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"stride": 2**70}, ValueError, r"^stride must be below 2\^31, got 1180591620717411303424"),
     ({"padding": (0, 2**62), "dilation": (1, 2**62)}, ValueError, r"^dilation must be below 2\^31"),
     ({"padding": 2**30, "dilation": 2**30}, ValueError, r"^padding must leave input with fewer than 2\^48"),
+    ({"padding": 2**30, "input": np.ones((0, 2, 5, 5))}, ValueError, r"^padding must leave input with fewer"),
     ({"groups": 3}, ValueError, r"^groups must be at least 1 and divide weight's 4 outputs, got 3"),
     ({"groups": 0}, ValueError, r"^groups must be at least 1 and divide"),
     ({"groups": 2.0}, TypeError, r"^groups must be an integer, got float"),

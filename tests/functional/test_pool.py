@@ -351,6 +351,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
         ValueError,
         "^output_size must leave fewer than",
     ),
+    (lambda: F.adaptive_avg_pool2d(X[:0], 2**30), ValueError, "^output_size must leave fewer than"),
     (lambda: F.adaptive_avg_pool2d(X, (2**30, 2**12)), MemoryError, "Unable to allocate"),
     (lambda: F.adaptive_avg_pool2d(X, 0), ValueError, r"^output_size must be at least 1, got 0"),
     (

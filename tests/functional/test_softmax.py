@@ -350,6 +350,6 @@ def test_the_dtype_of_the_result(name: str) -> None:
         np.testing.assert_array_equal(y, function(x.astype(dtype)))
     whole = np.array([[1, 2]])
     np.testing.assert_array_equal(function(whole, 0, dtype=np.float32), function(whole.astype(np.float32), 0))
-    for wrong in (int, "complex64", "word", 3):
+    for wrong in (int, "complex64", "word", "\ud800", 3):
         with pytest.raises(TypeError, match="dtype must be float16, bfloat16, float32 or float64, got"):
             function(x, dtype=wrong)

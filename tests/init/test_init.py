@@ -465,6 +465,10 @@ def test_numbers_that_are_not_finite_are_refused(
     assert not w.any()
 
 
+def test_a_std_of_minus_zero_is_zero() -> None:
+    np.testing.assert_array_equal(init.normal_(np.ones(3), 2.0, -0.0), np.full(3, 2.0))
+
+
 @each(
     ("arguments", "value"),
     [

@@ -204,6 +204,7 @@ def _add_backward(d: Draw, case: Case, lines: list[str]) -> None:
     case.arguments["dy"] = d.array(
         y.shape if d.chance(0.96) else d.shape(), y.dtype if d.chance(0.9) else None
     )
+    case.earlier = case.written
     lines += [
         "result['dx'] = layer.backward(dy)",
         "result |= {name: p.grad for name, p in layer.named_parameters()}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -19,6 +19,11 @@ from fastnn._core.typing import Array
 from fastnn._kernels import real_number as real_number
 
 _FLOATS = (np.float16, np.float32, np.float64)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is an integer of Python's or NumPy's, and no boolean."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def integer(name: str, value: object) -> int:

@@ -75,7 +75,7 @@ def _check_channels(x: Shaped, weight: Shaped, groups: int) -> None:
         raise ValueError(f"weight must have 4 dimensions (O, C / groups, kH, kW), got shape {weight.shape}")
     if len(x.shape) not in (3, 4):
         raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {x.shape}")
-    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)):
+    if not arrays.is_whole(groups):
         raise TypeError(f"groups must be an integer, got {type(groups).__name__}")
     if groups < 1 or weight.shape[0] % groups:
         raise ValueError(
@@ -108,7 +108,7 @@ def _windows(
             )
         axes.append((n, room // s + 1, k, s, -before, d))
     padded = [n + before + after for n, (before, after) in zip(size, around, strict=True)]
-    if math.prod((*x.shape[:-2], *padded)) >= MOST_PADDED:
+    if math.prod(max(n, 1) for n in (*x.shape[:-2], *padded)) >= MOST_PADDED:  # NumPy counts a 0 as 1, too
         raise ValueError(
             f"padding must leave input with fewer than 2^48 elements, got {padding!r} for shape {x.shape}"
         )

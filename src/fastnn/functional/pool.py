@@ -300,7 +300,7 @@ def _adaptive_places(x: Shaped, output_size: int | Sequence[int | None] | None) 
         raise ValueError(f"input must have rows and columns, got shape {x.shape}")
     rows, columns = adaptive_numbers(output_size)
     places = x.shape[-2] if rows is None else rows, x.shape[-1] if columns is None else columns
-    if math.prod(x.shape[:-2]) * places[0] * places[1] >= 2**47:
+    if math.prod(max(n, 1) for n in (*x.shape[:-2], *places)) >= 2**47:  # NumPy counts a 0 as 1, too
         raise ValueError(f"output_size must leave fewer than 2**47 results, got {places} for {x.shape}")
     return places
 

@@ -42,7 +42,7 @@ def float_name(dtype: Any) -> str:
     """The name of a floating dtype of NumPy, ml_dtypes or torch; TypeError for another."""
     try:
         name = str(np.dtype(dtype))
-    except TypeError:
+    except (TypeError, ValueError):
         name = str(dtype).removeprefix("torch.")
     if name not in ("float16", "bfloat16", "float32", "float64"):
         raise TypeError(f"dtype must be float16, bfloat16, float32 or float64, got {dtype!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import is_whole, real_number
 from fastnn.init.target import T, array_of, fill, matrix_of
 
 
@@ -44,7 +44,7 @@ def dirac_(tensor: T, groups: int = 1) -> T:
     if 0 in array.shape[2:]:
         raise ValueError(f"tensor must have a kernel of at least one element, got shape {array.shape}")
     channels = array.shape[0]
-    if not isinstance(groups, int | np.integer):
+    if not is_whole(groups):
         raise TypeError(f"groups must be an integer, got {type(groups).__name__}")
     if groups < 1 or channels % groups:
         raise ValueError(f"groups must divide the number of output channels, {channels}, got {groups}")

@@ -74,4 +74,4 @@ def at_least_zero(name: str, value: object) -> float:
     number = finite(name, value)
     if number < 0:
         raise ValueError(f"{name} must be at least 0, got {number}")
-    return number
+    return abs(number)  # -0 is 0, which NumPy's generators refuse

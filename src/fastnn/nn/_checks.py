@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import is_whole, real_number
 from fastnn._core.devices import check_same_device, dtype_name
 from fastnn._core.typing import Array
 
+MAX_DIMS = 64  # of NumPy's arrays
 MOST = 2**60  # elements: of float64, of which weights are drawn, NumPy's arrays have fewer
 
 
 def check_counts(layer: str, **counts: object) -> None:
     """ValueError unless all are whole numbers of at least 1 that can be a dimension of an array."""
     for name, value in counts.items():
-        if not isinstance(value, int | np.integer) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(f"{layer}: {name} must be a whole number of at least 1, got {value!r}")
         if value >= MOST:
             raise ValueError(f"{layer}: {name} must be below 2**60, got {value!r}")
@@ -29,6 +30,8 @@ def check_counts(layer: str, **counts: object) -> None:
 
 def check_weight(layer: str, names: str, shape: tuple[int, ...]) -> None:
     """ValueError unless arrays can have a weight's shape; names: the arguments that it comes from."""
+    if len(shape) > MAX_DIMS:
+        raise ValueError(f"{layer}: {names} must have at most {MAX_DIMS} dimensions, got {len(shape)}")
     if math.prod(map(int, shape)) >= MOST:
         raise ValueError(f"{layer}: {names} must give a weight of fewer than 2**60 elements, got {shape}")
 
@@ -43,7 +46,7 @@ def check_dtype(layer: str, dtype: DTypeLike) -> None:
     """TypeError unless layers can start with parameters of this dtype."""
     try:
         got = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         raise TypeError(f"{layer}: dtype must be float32 or float64, got {dtype!r}") from None
     if got not in (np.float32, np.float64):
         raise TypeError(f"{layer}: dtype must be float32 or float64, got {got}")

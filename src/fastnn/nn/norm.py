@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn.functional as F
-from fastnn._core.arrays import shape_of
+from fastnn._core.arrays import is_whole, shape_of
 from fastnn._core.typing import Array
 from fastnn.nn._checks import check_counts, check_numbers, check_weight
 from fastnn.nn._fixed import Fixed
@@ -137,7 +137,7 @@ class GroupNorm(AffineNorm):
         check_counts(type(self).__name__, num_channels=num_channels)
         check_numbers(type(self).__name__, eps=eps)
         super().__init__((num_channels,), affine, affine and bias, dtype)
-        if not isinstance(num_groups, int | np.integer) or num_groups < 1 or num_channels % num_groups:
+        if not is_whole(num_groups) or num_groups < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups must divide num_channels, {num_channels}, got {num_groups!r}"
             )

@@ -83,7 +83,7 @@ def hinge_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0, reducti
     """Return the sum over c != label of max(0, x[c] - x[label] + margin), and its gradient."""
     x, labels = _classes_last(floating(input)), np.asarray(target)
     one_hot = _one_hot(labels, x.shape[-1])
-    own = np.take_along_axis(x, labels[..., None].astype(np.intp), axis=-1)
+    own = np.where(one_hot, x, 0).sum(axis=-1, keepdims=True)
     excess = np.where(one_hot, 0, np.maximum(0, x - own + x.dtype.type(margin)))
     gradient = (~(excess <= 0)).astype(x.dtype)  # of NaN 1, as of what exceeds
     gradient -= one_hot * gradient.sum(axis=-1, keepdims=True)

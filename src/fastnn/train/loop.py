@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastnn import optim
-from fastnn._core.arrays import as_array
+from fastnn._core.arrays import as_array, is_whole
 from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
@@ -67,7 +65,7 @@ def fit(
     x, y = _arrays("data", data)
     _check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
-        if not isinstance(value, int | np.integer) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if schedule_per not in ("epoch", "step"):
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from fastnn._core.arrays import real_number, write
+from fastnn._core.arrays import is_whole, real_number, write
 from fastnn._core.typing import Array
 from fastnn.init.draws import orthogonal_
 from fastnn.init.target import Draws
@@ -31,7 +31,7 @@ def lsuv_(
     """
     if not real_number("tol", tol) > 0:
         raise ValueError(f"tol must be above 0, got {tol}")
-    if not isinstance(max_iterations, int | np.integer) or max_iterations < 1:
+    if not is_whole(max_iterations) or max_iterations < 1:
         raise ValueError(f"max_iterations must be a whole number of at least 1, got {max_iterations!r}")
     layers = matrix_layers(model)
     if not layers:

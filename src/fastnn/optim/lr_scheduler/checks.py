@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from fastnn._core.arrays import real_number
+from fastnn._core.arrays import is_whole, real_number
 
 
 def whole(name: str, value: object, least: int = 1) -> int:
     """`value` as an integer of at least `least`; TypeError for another type, ValueError below."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if not is_whole(value):
         raise TypeError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
