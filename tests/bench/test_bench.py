@@ -228,7 +228,9 @@ def test_command_without_matplotlib_and_tqdm(
         monkeypatch.setitem(sys.modules, module, None)
     assert bench(tmp_path) == 0
     shown = capsys.readouterr()
-    assert "no chart: matplotlib is not installed; pip install 'fastnn[bench]'" in shown.out
+    assert (
+        "no chart: matplotlib is not installed; pip install '.[bench]' in a checkout of fastnn" in shown.out
+    )
     assert "[1/4] relu forward float32" in shown.err
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
 
@@ -250,7 +252,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytes
         (["--kernels", "relu", "nope"], "kernels: unknown nope; known are identity, "),
         (["--peers", "tensorflow"], "peers: unknown tensorflow; known are torch, compile, jax, numba"),
         (["--sizes", "2^60"], "sizes: 1152921504606846976 elements take about"),
-        (["--peers", "numba"], "numba is not installed: pip install 'fastnn[bench]'"),
+        (["--peers", "numba"], "numba is not installed: pip install '.[bench]' in a checkout of fastnn"),
     ],
 )
 def test_command_refuses(

@@ -79,9 +79,12 @@ def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         "; numba-cuda 0.30.4, cuda-core 1.2.2, cupy-cuda13x 14.2.0, nvmath-python 1.0.0"
     )
     packages(monkeypatch, **versions)
-    assert status.status().endswith("; without nvmath-python: pip install 'fastnn[cuda]'")
+    way = "pip install '.[cuda]' in a checkout of fastnn"
+    assert status.status().endswith(f"; without nvmath-python: {way}")
     packages(monkeypatch, numba_cuda="0.30.4", nvmath_python="1.0.0")
-    assert status.status().endswith("; without cuda-core, cupy-cuda13x: pip install 'fastnn[cuda]'")
+    assert status.status().endswith(
+        "; without cuda-core, cupy-cuda13x: pip install '.[cuda]' in a checkout of fastnn"
+    )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "for CUDA 13.0; CUDA_VISIBLE_DEVICES=''; without" in status.status()
 
@@ -160,7 +163,7 @@ def test_arrays_without_the_packages(monkeypatch: pytest.MonkeyPatch, missing: s
     twins.twin_of.cache_clear()
     dispatch.twin_of.cache_clear()
     array: Any = OnGpu()
-    expected = rf"{missing} is not installed: pip install 'fastnn\[cuda\]'"
+    expected = rf"{missing} is not installed: pip install '\.\[cuda\]' in a checkout of fastnn"
     with pytest.raises(ImportError, match=expected):
         F.relu(array)
     with pytest.raises(ImportError, match=expected):
@@ -185,7 +188,7 @@ def test_bench_without_a_gpu(
     with monkeypatch.context() as patch:
         patch.setattr(importlib, "import_module", absent)
         assert main(command) == 2
-    assert "cupy is not installed: pip install 'fastnn[cuda]'" in capsys.readouterr().err
+    assert "cupy is not installed: pip install '.[cuda]' in a checkout of fastnn" in capsys.readouterr().err
     monkeypatch.setattr("fastnn.bench.gpu.require", lambda module, extra: None)
     monkeypatch.setattr(status, "find_gpu", lambda: "no GPU: no NVIDIA driver found")
     assert main(command) == 2

@@ -24,7 +24,7 @@ _MISSING = [
 
 class _Skipped(pytest.Module):
     def collect(self) -> Any:
-        pytest.skip(f"needs fastnn[cuda]: {', '.join(_MISSING)} not installed", allow_module_level=True)
+        pytest.skip(f"needs the extra cuda: {', '.join(_MISSING)} not installed", allow_module_level=True)
 
 
 def pytest_pycollect_makemodule(module_path: Any, parent: Any) -> Any:

@@ -448,7 +448,9 @@ def test_load_digits() -> None:
 def test_digits_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"sklearn is not installed: pip install 'fastnn\[demo\]'"):
+    with pytest.raises(
+        ImportError, match=r"sklearn is not installed: pip install '\.\[demo\]' in a checkout of fastnn"
+    ):
         datasets.digits()
 
 

@@ -72,6 +72,13 @@ def test_ci_runs_the_test_line_of_the_readme() -> None:
     assert TEST_LINE in CI.read_text().splitlines()
 
 
+def test_nothing_leads_to_the_project_of_this_name_on_pypi() -> None:
+    folders = ("src", "docs", "examples", "tools")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    for path in [*ROOT.glob("*.md"), *(path for path in files if path.suffix in (".md", ".py", ".pyi"))]:
+        assert re.search(r"install ['\"]?fastnn|fastnn\[\w", path.read_text()) is None, path
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_have_the_options_that_are_shown(page: Path) -> None:
     lines = [shlex.split(line) for block in blocks(page.read_text(), "sh") for line in block.splitlines()]

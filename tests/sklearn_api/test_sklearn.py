@@ -421,5 +421,7 @@ def test_scikit_learn_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     for name in ("sklearn", "sklearn.base"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"sklearn is not installed: pip install 'fastnn\[sklearn\]'"):
+    with pytest.raises(
+        ImportError, match=r"sklearn is not installed: pip install '\.\[sklearn\]' in a checkout of fastnn"
+    ):
         import fastnn.sklearn  # noqa: F401

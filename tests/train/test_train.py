@@ -532,7 +532,8 @@ def test_missing_extra_is_named(
     monkeypatch.setitem(sys.modules, "safetensors", None)
     assert main(["train", "--output", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    assert err == "fastnn train: error: safetensors is not installed: pip install 'fastnn[demo]'\n"
+    way = "pip install '.[demo]' in a checkout of fastnn"
+    assert err == f"fastnn train: error: safetensors is not installed: {way}\n"
     assert out == ""
 
 

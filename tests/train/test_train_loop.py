@@ -419,7 +419,8 @@ def test_tensorboard_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("torch.utils.tensorboard", "tensorboardX"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(
-        ImportError, match=r"tensorboardX is not installed: pip install 'fastnn\[tensorboard\]'"
+        ImportError,
+        match=r"tensorboardX is not installed: pip install '\.\[tensorboard\]' in a checkout of fastnn",
     ):
         train.TensorBoard("runs")
 
@@ -467,7 +468,9 @@ def test_missing_extras_are_named_before_the_work(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
     make = {"safetensors.numpy": train.Checkpoints, "matplotlib.figure": train.Curves}
-    with pytest.raises(ImportError, match=r"is not installed: pip install 'fastnn\[demo\]'"):
+    with pytest.raises(
+        ImportError, match=r"is not installed: pip install '\.\[demo\]' in a checkout of fastnn"
+    ):
         make[module](tmp_path) if module in make else train.Progress()
 
 

@@ -2,7 +2,7 @@
 
 `python -m tools.gpu.accuracy > docs/gpu-accuracy.md` makes the page.
 
-With names of functions it measures these only. It needs fastnn[cuda] and no GPU.
+With names of functions it measures these only. It needs the extra `cuda` and no GPU.
 """
 
 from __future__ import annotations

@@ -6,6 +6,11 @@ import importlib
 from typing import Any
 
 
+def way_to(extra: str) -> str:
+    """How to get the packages of an extra. On PyPI, fastnn is the name of another project."""
+    return f"pip install '.[{extra}]' in a checkout of fastnn"
+
+
 def require(module: str, extra: str) -> Any:
     """Import and return `module`; ImportError naming fastnn's `extra` where its package is not installed."""
     try:
@@ -14,5 +19,4 @@ def require(module: str, extra: str) -> Any:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        message = f"{package} is not installed: pip install 'fastnn[{extra}]'"
-        raise ImportError(message, name=package) from error
+        raise ImportError(f"{package} is not installed: {way_to(extra)}", name=package) from error

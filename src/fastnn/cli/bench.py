@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import fastnn
-from fastnn._core.extras import require
+from fastnn._core.extras import require, way_to
 from fastnn.bench.data import DIRECTIONS, DTYPES, Size
 
 if TYPE_CHECKING:
@@ -307,5 +307,5 @@ def write(found: Report, folder: Path, log: TextIO) -> None:
         paths = [folder / "bench.json", *write_charts(found, folder)]
     except ImportError:
         paths = [folder / "bench.json"]
-        print("no chart: matplotlib is not installed; pip install 'fastnn[bench]'", file=log)
+        print(f"no chart: matplotlib is not installed; {way_to('bench')}", file=log)
     print("wrote", *paths, file=log)

@@ -132,7 +132,7 @@ def _add_training_arguments(group: Any) -> None:
         "--device",
         default="cpu",
         metavar="NAME",
-        help="cpu (the default), cuda, or cuda:1 for a GPU by its number, with fastnn[cuda]",
+        help="cpu (the default), cuda, or cuda:1 for a GPU by its number, with the extra cuda",
     )
     add(
         "--seed",

@@ -1,4 +1,4 @@
-"""fastnn on NVIDIA GPUs: kernels in Python, compiled by Numba. It needs fastnn[cuda] and a driver.
+"""fastnn on NVIDIA GPUs: kernels in Python, compiled by Numba. It needs the extra `cuda` and a driver.
 
 Nothing has to be called: the functions of fastnn.functional and the layers take arrays that are on a GPU
 (CuPy's, torch's, or any with `__cuda_array_interface__`). Importing this package loads nothing of CUDA.

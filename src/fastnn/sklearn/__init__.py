@@ -1,6 +1,6 @@
 """scikit-learn's MLPClassifier and MLPRegressor on fastnn's layers, with more activations, norm and dropout.
 
-It needs scikit-learn: pip install 'fastnn[sklearn]'. Nothing else of fastnn imports it.
+It needs scikit-learn, which the extra `sklearn` brings. Nothing else of fastnn imports it.
 """
 
 from fastnn._core.extras import require

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, TextIO
 
+from fastnn._core.extras import way_to
 from fastnn._core.files import replacing
 from fastnn.train.trainer import Callback, Trainer
 
@@ -107,4 +108,4 @@ def _summary_writer() -> Any:
             return importlib.import_module(module).SummaryWriter
         except ImportError:
             continue
-    raise ImportError("tensorboardX is not installed: pip install 'fastnn[tensorboard]'", name="tensorboardX")
+    raise ImportError(f"tensorboardX is not installed: {way_to('tensorboard')}", name="tensorboardX")

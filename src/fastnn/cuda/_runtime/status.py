@@ -7,6 +7,8 @@ import importlib.metadata
 import os
 from typing import Any, NamedTuple
 
+from fastnn._core.extras import way_to
+
 PACKAGES = ("numba-cuda", "cuda-core", "cupy-cuda13x", "nvmath-python")
 CUDA = 13  # which these packages are for
 OLDEST = (7, 5)  # compute capability
@@ -89,5 +91,5 @@ def _packages() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     if missing := [package for package in PACKAGES if package not in versions]:
-        return f"without {', '.join(missing)}: pip install 'fastnn[cuda]'"
+        return f"without {', '.join(missing)}: {way_to('cuda')}"
     return ", ".join(f"{package} {version}" for package, version in versions.items())

@@ -42,8 +42,8 @@ def plot(
     schedule: a scheduler, drawn from where it stands and left there, as is its optimizer; or a function that
     makes one for an optimizer (of initial rate `lr`), as `lambda optimizer: StepLR(optimizer, 30)`; or a dict
     of several, by the names that the legend shows. metrics: one for each step, which ReduceLROnPlateau needs.
-    path: where to write the figure as a PNG; it appears whole or not at all. Needs matplotlib (`pip install
-    'fastnn[demo]'`), else ImportError. Raises ValueError for steps below 1 and for metrics that are missing
+    path: where to write the figure as a PNG; it appears whole or not at all. Needs matplotlib (in the
+    extra `demo`), else ImportError. Raises ValueError for steps below 1 and for metrics that are missing
     or too few.
     """
     whole("steps", steps)
