@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import nn, optim
+from fastnn import nn, optim, train
 from fastnn._core.typing import Array
 from support.cases import each
 from support.interrupts import leaves_undone_or_done
@@ -183,6 +183,22 @@ def test_frozen_parameters_get_no_gradient() -> None:
     assert "requires_grad=False" in repr(next(model.parameters()))
     model.requires_grad_()
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_frozen_norms_stay_in_evaluation_mode() -> None:
+    frozen = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    model = nn.Sequential(frozen.requires_grad_(False), nn.Linear(4, 2), nn.BatchNorm1d(2))
+    before = frozen.state_dict()
+    x, y = np.random.default_rng(0).standard_normal((40, 3), np.float32), np.arange(40) % 2
+    train.fit(model, (x, y), epochs=2)
+    for name, array in frozen.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    modes = [module.training for module in model.train().modules()]
+    assert modes == [True, True, True, False, True, True, True]
+    assert copy.deepcopy(model).train()[0][1].training is False
+    assert frozen.requires_grad_().train()[1].training
+    frozen[2].frozen = True
+    assert not model.train()[0][2].training
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 3, 5])

@@ -42,6 +42,8 @@ class Module:
     #: False: backward need not compute the gradient for the input, and may return None. In training, nobody
     #: uses the gradient for the input of a model's first layer.
     needs_input_grad: bool = True
+    #: True: `train` leaves this layer in evaluation mode.
+    frozen: bool = False
     _saved: Any = None  # by the last forward pass, for backward
     _buffers: tuple[str, ...] = ()  # the names of the buffers
     _optional: ClassVar[tuple[str, ...]] = ()  # buffers that a loaded state need not have
@@ -198,11 +200,19 @@ class Module:
         return add_hook(self, "backward", hook)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Train all parameters, or with False freeze them: they get no gradient; return the module."""
+        """Train all parameters, or with False freeze them: they get no gradient; return the module.
+
+        Layers with buffers, as BatchNorm, become `frozen` with them: from the next `train()` on, they are in
+        evaluation mode, and their running statistics stay as they are. Unlike in PyTorch, where a loop that
+        calls model.train() undoes it.
+        """
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
             if not requires_grad:
                 parameter.grad = None
+        for module in self.modules():
+            if module._buffers:
+                module.frozen = not requires_grad
         return self
 
     def to(self, device: str) -> Self:
@@ -241,10 +251,13 @@ class Module:
                 parameter.grad = None
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode (evaluation with False) here and in every module inside; return the module."""
+        """Set training mode (evaluation with False) here and in every module inside; return the module.
+
+        What is `frozen` is in evaluation mode either way.
+        """
         self._check_registered()
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.frozen
         return self
 
     def eval(self) -> Self:
