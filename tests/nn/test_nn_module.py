@@ -188,6 +188,7 @@ def test_frozen_parameters_get_no_gradient() -> None:
 def test_frozen_norms_stay_in_evaluation_mode() -> None:
     frozen = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
     model = nn.Sequential(frozen.requires_grad_(False), nn.Linear(4, 2), nn.BatchNorm1d(2))
+    norm, dropout = frozen[1], frozen[2]
     before = frozen.state_dict()
     x, y = np.random.default_rng(0).standard_normal((40, 3), np.float32), np.arange(40) % 2
     train.fit(model, (x, y), epochs=2)
@@ -195,10 +196,12 @@ def test_frozen_norms_stay_in_evaluation_mode() -> None:
         np.testing.assert_array_equal(array, before[name])
     modes = [module.training for module in model.train().modules()]
     assert modes == [True, True, True, False, True, True, True]
-    assert copy.deepcopy(model).train()[0][1].training is False
-    assert frozen.requires_grad_().train()[1].training
-    frozen[2].frozen = True
-    assert not model.train()[0][2].training
+    assert not list(copy.deepcopy(model).train().modules())[3].training
+    frozen.requires_grad_().train()
+    assert norm.training
+    dropout.frozen = True
+    model.train()
+    assert (norm.training, dropout.training) == (True, False)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 3, 5])

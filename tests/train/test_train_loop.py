@@ -449,19 +449,23 @@ def test_curves(tmp_path: Path, panels: int) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("progress", "terminal"), [(True, True), (True, False), ("lines", True)])
+def test_progress(
+    progress: Any, terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("tqdm")
-    train.fit(network(), DATA, validation=DATA, epochs=2, batch_size=25, progress=True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    train.fit(network(), DATA, validation=DATA, epochs=2, batch_size=25, progress=progress)
     out, err = capsys.readouterr()
     assert out.count("\n") == 2
     assert out.startswith("epoch 1/2  loss 0.")
     assert "%  held out: loss 0." in out
-    assert "4/4" in err
+    assert ("4/4" in err) == bool(err) == (terminal and progress is True)
     train.fit(network(), DATA, epochs=1)
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("module", ["safetensors.numpy", "matplotlib.figure", "tqdm"])
+@pytest.mark.parametrize("module", ["safetensors.numpy", "matplotlib.figure", "tqdm.auto"])
 def test_missing_extras_are_named_before_the_work(
     module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

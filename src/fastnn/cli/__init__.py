@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after an error that the user can mend, 130 after Ctrl-C."""
     parser = _parser()
-    args = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(given)
     if args.command is None:
         parser.print_help()
         return 0
@@ -33,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fastnn {args.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nfastnn {args.command}: interrupted", file=sys.stderr)
+        again = [option for option in given if option not in ("--resume", "--replace")]
+        way = f"; go on with: fastnn {shlex.join([*again, '--resume'])}" if "resume" in args else ""
+        print(f"\nfastnn {args.command}: interrupted{way}", file=sys.stderr)
         return 130
 
 

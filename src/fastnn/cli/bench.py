@@ -281,10 +281,12 @@ def collect_peaks(plan: Plan, names: Sequence[str]) -> list[Peak]:
 
 
 def progress(cells: Iterator[Cell], total: int) -> Iterator[Cell]:
-    """Show how far the run is: a bar where tqdm is installed, else a line for each kernel."""
+    """Show how far the run is: a bar on a terminal, where tqdm is installed, else a line for each kernel."""
     try:
         from tqdm import tqdm
     except ImportError:
+        tqdm = None
+    if tqdm is None or not sys.stderr.isatty():
         last = ""
         for number, cell in enumerate(cells, 1):
             if (now := f"{cell.label} {cell.direction} {cell.dtype}") != last:

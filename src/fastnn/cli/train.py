@@ -49,11 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where the files go; an earlier run's are replaced (default: runs/digits, or runs/FILE)",
     )
-    add(
+    add("--quiet", action="store_true", help="print the result alone")
+    start = parser.add_mutually_exclusive_group().add_argument
+    start(
         "--resume",
         action="store_true",
         help="go on from the latest checkpoint in the output folder, with the same options; --epochs can be"
         " more where the schedule is none or plateau",
+    )
+    start(
+        "--replace",
+        action="store_true",
+        help="start anew in the folder of a run that did not come to its end, and remove its checkpoints",
     )
 
 
@@ -173,7 +180,7 @@ def _column(text: str) -> str | int:
 
 def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
-    for module in ("matplotlib.figure", "safetensors.numpy", "tqdm"):
+    for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
     _check_device(args.device)
     fastnn.manual_seed(args.seed)
@@ -181,8 +188,9 @@ def run(args: argparse.Namespace) -> int:
     source = load(
         args.data, target=args.target, delimiter=args.delimiter, index=args.index, header=args.header
     )
+    say = _silent if args.quiet else print
     for line in source.about:
-        print(line)
+        say(line)
     with naming(args.data):
         data = train.prepare(source.train, source.test, images=network.images)
     layers = list(network.layers) if args.layers is None else args.layers
@@ -194,11 +202,13 @@ def run(args: argparse.Namespace) -> int:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--output: cannot make the folder {output}: {error.strerror}") from error
-    print(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
-    print(model)
+    checkpoints = _checkpoints(args, output)
+    say(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
+    say(model)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
-    history = _fit(args, model, data, output, _Options(settings | {"data": source.name}))
+    callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
+    history = _fit(args, model, data, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
@@ -258,21 +268,51 @@ def _as_text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _silent(*values: object) -> None:
+    """What `print` is with --quiet."""
+
+
+def _checkpoints(args: argparse.Namespace, output: Path) -> train.Checkpoints:
+    """The folder of the checkpoints, without those of an earlier run unless it is resumed.
+
+    Raises ValueError where such a run did not come to its end, and no option says what to do.
+    """
+    checkpoints = train.Checkpoints(output / "checkpoints")
+    latest = checkpoints.latest()
+    if args.resume:
+        if latest:
+            print(f"going on from {latest}")
+        return checkpoints
+    if latest and not args.replace and not _is_result_of(output / "metrics.json", latest):
+        raise ValueError(
+            f"{output} holds the checkpoints of a run that did not come to its end, the latest {latest.name}:"
+            " --resume goes on with it, --replace removes them and starts anew"
+        )
+    checkpoints.clear()
+    return checkpoints
+
+
+def _is_result_of(metrics: Path, checkpoint: Path) -> bool:
+    """Whether a run wrote this file at its end, after this last checkpoint."""
+    try:
+        step = json.loads(metrics.read_text(encoding="utf-8"))["epochs"][-1]["step"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return checkpoint.stem == f"step-{step:08}"
+
+
 def _fit(
-    args: argparse.Namespace, model: nn.Module, data: train.Data, output: Path, options: _Options
+    args: argparse.Namespace,
+    model: nn.Module,
+    data: train.Data,
+    checkpoints: train.Checkpoints,
+    callbacks: list[train.Callback],
 ) -> list[train.Record]:
     given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
     optimizer = make_optimizer(args.optimizer, model, given)
     steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
     per, schedule = SCHEDULES[args.schedule]
-    checkpoints = train.Checkpoints(output / "checkpoints")
-    if not args.resume:
-        checkpoints.clear()
-    elif latest := checkpoints.latest():
-        print(f"going on from {latest}")
-    callbacks: list[train.Callback] = [options, train.JsonLog(output / "log.jsonl")]
-    if args.patience:
-        callbacks.append(train.EarlyStopping(args.patience))
+    patience = [train.EarlyStopping(args.patience)] if args.patience else []
     return train.fit(
         model,
         (data.x_train, data.y_train),
@@ -282,8 +322,8 @@ def _fit(
         schedule_per=per,
         epochs=args.epochs,
         batch_size=args.batch_size,
-        callbacks=callbacks,
-        progress=True,
+        callbacks=[*callbacks, *patience],
+        progress=not args.quiet,
         checkpoints=checkpoints,
         resume=args.resume,
     )

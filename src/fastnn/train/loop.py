@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastnn import optim
 from fastnn._core.arrays import as_array, is_whole
@@ -34,7 +34,7 @@ def fit(
     batch_size: int = 32,
     accumulate: int = 1,
     callbacks: Sequence[Callback] = (),
-    progress: bool = False,
+    progress: bool | Literal["lines"] = False,
     checkpoints: Checkpoints | str | Path | None = None,
     resume: bool = False,
     divergence: float = 3.0,
@@ -56,7 +56,8 @@ def fit(
     checkpoints: a folder, or Checkpoints with settings of their own, which one run at a time writes to;
     resume=True continues from the latest in it, bitwise as if the run had not been interrupted, or starts a
     run where there is none yet. A run that was stopped (`trainer.stop`) continues to `epochs`.
-    progress: show a bar (with tqdm) and a line for each epoch.
+    progress: True prints a line for each epoch and shows a bar (with tqdm) where there is a terminal or a
+    notebook; "lines" is without the bar.
     divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
     samples, so that a single batch does not count), raises Diverged.
 
@@ -69,11 +70,14 @@ def fit(
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if schedule_per not in ("epoch", "step"):
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
+    if progress not in (True, False, "lines"):
+        raise ValueError(f"progress must be True, False or 'lines', got {progress!r}")
     if resume and checkpoints is None:
         raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
     saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
     # Checkpoints come last, so that they have what all other callbacks did.
-    others: list[Callback] = [*([Progress()] if progress else []), *([saver] if saver else [])]
+    shown = [Progress(bar=progress is True)] if progress else []
+    others: list[Callback] = [*shown, *([saver] if saver else [])]
     trainer = Trainer(
         model=model,
         x=x,

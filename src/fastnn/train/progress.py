@@ -11,19 +11,20 @@ from fastnn.train.trainer import Callback, Trainer
 
 
 class Progress(Callback):
-    """Shows a bar of steps on stderr and prints a line for each epoch.
+    """Prints a line for each epoch, and on a terminal or in a notebook shows a bar of steps.
 
-    Needs tqdm; ImportError naming the extra where it is missing.
+    The bar is on stderr; bar=False: lines alone. Needs tqdm, in the extra `demo`; else ImportError.
     """
 
-    def __init__(self) -> None:
-        self._tqdm = require("tqdm", "demo").tqdm
+    def __init__(self, *, bar: bool = True) -> None:
+        self._tqdm = require("tqdm.auto", "demo").tqdm
+        self._options = {"disable": None if bar else True}  # None: tqdm finds out whether there is a terminal
         self._bar: Any = None
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Show the bar."""
         total = trainer.epochs * trainer.steps_per_epoch
-        self._bar = self._tqdm(total=total, initial=trainer.step, unit="step", leave=False)
+        self._bar = self._tqdm(total=total, initial=trainer.step, unit="step", leave=False, **self._options)
 
     def on_step(self, trainer: Trainer) -> None:
         """Move it on."""
