@@ -1,5 +1,6 @@
 // Chooses the instruction set whose kernels run: the best one, or the one asked for, that the processor has (CPUID) and
-// whose registers the operating system saves (XGETBV). Here all tables of kernels come together.
+// whose registers the operating system saves (XGETBV). Here all tables of kernels come together. CMake defines
+// FASTNN_HAS_AVX2 and the like for the instruction sets that there are kernels for.
 #include <stdatomic.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ const char *fastnn_compiler(void) {
 #endif
 }
 
-#if defined(__x86_64__)
+#if defined(FASTNN_HAS_AVX2) || defined(FASTNN_HAS_AVX512)
 #include <cpuid.h>
 
 // The bits of XCR0 that the operating system sets for the registers it saves.
@@ -41,6 +42,8 @@ static bool runs_avx2(void) {
     if (!has_bits(saved_registers(), SAVES_AVX)) return false;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_bits(b, 1u << 5);
 }
+#endif
+#ifdef FASTNN_HAS_AVX512
 static bool runs_avx512(void) {
     uint32_t a, b, c, d;
     const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
@@ -48,7 +51,9 @@ static bool runs_avx512(void) {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_bits(b, f_dq_bw_vl);
 }
 #endif
+#if defined(FASTNN_HAS_SSE2) || defined(FASTNN_HAS_NEON)
 static bool always(void) { return true; }
+#endif
 
 #define DECLARE(isa, bits)                                                   \
     extern const fastnn_table fastnn_elementwise_##isa##_##bits;             \
@@ -66,29 +71,37 @@ static bool always(void) { return true; }
      &fastnn_gemm_##isa##_##bits,        &fastnn_window_##isa##_##bits,  &fastnn_optimizer_##isa##_##bits}
 #define ROW(isa, runs) \
     #isa, runs, { TABLES(isa, 32), TABLES(isa, 64) }
-#if defined(__x86_64__)
+#ifdef FASTNN_HAS_AVX512
 DECLARE(avx512, 32)
 DECLARE(avx512, 64)
+#endif
+#ifdef FASTNN_HAS_AVX2
 DECLARE(avx2, 32)
 DECLARE(avx2, 64)
+#endif
+#ifdef FASTNN_HAS_SSE2
 DECLARE(sse2, 32)
 DECLARE(sse2, 64)
-#elif defined(__aarch64__)
+#endif
+#ifdef FASTNN_HAS_NEON
 DECLARE(neon, 32)
 DECLARE(neon, 64)
-#else
-#error "fastnn has kernels for x86-64 and AArch64"
 #endif
 static const struct {
     const char *name;
     bool (*runs)(void);
     fastnn_tables tables[2];
 } implementations[] = {
-#if defined(__x86_64__)
+#ifdef FASTNN_HAS_AVX512
     {ROW(avx512, runs_avx512)},
+#endif
+#ifdef FASTNN_HAS_AVX2
     {ROW(avx2, runs_avx2)},
+#endif
+#ifdef FASTNN_HAS_SSE2
     {ROW(sse2, always)},
-#else
+#endif
+#ifdef FASTNN_HAS_NEON
     {ROW(neon, always)},
 #endif
 };
