@@ -13,6 +13,7 @@ import pytest
 import fastnn
 import fastnn.functional as F
 from fastnn import init, nn, optim, stages
+from fastnn._core.products import matmul
 from support.cases import each
 
 LABELS = np.zeros(4, int)
@@ -43,6 +44,8 @@ CALLS: list[Callable[[Any, Any], object]] = [
     lambda x, w: F.square(x[..., ::2]),
     lambda x, w: F.prelu_backward(x, x, w),
     lambda x, w: F.softmax(x, 1),
+    lambda x, w: F.batch_norm(x, bias=np.full(w.size, 1e300), training=True),
+    lambda x, w: matmul(np.ones((2, 2), "f"), np.ones((2, 3), "f"), bias=np.full(3, 1e300)),
     lambda x, w: F.batch_norm_backward(x, F.batch_norm(x, w.copy(), w.copy(), w, w, training=True)[1]),
     lambda x, w: F.layer_norm_backward(x, F.layer_norm(x, 4, w, w)[1]),
     lambda x, w: F.rms_norm_backward(x, F.rms_norm(x, 4, w)[1]),

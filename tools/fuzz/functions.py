@@ -186,7 +186,7 @@ def _add_reference(d: Draw, case: Case, source: str, file: str) -> None:
             source = source.replace(absent, "")
         case.reference, case.tolerance = source, TOLERANCES.get(file, 16.0)
         if file in ("norm", "batch_norm"):  # the rounding of a mean is in each of the numbers that are summed
-            case.tolerance = max(case.tolerance, *(array.size for array in case.arrays().values()))
+            case.tolerance = max([case.tolerance, *(array.size for array in case.arrays().values())])
         case.relative = file == "activation" and not name.endswith("_backward")
 
 

@@ -42,7 +42,7 @@ def vector(name: str, value: ArrayLike | None, input: Array, dtype: np.dtype[Any
         return value  # type: ignore[return-value]  # the short way: this is part of small calls
     array = arrays.ready(name, value)
     check_vector(name, input.shape[1], array.shape)
-    return np.require(array, dtype, ["C", "A"])
+    return np.require(arrays.rounded(array, dtype), None, ["C", "A"])
 
 
 def as_given(name: str, value: ArrayLike | None, vector: Array | None) -> Array | None:

@@ -79,4 +79,4 @@ def _ready_bias(bias: Array | None, columns: int, dtype: np.dtype[Any]) -> Array
         return None
     if np.shape(bias) != (columns,):
         raise ValueError(f"bias must have shape ({columns},), one for each column, got {np.shape(bias)}")
-    return np.require(arrays.ready("bias", bias), dtype, ["C", "A"])
+    return np.require(arrays.rounded(arrays.ready("bias", bias), dtype), None, ["C", "A"])

@@ -6,6 +6,7 @@ Nothing here needs a GPU. It must not know any operation.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +81,7 @@ class Template:
         return code
 
     def _compiled(self, capability: Capability, key: Key, fast_math: bool) -> Code:
-        with _asked_for(capability):
+        with _asked_for(capability), _without_collection():
             function, types = self.build(*key)
             ptx, _ = cuda.compile(
                 function, types, cc=capability, device=False, abi="numba", fastmath=fast_math, **self.options
@@ -106,6 +107,18 @@ def _asked_for(capability: Capability) -> Iterator[None]:
         finally:
             building_for.pop()
             dispatcher.get_current_device = before
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """For a while, Python looks for no garbage, which takes a compiler a sixth of its time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def template(
