@@ -49,8 +49,11 @@ def in_turn(functions: Sequence[Any]) -> Any:
         return _nothing
     if len(functions) == 1:
         return functions[0]
-    first, rest = functions[0], in_turn(functions[1:])
+    return _both(functions[0], in_turn(functions[1:]))
 
+
+@made_once
+def _both(first: Any, rest: Any) -> Any:
     @device
     def both(a: Any, b: Any, c: Any) -> None:
         first(a, b, c)

@@ -7,7 +7,7 @@ from typing import Any
 from numba import cuda, types
 
 from fastnn.cuda._runtime.ptx.arithmetic import like, quotient
-from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.functions import device, made_once
 from fastnn.cuda.kernels.chain.channels import ACROSS, INNER, LINES, THREADS
 
 
@@ -24,6 +24,7 @@ def room(width: int, single: bool) -> tuple[int, int]:
     return 2, THREADS // 32 if single else THREADS * width
 
 
+@made_once
 def sums(width: int, single: bool, put: Any) -> Any:
     """(v, g, channels, room, to): sums of the two rows of v, (2, width), for each channel of a block's tile.
 

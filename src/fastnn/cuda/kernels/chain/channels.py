@@ -17,7 +17,7 @@ from numba import cuda, types
 
 from fastnn.cuda._runtime.dtypes import WIDTH
 from fastnn.cuda._runtime.ptx.arithmetic import quotient
-from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.functions import device, made_once
 
 THREADS = 256
 #: Channels of a tile at most: a thread prepares the numbers of one.
@@ -152,6 +152,7 @@ def last_first() -> Any:
     return (tiles - 1 - tile, slices - 1 - slice_, parts - 1 - part), (tiles, slices, parts)
 
 
+@made_once
 def place(width: int, single: bool) -> Any:
     """(g, (piece, grid)): the Place of this thread in a piece."""
 

@@ -19,7 +19,7 @@ from fastnn.cuda._runtime.compiler import Built, Key, template
 from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
 from fastnn.cuda._runtime.ptx.access import load, store
 from fastnn.cuda._runtime.ptx.arithmetic import fma, like
-from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.functions import device, made_once
 from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.chain import block_sums, chain, channels, scaling, walks
 from fastnn.cuda.kernels.chain.block_sums import warp_sum
@@ -46,6 +46,7 @@ def operands(stages: chain.Stages, addend: bool, does: str, access: str) -> tupl
     return written, access, access, *added
 
 
+@made_once
 def _deviations(lanes: int, span: int) -> Any:
     """(c, v, d): x - center."""
 
@@ -57,6 +58,7 @@ def _deviations(lanes: int, span: int) -> Any:
     return subtract
 
 
+@made_once
 def _add(width: int, span: int) -> Any:
     """(v, d, sums): g and g d are added."""
 
@@ -70,6 +72,7 @@ def _add(width: int, span: int) -> Any:
     return add
 
 
+@made_once
 def _apply(kind: str, does: str, lanes: int, span: int) -> Any:
     """(c, v, d): g becomes dx."""
 
@@ -95,6 +98,7 @@ def _nothing(c: Any, v: Any, d: Any) -> None:
     """Where g is what is wanted."""
 
 
+@made_once
 def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, real: Any) -> Any:
     """The body of the walk; its state is the numbers of the channels, and the sums."""
 
@@ -118,6 +122,7 @@ def _body(head: Head, width: int, lanes: int, stages: chain.Stages, does: str, r
     return body
 
 
+@made_once
 def _put(dtype: str) -> Any:
     """(to, channel, sum of g, sum of g d): a piece of a channel to memory, four numbers for one access."""
     write, real = numbers.quad(computing_name(dtype), store), computing(dtype)
@@ -137,6 +142,7 @@ def _no_sums(sums: Any, g: Any, channels: int, room: Any, to: Any) -> None:
     """Where nothing is added."""
 
 
+@made_once
 def _slopes(dtype: str, does: str) -> Any:
     """(address, channel, slot, table): slope and level into a column of the table."""
     get, real = numbers.get(computing_name(dtype)), computing(dtype)

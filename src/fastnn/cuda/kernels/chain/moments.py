@@ -40,6 +40,7 @@ _COUNT, _MEAN, _MEAN_LOW, _M2 = range(4)
 WARPS = 4
 
 
+@made_once
 def _gather(width: int) -> Any:
     """The body of a walk that adds elements to the moments; the first that a thread meets are its pivots."""
 
@@ -59,6 +60,7 @@ def _gather(width: int) -> Any:
     return body
 
 
+@made_once
 def _take_lane(lane: int, width: int, count: int) -> Any:
     """(state, v, before): `count` elements of a lane taken in, before which there were `before`."""
 
@@ -82,6 +84,7 @@ def _take_lane(lane: int, width: int, count: int) -> Any:
     return take
 
 
+@made_once
 def _slots(width: int, single: bool) -> Any:
     """(at, g, k): the channel of the tile that element k of this thread's accesses is of."""
 
@@ -96,6 +99,7 @@ def _slots(width: int, single: bool) -> Any:
     return one if single else several
 
 
+@made_once
 def _publish(width: int, single: bool) -> Any:
     """(state, base, at, g): for each channel of the tile, the mean that its first thread has."""
     slot_of = _slots(width, single)
@@ -112,6 +116,7 @@ def _publish(width: int, single: bool) -> Any:
     return publish
 
 
+@made_once
 def _from_base(width: int, single: bool) -> Any:
     """(state, base, at, g, v): the thread's sum of deviations from the base, and of their squares."""
     slot_of = _slots(width, single)
@@ -135,6 +140,7 @@ def _move_base(to: Any, channel: int, total: float, squares: float) -> None:
     mean[channel] = base[channel] + total / like(total, at.count)
 
 
+@made_once
 def _put(dtype: str) -> Any:
     """(to, channel, sum from the base, squares about it): what a piece of a channel has, to memory."""
     real, write = computing(dtype), numbers.quad(computing_name(dtype), store)
@@ -151,6 +157,7 @@ def _put(dtype: str) -> Any:
     return put
 
 
+@made_once
 def piece(dtype: str, width: int, single: bool, access: str) -> Any:
     """(addresses, at, g, pieces): four numbers of each channel of a tile, from one piece, to memory.
 
@@ -217,6 +224,7 @@ def moments(dtype: str, width: int, single: bool, counter: str) -> Built:
 # ---- the whole ---------------------------------------------------------------------------------------------
 
 
+@made_once
 def merge(dtype: str) -> Any:
     """(pieces, channel, count): (n, mean, mean_low, variance) of a channel's pieces, which a warp merges.
 
@@ -252,6 +260,7 @@ def merge(dtype: str) -> Any:
     return whole
 
 
+@made_once
 def _update(dtype: str) -> tuple[Any, Any]:
     """Device functions: (x), if this dtype has it; (address, channel, new, momentum), which takes one in."""
     read, write, most = numbers.get(dtype), numbers.put(dtype), numbers.TOO_LARGE[dtype]
@@ -267,6 +276,7 @@ def _update(dtype: str) -> tuple[Any, Any]:
     return fits, take
 
 
+@made_once
 def _keep_running(mean_dtype: str, var_dtype: str, counter: str) -> Any:
     """(running, channel, mean, variance, momentum, skip): running moments, if any, take a batch's in."""
     (mean_fits, take_mean), (var_fits, take_var) = _update(mean_dtype), _update(var_dtype)
@@ -288,6 +298,7 @@ def _each_running() -> Iterator[Key]:
     yield "float64", "float32", "float32", "int64"
 
 
+@made_once
 def whole(dtype: str, mean_dtype: str, var_dtype: str, counter: str) -> Any:
     """(pieces, count, channel, statistics, running, numbers, skip): a channel's moments, by a warp.
 

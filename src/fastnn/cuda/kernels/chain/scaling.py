@@ -16,7 +16,7 @@ from numba import cuda, types
 from fastnn.cuda._runtime.compiler import Built, Key, template
 from fastnn.cuda._runtime.dtypes import ITEMSIZE, WIDTH
 from fastnn.cuda._runtime.ptx.arithmetic import fma, quotient
-from fastnn.cuda._runtime.ptx.functions import device
+from fastnn.cuda._runtime.ptx.functions import device, made_once
 from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.chain import chain, channels, walks
 from fastnn.cuda.kernels.chain.channels import GEOMETRY, INNER, SLOTS
@@ -46,6 +46,7 @@ ADDRESSES = 7
 _MEAN, _REST, _RSTD, _RUNNING_MEAN, _RUNNING_VAR, WEIGHT, _BIAS = range(ADDRESSES)
 
 
+@made_once
 def statistics(head: Head) -> Any:
     """(addresses, channel, eps): (mean, mean_low, rstd) of a channel."""
     saved = numbers.get("float64")
@@ -71,6 +72,7 @@ def statistics(head: Head) -> Any:
     return {"batch": batch, "running": running, "evaluated": evaluated}.get(head.kind, nothing)
 
 
+@made_once
 def prepare(head: Head, dtype: str) -> Any:
     """(addresses, channel, slot, eps, table): a channel's center, scale, shift into a column of the table."""
     real, find = computing(dtype), statistics(head)
@@ -87,6 +89,7 @@ def prepare(head: Head, dtype: str) -> Any:
     return fill
 
 
+@made_once
 def remember(head: Head) -> Any:
     """(addresses, channel, eps): the statistics of evaluation to memory, for backward."""
     find, put = statistics(head), numbers.put("float64")
@@ -104,6 +107,7 @@ def remember(head: Head) -> Any:
     return write if head.kind == "running" else nothing
 
 
+@made_once
 def spread(rows: int, width: int, single: bool) -> Any:
     """(table, at, g, c): a table's columns for the channels of a thread's elements; one if all are of one."""
     lanes = 1 if single else width
@@ -118,6 +122,7 @@ def spread(rows: int, width: int, single: bool) -> Any:
     return take
 
 
+@made_once
 def scaled(head: Head, lanes: int, span: int, row: int) -> Any:
     """(c, v): z for x in a row of v."""
 

@@ -14,7 +14,7 @@ from numba import cuda, types
 
 from fastnn.cuda._runtime.dtypes import ITEMSIZE
 from fastnn.cuda._runtime.ptx.access import load, load_and_keep, load_shared, store
-from fastnn.cuda._runtime.ptx.functions import device, in_turn
+from fastnn.cuda._runtime.ptx.functions import device, in_turn, made_once
 from fastnn.cuda._runtime.ptx.real import computing
 from fastnn.cuda.kernels.chain.channels import ACROSS, CHANNELS, IMAGE, LINES, STRIDE, THREADS
 from fastnn.cuda.kernels.common.tiles import NO_DRAWS
@@ -101,6 +101,7 @@ def in_slab(operands: tuple[str, ...]) -> list[int]:
     return [j for j, access in enumerate(operands) if access in (KEEP, RECALL)]
 
 
+@made_once
 def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
     """(addresses, at, g, state, words, p): a thread at a Place makes all of its visits.
 
@@ -138,6 +139,7 @@ def walk(loop: Loop, unroll: int, body: Callable[[int], Any]) -> Any:
     return go
 
 
+@made_once
 def _visits(loop: Loop, count: int, body: Any) -> Any:
     """(addresses, where, g, state, key, p): `count` visits."""
     shape, real = (len(loop.operands), count * loop.width), computing(loop.dtype)
@@ -154,11 +156,13 @@ def _visits(loop: Loop, count: int, body: Any) -> Any:
     return visit
 
 
+@made_once
 def _moves(loop: Loop, count: int, accesses: tuple[str, ...]) -> Any:
     """(addresses, v, where): what is done with the operands that are accessed in these ways."""
     return in_turn([_move(loop, j, count) for j, access in enumerate(loop.operands) if access in accesses])
 
 
+@made_once
 def _move(loop: Loop, j: int, count: int) -> Any:
     """(addresses, v, where): the accesses of `count` visits to operand j."""
     dtype, width, size, slab = loop.dtype, loop.width, ITEMSIZE[loop.dtype], len(loop.operands)
@@ -190,6 +194,7 @@ def _move(loop: Loop, j: int, count: int) -> Any:
     return {READ: reading, WRITE: writing, KEEP: keeping, RECALL: recalling}[loop.operands[j]]
 
 
+@made_once
 def _keep(loop: Loop, count: int) -> Any:
     """(where, g, key): the keep bits of `count` visits; key is what draws.now made of a kernel's words."""
     width = loop.width
