@@ -450,7 +450,7 @@ def test_more_dimensions_than_an_array_can_have() -> None:
         (lambda: F.rrelu(INT16, training=True, inplace=True), "^input must have dtype float32 to hold"),
         (
             lambda: F.conv2d(np.zeros((0, 1, 8, 8)), np.broadcast_to(0.0, (2**40, 1, 1, 1)), padding=2044),
-            r"^the result's shape must be one of fewer than 2\*\*63 bytes, got \(0, 1099511627776, 4096, 4096",
+            r"^the result's shape must be one of fewer than 2\*\*63 bytes, got \(0, 1099511627776, 4096, ",
         ),
     ],
 )
