@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from support.packages import WARNINGS, Packages, build, built_once
+from support.packages import Packages, build, built_once, sources
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
-    """The sdist of this checkout and the wheel that was built from it, with all warnings and the C tests."""
+    """The sdist of this checkout and the wheel that was built from it, with the C tests."""
     pytest.importorskip("build")
     pytest.importorskip("scikit_build_core")
 
     def make(folder: Path) -> str:
-        done = build(
-            folder,
-            f"-Cbuild-dir={folder / 'build'}",
-            f"-Ccmake.define.CMAKE_C_FLAGS={WARNINGS}",
-            "-Ccmake.define.FASTNN_C_TESTS=ON",
-        )
+        made = build(sources(folder), "--sdist")
+        assert made.returncode == 0, made.stdout[-4000:]
+        (sdist,) = folder.glob("*.tar.gz")
+        with tarfile.open(sdist) as archive:
+            archive.extractall(folder, filter="data")
+        done = build(_unpacked(folder), "--wheel", "-Ccmake.define.FASTNN_C_TESTS=ON")
         assert done.returncode == 0, done.stdout[-4000:]
         return done.stdout
 
     folder, output = built_once(tmp_path_factory, "packages", make)
-    return Packages(folder, folder / "build", output)
+    (objects,) = (_unpacked(folder) / "build").glob("cp*")
+    return Packages(folder, objects, output)
+
+
+def _unpacked(folder: Path) -> Path:
+    """The folder that was in the sdist."""
+    (source,) = folder.glob("fastnn-*/")
+    return source

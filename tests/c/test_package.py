@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.packages import ROOT, Packages, build
+from support.packages import ROOT, Packages, build, sources
 
 pytest.importorskip("build")
 pytest.importorskip("scikit_build_core")
@@ -71,7 +71,7 @@ def test_sdist_has_the_sources(packages: Packages) -> None:
 
 @pytest.mark.parametrize("compiler", ["/nonexistent/cc", "false"])
 def test_a_missing_compiler_is_named(compiler: str, tmp_path: Path) -> None:
-    done = build(tmp_path, "--wheel", CC=compiler)
+    done = build(sources(tmp_path), "--wheel", CC=compiler)
     assert done.returncode != 0
     output = " ".join(done.stdout.split())
     assert f'no C compiler works here (CC is "{compiler}")' in output

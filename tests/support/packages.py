@@ -1,4 +1,8 @@
-"""Builds of this checkout that tests share, among them the sdist and the wheel that a user's pip makes."""
+"""Builds of this checkout that tests share, among them the sdist and the wheel that a user's pip makes.
+
+With ccache (`CMAKE_C_COMPILER_LAUNCHER`), the wheel takes what pip has compiled before: the folders are laid
+out alike, and so are the compiler's options.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WARNINGS = "-Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion"
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "*.so")
 
 
@@ -26,11 +29,16 @@ class Packages(NamedTuple):
     output: str  # of the compiler
 
 
-def build(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Builds a copy of this checkout with what is installed here; .ci/run does it in pip's own way."""
+def sources(folder: Path) -> Path:
+    """A copy of this checkout."""
     shutil.copytree(ROOT, folder / "source", ignore=_LEFT_OUT)
+    return folder / "source"
+
+
+def build(source: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Builds packages beside the source with what is installed here; .ci/run does it in pip's own way."""
     return subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", folder, folder / "source"],
+        [sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", source.parent, source],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
