@@ -1,8 +1,8 @@
-"""Layers and transformers as data for JSON, and back. Data make the classes that are listed here, and run nothing.
+"""Layers and transformers as data for JSON, and back: data make objects of known classes, and run nothing else.
 
-An object is {"layer": name, "arguments": {name: value}}, or "transformer" in the place of "layer", or "custom"
-for a class of the user's; without arguments where these are no data. An array is {"shape": [...], "dtype":
-name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no files.
+An object is {"layer": name, "arguments": {name: value}}, with "transformer" in the place of "layer", or with
+"custom" for a class of the user's; without arguments where these are no data. An array is {"shape": [...],
+"dtype": name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS = {"layer": (nn, Module), "transformer": (preprocessing, Transformer)}
 # ---- objects as data ---------------------------------------------------------------------------------------
 
 
-def describe(value: object) -> Data:
+def describe(value: Any) -> Data:
     """Return a module, a transformer, or an argument of one, as data; TypeError for what has no form."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -100,7 +100,7 @@ class Builder:
         cls = self._class(kind, name, place)
         if not isinstance(given, dict):
             raise ValueError(
-                f"{_at(place)}{name}: the file has no arguments of its constructor; make the model and give it:"
+                f"{_at(place)}{name}: the file does not say how it was made; make the model and give it:"
                 " fastnn.load(path, model=model)"
             )
         parameters = inspect.signature(cls).parameters

@@ -1,8 +1,8 @@
 """fastnn.save and fastnn.load: a model and what prediction needs besides, in one .safetensors file.
 
-The tensors are the model's, by the names of its state_dict, and the preprocessing's. All else is one JSON text
-in the file's metadata: {"format", "fastnn", "model", "preprocessing", "classes", "others", "about"}; `others`
-are the names of the tensors that are not the model's. architecture.py says how a model is described.
+The tensors are the model's, by the names of its state_dict, and the preprocessing's. All else is one JSON
+text in the file's metadata: {"format", "fastnn", "model", "preprocessing", "classes", "others", "about"};
+`others` are the names of the tensors that are not the model's. architecture.py says how a model is described.
 """
 
 from __future__ import annotations
@@ -107,19 +107,19 @@ def _predictor(
 def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
     """The checked entry of a file; of weights alone one that says nothing, unless the model is needed."""
     entry = model_entry(metadata)
-    empty = {"model": None, "preprocessing": None, "classes": None, "others": [], "about": {}}
+    empty: dict[str, Any] = {"model": None, "preprocessing": None, "classes": None, "others": [], "about": {}}
     if MODEL_ENTRY not in metadata and not needed:
         return empty
     if "format" not in entry:
         raise ValueError(
-            "the file has weights alone, and not how the model is built, as fastnn.save writes it; make the model"
-            " and give it: fastnn.load(path, model=model)"
+            "the file has weights, but not how the model is built, which fastnn.save writes; make the model and"
+            " give it: fastnn.load(path, model=model)"
         )
     version = entry["format"]
     if not isinstance(version, int) or version > FORMAT:
         raise ValueError(
-            f"the file is of format {version!r}, of fastnn {entry.get('fastnn')}; this is fastnn {__version__},"
-            f" which reads formats up to {FORMAT}"
+            f"the file is of format {version!r}, written by fastnn {entry.get('fastnn')}; this is fastnn"
+            f" {__version__}, which reads formats up to {FORMAT}"
         )
     if missing := empty.keys() - entry.keys():
         raise ValueError(f"the metadata must have {[*empty]}, and lack {sorted(missing)}")

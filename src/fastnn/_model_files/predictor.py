@@ -29,8 +29,8 @@ class Predictor:
     what was saved besides. Predictions are computed in batches, so memory is needed for a batch and the
     result, and may be made by several threads at once.
 
-    Samples x: numbers of any dtype, byte order and memory layout, of shape (N, ...), each of the shape that the
-    training samples had. All methods raise ValueError for x without samples, of another shape, or that is not
+    Samples x: numbers of any dtype, byte order and memory layout, of shape (N, ...), each of the shape that
+    the training samples had. All methods raise ValueError for x without samples, of another shape, or that is not
     finite, and where `model` was put into training mode.
     """
 
@@ -51,8 +51,11 @@ class Predictor:
             return outputs
         if _is_binary(outputs, self.classes):
             limit = 0.5 if isinstance(_last(self.model), nn.Sigmoid) else 0.0
-            return self.classes[(outputs.reshape(len(outputs)) > limit).astype(np.intp)]
-        return self.classes[outputs.argmax(axis=1)]
+            indices = (outputs.reshape(len(outputs)) > limit).astype(np.intp)
+        else:
+            indices = outputs.argmax(axis=1)
+        predicted: Array = self.classes[indices]
+        return predicted
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Return the probability of each class, (N, classes): the softmax of the outputs.

@@ -175,9 +175,10 @@ class Module:
 
         state_dict: arrays or tensors by name, as `state_dict` or PyTorch's returns them, or a file that
         holds them: .safetensors (with safetensors installed; bfloat16 and 8-bit floats are read as float32),
-        or .pt or .pth (with torch). Of a file of fastnn.save it takes the model's arrays. strict: every name must be on both sides, but for num_batches_tracked,
-        which PyTorch's older files lack, and which then stays as it is. Returns the names that were missing
-        and those that were not expected.
+        or .pt or .pth (with torch). Of a file of fastnn.save it takes the model's arrays.
+        strict: every name must be on both sides, but for num_batches_tracked, which PyTorch's older files
+        lack, and which then stays as it is. Returns the names that were missing and those that were not
+        expected.
         Raises ValueError for names that do not fit, for a wrong shape, for a read-only array of the module,
         and for a file that is damaged or holds more than tensors by name, as a whole model; TypeError for a
         dtype that does not convert; then nothing is changed.

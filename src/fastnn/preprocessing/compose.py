@@ -79,6 +79,9 @@ class Compose(Transformer):
         """The shape of a sample, as the first step saw it."""
         return self.steps[0].sample_shape
 
+    def _fitted(self, x: ArrayLike) -> Array:
+        return self.steps[0]._fitted(x)
+
     def _forget(self) -> None:
         for step in self.steps:
             step._forget()

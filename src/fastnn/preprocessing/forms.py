@@ -18,14 +18,16 @@ FEW = 4  # channels: grey, grey and alpha, red, green and blue, and these with a
 class Flatten(Transformer):
     """Samples of any shape as rows: (N, ...) becomes (N, features), in C order.
 
-    `transform` takes samples of the shape of those that `fit` saw, or the rows that they make; axes of
-    length 1 do not count.
+    `transform` takes samples of the shape that `fit` saw, or the rows that they make, and where `fit` saw
+    rows, images of one channel as well; axes of length 1 do not count.
     """
 
     def _fitted(self, x: ArrayLike) -> Array:
         self._check_fitted()
         array, shape = self._samples(x, fitted=False), self.sample_shape
-        if array.shape[1:] != (math.prod(shape),) and _without_ones(array.shape[1:]) != _without_ones(shape):
+        given, expected = _without_ones(array.shape[1:]), _without_ones(shape)
+        plane = len(expected) < 2 and len(given) <= 2  # whose order is the same in every layout
+        if given != expected and not ((len(given) < 2 or plane) and math.prod(given) == math.prod(shape)):
             check_shape(array, shape)
         return array
 

@@ -123,7 +123,7 @@ class Transformer:
             raise ValueError(f"{name} must be fitted first: call fit with the training samples")
 
     def _fitted(self, x: ArrayLike) -> Array:
-        """Samples of the shape that fit saw."""
+        """`x` as an array of samples that `transform` takes."""
         self._check_fitted()
         return self._samples(x)
 
@@ -146,13 +146,13 @@ def check_shape(x: Array, expected: tuple[int, ...]) -> None:
     if x.shape[1:] != expected:
         single = "; x[None] makes a batch of a single sample" if x.shape == expected else ""
         raise ValueError(
-            f"x must have samples of shape {expected}, as in training, got {x.shape[1:]}"
-            f" in an array of shape {x.shape}{single}"
+            f"x must have samples of shape {expected}, as in training, got {x.shape[1:]}{single}"
         )
 
 
 def transformed(transformer: Transformer, x: Array, dtype: DTypeLike) -> Array:
     """Return `transformer.transform(x)` in a new array of this dtype."""
+    transformer._fitted(x)
     shape = transformer.transform(x[:1]).shape[1:]
     return transformer.transform(x, out=np.empty((len(x), *shape), dtype))
 
