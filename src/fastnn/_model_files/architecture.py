@@ -1,4 +1,4 @@
-"""Layers and transformers as data for JSON, and back: data make objects of known classes, and run nothing else.
+"""Layers and transformers as data for JSON, and back. Data make objects of known classes, and run nothing.
 
 An object is {"layer": name, "arguments": {name: value}}, with "transformer" in the place of "layer", or with
 "custom" for a class of the user's; without arguments where these are no data. An array is {"shape": [...],

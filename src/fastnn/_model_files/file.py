@@ -112,8 +112,8 @@ def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
         return empty
     if "format" not in entry:
         raise ValueError(
-            "the file has weights, but not how the model is built, which fastnn.save writes; make the model and"
-            " give it: fastnn.load(path, model=model)"
+            "the file has weights, but not how the model is built, which fastnn.save writes; make the model"
+            " and give it: fastnn.load(path, model=model)"
         )
     version = entry["format"]
     if not isinstance(version, int) or version > FORMAT:

@@ -30,8 +30,8 @@ class Predictor:
     result, and may be made by several threads at once.
 
     Samples x: numbers of any dtype, byte order and memory layout, of shape (N, ...), each of the shape that
-    the training samples had. All methods raise ValueError for x without samples, of another shape, or that is not
-    finite, and where `model` was put into training mode.
+    the training samples had. All methods raise ValueError for x without samples, of another shape, or that is
+    not finite, and where `model` was put into training mode.
     """
 
     def __init__(
@@ -46,7 +46,19 @@ class Predictor:
 
     def predict(self, x: ArrayLike) -> Array:
         """Return the class of each sample, of `classes`; of a model without classes its outputs."""
-        outputs = self.outputs(x)
+        return self.classes_of(self.outputs(x))
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Return the probability of each class, (N, classes): the softmax of the outputs.
+
+        Of two classes with one output, 1 - p and p with its sigmoid p. Outputs of a model that ends in
+        Softmax or Sigmoid are probabilities already. ValueError for a model without classes.
+        """
+        self._check_has_classes()
+        return self.probabilities_of(self.outputs(x))
+
+    def classes_of(self, outputs: Array) -> Array:
+        """Return what `predict` makes of the model's outputs: the class with the largest one."""
         if self.classes is None:
             return outputs
         if _is_binary(outputs, self.classes):
@@ -57,22 +69,21 @@ class Predictor:
         predicted: Array = self.classes[indices]
         return predicted
 
-    def predict_proba(self, x: ArrayLike) -> Array:
-        """Return the probability of each class, (N, classes): the softmax of the outputs.
-
-        Of two classes with one output, p and 1 - p with its sigmoid p. Outputs of a model that ends in
-        Softmax or Sigmoid are probabilities already. ValueError for a model without classes.
-        """
-        if self.classes is None:
-            raise ValueError(
-                "predict_proba is for models with classes, and the file has none: predict returns the outputs"
-            )
-        outputs, last = self.outputs(x), _last(self.model)
-        if _is_binary(outputs, self.classes):
+    def probabilities_of(self, outputs: Array) -> Array:
+        """Return what `predict_proba` makes of the model's outputs."""
+        self._check_has_classes()
+        last = _last(self.model)
+        if outputs.shape[1:] in ((), (1,)):
             logits = outputs.reshape(len(outputs), 1)
             p = logits if isinstance(last, nn.Sigmoid) else F.sigmoid(logits)
             return np.concatenate([1 - p, p], axis=1)
         return outputs if isinstance(last, nn.Softmax) else F.softmax(outputs, 1)
+
+    def _check_has_classes(self) -> None:
+        if self.classes is None:
+            raise ValueError(
+                "probabilities are of models with classes, and this one has none: predict returns the outputs"
+            )
 
     def outputs(self, x: ArrayLike) -> Array:
         """Return the model's outputs, with a row for each sample: logits, of a classifier as a rule."""

@@ -81,7 +81,7 @@ class Items(Module, Generic[T]):
         return len(self._items)
 
     def init_arguments(self) -> dict[str, Any]:
-        """Return the items, the only argument of the containers here; for a constructor of yours, as Module."""
+        """Return the items, the only argument of the containers here; for another constructor, as Module."""
         if not type(self).__init__.__module__.startswith("fastnn.nn."):
             return super().init_arguments()
         (name,) = inspect.signature(type(self)).parameters

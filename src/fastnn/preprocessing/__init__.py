@@ -5,8 +5,8 @@ Transformers follow scikit-learn's contract (`fit`, `partial_fit`, `transform`, 
 """
 
 from fastnn.preprocessing.compose import Compose
-from fastnn.preprocessing.forms import Flatten, Images
+from fastnn.preprocessing.forms import LAYOUTS, Flatten, Images
 from fastnn.preprocessing.standardize import Standardize
 from fastnn.preprocessing.transformer import Transformer, transformed
 
-__all__ = ["Compose", "Flatten", "Images", "Standardize", "Transformer", "transformed"]
+__all__ = ["LAYOUTS", "Compose", "Flatten", "Images", "Standardize", "Transformer", "transformed"]
