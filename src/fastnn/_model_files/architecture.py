@@ -24,6 +24,10 @@ from fastnn.random import Generator
 
 Data = Any  # what JSON can write
 
+DTYPES = (  # of arrays that are arguments
+    *("float16", "float32", "float64", "bool"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
 KINDS = {"layer": (nn, Module), "transformer": (preprocessing, Transformer)}
 
 
@@ -149,7 +153,7 @@ def _array(data: dict[str, Data], place: str) -> Any:
     if not (
         isinstance(shape, list)
         and all(type(size) is int and size >= 0 for size in shape)
-        and dtype in ("float16", "float32", "float64", "int64")
+        and dtype in DTYPES
         and math.prod(shape) < 2**40
     ):
         raise ValueError(f"{place} must be an array's shape and dtype, got {_short(data)}")

@@ -83,7 +83,9 @@ def load(path: str | Path, *, model: Module | None = None, layers: Iterable[type
     tensors, metadata = read_safetensors("", source)
     try:
         return _predictor(tensors, _entry(metadata, model is None), model, builder)
-    except (ValueError, TypeError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError(f"{source}: the model is nested too deeply") from None
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{source}: {error}") from None
 
 
@@ -110,6 +112,8 @@ def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
     empty: dict[str, Any] = {"model": None, "preprocessing": None, "classes": None, "others": [], "about": {}}
     if MODEL_ENTRY not in metadata and not needed:
         return empty
+    if "format" not in entry and MODEL_ENTRY in metadata:
+        raise ValueError(f"the entry {MODEL_ENTRY!r} of its metadata is damaged")
     if "format" not in entry:
         raise ValueError(
             "the file has weights, but not how the model is built, which fastnn.save writes; make the model"
@@ -126,6 +130,8 @@ def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
     for name, kind in (("others", list), ("about", dict)):
         if not isinstance(entry[name], kind):
             raise ValueError(f"{name} must be a {kind.__name__}, got {entry[name]!r}")
+    if not all(isinstance(name, str) for name in entry["others"]):
+        raise ValueError(f"others must be names of tensors, got {entry['others']!r}")
     return entry
 
 

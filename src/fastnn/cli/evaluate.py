@@ -16,7 +16,8 @@ import fastnn.functional as F
 from fastnn._core.extras import require
 from fastnn._core.files import save_json
 from fastnn._core.typing import Array
-from fastnn.cli.model_files import add_data_arguments, read_data, say
+from fastnn.cli.model_files import add_data_arguments, read_data, say, writing
+from fastnn.datasets import Samples
 from fastnn.datasets.csv_labels import make_labels
 from fastnn.datasets.files import naming
 from fastnn.datasets.labelled import check_labels
@@ -46,22 +47,36 @@ def run(args: argparse.Namespace) -> int:
     samples = read_data(predictor, args)
     with naming(args.data):
         labels = _labels(samples.y, predictor.classes, len(samples.x))
-    outputs = predictor.outputs(samples.x)
+        outputs = predictor.outputs(samples.x)
     loss = _loss(outputs, labels)
     names = predictor.classes.tolist()
     predictions = _indices(predictor.classes_of(outputs), predictor.classes)
     found = Confusion(names, labels, predictions)
     numbers = f"samples {len(labels)}  accuracy {found.accuracy:.2%}"
-    print(numbers if loss is None else f"{numbers}  loss {loss:.4f}")
-    print(*found.table(), sep="\n")
-    print(*(found.matrix_lines() if len(names) <= MOST_SHOWN else found.most_confused(10)), sep="\n")
+    with writing("-") as file:
+        print(numbers if loss is None else f"{numbers}  loss {loss:.4f}", file=file)
+        print(*found.table(), sep="\n", file=file)
+        matrix = found.matrix_lines() if len(names) <= MOST_SHOWN else found.most_confused(10)
+        print(*matrix, sep="\n", file=file)
+    _say_if_trained_on(predictor, samples, args.data)
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
         title = f"{found.accuracy:.1%} of {len(labels)} samples right"
         save_confusion(args.output / "confusion.png", found, title)
         save_json(args.output / "evaluation.json", {"samples": len(labels), "loss": loss, **found.numbers()})
         say(f"wrote evaluation.json and confusion.png to {args.output}")
+    else:
+        say("with --output FOLDER the confusion matrix is drawn into confusion.png")
     return 0
+
+
+def _say_if_trained_on(predictor: fastnn.Predictor, samples: Samples, source: str) -> None:
+    """Say so where the samples are those that `fastnn train` has split itself."""
+    about = predictor.about
+    if samples.is_test or about.get("settings", {}).get("data") != source:
+        return
+    accuracy = about.get("metrics", {}).get("accuracy")
+    say(f"the model was trained on four fifths of {source}; on the held-out fifth it had {accuracy:.2%}")
 
 
 def _labels(y: Array | None, classes: Array, samples: int) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 import fastnn
 from fastnn._core.typing import Array
 from fastnn.cli.model_files import add_data_arguments, read_data, say, writing
+from fastnn.datasets.files import naming
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Predict and write the file."""
     predictor = fastnn.load(args.model)
     samples = read_data(predictor, args)
-    outputs = predictor.outputs(samples.x)
+    with naming(args.data):
+        outputs = predictor.outputs(samples.x)
     columns = _columns(predictor.classes_of(outputs))
     if args.probabilities:
         probabilities = predictor.probabilities_of(outputs)

@@ -6,13 +6,14 @@ MODEL is a file of `fastnn train` or fastnn.save.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 import fastnn
 from fastnn import train
 from fastnn._core.extras import require
-from fastnn.cli.model_files import add_model_argument, say
+from fastnn.cli.model_files import add_model_argument, say, writing
 
 MOST_EPOCHS = 12  # lines of the curves as text
 MOST_CLASSES = 12
@@ -34,21 +35,26 @@ def run(args: argparse.Namespace) -> int:
     history = predictor.about.get("history") or []
     if args.curves is not None and not history:
         raise ValueError(f"{args.model}: the file must have a history to draw, which fastnn train saves")
-    print(predictor.model)
-    parameters = sum(parameter.data.size for parameter in predictor.model.parameters())
-    print(f"parameters: {parameters:,}")
-    if predictor.preprocessing is not None:
-        shape = predictor.preprocessing.sample_shape
-        print(f"input: samples of shape {shape}, through {predictor.preprocessing}")
-    print(f"classes: {_classes(predictor)}")
-    for name, value in predictor.about.items():
-        if name != "history":
-            print(*_lines(name, value), sep="\n")
-    print(*_curves(history), sep="\n", end="\n" if history else "")
+    with writing("-") as file:
+        print(*_description(predictor, history), sep="\n", file=file)
     if args.curves is not None:
         train.save_curves(args.curves, history, Path(args.model).name)
         say(f"wrote {args.curves}")
+    say(f"to predict: fastnn predict {shlex.quote(args.model)} --data FILE --output predictions.csv")
     return 0
+
+
+def _description(predictor: fastnn.Predictor, history: list[train.Record]) -> list[str]:
+    parameters = sum(parameter.data.size for parameter in predictor.model.parameters())
+    lines = [str(predictor.model), f"parameters: {parameters:,}"]
+    if predictor.preprocessing is not None:
+        shape = predictor.preprocessing.sample_shape
+        lines.append(f"input: samples of shape {shape}, through {predictor.preprocessing}")
+    lines.append(f"classes: {_classes(predictor)}")
+    for name, value in predictor.about.items():
+        if name != "history":
+            lines += _lines(name, value)
+    return lines + _curves(history)
 
 
 def _classes(predictor: fastnn.Predictor) -> str:

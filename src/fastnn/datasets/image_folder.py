@@ -39,14 +39,19 @@ def find_part(root: Path, train: bool) -> Path:
     """Return the folder with the classes for training, or that for testing; FileNotFoundError without it."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: there is no such folder")
-    tests = [root / name for name in TEST_NAMES if has_classes(root / name)]
-    if not has_classes(root / "train") or any(find_here(root / "train")):
-        if not train:
-            raise FileNotFoundError(f"{root}: there is no folder test or val with a folder for each class")
-        return root
-    if not train and not tests:
-        raise FileNotFoundError(f"{root}: there is no folder test or val beside the folder train")
-    return root / "train" if train else tests[0]
+    if not train:
+        if not has_test(root):
+            raise FileNotFoundError(f"{root}: there are no folders train and test (or val) with the classes")
+        return next(root / name for name in TEST_NAMES if has_classes(root / name))
+    in_train = has_classes(root / "train") and not find_here(root / "train")
+    return root / "train" if in_train else root
+
+
+def has_test(root: Path) -> bool:
+    """Return whether there are a folder train and one for testing, each with folders of images."""
+    names = ("train", *TEST_NAMES)
+    train, *tests = (has_classes(root / name) for name in names)
+    return train and not find_here(root / "train") and any(tests)
 
 
 def has_classes(root: Path) -> bool:
@@ -90,7 +95,7 @@ def load_parts(
     place = find_part(root, train=True)
     classes, paths, labels = find_classes(place)
     parts = [(read_images(paths, size, mode), np.array(labels))]
-    if place != root and any(has_classes(root / name) for name in TEST_NAMES):
+    if has_test(root):
         test = find_part(root, train=False)
         names, test_paths, test_labels = find_classes(test)
         if unknown := {*names} - {*classes}:

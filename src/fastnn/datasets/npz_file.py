@@ -47,14 +47,15 @@ def npz_parts(path: str | os.PathLike[str]) -> list[Pair]:
         return [train, test]
 
 
-def npz_samples(path: str | os.PathLike[str]) -> tuple[Array, Array | None]:
-    """Return x, of a file with two parts x_test, and its labels; None where it has none."""
+def npz_samples(path: str | os.PathLike[str]) -> tuple[Array, Array | None, bool]:
+    """Return x and its labels, None where it has none, and whether they are x_test and y_test."""
     content = read(path)
     with naming(path), _opened(content) as file:
         key = "x" if "x" in file or "x_test" not in file else "x_test"
         _check_keys(file, [key])
         labels = key.replace("x", "y", 1)
-        return check_x(_array(file, key)), _array(file, labels) if labels in file else None
+        y = _array(file, labels) if labels in file else None
+        return check_x(_array(file, key)), y, key == "x_test"
 
 
 def _opened(content: bytes) -> Any:
