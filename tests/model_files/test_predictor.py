@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
-from fastnn import datasets, nn, train
+from fastnn import nn, optim, train
 from fastnn._core.typing import Array
 from fastnn.preprocessing import Standardize
 from support.cases import each
@@ -147,13 +147,14 @@ def test_outputs_that_do_not_fit_the_classes() -> None:
 
 
 def test_raw_pixels_have_the_accuracy_that_training_reports(tmp_path: Path) -> None:
-    x, y = datasets.digits()
+    x, y = np.random.default_rng(0).integers(100, 160, (80, 9)).astype(np.uint8), np.arange(80) % 2
+    x[y == 1, 4] += 50
     fastnn.manual_seed(0)
     data = train.prepare((x, y), (x, y))
-    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    train.fit(model, (data.x_train, data.y_train), epochs=8)
+    model = nn.Linear(9, 2)
+    train.fit(model, (data.x_train, data.y_train), optimizer=optim.SGD(model.parameters(), lr=0.5), epochs=20)
     reported = train.evaluate(model, (data.x_test, data.y_test))["accuracy"]
     fastnn.save(tmp_path / "m.safetensors", model, preprocessing=data.preprocessing, classes=data.classes)
-    assert np.mean(fastnn.load(tmp_path / "m.safetensors").predict(x) == y) == reported > 0.95
+    assert np.mean(fastnn.load(tmp_path / "m.safetensors").predict(x) == y) == reported > 0.9
     raw = model(x.astype(np.float32)).argmax(axis=1)  # what a user gets who forgets the preprocessing
-    assert np.mean(raw == y) < reported - 0.05
+    assert np.mean(raw == y) < reported - 0.1

@@ -227,8 +227,11 @@ def run(args: argparse.Namespace) -> int:
     )
     for line in source.about:
         print(line)
+    if args.layout and (source.layout or not network.images):
+        raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
+    layout = args.layout or (source.layout if network.images else None)
     with naming(args.data):
-        data = train.prepare(source.train, source.test, images=network.images, layout=args.layout)
+        data = train.prepare(source.train, source.test, images=network.images, layout=layout)
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)

@@ -30,7 +30,7 @@ class Source:
 
     y has whole numbers; where the labels are texts, y[i] is the index of the text in `classes`, which is
     sorted. about: how a CSV file or a folder of images was understood, lines for a person to check; columns:
-    the same of a CSV file, for `samples`.
+    the same of a CSV file, for `samples`. layout: "nchw" where the channels of images are known to be there.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Source:
     classes: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
     columns: Columns | None = None
+    layout: str | None = None
 
 
 def digits() -> Pair:
@@ -81,7 +82,8 @@ def load(
     if source == "digits":
         return Source("digits", digits())
     if found:
-        return Source(_folder_name(path), READERS[found](path, True), READERS[found](path, False))
+        parts = READERS[found](path, True), READERS[found](path, False)
+        return Source(_folder_name(path), *parts, layout="nchw")
     if endings == ["npz"]:
         train, *test = npz_parts(path)
         return Source(name, train, test[0] if test else None)
@@ -101,7 +103,9 @@ def _load_csv(name: str, path: Path, options: Options) -> Source:
 
 def _load_images(path: Path, size: Size | None, mode: str | None) -> Source:
     classes, parts, about = load_parts(path, size, mode)
-    return Source(_folder_name(path), parts[0], parts[1] if len(parts) > 1 else None, classes, about)
+    return Source(
+        _folder_name(path), parts[0], parts[1] if len(parts) > 1 else None, classes, about, None, "nchw"
+    )
 
 
 def _folder_name(folder: Path) -> str:
