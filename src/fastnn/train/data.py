@@ -50,6 +50,8 @@ def prepare(
     if layout is not None and not images:
         raise ValueError(f"layout must be None unless images=True, got {layout!r}")
     x = train[0]
+    form, per = (Images(layout), "channel") if images else (Flatten(), "feature")
+    form.fit(x)  # a shape that cannot be is reported as it was given, and not that of a part
     classes, labels = np.unique(
         np.concatenate([train[1], *([] if test is None else [test[1]])]), return_inverse=True
     )
@@ -59,7 +61,6 @@ def prepare(
         x, y, x_test, y_test = x[~held_out], y[~held_out], x[held_out], y[held_out]
     else:
         x_test = test[0]
-    form, per = (Images(layout), "channel") if images else (Flatten(), "feature")
     preprocessing = Compose(form, Standardize(per)).fit(x)
     made, made_test = (transformed(preprocessing, samples, np.float32) for samples in (x, x_test))
     return Data(made, y, made_test, y_test, preprocessing, classes)
