@@ -15,11 +15,17 @@ from fastnn import nn, train
 from fastnn._core.typing import Array
 from fastnn.preprocessing import Compose, Flatten, Standardize
 from support.cases import each
+from support.pages import run_page
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
 X = np.random.default_rng(0).normal(5, 3, (40, 2, 3))
 LABELS = np.where(X[:, 0, 0] > 5, "high", "low")
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_page("saving.md")
 
 
 def network(seed: int = 0) -> nn.Sequential:
