@@ -15,6 +15,7 @@ import pytest
 from fastnn import datasets
 from fastnn._core.typing import Array
 from support.cases import each
+from support.dataset_files import make_mnist
 
 Image: Any = pytest.importorskip("PIL.Image")
 
@@ -267,6 +268,15 @@ def test_npz_files(arrays: dict[str, int], labels: int | None, is_test: bool, tm
     assert (found.x == 1).all()
     assert (None if found.y is None else int(found.y[0, 0])) == labels
     assert ([*found.names], found.is_test) == ([0, 1, 2], is_test)
+
+
+def test_folders_of_mnist(tmp_path: Path) -> None:
+    arrays = make_mnist(tmp_path)
+    found = datasets.samples(tmp_path)
+    np.testing.assert_array_equal(found.x, arrays["t10k images"])
+    assert found.y is not None
+    np.testing.assert_array_equal(found.y, arrays["t10k labels"])
+    assert (found.is_test, found.about) == (True, ("MNIST: the images for testing",))
 
 
 def test_a_flat_folder(tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def test_two_files_of_one_model_are_equal(path: Path) -> None:
     assert other.read_bytes() == path.read_bytes()
 
 
-@each("classes", [["b", "a"], np.array([7, -1]), [False, True], np.array([1, 2], np.uint8)])
+@each(
+    "classes",
+    [["b", "a"], np.array(["b", "a"], object), np.array([7, -1]), [False, True], np.array([1, 2], np.uint8)],
+)
 def test_names_of_classes(classes: Any, tmp_path: Path) -> None:
     fastnn.save(tmp_path / "m.safetensors", nn.Linear(3, 2), classes=classes)
     found = fastnn.load(tmp_path / "m.safetensors")
