@@ -223,6 +223,18 @@ def test_images_that_training_scaled_are_scaled_to_predict(tmp_path: Path, capsy
         "predict", tmp_path / "run" / "weights.safetensors", "--data", data, "--output", tmp_path / "p.csv"
     )
     assert len(rows(tmp_path / "p.csv")) == 25
+    plain = ["--output", tmp_path / "plain"]
+    (data / "red" / "odd.png").rename(tmp_path / "odd.png")
+    fastnn_("train", "--data", data, *options[:-2], *plain)
+    (tmp_path / "odd.png").rename(data / "red" / "odd.png")
+    command = ["predict", tmp_path / "plain" / "weights.safetensors", "--data", data, "--output", "/dev/null"]
+    assert "mode (--mode) converts them, size (--size) scales them" in error_of(capsys, *command)
+    fastnn_(*command, "--size", "6x5", "--mode", "RGB")
+    flowers(tmp_path / "new.csv")
+    command[3] = tmp_path / "new.csv"
+    assert "new.csv: the data must be images, as in training, got a file of rows" in error_of(
+        capsys, *command
+    )
     assert fastnn.load(tmp_path / "run" / "weights.safetensors").preprocessing.sample_shape == (3, 8, 4)  # type: ignore[union-attr]
 
 

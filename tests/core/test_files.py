@@ -37,6 +37,12 @@ def test_what_is_no_file_is_written_to_as_it_is(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"{}\n"
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a/file")
+    for text in ("first", "second"):
+        save_json(tmp_path / "link", {"text": text})
+        assert text in (tmp_path / "a" / "file").read_text()
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_lock_excludes_others_and_is_not_passed_on(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import IO, Any
 import fastnn
 from fastnn import datasets
 from fastnn._core.files import replacing
+from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.datasets.csv_columns import Columns
 
 
@@ -31,24 +32,24 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="digits, a .npz file (x, or x_test), a .csv or .tsv file with or without the labels, a folder of"
         " images or of folders of images, or with MNIST or CIFAR files, of which the test part is taken",
     )
-    parser.add_argument(
-        "--delimiter",
-        type=lambda text: {"tab": "\t", "\\t": "\t"}.get(text, text),
-        metavar="CHARACTER",
-        help="what is between the cells of a .csv file, or 'tab' (default: found out)",
-    )
+    add_delimiter(parser)
+    add_forms_of_images(parser, "as in training")
 
 
 def read_data(predictor: fastnn.Predictor, args: argparse.Namespace) -> datasets.Samples:
     """Read the data as the model's training file was read; say how they were understood."""
     data = predictor.about.get("data")
     known: dict[str, Any] = data if isinstance(data, dict) else {}
+    columns = _columns(known.get("columns"), predictor)
+    if columns is None and args.data.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        raise ValueError(f"{args.data}: the data must be images, as in training, got a file of rows")
+    size = args.size or known.get("size")
     samples = datasets.samples(
         args.data,
-        columns=_columns(known.get("columns"), predictor),
+        columns=columns,
         delimiter=args.delimiter,
-        size=None if known.get("size") is None else tuple(known["size"]),
-        mode=known.get("mode"),
+        size=None if size is None else tuple(size),
+        mode=args.mode or known.get("mode"),
     )
     for line in samples.about:
         say(line)

@@ -22,11 +22,11 @@ import numpy as np
 import fastnn
 from fastnn import nn, train
 from fastnn._core.extras import require
+from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, OPTIMIZERS, SCHEDULES, make_optimizer
 from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
-from fastnn.datasets.image_files import MODES
 from fastnn.preprocessing import LAYOUTS, Compose, Images
 
 SETTINGS = (  # of the options, those that decide the result
@@ -166,12 +166,7 @@ def _add_csv_arguments(group: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether the first row has names (default: found out)",
     )
-    add(
-        "--delimiter",
-        type=lambda text: {"tab": "\t", "\\t": "\t"}.get(text, text),
-        metavar="CHARACTER",
-        help="what is between cells, or 'tab' (default: comma, semicolon, tab or |, as in the first row)",
-    )
+    add_delimiter(group)
 
 
 def _add_image_arguments(group: Any) -> None:
@@ -182,27 +177,7 @@ def _add_image_arguments(group: Any) -> None:
         help="where the channels of images are: nchw (samples, channels, height, width) or nhwc (samples,"
         " height, width, channels) (default: found out by the shape)",
     )
-    add(
-        "--size",
-        type=_size,
-        metavar="N|HxW",
-        help="height and width in pixels that images of a folder are scaled to (default: all must have one)",
-    )
-    add(
-        "--mode",
-        choices=MODES,
-        help="what images of a folder are converted to: L (grey), RGB, with A for transparency (default: all"
-        " must have one)",
-    )
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = [_whole(1)(side) for side in text.split("x")]
-    if len(sides) > 2:
-        raise argparse.ArgumentTypeError(
-            f"must be a number of pixels, or height x width: 32x48, got {text!r}"
-        )
-    return sides[0], sides[-1]
+    add_forms_of_images(group, "all must have one")
 
 
 def _column(text: str) -> str | int:
