@@ -157,6 +157,12 @@ def test_evaluate(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
     fastnn_("evaluate", model, "--data", trained / "flowers.csv")
     assert "was trained on four fifths of" in capsys.readouterr().err
+    by_hand = fastnn.load(model)
+    about = {"settings": 3, "data": {"columns": {"names": 3}}, "history": ["no epoch"]}
+    fastnn.save(tmp_path / "m.safetensors", by_hand.model, classes=["lily", "rose"], about=about)
+    message = "m.safetensors: about['data'] must be as fastnn train writes it"
+    assert message in error_of(capsys, "evaluate", tmp_path / "m.safetensors", "--data", data)
+    fastnn_("show", tmp_path / "m.safetensors")
 
 
 def test_evaluate_needs_labels_of_the_model(trained: Path, tmp_path: Path, capsys: Capture) -> None:

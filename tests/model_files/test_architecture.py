@@ -12,6 +12,7 @@ import pytest
 
 import fastnn
 from fastnn import nn
+from fastnn._core.typing import Array
 from fastnn._model_files.architecture import Builder, describe
 from support.cases import each
 
@@ -35,6 +36,13 @@ class Hidden(nn.Module):
 
     def __init__(self, size: int) -> None:
         self.weight = nn.Parameter(np.zeros(size, np.float32))
+
+
+class Shifted(nn.Module):
+    """One with an array that is not in its state_dict, and so not in a file."""
+
+    def __init__(self, shift: Array) -> None:
+        self.shift = shift
 
 
 class Named(nn.Sequential):
@@ -164,6 +172,8 @@ def test_layers_of_the_user() -> None:
         again(model)
     with pytest.raises(ValueError, match=r"Hidden: the file does not say how it was made; .*model=model"):
         again(Hidden(2), Hidden)
+    with pytest.raises(ValueError, match=r"Shifted: the file does not say how it was made"):
+        again(Shifted(np.ones(3)), Shifted)
 
 
 LINEAR = {"layer": "Linear", "arguments": {"in_features": 3, "out_features": 2}}

@@ -39,8 +39,9 @@ def read_weights(path: Path) -> Mapping[str, Any]:
         raise FileNotFoundError(f"state_dict: there is no file {path}")
     if path.suffix == ".safetensors":
         tensors, metadata = read_safetensors("state_dict: ", path)
-        others = model_entry(metadata).get("others", ())
-        return {name: tensor for name, tensor in tensors.items() if name not in others}
+        others = model_entry(metadata).get("others")
+        left_out = others if isinstance(others, list) else []
+        return {name: tensor for name, tensor in tensors.items() if name not in left_out}
     if path.suffix in (".pt", ".pth"):
         return _read_torch(path)
     raise ValueError(f"state_dict: {path} must end in .safetensors, .pt or .pth")

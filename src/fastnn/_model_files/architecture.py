@@ -17,7 +17,6 @@ import numpy as np
 
 from fastnn import nn, preprocessing
 from fastnn._core.devices import dtype_name
-from fastnn._core.dlpack import is_on_gpu
 from fastnn.nn import Module, Parameter
 from fastnn.preprocessing import Transformer
 from fastnn.random import Generator
@@ -34,34 +33,38 @@ KINDS = {"layer": (nn, Module), "transformer": (preprocessing, Transformer)}
 # ---- objects as data ---------------------------------------------------------------------------------------
 
 
-def describe(value: Any) -> Data:
-    """Return a module, a transformer, or an argument of one, as data; TypeError for what has no form."""
+def describe(value: Module | Transformer | None) -> Data:
+    """Return a module or a transformer as data; TypeError for one whose arguments have no form there."""
+    if value is None:
+        return None
+    kind, name = _kind_of(type(value)), type(value).__name__
+    state = {id(array) for _, array in value._named_state()} if isinstance(value, Module) else set[int]()
+    try:
+        arguments = value.init_arguments() if isinstance(value, Module) else value.get_params()
+        return {kind: name, "arguments": {key: _as_data(item, state) for key, item in arguments.items()}}
+    except TypeError:
+        if kind != "custom":
+            raise
+        return {kind: name}
+
+
+def _as_data(value: Any, state: set[int]) -> Data:
+    """An argument as data; state: the ids of the module's saved arrays, as only these come back in a file."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Module | Transformer):
-        return _describe_object(value)
+        return describe(value)
     if isinstance(value, Parameter):
         value = value.data
-    if isinstance(value, np.ndarray) or is_on_gpu(value):
+    if id(value) in state:
         return {"shape": [*value.shape], "dtype": dtype_name(value)}
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {"items": {name: describe(item) for name, item in value.items()}}
+        return {"items": {name: _as_data(item, state) for name, item in value.items()}}
     if isinstance(value, list | tuple):
-        return [describe(item) for item in value]
+        return [_as_data(item, state) for item in value]
     raise TypeError(f"there is no form in JSON for {type(value).__name__}")
-
-
-def _describe_object(value: Module | Transformer) -> Data:
-    kind, name = _kind_of(type(value)), type(value).__name__
-    try:
-        arguments = value.init_arguments() if isinstance(value, Module) else value.get_params()
-        return {kind: name, "arguments": {key: describe(item) for key, item in arguments.items()}}
-    except TypeError:
-        if kind != "custom":
-            raise
-        return {kind: name}
 
 
 def _kind_of(cls: type) -> str:
@@ -86,8 +89,6 @@ class Builder:
             return data
         if isinstance(data, list):
             return tuple(self.build(item, f"{place}.{index}") for index, item in enumerate(data))
-        if not isinstance(data, dict):
-            raise ValueError(f"{place} must be data of JSON, got {type(data).__name__}")
         if data.keys() == {"items"} and isinstance(data["items"], dict):
             return OrderedDict(
                 (name, self.build(item, _join(place, name))) for name, item in data["items"].items()
@@ -97,9 +98,9 @@ class Builder:
         return self._object(data, place)
 
     def _object(self, data: dict[str, Data], place: str) -> Any:
-        kind = next(iter(data), None)
-        name, given = data.get(kind or ""), data.get("arguments")
-        if kind not in (*KINDS, "custom") or not isinstance(name, str) or {*data} - {kind, "arguments"}:
+        kind = next((kind for kind in (*KINDS, "custom") if kind in data), "")
+        name, given = data.get(kind), data.get("arguments")
+        if not isinstance(name, str) or {*data} - {kind, "arguments"}:
             raise ValueError(f"{place or 'the model'} must be a layer, with arguments, got {_short(data)}")
         cls = self._class(kind, name, place)
         if not isinstance(given, dict):

@@ -172,9 +172,7 @@ def _free_prefix(prefix: str, tensors: Iterable[str]) -> str:
 def _class_names(classes: Sequence[Any] | Array) -> list[Any]:
     """The names as JSON has them; TypeError or ValueError unless they are distinct texts or whole numbers."""
     array = as_array("classes", classes)
-    if array.dtype.kind in "OT" and all(
-        isinstance(name, str) for name in array.tolist()
-    ):  # pandas has texts so
+    if array.dtype.kind in "OT" and {*map(type, array.tolist())} == {str}:  # pandas' texts
         array = array.astype(str)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
         raise TypeError(

@@ -72,11 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _say_if_trained_on(predictor: fastnn.Predictor, samples: Samples, source: str) -> None:
     """Say so where the samples are those that `fastnn train` has split itself."""
-    about = predictor.about
-    if samples.is_test or about.get("settings", {}).get("data") != source:
-        return
-    accuracy = about.get("metrics", {}).get("accuracy")
-    say(f"the model was trained on four fifths of {source}; on the held-out fifth it had {accuracy:.2%}")
+    settings = predictor.about.get("settings")
+    if isinstance(settings, dict) and settings.get("data") == source and not samples.is_test:
+        say(f"the model was trained on four fifths of {source}; `fastnn show` has the held-out accuracy")
 
 
 def _labels(y: Array | None, classes: Array, samples: int) -> Array:

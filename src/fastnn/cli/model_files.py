@@ -40,7 +40,10 @@ def read_data(predictor: fastnn.Predictor, args: argparse.Namespace) -> datasets
     """Read the data as the model's training file was read; say how they were understood."""
     data = predictor.about.get("data")
     known: dict[str, Any] = data if isinstance(data, dict) else {}
-    columns = _columns(known.get("columns"), predictor)
+    try:
+        columns = _columns(known.get("columns"), predictor)
+    except (KeyError, TypeError):
+        raise ValueError(f"{args.model}: about['data'] must be as fastnn train writes it") from None
     if columns is None and args.data.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
         raise ValueError(f"{args.data}: the data must be images, as in training, got a file of rows")
     size = args.size or known.get("size")

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     if args.curves is not None:
         require("matplotlib.figure", "demo")
     predictor = fastnn.load(args.model)
-    history = predictor.about.get("history") or []
+    saved = predictor.about.get("history")
+    history = [one for one in saved if isinstance(one, dict) and "epoch" in one] if saved else []
     if args.curves is not None and not history:
         raise ValueError(f"{args.model}: the file must have a history to draw, which fastnn train saves")
     with writing("-") as file:

@@ -216,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--output: cannot make the folder {output}: {error.strerror}") from error
-    print(*_images(data.preprocessing), sep="\n", end="")
+    _say_images(data.preprocessing)
     print(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
     print(model)
     start = time.perf_counter()
@@ -252,14 +252,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _images(preprocessing: Compose) -> list[str]:
-    """A line that says how images were understood; none for rows."""
+def _say_images(preprocessing: Compose) -> None:
+    """Print how images were understood; nothing for rows."""
     form = preprocessing.steps[0]
-    if not isinstance(form, Images):
-        return []
-    channels, height, width = form.image_shape
-    where = " (the channels last in the data)" if form.channels_last_ else ""
-    return [f"images: {channels} channel{'s' * (channels > 1)} of {height} x {width}{where}", ""]
+    if isinstance(form, Images):
+        channels, height, width = form.image_shape
+        where = " (the channels last in the data)" if form.channels_last_ else ""
+        print(f"images: {channels} channel{'s' * (channels > 1)} of {height} x {width}{where}")
 
 
 def _data(source: Source, args: argparse.Namespace) -> dict[str, Any]:

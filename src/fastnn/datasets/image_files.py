@@ -87,9 +87,7 @@ def _read(path: Path, size: tuple[int, int] | None, mode: str | None) -> Any:
         raise FileNotFoundError(f"{path}: there is no such file, or a link leads to none") from None
     except PermissionError:
         raise
-    except (
-        Exception
-    ) as error:  # a damaged file makes Pillow raise nearly anything: SyntaxError, struct.error ...
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything, SyntaxError too
         raise ValueError(f"{path}: not a whole PNG or JPEG image: {error}") from None
     if deep:
         raise ValueError(f"{path}: images must have 8 bits for each channel, got 16; convert them first")
