@@ -6,13 +6,14 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import datasets, nn
+from fastnn import datasets, nn, train
 from fastnn.cli import main
 from fastnn.preprocessing import Standardize
 from support.cases import each
@@ -21,6 +22,17 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 Capture = pytest.CaptureFixture[str]
+
+
+DRAW = train.save_curves
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_curves() -> Iterator[None]:
+    """No run draws its curves: that would take longer than the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "save_curves", lambda path, history, title: None)
+        yield
 
 
 def fastnn_(*arguments: object) -> None:
@@ -176,7 +188,8 @@ def test_evaluate_needs_labels_of_the_model(trained: Path, tmp_path: Path, capsy
     assert message in error_of(capsys, "evaluate", model, "--data", new)
 
 
-def test_show(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_show(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(train, "save_curves", DRAW)
     fastnn_("show", trained / "run" / "weights.safetensors", "--curves", tmp_path / "curves.png")
     out, err = capsys.readouterr()
     for line in (
