@@ -35,6 +35,7 @@ class Flatten(Transformer):
         return delivered(x.reshape(len(x), math.prod(x.shape[1:])), out)
 
     def _inverse(self, x: Array, out: Array | None) -> Array:
+        check_shape(x, (math.prod(self.sample_shape),))
         return delivered(x.reshape(len(x), *self.sample_shape), out)
 
 

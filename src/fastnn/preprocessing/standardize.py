@@ -9,7 +9,7 @@ import numpy as np
 from fastnn._core.arrays import apart, write
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import check_finite
-from fastnn.preprocessing.transformer import Transformer, checked_out, parts
+from fastnn.preprocessing.transformer import Transformer, check_shape, checked_out, parts
 
 PER = ("feature", "channel")
 
@@ -70,6 +70,7 @@ class Standardize(Transformer):
         return target
 
     def _inverse(self, x: Array, out: Array | None) -> Array:
+        check_shape(x, self.sample_shape)
         target = _target(x, out)
         x, mean, std = apart(x, target), self.mean_, self.std_
         for rows in parts(x):
