@@ -29,6 +29,22 @@ def test_leftovers_are_swept_but_not_what_is_in_use(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {".fastnn-cache", "b", "c"}
 
 
+def test_what_is_no_file_is_written_to_as_it_is(tmp_path: Path) -> None:
+    """A pipe or a device that had the name would be gone, and its reader would wait."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    save_json(tmp_path / "pipe", {})
+    assert os.read(reader, 100) == b"{}\n"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a/file")
+    for text in ("first", "second"):
+        save_json(tmp_path / "link", {"text": text})
+        assert text in (tmp_path / "a" / "file").read_text()
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_a_lock_excludes_others_and_is_not_passed_on(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = Lock(path)

@@ -24,10 +24,10 @@ FLOORS = (
     ("_kernels",),
     ("_core",),
     ("random", "stages", "datasets", "threadpool", "reference"),
-    ("_chain", "init"),
+    ("_chain", "init", "preprocessing"),
     ("functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
     ("cuda", "nn", "cs231n"),
-    ("optim",),
+    ("optim", "_model_files"),
     ("train", "sklearn"),
     ("bench",),
     ("cli",),
@@ -35,7 +35,7 @@ FLOORS = (
 )
 
 #: Parts that are loaded on demand: the importing part must do so inside a function, or for types alone.
-ON_DEMAND = {("_core", "cuda"), ("nn", "cuda"), ("init", "nn")}
+ON_DEMAND = {("_core", "cuda"), ("nn", "cuda"), ("init", "nn"), ("fastnn", "_model_files")}
 
 
 class Import(NamedTuple):

@@ -13,7 +13,9 @@ import fastnn.functional as F
 from fastnn import nn, optim, train
 from fastnn._core.files import save_weights
 from fastnn._core.typing import Array
+from fastnn._model_files import Predictor
 from fastnn.cs231n import layers
+from fastnn.preprocessing import Standardize
 from fastnn.train.state import pack
 from support.cases import each
 
@@ -108,6 +110,8 @@ ANYTHING: dict[str, Callable[[Any], object]] = {
     "fit": lambda x: train.fit(nn.Linear(6, 3), (x(X), LABELS), epochs=1),
     "evaluate": lambda x: train.evaluate(nn.Linear(6, 3), (X, x(LABELS))),
     "prepare": lambda x: train.prepare((x(X), LABELS)),
+    "Standardize": lambda x: Standardize().fit(x(X)),
+    "predict": lambda x: Predictor(nn.Linear(6, 3).eval()).predict(x(X)),
     "affine_forward": lambda x: layers.affine_forward(x(X), np.ones((6, 2)), np.ones(2)),
     "softmax_loss": lambda x: layers.softmax_loss(x(X), LABELS),
 }

@@ -282,6 +282,11 @@ def test_the_workspace_does_not_grow_with_the_batch() -> None:
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"input": np.ones((3, 3))}, ValueError, r"^input must have shape \(N, C, H, W\) .*got \(3, 3\)"),
+    (
+        {"input": np.ones((1, 5, 5, 2))},
+        ValueError,
+        r"got shape \(1, 5, 5, 2\); the channels seem to be last: np",
+    ),
     ({"input": np.ones((1, 3, 5, 5))}, ValueError, r"^input must have 2 channels .*got shape \(1, 3, 5, 5\)"),
     ({"input": np.ones((1, 2, 2, 5))}, ValueError, r"^input must be at least as large as the kernel"),
     ({"input": "image"}, TypeError, r"^input must be an array of float16"),

@@ -57,15 +57,16 @@ def test_weights_give_the_same_predictions(run: Path) -> None:
 
 def check_predictions(run: Path, model: nn.Module) -> None:
     """The saved weights, in this model, get the accuracy that the run printed."""
-    saved = weights(run)
-    mean, std, classes = (saved.pop(name) for name in ("input.mean", "input.std", "classes"))
-    model.eval().load_state_dict(saved)
+    path = run / "weights.safetensors"
+    model.eval().load_state_dict(path)
     x, y = datasets.digits()
     data = train.prepare((x, y))
-    held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in np.rint(data.x_test * std + mean)]
-    logits = model(((x[held_out] - mean) / std).astype(np.float32))
-    right = np.mean(classes[logits.argmax(axis=1)] == y[held_out])
-    assert right == json.loads((run / "metrics.json").read_text())["accuracy"]
+    raw = np.rint(data.preprocessing.inverse_transform(data.x_test))
+    held_out = [int(np.flatnonzero((row == x).all(axis=1))[0]) for row in raw]
+    logits = model(data.x_test)
+    right = json.loads((run / "metrics.json").read_text())["accuracy"]
+    assert np.mean(data.classes[logits.argmax(axis=1)] == y[held_out]) == right
+    assert np.mean(fastnn.load(path).predict(x[held_out]) == y[held_out]) == right
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
@@ -82,7 +83,7 @@ def test_norm_and_dropout(norm: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["settings"]["norm"], metrics["settings"]["dropout"]) == (norm, 0.25)
     assert metrics["accuracy"] > 0.95
-    assert {*weights(tmp_path)} == {*model.state_dict(), "input.mean", "input.std", "classes"}
+    assert {*weights(tmp_path)} > {*model.state_dict(), "preprocessing.1.mean", "preprocessing.1.var"}
     check_predictions(tmp_path, model)  # in evaluation mode, as the accuracy printed is
     if norm == "batch":
         assert weights(tmp_path)["1.num_batches_tracked"].shape == ()
@@ -159,7 +160,7 @@ def test_own_data(tmp_path: Path, x_dtype: str, y_dtype: str) -> None:
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.9
     assert metrics["settings"]["sizes"] == [12, 2]
-    assert weights(output)["classes"].tolist() == [-1, 7]
+    assert {*fastnn.load(output / "weights.safetensors").predict(x.astype(x_dtype))} == {-1, 7}
     assert all(np.isfinite(tensor).all() for tensor in weights(output).values())
 
 
@@ -450,7 +451,7 @@ def test_models_of_images(
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.9
     assert metrics["settings"]["sizes"][:3] == [1, 8, 8]
-    assert weights(tmp_path)["input.mean"].shape == (1, 1, 1)
+    assert weights(tmp_path)["preprocessing.1.mean"].shape == (1, 1, 1)
 
 
 @pytest.mark.parametrize("model", ["cnn", "resnet"])
@@ -481,10 +482,10 @@ def test_images_are_standardised_by_channel() -> None:
     x = (rng.random((30, 3, 4, 5)) * np.array([50, 100, 200])[:, None, None] + 20).astype(np.uint8)
     y = np.arange(30) % 3 + 4
     data = train.prepare((x[:20], y[:20]), (x[20:], y[20:]), images=True)
-    assert data.mean.shape == data.std.shape == (3, 1, 1)
+    assert data.preprocessing.state_dict()["1.mean"].shape == (3, 1, 1)
     np.testing.assert_allclose(data.x_train.mean(axis=(0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(data.x_train.std(axis=(0, 2, 3)), 1, rtol=1e-5)
-    np.testing.assert_allclose(data.x_test * data.std + data.mean, x[20:], atol=1e-4)
+    np.testing.assert_allclose(data.preprocessing.inverse_transform(data.x_test), x[20:], atol=1e-4)
     assert data.x_train.dtype == data.x_test.dtype == np.float32
     assert data.classes[data.y_test].tolist() == y[20:].tolist()
     for rows, shape in ((x[:, 0], (1, 4, 5)), (x[:, 0, :4, :4].reshape(30, 16), (1, 4, 4))):
@@ -498,7 +499,9 @@ def test_images_are_standardised_by_channel() -> None:
 def test_more_samples_than_fit_in_a_part() -> None:
     x = np.random.default_rng(0).normal(100, 3, (10_001, 3))
     data = train.prepare((x, np.arange(10_001) % 2))
-    np.testing.assert_allclose(data.std, np.std(data.x_train * data.std, axis=0), rtol=1e-6)
+    raw = data.preprocessing.inverse_transform(data.x_train)
+    std = np.sqrt(data.preprocessing.state_dict()["1.var"])
+    np.testing.assert_allclose(std, raw.std(axis=0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(data.x_train.mean(axis=0, dtype=np.float64), 0, atol=1e-6)
     np.testing.assert_allclose(data.x_train.std(axis=0, dtype=np.float64), 1, rtol=1e-6)
 
@@ -563,7 +566,7 @@ def test_held_out_fifth() -> None:
     np.testing.assert_allclose(
         data.x_train.std(axis=0, dtype=np.float64), np.where(constant, 0.0, 1.0), rtol=1e-5
     )
-    rows = np.concatenate([data.x_train, data.x_test]) * data.std + data.mean
+    rows = data.preprocessing.inverse_transform(np.concatenate([data.x_train, data.x_test]))
     np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(x, axis=0), atol=1e-4)
 
 

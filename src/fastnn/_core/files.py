@@ -29,9 +29,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
     What was written is on the disk before it gets its name: a crash of the machine leaves the old file, or
     the new one. What killed processes left unfinished in this folder is removed. An OSError that names no
-    file, as that of a full disk, or the temporary one gets the name of `path`.
+    file, as that of a full disk, or the temporary one gets the name of `path`. A path that is there and no
+    file, as /dev/null or a pipe, is written to as it is, and a link stays and leads to the new file.
     """
+    named, path = path, Path(os.path.realpath(path))
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
         _sweep(path.parent)
         with _unfinished(path.parent) as folder:
             temporary = folder / path.name
@@ -40,8 +45,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _flush(path.parent)
     except OSError as error:
-        if error.errno is not None and _UNFINISHED in (error.filename or _UNFINISHED):
-            error.filename = str(path)
+        if error.errno is not None and _UNFINISHED in str(error.filename or _UNFINISHED):
+            error.filename = str(named)
         raise
 
 

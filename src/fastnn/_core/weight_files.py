@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -22,6 +23,11 @@ _NUMPY = {
 }
 
 
+#: The key in the metadata under which fastnn.save keeps the architecture and all else, as one JSON text:
+#: safetensors writes several entries in an order that differs from run to run.
+MODEL_ENTRY = "fastnn"
+
+
 def read_weights(path: Path) -> Mapping[str, Any]:
     """Return what a file holds: arrays by name, of a .pt or .pth file tensors.
 
@@ -32,28 +38,44 @@ def read_weights(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"state_dict: there is no file {path}")
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        tensors, metadata = read_safetensors("state_dict: ", path)
+        others = model_entry(metadata).get("others")
+        left_out = others if isinstance(others, list) else []
+        return {name: tensor for name, tensor in tensors.items() if name not in left_out}
     if path.suffix in (".pt", ".pth"):
         return _read_torch(path)
     raise ValueError(f"state_dict: {path} must end in .safetensors, .pt or .pth")
 
 
-def _read_safetensors(path: Path) -> dict[str, Array]:
-    safetensors = require("safetensors", "demo")
+def read_safetensors(what: str, path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the arrays and the metadata of a .safetensors file; ValueError, begun by `what`, if damaged."""
+    safetensors, content = require("safetensors", "demo"), path.read_bytes()
     try:
-        tensors = safetensors.deserialize(path.read_bytes())
+        tensors = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"state_dict: {path} is not a whole safetensors file: {error}") from None
-    return {name: _array(path, name, **tensor) for name, tensor in tensors}
+        raise ValueError(f"{what}{path} is not a whole safetensors file: {error}") from None
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    arrays = {name: _array(f"{what}{path}: {name}", **tensor) for name, tensor in tensors}
+    return arrays, header.get("__metadata__") or {}
 
 
-def _array(path: Path, name: str, dtype: str, shape: list[int], data: bytes) -> Array:
+def model_entry(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what fastnn.save has written into a file's metadata, unchecked; {} where there is no such entry.
+
+    Its "others" are the names of arrays that are not the model's.
+    """
+    try:
+        entry = json.loads(metadata.get(MODEL_ENTRY, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _array(what: str, dtype: str, shape: list[int], data: bytes) -> Array:
     if dtype in _NUMPY:
         return np.frombuffer(data, _NUMPY[dtype]).reshape(shape)
     if dtype not in _WIDENED:
-        raise ValueError(
-            f"state_dict: {path}: {name} must be of {', '.join([*_NUMPY, *_WIDENED])}, got {dtype}"
-        )
+        raise ValueError(f"{what} must be of {', '.join([*_NUMPY, *_WIDENED])}, got {dtype}")
     return _WIDENED[dtype](data).reshape(shape)
 
 

@@ -14,6 +14,9 @@ import fastnn
 COMMANDS = {
     "info": "show what fastnn found on this machine and what it uses",
     "train": "train a small network on handwritten digits or on your own data",
+    "predict": "predict classes or values with a trained model, and write them as CSV",
+    "evaluate": "measure a trained model on labelled data: accuracy, loss, what is taken for what",
+    "show": "show what is in a trained model's file: the network, settings, results, curves",
     "bench": "compare fastnn's speed with NumPy's and with that of other libraries",
 }
 

@@ -1,8 +1,9 @@
 """Train a network and report how well it does on data that it never trains on.
 
 Without options: scikit-learn's handwritten digits, a few seconds, about 98% accuracy. The output folder gets
-curves.png, weights.safetensors, metrics.json, log.jsonl and checkpoints. The same seed gives the same
-weights, to the last bit; so does a run that was interrupted, with --resume.
+weights.safetensors, the model with all that `fastnn predict` needs, curves.png, metrics.json, log.jsonl and
+checkpoints. The same seed gives the same weights, to the last bit; so does a run that was interrupted, with
+--resume.
 """
 
 from __future__ import annotations
@@ -10,23 +11,29 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import fastnn
 from fastnn import nn, train
 from fastnn._core.extras import require
+from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, OPTIMIZERS, SCHEDULES, make_optimizer
-from fastnn.datasets import load
+from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
+from fastnn.preprocessing import LAYOUTS, Compose, Images
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
+    *("layout", "size", "mode"),
 )
 
 
@@ -35,13 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_model_arguments(parser.add_argument_group("the network"))
     _add_training_arguments(parser.add_argument_group("training"))
     _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
+    _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
     add = parser.add_argument_group("files").add_argument
     add(
         "--data",
         default="digits",
         metavar="SOURCE",
-        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with MNIST or CIFAR"
-        " files",
+        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with a folder of PNG"
+        " or JPEG images for each class, or with MNIST or CIFAR files",
     )
     add(
         "--output",
@@ -166,12 +174,18 @@ def _add_csv_arguments(group: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether the first row has names (default: found out)",
     )
+    add_delimiter(group)
+
+
+def _add_image_arguments(group: Any) -> None:
+    add = group.add_argument
     add(
-        "--delimiter",
-        type=lambda text: {"tab": "\t", "\\t": "\t"}.get(text, text),
-        metavar="CHARACTER",
-        help="what is between cells, or 'tab' (default: comma, semicolon, tab or |, as in the first row)",
+        "--layout",
+        choices=LAYOUTS,
+        help="where the channels of images are: nchw (samples, channels, height, width) or nhwc (samples,"
+        " height, width, channels) (default: found out by the shape)",
     )
+    add_forms_of_images(group, "all must have one")
 
 
 def _column(text: str) -> str | int:
@@ -186,13 +200,22 @@ def run(args: argparse.Namespace) -> int:
     fastnn.manual_seed(args.seed)
     network = NETWORKS[args.model]
     source = load(
-        args.data, target=args.target, delimiter=args.delimiter, index=args.index, header=args.header
+        args.data,
+        target=args.target,
+        delimiter=args.delimiter,
+        index=args.index,
+        header=args.header,
+        size=args.size,
+        mode=args.mode,
     )
     say = _silent if args.quiet else print
     for line in source.about:
         say(line)
+    if args.layout and (source.layout or not network.images):
+        raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
+    layout = args.layout or (source.layout if network.images else None)
     with naming(args.data):
-        data = train.prepare(source.train, source.test, images=network.images)
+        data = train.prepare(source.train, source.test, images=network.images, layout=layout)
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
@@ -203,8 +226,9 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise ValueError(f"--output: cannot make the folder {output}: {error.strerror}") from error
     checkpoints = _checkpoints(args, output)
-    say(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
-    say(model)
+    counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
+    for line in (*_images(data.preprocessing), counts, str(model)):
+        say(line)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
@@ -212,25 +236,51 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
-
-    tensors = model.state_dict() | {"input.mean": data.mean, "input.std": data.std, "classes": data.classes}
-    # One text: safetensors writes several in an order that differs from run to run.
-    about = {"model": json.dumps({"model": args.model, **asdict(design)})}
-    train.save_weights(output / "weights.safetensors", tensors, about)
+    classes = np.array(source.classes)[data.classes] if source.classes else data.classes
+    about = {
+        "settings": settings,
+        "data": _data(source, args),
+        "metrics": measured,
+        "history": _curves(history),
+    }
+    weights = output / "weights.safetensors"
+    fastnn.save(weights, model, preprocessing=data.preprocessing, classes=classes, about=about)
     title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
     train.save_curves(output / "curves.png", history, title)
-    sizes = [*data.x_train.shape[1:], *layers, len(data.classes)]
+    sizes = [*data.x_train.shape[1:], *layers, len(classes)]
     metrics = {
         "fastnn": fastnn.__version__,
         "settings": {**settings, "sizes": sizes},
         **measured,
-        "classes": source.classes or data.classes.tolist(),
+        "classes": classes.tolist(),
         "seconds": seconds,
         "epochs": history,
     }
     train.save_json(output / "metrics.json", metrics)
     print(f"wrote weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints to {output}")
+    print(f"to predict: fastnn predict {shlex.quote(str(weights))} --data FILE --output predictions.csv")
     return 0
+
+
+def _images(preprocessing: Compose) -> list[str]:
+    """A line that says how images were understood; none for rows."""
+    form = preprocessing.steps[0]
+    if not isinstance(form, Images):
+        return []
+    channels, height, width = form.image_shape
+    where = " (the channels last in the data)" if form.channels_last_ else ""
+    return [f"images: {channels} channel{'s' * (channels > 1)} of {height} x {width}{where}"]
+
+
+def _data(source: Source, args: argparse.Namespace) -> dict[str, Any]:
+    """What `fastnn predict` needs to read files as this one."""
+    columns = None if source.columns is None else asdict(source.columns)
+    return {"name": source.name, "columns": columns, "size": args.size, "mode": args.mode}
+
+
+def _curves(history: list[train.Record]) -> list[train.Record]:
+    """The history without times, so that equal runs give equal files."""
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
 
 
 def _check_device(name: str) -> None:

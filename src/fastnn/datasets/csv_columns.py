@@ -56,6 +56,33 @@ class Layout:
     header: bool | None
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What each column of a file was taken for, by places; names: of all columns, if they have names."""
+
+    features: tuple[int, ...]
+    target: int
+    index: int | None = None
+    names: tuple[str, ...] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many columns the file has."""
+        return len(self.features) + 1 + (self.index is not None)
+
+    def name(self, place: int) -> str:
+        """Return what a column is called in messages."""
+        return f"column {place + 1}" if self.names is None else f"column {self.names[place]!r}"
+
+    def feature_names(self) -> list[str]:
+        """Return the names of the features; none where the file has no names."""
+        return [] if self.names is None else [self.names[place] for place in self.features]
+
+    def are_in(self, names: list[str]) -> bool:
+        """Return whether these are names, all of the features among them."""
+        return self.names is not None and {*self.feature_names()} <= {*names}
+
+
 def layout_of(cells: list[str], comment: list[str] | None, options: Options) -> Layout:
     """Return the layout by the first row and the comment before it; ValueError if options do not fit."""
     names, header = strip(cells), options.header

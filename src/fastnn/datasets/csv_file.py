@@ -10,7 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn._core.typing import Array
-from fastnn.datasets.csv_columns import Column, Layout, Options, has_names, is_index, layout_of, number, strip
+from fastnn.datasets.csv_columns import (
+    Column,
+    Columns,
+    Layout,
+    Options,
+    has_names,
+    is_index,
+    layout_of,
+    number,
+    strip,
+)
 from fastnn.datasets.csv_labels import is_missing, make_labels
 from fastnn.datasets.csv_rows import Row, decode, find_delimiter, is_comment, rows_of
 from fastnn.datasets.files import naming, read
@@ -26,6 +36,7 @@ class Content:
     x: Array
     y: Array
     about: tuple[str, ...]
+    columns: Columns
 
 
 def csv(
@@ -62,7 +73,7 @@ def read_csv(path: str | os.PathLike[str], options: Options) -> Content:
     name = os.fspath(path)
     text = decode(name, read(path))
     rows = rows_of(name, text, options.delimiter or find_delimiter(name, text))
-    comments, line, cells = _beginning(name, rows)
+    comments, line, cells = beginning(name, rows)
     with naming(f"{name}:{line}"):
         layout = layout_of(cells, comments[-1] if comments else None, options)
     table = _Table(name, layout)
@@ -79,7 +90,7 @@ def read_csv(path: str | os.PathLike[str], options: Options) -> Content:
     return table.finish(header, options.index is None, len(comments))
 
 
-def _beginning(path: str, rows: Iterator[Row]) -> tuple[list[list[str]], int, list[str]]:
+def beginning(path: str, rows: Iterator[Row]) -> tuple[list[list[str]], int, list[str]]:
     """Return the comments before the first row, and that row with its line."""
     comments: list[list[str]] = []
     for line, cells in rows:
@@ -142,7 +153,9 @@ class _Table:
             ):
                 index, self._features = 0, self._features[1:]
                 x = np.ascontiguousarray(check_x(x[:, 1:]))
-        return Content(x, y, self._about(header, y, index, comments))
+        names = None if self.names is None else tuple(self.names)
+        columns = Columns(tuple(self._features), self.layout.target, index, names)
+        return Content(x, y, self._about(header, y, index, comments), columns)
 
     def _about(self, header: bool, y: Array, index: int | None, comments: int) -> tuple[str, ...]:
         names = self.names or [f"column {place + 1}" for place in range(self.layout.columns)]
@@ -153,8 +166,8 @@ class _Table:
         left_out += [f"comments at the beginning ({comments})"] if comments else []
         return (
             f"rows: {len(y)}; left out: {', '.join(left_out) or 'nothing'}",
-            f"label: {names[self.layout.target]}; classes ({len(classes)}): {_listed(classes)}",
-            f"features ({len(features)}): {_listed(features)}",
+            f"label: {names[self.layout.target]}; classes ({len(classes)}): {listed(classes)}",
+            f"features ({len(features)}): {listed(features)}",
         )
 
     def _labels(self, samples: int) -> Array:
@@ -186,5 +199,6 @@ class _Table:
         return f"column {column + 1}" if self.names is None else f"column {self.names[column]!r}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first names and the last one, as a text."""
     return ", ".join(names[:SHOWN]) + f", ... {names[-1]}" * (len(names) > SHOWN)

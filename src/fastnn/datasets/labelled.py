@@ -12,16 +12,27 @@ MIN_SAMPLES = 5  # as one sample in five is held out
 
 def check_x(x: Array) -> Array:
     """Return `x`; ValueError unless it is (samples, features...), of numbers that are finite in float32."""
-    if x.dtype.kind not in "biuf":
-        raise ValueError(f"x must be whole or floating-point numbers, got dtype {x.dtype}")
+    check_numbers(x)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"x must be (samples, features), none of them 0, got shape {x.shape}")
+    return check_finite(x)
+
+
+def check_numbers(x: Array) -> Array:
+    """Return `x`; ValueError unless it has numbers that can be inputs."""
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"x must be whole or floating-point numbers, got dtype {x.dtype}")
+    return x
+
+
+def check_finite(x: Array, first: int = 0) -> Array:
+    """Return `x`; ValueError unless it is finite in float32. first: the number of its first sample."""
     bad = too_large(x)
     if bad.any():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
         raise ValueError(
             f"x must be finite numbers that float32 can hold, got {np.count_nonzero(bad)} others;"
-            f" the first is {x[index]} at {index}"
+            f" the first is {x[index]} at {(index[0] + first, *index[1:])}"
         )
     return x
 

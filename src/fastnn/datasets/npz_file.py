@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
@@ -46,7 +47,18 @@ def npz_parts(path: str | os.PathLike[str]) -> list[Pair]:
         return [train, test]
 
 
-def _arrays(content: bytes) -> list[Array]:
+def npz_samples(path: str | os.PathLike[str]) -> tuple[Array, Array | None, bool]:
+    """Return x and its labels, None where it has none, and whether they are x_test and y_test."""
+    content = read(path)
+    with naming(path), _opened(content) as file:
+        key = "x" if "x" in file or "x_test" not in file else "x_test"
+        _check_keys(file, [key])
+        labels = key.replace("x", "y", 1)
+        y = _array(file, labels) if labels in file else None
+        return check_x(_array(file, key)), y, key == "x_test"
+
+
+def _opened(content: bytes) -> Any:
     try:
         file = np.load(BytesIO(content), allow_pickle=False)
     # A damaged file makes zipfile and NumPy raise nearly anything: struct.error, KeyError, TokenError ...
@@ -54,13 +66,21 @@ def _arrays(content: bytes) -> list[Array]:
         raise ValueError("not a .npz file, as numpy.savez writes it") from None
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise ValueError("one array, not a .npz file: numpy.savez(path, x=x, y=y) writes one")
-    with file:
+    return file
+
+
+def _arrays(content: bytes) -> list[Array]:
+    with _opened(content) as file:
         in_parts = "x" not in file and "x_train" in file
         keys = ("x_train", "y_train", "x_test", "y_test") if in_parts else ("x", "y")
-        for key in keys:
-            if key not in file:
-                raise ValueError(f"key {key!r} is missing; the file has {sorted(file)}")
+        _check_keys(file, keys)
         return [_array(file, key) for key in keys]
+
+
+def _check_keys(file: Any, keys: Iterable[str]) -> None:
+    for key in keys:
+        if key not in file:
+            raise ValueError(f"key {key!r} is missing; the file has {sorted(file)}")
 
 
 def _array(file: Any, key: str) -> Array:

@@ -82,9 +82,11 @@ def _check_channels(x: Shaped, weight: Shaped, groups: int) -> None:
             f"groups must be at least 1 and divide weight's {weight.shape[0]} outputs, got {groups}"
         )
     if x.shape[-3] != weight.shape[1] * groups:
+        channels = weight.shape[1] * groups
+        last = "; the channels seem to be last: np.moveaxis(x, -1, -3) puts them first"
         raise ValueError(
-            f"input must have {weight.shape[1] * groups} channels (weight has {weight.shape[1]} for each of"
-            f" {groups} groups), got shape {x.shape}"
+            f"input must have {channels} channels (weight has {weight.shape[1]} for each of {groups} groups),"
+            f" got shape {x.shape}{last if x.shape[-1] == channels else ''}"
         )
 
 

@@ -7,6 +7,7 @@ layer.
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
@@ -78,6 +79,17 @@ class Items(Module, Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def init_arguments(self) -> dict[str, Any]:
+        """Return the items, the only argument of the containers here; for another constructor, as Module."""
+        if not type(self).__init__.__module__.startswith("fastnn.nn."):
+            return super().init_arguments()
+        (name,) = inspect.signature(type(self)).parameters
+        return {name: self._as_argument()}
+
+    def _as_argument(self) -> Any:
+        """The items, as the constructor takes them."""
+        return dict(self._items)
 
     def extra_repr(self) -> str:
         """Return the parameters, a line for each; modules are shown by every module's repr."""

@@ -29,6 +29,9 @@ class ModuleList(ItemList[Module]):
     def _part(self, items: Mapping[str, Module]) -> ModuleList:
         return ModuleList(items.values())
 
+    def _as_argument(self) -> list[Module]:
+        return list(self)
+
 
 class ParameterList(ItemList[Parameter]):
     """A list of parameters, all of them trained and saved, with the names "0", "1" and so on.
@@ -44,6 +47,9 @@ class ParameterList(ItemList[Parameter]):
 
     def _part(self, items: Mapping[str, Parameter]) -> ParameterList:
         return ParameterList(items.values())
+
+    def _as_argument(self) -> list[Parameter]:
+        return list(self)
 
 
 class ModuleDict(ItemDict[Module]):

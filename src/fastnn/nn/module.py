@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self, cast
 from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
 from fastnn._core.typing import Array
+from fastnn.nn._arguments import arguments_of
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
 from fastnn.nn._registered import PLAIN, check_registered
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
@@ -176,9 +177,10 @@ class Module:
 
         state_dict: arrays or tensors by name, as `state_dict` or PyTorch's returns them, or a file that
         holds them: .safetensors (with safetensors installed; bfloat16 and 8-bit floats are read as float32),
-        or .pt or .pth (with torch). strict: every name must be on both sides, but for num_batches_tracked,
-        which PyTorch's older files lack, and which then stays as it is. Returns the names that were missing
-        and those that were not expected.
+        or .pt or .pth (with torch). Of a file of fastnn.save it takes the model's arrays.
+        strict: every name must be on both sides, but for num_batches_tracked, which PyTorch's older files
+        lack, and which then stays as it is. Returns the names that were missing and those that were not
+        expected.
         Raises ValueError for names that do not fit, for a wrong shape, for a read-only array of the module,
         and for a file that is damaged or holds more than tensors by name, as a whole model; TypeError for a
         dtype that does not convert; then nothing is changed.
@@ -263,6 +265,16 @@ class Module:
     def eval(self) -> Self:
         """Set evaluation mode: `train(False)`."""
         return self.train(False)
+
+    def init_arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name, of which fastnn.load makes the layer again.
+
+        These are the attributes of the same names; `bias` is whether there is one, and `generator` is left
+        out. A layer that keeps its arguments under other names overrides this. Values are numbers, texts,
+        modules, arrays, None, and lists, tuples and dicts of them. Raises TypeError for an argument that is
+        no attribute and has no default.
+        """
+        return arguments_of(self)
 
     def extra_repr(self) -> str:
         """Return what stands between the brackets of a layer's repr."""

@@ -1,0 +1,181 @@
+"""The base class of transformers, and how samples are checked and cut into parts. It knows no transformer."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from fastnn._core.arrays import as_array, check_out, write
+from fastnn._core.typing import Array
+from fastnn.datasets.labelled import check_numbers
+
+PART = 2**20  # elements of a part: copies in float64 stay small
+
+
+class Transformer:
+    """The base of all transformers: x has shape (samples, ...), and `y` is taken and ignored.
+
+    A transformer of your own keeps each argument of its constructor in an attribute of the same name, what
+    `fit` finds in attributes whose names end in an underscore, as scikit-learn's do, and defines `_learn`,
+    `_transform` and `_inverse`. `state` names those of its attributes, without the underscore, that are
+    arrays: they are what is saved.
+    """
+
+    state: tuple[str, ...] = ("shape",)
+    shape_: Array  # of a sample, as fit saw it
+
+    def fit(self, x: ArrayLike, y: object = None) -> Self:
+        """Forget what was learnt, learn from the samples `x`, and return the transformer."""
+        self._forget()
+        return self.partial_fit(x)
+
+    def partial_fit(self, x: ArrayLike, y: object = None) -> Self:
+        """Learn from more samples, as if all had come in one array; return the transformer.
+
+        Raises ValueError for x without samples, for samples of another shape, and for what is not finite;
+        then nothing is changed.
+        """
+        samples = self._samples(x)
+        if not samples.size:
+            raise ValueError(f"x must have at least one sample and one feature, got shape {samples.shape}")
+        self._learn(samples)
+        self.shape_ = np.array(samples.shape[1:], np.int64)
+        return self
+
+    def transform(self, x: ArrayLike, *, out: Array | None = None) -> Array:
+        """Return the samples transformed, in `out` if it is given: an array of floats, maybe `x` itself.
+
+        Without it the result is float64 for x of float64 and float32 for all others; a transformer that
+        moves elements and computes nothing keeps the dtype, and may return a view. Raises ValueError for
+        samples of another shape than those of `fit`, and where there was no `fit`.
+        """
+        return self._transform(self._fitted(x), out)
+
+    def fit_transform(self, x: ArrayLike, y: object = None, *, out: Array | None = None) -> Array:
+        """Return `fit(x).transform(x, out=out)`."""
+        return self.fit(x).transform(x, out=out)
+
+    def inverse_transform(self, x: ArrayLike, *, out: Array | None = None) -> Array:
+        """Return the samples that `transform` made `x` of."""
+        self._check_fitted()
+        return self._inverse(self._samples(x, fitted=False), out)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments by name."""
+        return {name: getattr(self, name) for name in _arguments(type(self))}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments of the constructor; ValueError for one that it does not have. Fit again then."""
+        known = _arguments(type(self))
+        if unknown := params.keys() - {*known}:
+            raise ValueError(f"{type(self).__name__}: parameters must be of {known}, got {sorted(unknown)}")
+        type(self)(**self.get_params() | params)  # a bad one is reported here
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of what `fit` has learnt, arrays by name."""
+        self._check_fitted()
+        return {name: np.array(getattr(self, f"{name}_")) for name in self.state}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Take what `state_dict` returned; ValueError where it does not fit, and then nothing is changed."""
+        if state.keys() != {*self.state}:
+            raise ValueError(f"{type(self).__name__}: state must have {[*self.state]}, got {sorted(state)}")
+        shape = np.asarray(state["shape"])
+        if shape.ndim != 1 or shape.dtype.kind not in "iu" or (shape < 1).any():
+            raise ValueError(f"{type(self).__name__}: shape must be a sample's, got {shape.tolist()}")
+        self._check_state({name: np.asarray(value) for name, value in state.items()})
+        for name, value in state.items():
+            setattr(self, f"{name}_", np.array(value))
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of a sample, as `fit` saw it; ValueError where there was no `fit`."""
+        self._check_fitted()
+        return tuple(self.shape_.tolist())
+
+    def _forget(self) -> None:
+        for name in self.state:
+            vars(self).pop(f"{name}_", None)
+
+    def _learn(self, x: Array) -> None:
+        """Learn from samples that were checked."""
+
+    def _transform(self, x: Array, out: Array | None) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} does not define _transform")
+
+    def _inverse(self, x: Array, out: Array | None) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no inverse_transform")
+
+    def _check_state(self, state: Mapping[str, Array]) -> None:
+        """ValueError for arrays that are no state of this transformer."""
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "shape_"):
+            name = type(self).__name__
+            raise ValueError(f"{name} must be fitted first: call fit with the training samples")
+
+    def _fitted(self, x: ArrayLike) -> Array:
+        """`x` as an array of samples that `transform` takes."""
+        self._check_fitted()
+        return self._samples(x)
+
+    def _samples(self, x: ArrayLike, fitted: bool = True) -> Array:
+        """`x` as an array of samples of numbers; fitted: of the shape that fit saw, if it has seen any."""
+        array = check_numbers(as_array("x", x))
+        if array.ndim < 2:
+            raise ValueError(f"x must be (samples, features) or (samples, ...), got shape {array.shape}")
+        if fitted and hasattr(self, "shape_"):
+            check_shape(array, self.sample_shape)
+        return array
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({given})"
+
+
+def check_shape(x: Array, expected: tuple[int, ...]) -> None:
+    """ValueError unless x has samples of this shape."""
+    if x.shape[1:] != expected:
+        single = "; x[None] makes a batch of a single sample" if x.shape == expected else ""
+        raise ValueError(
+            f"x must have samples of shape {expected}, as in training, got {x.shape[1:]}{single}"
+        )
+
+
+def transformed(transformer: Transformer, x: Array, dtype: DTypeLike) -> Array:
+    """Return `transformer.transform(x)` in a new array of this dtype."""
+    transformer._fitted(x)
+    shape = transformer.transform(x[:1]).shape[1:]
+    return transformer.transform(x, out=np.empty((len(x), *shape), dtype))
+
+
+def parts(x: Array) -> Iterator[slice]:
+    """Slices of the samples, of about PART elements each."""
+    rows = max(1, PART // max(1, math.prod(x.shape[1:])))
+    return (slice(start, start + rows) for start in range(0, len(x), rows))
+
+
+def delivered(x: Array, out: Array | None) -> Array:
+    """`x`, or a copy of it in `out` if that is given."""
+    if out is None:
+        return x
+    write(checked_out(out, x.shape), x)
+    return out
+
+
+def checked_out(out: object, shape: tuple[int, ...]) -> Array:
+    """`out`, if it is an array of floats of this shape."""
+    dtype = out.dtype.newbyteorder("=") if isinstance(out, np.ndarray) else np.dtype(np.float32)
+    return check_out(out, shape, dtype if dtype.kind == "f" else np.dtype(np.float32))
+
+
+def _arguments(cls: type) -> list[str]:
+    return [name for name in inspect.signature(cls).parameters if name != "self"]
