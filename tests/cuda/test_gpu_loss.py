@@ -11,7 +11,7 @@ import pytest
 
 import fastnn.functional
 from fastnn import reference
-from support.loss import CASES, REDUCTIONS, TOLERANCE, cast, check, draws, labels_for
+from support.loss import CASES, REDUCTIONS, TOLERANCE, cast, check, draws, input_for, labels_for
 from support.ulp import widen
 
 FINFO: Any = ml_dtypes.finfo
@@ -42,7 +42,7 @@ def run(cupy: Any, name: str, x: Any, target: Any, **params: Any) -> tuple[Any, 
 @pytest.mark.parametrize(("case", "shape", "dtype"), CALLS, ids=str)
 def test_agrees_with_the_definition(cupy: Any, case: str, shape: Shape, dtype: Any) -> None:
     name, arguments = CASES[case]
-    x = draws(*shape).astype(dtype)
+    x = input_for(case, shape).astype(dtype)
     target, params = cast(arguments(shape), dtype)
     wide = widen(target) if target.dtype.kind == "f" else target
     for reduction in REDUCTIONS if shape == SHORT else ("mean",):
