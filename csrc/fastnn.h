@@ -213,6 +213,15 @@ size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, si
                            const void *weight, double *total);
 bool fastnn_are_probabilities(bool float64, size_t count, const void *x);  // in [0, 1], or NaN
 
+// ---- rows of a table -----------------------------------------------------------------------------------------------
+
+// out[i] = table[indices[i]], rows of so many bytes; the numbers are in [0, length).
+fastnn_outcome fastnn_take_rows(size_t length, size_t bytes, const void *table, size_t count, const int64_t *indices,
+                                void *out);
+// sums[n]: the sum of rows[i] over the i with indices[i] = n, in their order; 0 for n = skipped. Both (..., columns).
+fastnn_outcome fastnn_add_rows(bool float64, size_t length, size_t columns, const void *rows, size_t count,
+                               const int64_t *indices, int64_t skipped, void *sums);
+
 // ---- matrix products -----------------------------------------------------------------------------------------------
 
 // Element (i, j) is data[i * row + j * column]; strides count elements.

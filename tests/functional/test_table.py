@@ -106,7 +106,7 @@ def test_swish_is_silu() -> None:
 @each("name", FUNCTIONS)
 def test_a_docstring_has_the_formula_and_the_errors(name: str) -> None:
     doc = inspect.getdoc(getattr(F, name)) or ""
-    assert re.search(r"^(y|dx|da|loss|mask)(\[c\])? = ", doc, re.M), doc
+    assert re.search(r"^(y|dx|da|dweight|loss|mask)(\[c\])? = ", doc, re.M), doc
     assert re.search(r"Raises|raises", doc), doc
     for parameter in inspect.signature(getattr(F, name)).parameters:
         assert parameter in doc or (parameter == "input" and " x" in doc), parameter
