@@ -35,7 +35,7 @@ class Loss(Module):
         """Return (loss, dinput)."""
         raise NotImplementedError(f"{type(self).__name__} does not define compute")
 
-    def forward(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Any:
         """Return the loss: a float, or with reduction="none" an array."""
         self._saved = None  # where compute raises, the gradient of an earlier call must not stay
         loss, self._saved = self.compute(input, target)
@@ -49,7 +49,7 @@ class Loss(Module):
         dinput: Array = self._take_saved()
         return dinput
 
-    def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:
         """Return `forward(input, target)`."""
         return self.forward(input, target)
 

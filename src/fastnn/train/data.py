@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def prepare(train: Samples, test: Samples | None = None, *, images: bool = False
     )
     y, y_test = labels[: len(train[1])], labels[len(train[1]) :]
     if test is None:
-        held_out = _held_out(y)
+        held_out = held_out_rows(y, Fraction(1, HELD_OUT_EVERY))
         x, y, x_test, y_test = x[~held_out], y[~held_out], x[held_out], y[held_out]
     else:
         x_test = shape(test[0])
@@ -61,11 +62,13 @@ def prepare(train: Samples, test: Samples | None = None, *, images: bool = False
     return Data(_scaled(x, mean, std), y, _scaled(x_test, mean, std), y_test, mean, std, classes)
 
 
-def _held_out(labels: Array) -> Array:
+def held_out_rows(labels: Array, share: Fraction) -> Array:
+    """Whether each sample is held out: this share, drawn at random in each class, the same in every run."""
     draw = np.random.Generator(np.random.Philox(0))
     by_class = np.lexsort((draw.random(len(labels)), labels))  # class after class, at random within a class
+    counted = np.arange(len(labels) + 1) * share.numerator // share.denominator
     held_out = np.zeros(len(labels), bool)
-    held_out[by_class[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]] = True
+    held_out[by_class] = np.diff(counted) > 0
     return held_out
 
 
