@@ -105,11 +105,9 @@ def _score(confusion: Array, kind: str, average: str, positive: int, zero_divisi
     else:
         occurs = true + predicted > 0
         right, true, predicted = right[occurs], true[occurs], predicted[occurs]
-    weights = true if average == "weighted" else np.ones_like(true)
     if average == "micro":
-        right, true, predicted, weights = (
-            np.sum(counts, keepdims=True) for counts in (right, true, predicted, 1)
-        )
+        right, true, predicted = (counts.sum(keepdims=True) for counts in (right, true, predicted))
+    weights = true if average == "weighted" else np.ones_like(true)
     if kind == "f1":
         scores = _divided(2.0 * right, true + predicted, zero_division)
     else:

@@ -49,7 +49,7 @@ class Loss(Module):
         dinput: Array = self._take_saved()
         return dinput
 
-    def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
         """Return `forward(input, target)`."""
         return self.forward(input, target)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast, overload
 
 from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
@@ -68,6 +68,10 @@ class Module:
         """
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
+    @overload
+    def __call__(self, input: Array, /) -> Array: ...
+    @overload
+    def __call__(self, *inputs: Any, **named: Any) -> Any: ...
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Return `forward(*inputs)`; a single input may be named `input`, whatever forward calls it."""
         if not named:

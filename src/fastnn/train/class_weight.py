@@ -37,6 +37,7 @@ def weighted_loss(loss: object, class_weight: Any, y: Any) -> Loss:
             " weight= itself"
         )
     weights, function = weights_of(class_weight, y, binary=loss in OF_ELEMENTS), getattr(F, loss)
+
     @cache
     def weights_for(classes: int, device: int | None, dtype: Any) -> Any:
         if classes < len(weights):
