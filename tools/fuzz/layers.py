@@ -176,7 +176,7 @@ def case_of(d: Draw, name: str) -> Case:
     arguments["input"] = d.array(plan.shapes["input"] if d.chance(0.97) else d.shape(), writable=inplace)
     lines += ["y = layer(input)", "result = {'y': y}"]
     if arguments.get("return_indices"):
-        lines[-1:] = PLACES
+        lines[-1:] = (PLACES[0], "planes = lambda a: a", *PLACES[2:]) if "1d" in name else PLACES
     case.source = "\n".join(lines)
     if not case.huge:
         _add_backward(d, case, lines)

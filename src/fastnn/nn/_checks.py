@@ -21,7 +21,7 @@ MOST = 2**60  # elements: of float64, of which weights are drawn, NumPy's arrays
 def check_counts(layer: str, **counts: object) -> None:
     """ValueError unless all are whole numbers of at least 1 that can be a dimension of an array."""
     for name, value in counts.items():
-        if not isinstance(value, int | np.integer) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{layer}: {name} must be a whole number of at least 1, got {value!r}")
         if value >= MOST:
             raise ValueError(f"{layer}: {name} must be below 2**60, got {value!r}")
