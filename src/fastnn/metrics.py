@@ -148,15 +148,13 @@ class _ByClass(_Stateful):
         classes = max(known, *(1 + int(given.max(initial=0)) for given in (true, predicted)))
         if output.ndim > 1:
             classes = max(classes, output.shape[1])
+        if self.average == "binary" and classes > 2:
+            raise ValueError(f"{self.__name__}: average must be another than 'binary' for {classes} classes")
         self.confusion = np.pad(self.confusion, (0, classes - known)) + _confusion(true, predicted, classes)
 
     def compute(self) -> float:
         """Return the score of all that was counted."""
         average = self.average or ("binary" if len(self.confusion) == 2 else "macro")
-        if average == "binary" and self.confusion[2:].any() | self.confusion[:, 2:].any():
-            raise ValueError(
-                f"{self.__name__}: average must be another than 'binary' for more than two classes"
-            )
         return _score(self.confusion, self._kind, average, 1, self.zero_division)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
-from fastnn import _kernels, reference
+from fastnn import _kernels, nn, reference
 from fastnn._core import machine
 from fastnn.bench.cases import all_cases
 from support.cases import each
@@ -98,6 +98,23 @@ def test_every_function_is_tested_and_benchmarked() -> None:
 def test_swish_is_silu() -> None:
     assert F.swish is F.silu
     assert F.swish_backward is F.silu_backward
+
+
+#: Layers whose function has another name, here without underscores, or that have none.
+TWINS = {
+    **{f"BatchNorm{d}d": "batchnorm" for d in (1, 2, 3)},
+    **{f"InstanceNorm{d}d": "instancenorm" for d in (1, 2, 3)},
+    "BCELoss": "binarycrossentropy", "BCEWithLogitsLoss": "binarycrossentropywithlogits",
+    "CrossEntropyLoss": "crossentropy", "KLDivLoss": "kldiv",
+    **dict.fromkeys(("Flatten", "Unflatten", "Linear", "Sequential", "Residual", "Module", "Activation"), ""),
+    **dict.fromkeys(("ModuleList", "ModuleDict", "Parameter", "ParameterList", "ParameterDict"), ""),
+}
+
+
+@each("name", [name for name in nn.__all__ if isinstance(getattr(nn, name), type)])
+def test_a_layer_has_a_function_of_torchs_name(name: str) -> None:
+    twin = TWINS.get(name, name.lower())
+    assert twin in {"", *(function.replace("_", "") for function in FUNCTIONS)}
 
 
 # ---- docstrings and docs -----------------------------------------------------------------------------------

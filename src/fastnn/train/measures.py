@@ -70,7 +70,7 @@ def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict
     found: dict[str, Metric] = {}
     for metric in metrics:
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
-        known = METRICS.get(name) or by_name(name) if isinstance(metric, str) else metric
+        known = (METRICS.get(name) or by_name(name)) if isinstance(metric, str) else metric
         if known is None:
             names = ", ".join((*METRICS, *NAMES))
             raise ValueError(
