@@ -388,8 +388,8 @@ _BY_CLASS = {cls._kind: cls for cls in (Precision, Recall, F1)}
 NAMES = ("precision", "recall", "f1", "r2", "mae", "top5_accuracy")
 
 
-def by_name(name: str) -> Any:
-    """The metric of this name, None for another.
+def by_name(name: str, threshold: float = 0.0) -> Any:
+    """The metric of this name, None for another; threshold: of outputs that are one number for a sample.
 
     precision, recall and f1, also with the average behind them (f1_macro); r2; mae; top<k>_accuracy.
     """
@@ -397,7 +397,7 @@ def by_name(name: str) -> Any:
         return TopKAccuracy(int(found[1]))
     kind, _, average = name.partition("_")
     if kind in _BY_CLASS and (average in AVERAGES or name == kind):
-        return _BY_CLASS[kind](average or None)
+        return _BY_CLASS[kind](average or None, threshold=threshold)
     return {"r2": R2, "mae": MeanAbsoluteError}.get(name, lambda: None)()
 
 

@@ -104,8 +104,10 @@ def test_swish_is_silu() -> None:
 TWINS = {
     **{f"BatchNorm{d}d": "batchnorm" for d in (1, 2, 3)},
     **{f"InstanceNorm{d}d": "instancenorm" for d in (1, 2, 3)},
-    "BCELoss": "binarycrossentropy", "BCEWithLogitsLoss": "binarycrossentropywithlogits",
-    "CrossEntropyLoss": "crossentropy", "KLDivLoss": "kldiv",
+    "BCELoss": "binarycrossentropy",
+    "BCEWithLogitsLoss": "binarycrossentropywithlogits",
+    "CrossEntropyLoss": "crossentropy",
+    "KLDivLoss": "kldiv",
     **dict.fromkeys(("Flatten", "Unflatten", "Linear", "Sequential", "Residual", "Module", "Activation"), ""),
     **dict.fromkeys(("ModuleList", "ModuleDict", "Parameter", "ParameterList", "ParameterDict"), ""),
 }

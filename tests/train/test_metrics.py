@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
+import fastnn.functional as F
 from fastnn import metrics, nn, train
 from fastnn._core.typing import Array
 from fastnn.metrics import by_name, mode_of
@@ -105,6 +106,17 @@ def test_numbers_as_scikit_learn() -> None:
             assert ours(true, predicted) == pytest.approx(expected, rel=1e-9)
             assert in_batches(metric, predicted, true) == pytest.approx(expected, rel=1e-9)
     assert np.isnan(metrics.r2_score([1.0], [2.0]))
+
+
+def test_probabilities_part_at_a_half() -> None:
+    x = np.linspace(0.01, 0.99, 20, dtype=np.float32)[:, None]
+    y, losses = (x > 0.5).astype(np.float32), ("binary_cross_entropy", F.binary_cross_entropy, nn.BCELoss())
+    for loss in losses:
+        assert train.evaluate(nn.Identity(), (x, y), loss=loss, metrics=["f1"])["f1"] == 1
+    logits = train.evaluate(
+        nn.Identity(), (x - 0.5, y), loss="binary_cross_entropy_with_logits", metrics=["f1"]
+    )
+    assert logits["f1"] == 1
 
 
 def test_names() -> None:

@@ -106,7 +106,7 @@ def fit(
         validation=held_out,
         loss=weighted,
         validation_loss=plain_loss,
-        metrics=find_metrics(_default_metrics(loss, y) if metrics is None else metrics),
+        metrics=find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss),
         optimizer=optim.Adam(model.parameters()) if optimizer is None else optimizer,
         scheduler=scheduler,
         schedule_per=schedule_per,
@@ -135,7 +135,7 @@ def evaluate(
     It is left in that mode. Arguments as for `fit`.
     """
     x, y = _arrays("data", data)
-    found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics)
+    found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss)
     return measure(model.eval(), x, y, find_loss(loss), found)
 
 

@@ -12,7 +12,7 @@ import fastnn.functional as F
 from fastnn._core.devices import as_floats, moved
 from fastnn._core.typing import Array
 from fastnn.metrics import NAMES, Accumulating, by_name, mode_of
-from fastnn.nn import Module
+from fastnn.nn import BCELoss, Module
 from fastnn.nn.module import device_of_model
 from fastnn.train.nested import Nested, call, length, mapped
 
@@ -57,8 +57,13 @@ def find_loss(loss: object) -> Loss:
     return lambda output, target: (criterion(output, target), backward())
 
 
-def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+def find_metrics(
+    metrics: Iterable[str | Metric] | Mapping[str, Metric], loss: object = None
+) -> dict[str, Metric]:
     """Return the metrics by name; a function's is its __name__.
+
+    loss: what they go with; with binary_cross_entropy, outputs are probabilities, and the classes of metrics
+    by name part at 0.5 and not at the logit 0.
 
     Raises ValueError for an unknown name and
     for one that occurs twice, TypeError for a single name instead of a list.
@@ -68,9 +73,11 @@ def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict
     if isinstance(metrics, Mapping):
         return dict(metrics)
     found: dict[str, Metric] = {}
+    of_probabilities = loss in ("binary_cross_entropy", F.binary_cross_entropy) or isinstance(loss, BCELoss)
+    threshold = 0.5 if of_probabilities else 0.0
     for metric in metrics:
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
-        known = (METRICS.get(name) or by_name(name)) if isinstance(metric, str) else metric
+        known = (METRICS.get(name) or by_name(name, threshold)) if isinstance(metric, str) else metric
         if known is None:
             names = ", ".join((*METRICS, *NAMES))
             raise ValueError(
