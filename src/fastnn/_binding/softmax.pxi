@@ -149,10 +149,11 @@ cdef object new_losses(cnp.ndarray x, bint by_sample):
 cdef object run_loss(fastnn_samples_operation operation, fastnn_samples *call, cnp.ndarray x, object out, object reduction,
                      double count, bint by_sample):
     """(loss, gradient) of a call whose x, out, scale and losses are still to be set; `count` divides the mean."""
-    cdef bint mean = reduction != "none" and reduction != "sum"
+    cdef bint none = reduction == "none"
+    cdef bint mean = not none and reduction != "sum"
     if out is None:
         out = new_like(x)
-    losses = new_losses(x, by_sample) if reduction == "none" else None
+    losses = new_losses(x, by_sample) if none else None
     call.x, call.out, call.losses = data_of(x), data_of(out), data_of(losses)
     call.scale = 1
     if mean:
@@ -249,10 +250,11 @@ cdef object plain_elements_loss(int operation, input, target, weight, pos_weight
         return None
     call.outer, call.classes, call.inner = size, 1, 1
     call.other, call.weight, call.pos_weight = data_of(target), data_of(weight), data_of(pos_weight)
-    for i in range(3):
+    memset(call.numbers, 0, sizeof(call.numbers))
+    for i in range(3 if operation == FASTNN_HUBER else 0):
         call.numbers[i] = numbers[i]
     cdef double count = <double>size
-    if reduction == "batchmean":
+    if by_batch and reduction == "batchmean":
         if cnp.PyArray_NDIM(x) == 0:
             return None
         count = <double>cnp.PyArray_DIM(x, 0)
