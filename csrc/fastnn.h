@@ -175,13 +175,18 @@ typedef enum {
     FASTNN_LOG_SOFTMAX_BACKWARD,
     FASTNN_CROSS_ENTROPY,
     FASTNN_HINGE,
-    FASTNN_BCE_WITH_LOGITS,
+    FASTNN_NLL,
+    FASTNN_BCE_WITH_LOGITS,  // the first loss of elements
+    FASTNN_BCE,
     FASTNN_MSE,
+    FASTNN_HUBER,
+    FASTNN_KL_DIV,
+    FASTNN_KL_DIV_OF_LOG,
     FASTNN_SAMPLES_OPERATIONS
 } fastnn_samples_operation;
 
 // Contiguous (outer, classes, inner) arrays of one dtype: the classes of sample s = o inner + i are `inner` elements
-// apart. For the losses of single elements, BCE and MSE, every element is a sample: classes = inner = 1.
+// apart. For the losses of single elements, from BCE on, every element is a sample: classes = inner = 1.
 typedef struct {
     size_t outer, classes, inner;
     const void *x;      // the input; in the backward passes the output of forward
@@ -191,9 +196,10 @@ typedef struct {
     const int64_t *labels;   // one for each sample, in [0, classes) or `ignored`
     int64_t ignored;         // this label's loss and gradient are 0
     const void *weight;      // one for each class; BCE: each element; NULL: 1
-    const void *pos_weight;  // BCE: the weight of the positive term, for each element; NULL: 1
+    const void *pos_weight;  // BCE with logits: the weight of the positive term, for each element; NULL: 1
     double keep, uniform;    // cross-entropy: the target t becomes keep t + uniform (label smoothing)
     double margin;           // hinge
+    double numbers[3];       // Huber: where the line begins, what slopes before it are divided by, the line's slope
     double scale;            // of the gradient
     void *losses;            // one for each sample; NULL: not wanted
 } fastnn_samples;
@@ -205,6 +211,16 @@ fastnn_outcome fastnn_run_samples(fastnn_samples_operation operation, bool float
 // the weights of the labels that are not ignored or, if `weight` is NULL, their number.
 size_t fastnn_check_labels(bool float64, size_t count, const int64_t *labels, size_t classes, int64_t ignored,
                            const void *weight, double *total);
+bool fastnn_are_probabilities(bool float64, size_t count, const void *x);  // in [0, 1], or NaN
+
+// ---- rows of a table -----------------------------------------------------------------------------------------------
+
+// out[i] = table[indices[i]], rows of so many bytes; the numbers are in [0, length).
+fastnn_outcome fastnn_take_rows(size_t length, size_t bytes, const void *table, size_t count, const int64_t *indices,
+                                void *out);
+// sums[n]: the sum of rows[i] over the i with indices[i] = n, in their order; 0 for n = skipped. Both (..., columns).
+fastnn_outcome fastnn_add_rows(bool float64, size_t length, size_t columns, const void *rows, size_t count,
+                               const int64_t *indices, int64_t skipped, void *sums);
 
 // ---- matrix products -----------------------------------------------------------------------------------------------
 

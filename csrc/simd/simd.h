@@ -106,12 +106,14 @@ FORCE_INLINE U uxor3(U a, U b, U c) { return a ^ b ^ c; }
 #endif
 
 #ifdef FASTNN_PART_BY_COPY
-FORCE_INLINE V vload_part(const real *p, size_t n) {
+// Not inlined: they call memcpy anyway, and are at the end of every loop.
+#define PART static __attribute__((noinline, unused))
+PART V vload_part(const real *p, size_t n) {
     real lanes[LANES] = {0};
     memcpy(lanes, p, n * sizeof(real));
     return vload(lanes);
 }
-FORCE_INLINE void vstore_part(real *p, size_t n, V x) {
+PART void vstore_part(real *p, size_t n, V x) {
     real lanes[LANES];
     vstore(lanes, x);
     memcpy(p, lanes, n * sizeof(real));

@@ -186,14 +186,21 @@ def norm_backward(
 
 SOFTMAX: int
 LOG_SOFTMAX: int
+CROSS_ENTROPY: int
+NLL: int
 BCE_WITH_LOGITS: int
+BCE: int
 MSE: int
+HUBER: int
+KL_DIV: int
+KL_DIV_OF_LOG: int
 
 def softmax(operation: int, input: object, dim: object, out: object) -> NDArray[Any]: ...
 def softmax_backward(
     operation: int, dy: object, output: object, dim: object, out: object
 ) -> NDArray[Any]: ...
 def cross_entropy(
+    operation: int,
     input: object,
     target: object,
     weight: object,
@@ -211,9 +218,16 @@ def elements_loss(
     target: object,
     weight: object,
     pos_weight: object,
+    numbers: tuple[float, float, float],
     reduction: object,
     out: object,
 ) -> tuple[Any, NDArray[Any]]: ...
+
+# ---- _binding/embedding.pxi
+
+def wrong_row(indices: NDArray[Any], rows: int) -> int | None: ...
+def take_rows(table: NDArray[Any], indices: NDArray[Any], out: NDArray[Any]) -> None: ...
+def add_rows(rows: NDArray[Any], indices: NDArray[Any], skipped: int, sums: NDArray[Any]) -> None: ...
 
 # ---- the table, the machine
 

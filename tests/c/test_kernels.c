@@ -196,6 +196,11 @@ static void check_samples(bool float64, size_t outer, size_t classes, size_t inn
     call.weight = x;
     CHECK(fastnn_run_samples(FASTNN_CROSS_ENTROPY, float64, &call, &loss) == FASTNN_DONE, "interrupted");
     CHECK(fastnn_run_samples(FASTNN_HINGE, float64, &call, &loss) == FASTNN_DONE, "interrupted");
+    CHECK(fastnn_run_samples(FASTNN_NLL, float64, &call, &loss) == FASTNN_DONE, "interrupted");
+    if (inner == 1) {  // a table of `samples` rows
+        CHECK(fastnn_take_rows(samples, classes * size, x, samples, labels, y) == FASTNN_DONE, "interrupted");
+        CHECK(fastnn_add_rows(float64, samples, classes, x, samples, labels, -1, dx) == FASTNN_DONE, "interrupted");
+    }
     free(x), free(y), free(dx), free(labels);
 }
 

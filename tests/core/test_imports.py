@@ -23,7 +23,7 @@ FLOORS = (
     ("_version",),
     ("_kernels",),
     ("_core",),
-    ("random", "stages", "datasets", "threadpool", "reference"),
+    ("random", "stages", "datasets", "threadpool", "reference", "metrics"),
     ("_chain", "init", "preprocessing"),
     ("functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
     ("cuda", "nn", "cs231n"),

@@ -76,23 +76,29 @@ def normal(*shape: int) -> Array:
 
 # ---- every function ----------------------------------------------------------------------------------------
 
-POOLS = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "fractional_max_pool2d")
+POOLS = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "fractional_max_pool2d")
+LINES = ("max_pool1d", "avg_pool1d")
 SHAPES = {
     "dropout2d": (2, 4, 3, 3),
     "dropout3d": (2, 4, 3, 3, 3),
     "conv2d": (2, 8, 6, 6),
+    "conv1d": (2, 8, 6),
     **dict.fromkeys(POOLS, (2, 4, 6, 6)),
+    **dict.fromkeys(LINES, (2, 4, 6)),
 }
 OUTPUTS = {
     "glu": (4, 8, 3),
     "swiglu": (4, 8, 3),
     "maxout": (4, 4, 6),
     "conv2d": (2, 8, 4, 4),
+    "conv1d": (2, 8, 4),
+    "embedding": (4, 6),
     **dict.fromkeys(POOLS, (2, 4, 3, 3)),
+    **dict.fromkeys(LINES, (2, 4, 3)),
 }
-WEIGHTS = {"conv2d": (8, 8, 3, 3)}
-LABELS = ("cross_entropy", "hinge_loss")
-BY_ELEMENT = ("layer_norm", "rms_norm", "binary_cross_entropy_with_logits")
+WEIGHTS = {"conv2d": (8, 8, 3, 3), "conv1d": (8, 8, 3), "embedding": (8, 6)}
+LABELS = ("cross_entropy", "hinge_loss", "nll_loss")
+BY_ELEMENT = ("layer_norm", "rms_norm", "binary_cross_entropy_with_logits", "binary_cross_entropy")
 PARAMETERS: dict[str, dict[str, Any]] = {
     "threshold": {"threshold": 0.1, "value": 2.0},
     "maxout": {"k": 2},
@@ -104,6 +110,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "max_pool2d": {"kernel_size": 2},
     "avg_pool2d": {"kernel_size": 2},
     "adaptive_avg_pool2d": {"output_size": 3},
+    "adaptive_max_pool2d": {"output_size": 3},
+    "max_pool1d": {"kernel_size": 2},
+    "avg_pool1d": {"kernel_size": 2},
+    "binary_cross_entropy": {"input": np.linspace(0, 1, 192, dtype=np.float32).reshape(4, 8, 6)},
+    "embedding": {"input": np.array([1, 0, 7, 1]), "num_embeddings": 8},
     "fractional_max_pool2d": {"kernel_size": 2, "output_size": 3},
 }
 

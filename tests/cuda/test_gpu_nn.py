@@ -38,6 +38,11 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 3, 4, 6)),
     "AvgPool2d": (lambda: nn.AvgPool2d(3, 1, 1), (2, 3, 4, 6)),
     "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(1), (2, 3, 4, 6)),
+    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d((2, 3)), (2, 3, 4, 6)),
+    "Conv1d": (lambda: nn.Conv1d(2, 4, 3, 2, 1, groups=2), (2, 2, 6)),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), (2, 3, 6)),
+    "AvgPool1d": (lambda: nn.AvgPool1d(3, 1, 1), (2, 3, 6)),
+    "Unflatten": (lambda: nn.Unflatten(1, (2, -1)), (2, 6)),
     "FractionalMaxPool2d": (
         lambda: nn.FractionalMaxPool2d(2, 3, generator=fastnn.Generator(4)),
         (2, 3, 6, 7),

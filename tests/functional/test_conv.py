@@ -473,3 +473,57 @@ def test_padding_must_find_what_it_repeats(mode: str, padding: int) -> None:
     with pytest.raises(ValueError, match=f"Conv2d: padding must be at most {padding - 1} with padding_mode"):
         layer(np.ones((1, 1, 5, 5), np.float32))
     nn.Conv2d(1, 1, 3, padding=padding - 1, padding_mode=mode)(np.ones((1, 1, 5, 5), np.float32))
+
+
+# ---- lines -------------------------------------------------------------------------------------------------
+
+
+LINES: list[tuple[tuple[int, ...], tuple[int, int, int], dict[str, Any]]] = [
+    ((2, 4, 11), (6, 4, 3), {}),
+    ((4, 11), (6, 4, 3), {"stride": 2, "padding": 1}),
+    ((2, 4, 30), (6, 2, 5), {"padding": "same", "dilation": (2,), "groups": 2}),
+]
+
+
+@pytest.mark.parametrize(("shape", "weight_shape", "params"), LINES, ids=str)
+@DTYPES
+def test_lines_are_images_with_one_row(
+    shape: tuple[int, ...], weight_shape: tuple[int, ...], params: dict[str, Any], dtype: np.dtype[Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.normal(size=s).astype(dtype) for s in (shape, weight_shape, weight_shape[:1]))
+    exact = reference.conv1d(widen(x), widen(w), widen(b), **params)
+    tolerance = 64 * np.finfo(dtype).eps
+    for given in (x, np.repeat(x, 2, axis=-1)[..., ::2]):
+        y, out = F.conv1d(given, w, b, **params), np.empty(exact.shape, dtype)
+        np.testing.assert_allclose(y, exact.astype(np.float64), rtol=0, atol=tolerance)
+        assert F.conv1d(given, w, b, **params, out=out) is out
+        np.testing.assert_array_equal(out, y)
+    dy = rng.normal(size=y.shape).astype(dtype)
+    got = F.conv1d_backward(dy, x, w, **params)
+    for ours, theirs in zip(
+        got, reference.conv1d_backward(widen(dy), widen(x), widen(w), **params), strict=True
+    ):
+        assert ours is not None
+        assert theirs is not None
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs.astype(np.float64), rtol=0, atol=4 * tolerance)
+    assert F.conv1d_backward(dy, x, w, **params, needs_input=False)[0] is None
+
+
+def test_lines_of_other_forms() -> None:
+    x, w = np.ones((2, 4, 11)), np.ones((6, 4, 3))
+    wrong: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
+        (x[None], w, {}, ValueError, r"input must have shape \(N, C, L\) or \(C, L\), got"),
+        (x, w[..., None], {}, ValueError, r"weight must have shape \(O, C / groups, k\), got"),
+        (x, w, {"stride": (1, 2)}, TypeError, r"stride must be an integer, got \(1, 2\)"),
+        (x, w, {"padding": -1}, ValueError, "padding must be at least 0, got -1"),
+        (x, w, {"out": np.ones((2, 6, 8))}, ValueError, "out must have shape"),
+        (x, w, {"out": [1.0]}, TypeError, "out must be a NumPy array, got list"),
+    ]
+    for lines, weight, params, error, message in wrong:
+        with pytest.raises(error, match=f"^{message}"):
+            F.conv1d(lines, weight, **params)
+    for make in (lambda: nn.Conv1d(4, 6, (3, 3)), lambda: nn.MaxPool1d((3, 3)), lambda: nn.AvgPool1d((3, 3))):
+        with pytest.raises(TypeError, match=r"^kernel_size must be an integer, got \(3, 3\)"):
+            make()

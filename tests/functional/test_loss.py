@@ -24,6 +24,7 @@ from support.loss import (
     cast,
     check,
     draws,
+    input_for,
     labels_for,
     probabilities_for,
 )
@@ -56,7 +57,7 @@ CASE = pytest.mark.parametrize("case", CASES)
 @FULL
 def test_agrees_with_the_definition(case: str, shape: Shape, dtype: Any, isa: str) -> None:
     name, arguments = CASES[case]
-    x = draws(*shape).astype(dtype)
+    x = input_for(case, shape).astype(dtype)
     target, params = cast(arguments(shape), dtype)
     before = x.copy()
     for reduction in REDUCTIONS:
@@ -78,7 +79,7 @@ def test_agrees_with_the_definition(case: str, shape: Shape, dtype: Any, isa: st
 def test_gradient_is_the_finite_difference(case: str, module: Any, reduction: str) -> None:
     name, arguments = CASES[case]
     shape, h = (3, 4, 2), 1e-5
-    x, (target, params) = draws(*shape), arguments(shape)
+    x, (target, params) = input_for(case, shape), arguments(shape)
     function = getattr(module, name)
     _, dx = function(x, target, reduction=reduction, **params)
     for i in np.ndindex(shape):
@@ -94,7 +95,7 @@ def test_gradient_is_the_finite_difference(case: str, module: Any, reduction: st
 def test_agrees_with_torch(case: str, shape: Shape, reduction: str) -> None:
     torch = pytest.importorskip("torch")
     name, arguments = CASES[case]
-    x, (target, params) = draws(*shape), arguments(shape)
+    x, (target, params) = input_for(case, shape), arguments(shape)
     tensor = torch.tensor(x, requires_grad=True)
     theirs = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in params.items()}
     function = getattr(torch.nn.functional, name)
@@ -150,6 +151,39 @@ def test_mse_and_bce_by_hand(module: Any) -> None:
     )
     assert loss == pytest.approx(np.log(2) * (3 + 0.75 + 0.75) / 2, rel=1e-15)
     np.testing.assert_allclose(dinput, [-3 / 4, 0], atol=1e-16)
+
+
+@BOTH
+def test_absolute_and_huber_errors_by_hand(module: Any) -> None:
+    x, t = np.array([1.0, 3.0, -4.0, 2.0]), np.array([1.0, 2.5, 0.0, 4.0])
+    for name, parameters, losses, gradient in [
+        ("l1_loss", {}, [0, 0.5, 4, 2], [0, 1, -1, -1]),
+        ("smooth_l1_loss", {"beta": 2.0}, [0, 0.0625, 3, 1], [0, 0.25, -1, -1]),
+        ("huber_loss", {"delta": 2.0}, [0, 0.125, 6, 2], [0, 0.5, -2, -2]),
+    ]:
+        got = getattr(module, name)(x, t, "none", **parameters)
+        np.testing.assert_array_equal(got, (losses, gradient))
+
+
+@BOTH
+def test_divergences_and_likelihoods_by_hand(module: Any) -> None:
+    x, t = np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([[0.25, 0.75], [0.0, 1.0]])
+    exact = [[0.25 * np.log(0.5), 0.75 * np.log(1.5)], [0, -np.log(0.75)]]
+    for target, log_target in ((t, False), (np.where(t > 0, np.log(np.maximum(t, 0.1)), -np.inf), True)):
+        losses, gradient = module.kl_div(x, target, "none", log_target)
+        np.testing.assert_allclose(losses, exact, rtol=1e-14)
+        np.testing.assert_allclose(gradient, -t, rtol=1e-15)
+        loss, gradient = module.kl_div(x, target, "batchmean", log_target)
+        assert loss == pytest.approx(np.sum(exact) / 2, rel=1e-15)
+        np.testing.assert_allclose(gradient, -t / 2, rtol=1e-15)
+    loss, gradient = module.nll_loss(x, [1, 0], [1.0, 3.0])
+    assert loss == pytest.approx((3 * np.log(2) + np.log(4)) / 4, rel=1e-15)
+    np.testing.assert_allclose(gradient, [[0, -0.75], [-0.25, 0]], rtol=1e-15)
+    losses, gradient = module.binary_cross_entropy(
+        np.array([0.0, 0.0, 1.0, 0.5]), [1.0, 0.0, 0.25, 1], None, "none"
+    )
+    np.testing.assert_allclose(losses, [100, 0, 75, np.log(2)], rtol=1e-15)
+    np.testing.assert_allclose(gradient, [-1e12, 0, 0.75e12, -2], rtol=1e-15)
 
 
 # ---- extremes ----------------------------------------------------------------------------------------------
@@ -222,6 +256,43 @@ def test_infinite_logits(name: str, params: dict[str, Any], classes: int, dtype:
             np.testing.assert_allclose(ours, theirs.astype(np.float64), rtol=1e-5, atol=1e-6)
 
 
+ODD = (INF, -INF, np.nan, 0.0, 1.0, 5e-324, 1e-310, 1e-46, 1e-38, 1e-12, 1 - 1e-7, 1e30, -1.0)
+
+
+@FULL
+@each(
+    ("name", "parameters"),
+    [
+        *(("mse_loss", {}), ("l1_loss", {}), ("kl_div", {}), ("kl_div", {"log_target": True})),
+        *(("smooth_l1_loss", {"beta": beta}) for beta in (0.0, 0.5, 1e-50)),
+        *(("huber_loss", {"delta": delta}) for delta in (0.5, 1e-50, INF)),
+        ("binary_cross_entropy", {}),
+    ],
+)
+def test_elements_of_every_kind(name: str, parameters: dict[str, Any], dtype: Any, isa: str) -> None:
+    """Infinities, NaN, 0, subnormals and what is near 1 meet as input and as target."""
+    numbers = np.array(ODD, dtype)
+    if name == "binary_cross_entropy":
+        numbers = numbers[~((numbers < 0) | (numbers > 1))]
+    x, t = (grid.ravel().copy() for grid in np.meshgrid(numbers, numbers))
+    got = getattr(F, name)(x, t, reduction="none", **parameters)
+    for ours, exact in zip(got, getattr(reference, name)(x, t, reduction="none", **parameters), strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
+
+
+@FULL
+def test_logarithms_keep_their_digits(dtype: Any, isa: str) -> None:
+    """The loss of one class is -log(p), of the other -log(1 - p), also where p is near 0 or 1."""
+    small = np.logspace(-30, -0.31, 300)
+    p = np.concatenate([small, 1 - small, np.linspace(0.3, 0.7, 100)]).astype(dtype)
+    with np.errstate(divide="ignore"):  # of 1 - small, rounded to 1
+        all_exact = -np.log(widen(p)), -np.log1p(-widen(p))
+    for t, exact in zip((1, 0), all_exact, strict=True):
+        losses, _ = F.binary_cross_entropy(p, np.full_like(p, t), reduction="none")
+        exact = np.minimum(exact, 100).astype(np.float64)
+        np.testing.assert_allclose(losses, exact, rtol=3 * np.finfo(dtype).eps)
+
+
 @FULL
 @each("shape", [(40, 10), (40, 100), (3, 10, 40), (3, 300, 5)])
 def test_ignored_samples_and_broken_ones_keep_to_themselves(dtype: Any, shape: Shape, isa: str) -> None:
@@ -267,7 +338,7 @@ def test_nothing_to_average(labels: Array, weight: Any) -> None:
 def test_reduction_may_be_a_text_of_numpys(case: str) -> None:
     name, arguments = CASES[case]
     target, params = arguments((4, 3))
-    x = draws(4, 3)
+    x = input_for(case, (4, 3))
     expected, got = (
         getattr(F, name)(x, target, reduction=text, **params)[0] for text in ("sum", np.str_("sum"))
     )
@@ -329,7 +400,7 @@ EPS = {np.float32: 2e-6, np.float16: 2.0**-10, ml_dtypes.bfloat16: 2.0**-7}
 def test_layouts_dtypes_and_out(case: str, layout: str, dtype: Any) -> None:
     name, arguments = CASES[case]
     lay_out, shape = LAYOUTS[layout], (4, 30, 6)
-    x = draws(*shape).astype(dtype)
+    x = input_for(case, shape).astype(dtype)
     target, params = cast(arguments(shape), dtype)
     loss, dinput = getattr(F, name)(x, target, reduction="none", **params)
     assert loss.dtype == dinput.dtype == dtype
@@ -404,7 +475,7 @@ def test_out_in_the_memory_of_another_argument() -> None:
 @each("shape", [(3000, 10), (300, 200), (3, 40000), (5, 64, 300)])
 def test_threads_do_not_change_a_bit(case: str, shape: Shape, threads: None) -> None:
     name, arguments = CASES[case]
-    x = draws(*shape).astype(np.float32)
+    x = input_for(case, shape).astype(np.float32)
     target, params = cast(arguments(shape), np.float32)
     results = []
     for count in (1, 2, 3, 8):
@@ -548,8 +619,8 @@ def test_other_bad_parameters() -> None:
     wrong: Any
     for wrong in ("average", None, 1, ["mean"]):
         for name, _ in CASES.values():
-            target = ONES if name.startswith(("mse", "binary")) else [0, 1]
-            with pytest.raises(ValueError, match=r"^reduction must be 'mean', 'sum' or 'none', got"):
+            target = [0, 1] if name in ("cross_entropy", "nll_loss", "hinge_loss") else ONES
+            with pytest.raises(ValueError, match=r"^reduction must be .*'mean', 'sum' or 'none', got"):
                 getattr(F, name)(ONES, target, reduction=wrong)
     for wrong in ("1", None):
         with pytest.raises(TypeError, match=r"^margin must be a real number"):
@@ -557,6 +628,37 @@ def test_other_bad_parameters() -> None:
     for margin in (math.nan, math.inf):
         with pytest.raises(ValueError, match=r"^margin must be finite, got"):
             F.hinge_loss(ONES, [0, 1], margin)
+    for name, wrong, error, message in [
+        ("smooth_l1_loss", {"beta": -1}, ValueError, "beta must be at least 0, got -1"),
+        ("smooth_l1_loss", {"beta": math.nan}, ValueError, "beta must be at least 0, got nan"),
+        ("huber_loss", {"delta": 0}, ValueError, "delta must be above 0, got 0"),
+        ("huber_loss", {"delta": "1"}, TypeError, "delta must be a real number, got str"),
+        (
+            "kl_div",
+            {"reduction": "max"},
+            ValueError,
+            "reduction must be 'batchmean', 'mean', 'sum' or 'none'",
+        ),
+        (
+            "mse_loss",
+            {"reduction": "batchmean"},
+            ValueError,
+            "reduction must be 'mean', 'sum' or 'none', got",
+        ),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            getattr(F, name)(ONES, ONES, **wrong)
+    with pytest.raises(ValueError, match=r"^input must have a dimension of samples .*, got shape \(\)$"):
+        F.kl_div(np.float32(1), np.float32(1), "batchmean")
+    out = np.full((2, 3), 7.0)
+    for bad in (1.5, -1e-9, INF):
+        x = np.where(np.arange(6).reshape(2, 3) == 4, bad, 0.5)
+        for given in (x, x[:, ::-1], x.astype("f")):
+            with pytest.raises(
+                ValueError, match=r"^input must be in \[0, 1\], probabilities, got .* at \(1, 1\)"
+            ):
+                F.binary_cross_entropy(given, ONES, out=out if given.dtype == "d" else None)
+    assert (out == 7).all()
     for name in ("weight", "pos_weight"):
         parameters: dict[str, Any] = {name: np.ones(2)}
         with pytest.raises(

@@ -15,7 +15,7 @@ import pytest
 
 import fastnn
 import fastnn.functional as F
-from fastnn import _kernels, reference
+from fastnn import _kernels, nn, reference
 from fastnn._core import machine
 from fastnn.bench.cases import all_cases
 from support.cases import each
@@ -100,13 +100,32 @@ def test_swish_is_silu() -> None:
     assert F.swish_backward is F.silu_backward
 
 
+#: Layers whose function has another name, here without underscores, or that have none.
+TWINS = {
+    **{f"BatchNorm{d}d": "batchnorm" for d in (1, 2, 3)},
+    **{f"InstanceNorm{d}d": "instancenorm" for d in (1, 2, 3)},
+    "BCELoss": "binarycrossentropy",
+    "BCEWithLogitsLoss": "binarycrossentropywithlogits",
+    "CrossEntropyLoss": "crossentropy",
+    "KLDivLoss": "kldiv",
+    **dict.fromkeys(("Flatten", "Unflatten", "Linear", "Sequential", "Residual", "Module", "Activation"), ""),
+    **dict.fromkeys(("ModuleList", "ModuleDict", "Parameter", "ParameterList", "ParameterDict"), ""),
+}
+
+
+@each("name", [name for name in nn.__all__ if isinstance(getattr(nn, name), type)])
+def test_a_layer_has_a_function_of_torchs_name(name: str) -> None:
+    twin = TWINS.get(name, name.lower())
+    assert twin in {"", *(function.replace("_", "") for function in FUNCTIONS)}
+
+
 # ---- docstrings and docs -----------------------------------------------------------------------------------
 
 
 @each("name", FUNCTIONS)
 def test_a_docstring_has_the_formula_and_the_errors(name: str) -> None:
     doc = inspect.getdoc(getattr(F, name)) or ""
-    assert re.search(r"^(y|dx|da|loss|mask)(\[c\])? = ", doc, re.M), doc
+    assert re.search(r"^(y|dx|da|dweight|loss|mask)(\[c\])? = ", doc, re.M), doc
     assert re.search(r"Raises|raises", doc), doc
     for parameter in inspect.signature(getattr(F, name)).parameters:
         assert parameter in doc or (parameter == "input" and " x" in doc), parameter

@@ -279,7 +279,7 @@ def test_a_state_for_a_read_only_array_changes_nothing() -> None:
 def test_a_state_from_a_safetensors_file(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
     model, other = small_model(), small_model()
-    model[0].weight.data += 1  # type: ignore[attr-defined]
+    model[0].weight.data += 1
     safetensors.save_file(model.state_dict(), tmp_path / "model.safetensors")
     assert other.load_state_dict(tmp_path / "model.safetensors") == ([], [])
     for name, value in model.state_dict().items():
@@ -372,7 +372,7 @@ def test_residual_s_errors() -> None:
 def test_flatten() -> None:
     x = batch(2, 3, 4, 5)
     assert repr(nn.Flatten()) == "Flatten(start_dim=1, end_dim=-1)"
-    layer = nn.Flatten()
+    layer: nn.Module = nn.Flatten()
     np.testing.assert_array_equal(layer(x), x.reshape(2, 60))
     np.testing.assert_array_equal(layer.backward(x.reshape(2, 60)), x)
     assert nn.Flatten(1, 2)(x).shape == (2, 12, 5)
@@ -484,3 +484,37 @@ def test_what_repr_shows_works_or_is_read_only(layer: type[nn.Module], arguments
         else:
             assert str(other) in changed.extra_repr()
             assert passes(changed) == passes(made(layer, arguments | {name: other})), name
+
+
+def test_unflatten() -> None:
+    x = np.arange(24.0).reshape(2, 12)
+    for dim, sizes in ((1, (3, 4)), (-1, (3, -1)), (1, [2, 2, 3])):
+        layer = nn.Unflatten(dim, sizes)
+        y = layer(x)
+        assert y.base is not None
+        np.testing.assert_array_equal(y, x.reshape(2, *(3, 4) if len(sizes) == 2 else sizes))
+        np.testing.assert_array_equal(layer.backward(2 * y), 2 * x)
+    assert nn.Unflatten(0, (0, 5))(np.zeros((0, 3))).shape == (0, 5, 3)
+    assert repr(nn.Unflatten(1, (3, -1))) == "Unflatten(dim=1, unflattened_size=(3, -1))"
+    with pytest.raises(IndexError, match=r"^Unflatten: dim must be in \[-2, 2\) for .* 2 dimensions, got 2"):
+        nn.Unflatten(2, (1, -1))(x)
+    for wrong in ((5, -1), (3, 3), (0, -1)):
+        with pytest.raises(
+            ValueError, match=r"^Unflatten: x must have a length along dim 1 that is the product"
+        ):
+            nn.Unflatten(1, wrong)(x)
+    for size, error in (
+        ((), ValueError),
+        ((-1, -1), ValueError),
+        ((-2,), ValueError),
+        ("3", TypeError),
+        ((1.0,), TypeError),
+    ):
+        with pytest.raises(error, match=r"^Unflatten: unflattened_size must be"):
+            nn.Unflatten(1, size)  # type: ignore[arg-type]
+    layer = nn.Unflatten(1, (3, 4))
+    layer(x)
+    with pytest.raises(
+        ValueError, match=r"^Unflatten: dy must have the shape of forward's result, \(2, 3, 4\)"
+    ):
+        layer.backward(x)

@@ -72,7 +72,29 @@ CASES: dict[str, tuple[str, Callable[[Shape], Arguments]]] = {
         ),
     ),
     "mse": ("mse_loss", lambda s: (draws(*s, seed=1), {})),
+    "l1": ("l1_loss", lambda s: (draws(*s, seed=1), {})),
+    "smooth_l1": ("smooth_l1_loss", lambda s: (draws(*s, seed=1), {"beta": 2.5})),
+    "smooth_l1_sharp": ("smooth_l1_loss", lambda s: (draws(*s, seed=1), {"beta": 0.0})),
+    "huber": ("huber_loss", lambda s: (draws(*s, seed=1), {"delta": 2.5})),
+    "kl_div": ("kl_div", lambda s: (probabilities_for(s), {})),
+    "kl_div_of_log": ("kl_div", lambda s: (np.log(probabilities_for(s)), {"log_target": True})),
+    "probable": ("binary_cross_entropy", lambda s: (probabilities_for(s), {})),
+    "probable_weights": (
+        "binary_cross_entropy",
+        lambda s: ((draws(*s) > 0).astype(float), {"weight": class_weight((1, s[-1]))}),
+    ),
+    "nll": ("nll_loss", lambda s: (labels_for(s), {})),
+    "nll_everything": (
+        "nll_loss",
+        lambda s: (labels_for(s, 255), {"weight": class_weight(s), "ignore_index": 255}),
+    ),
 }
+
+
+def input_for(case: str, shape: Shape) -> Array:
+    """The input of a case: any numbers, or probabilities."""
+    x = draws(*shape)
+    return 1 / (1 + np.exp(-x / 3)) if case.startswith("probable") else x
 
 
 TOLERANCE = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 4e-15}

@@ -360,7 +360,7 @@ def test_resumed_after_an_interruption(
         assert train_in("resumed") == 130
     capsys.readouterr()
     assert train_in("resumed", "--replace", "--quiet") == 0
-    assert re.fullmatch("held-out accuracy .*\nwrote .*\n", capsys.readouterr().out)
+    assert re.fullmatch("held-out accuracy .*\nwrote .*\nto predict: .*\n", capsys.readouterr().out)
     assert train_in("new", "--resume") == 0  # killed before the first checkpoint: at the start
 
 

@@ -273,6 +273,153 @@ class Script(nn.Module):
         return dy
 
 
+# ---- several inputs and outputs, held-out samples, weights of classes --------------------------------------
+
+
+class Two(nn.Module):
+    """The sum of two linear layers, of two inputs; and the first of them."""
+
+    def __init__(self) -> None:
+        fastnn.manual_seed(2)
+        self.a, self.b = nn.Linear(4, 2), nn.Linear(3, 2)
+
+    def forward(self, x: Array, z: Array) -> Any:
+        first = self.a(x)
+        return first + self.b(z), first
+
+    def backward(self, dy: Any) -> tuple[Array, Array]:
+        both, first = dy
+        return self.a.backward(both + first), self.b.backward(both)
+
+
+def two_losses(output: Any, target: Any) -> tuple[float, Any]:
+    parts = [F.cross_entropy(output[0], target[0]), F.mse_loss(output[1], target[1])]
+    return parts[0][0] + parts[1][0], tuple(gradient for _, gradient in parts)
+
+
+def right(output: Any, target: Any) -> float:
+    return float((output[0].argmax(axis=1) == target[0]).mean())
+
+
+def test_several_inputs_and_outputs(tmp_path: Path) -> None:
+    z = RNG.standard_normal((50, 3), np.float32)
+    target = RNG.standard_normal((50, 2), np.float32)
+    data = ((X, z), (Y, target))
+    options: dict[str, Any] = {"validation": data, "loss": two_losses, "metrics": [right], "batch_size": 7}
+    part, whole = Two(), Two()
+    history = train.fit(whole, data, epochs=4, accumulate=2, **options)
+    assert history[-1]["val_right"] == right(whole(X, z), (Y, target))
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert train.evaluate(whole, data, loss=two_losses)["loss"] == history[-1]["val_loss"]
+    fastnn.manual_seed(2)
+    Two()
+    for epochs in (2, 4):
+        train.fit(part, data, epochs=epochs, accumulate=2, checkpoints=tmp_path, resume=True, **options)
+    assert same(whole, part)
+    z[3, 1] = np.nan
+    with pytest.raises(train.Diverged, match="the input has values that are not finite"):
+        train.fit(Two(), data, **options)
+    for bad in ((X, z[:9]), (X, (z, z[:9]))):
+        with pytest.raises(
+            ValueError, match=r"data must be x and y with a row for each sample, got shapes .*9"
+        ):
+            train.fit(Two(), (bad, Y))
+
+
+def test_a_layer_takes_its_input_by_name_and_several() -> None:
+    layer, z = Two(), np.ones((50, 3), np.float32)
+    expected = layer(X, z)[0]
+    seen: list[Any] = []
+    layer.register_forward_hook(lambda module, *passed: seen.append(len(passed)))
+    for got in (layer(X, z=z), layer(x=X, z=z), layer(input=X, z=z)):
+        np.testing.assert_array_equal(got[0], expected)
+    assert seen == [3, 3, 3]
+    np.testing.assert_array_equal(layer.a(input=X), layer.a(x=X))
+    np.testing.assert_array_equal(layer.a(input=X), layer.a(X))
+
+
+def test_validation_split(tmp_path: Path) -> None:
+    rare = (np.arange(200) % 10 == 0).astype(np.int64)
+    x = RNG.standard_normal((200, 4), np.float32)
+    seen: list[Array] = []
+
+    def labels(output: Array, target: Array) -> float:
+        seen.append(target)
+        return 0.0
+
+    options: dict[str, Any] = {"validation_split": 0.25, "batch_size": 300, "metrics": [labels]}
+    train.fit(network(), (x, rare), epochs=1, **options)
+    assert [(len(y), int(y.sum())) for y in seen] == [(150, 15), (50, 5)]
+    whole, part = network(), network()
+    history = train.fit(whole, (x, rare), epochs=3, **options)
+    fastnn.manual_seed(0)
+    network()
+    for epochs in (1, 3):
+        again = train.fit(part, (x, rare), epochs=epochs, checkpoints=tmp_path, resume=True, **options)
+        fastnn.manual_seed(99)
+    assert same(whole, part)
+    assert again[-1]["val_loss"] == history[-1]["val_loss"]
+    for wrong, message in (
+        (0.0, "be in \\(0, 1\\), got 0"),
+        (1e-4, "leave samples on both sides, got 0.0001 of 50"),
+    ):
+        with pytest.raises(ValueError, match=f"^validation_split must {message}"):
+            train.fit(network(), DATA, validation_split=wrong)
+    with pytest.raises(ValueError, match=r"^validation_split must be None where validation is given"):
+        train.fit(network(), DATA, validation=DATA, validation_split=0.5)
+
+
+def test_class_weight() -> None:
+    class_weight = pytest.importorskip("sklearn.utils.class_weight")
+    y = (np.arange(50) % 5 == 0).astype(np.int64)
+    balanced = class_weight.compute_class_weight("balanced", classes=np.arange(2), y=y)
+    layers = {w: network() for w in ("balanced", "dict", "array", "by hand")}
+    given: dict[str, Any] = {"balanced": "balanced", "dict": dict(enumerate(balanced)), "array": balanced}
+    for name, weight in given.items():
+        fastnn.manual_seed(0)
+        history = train.fit(layers[name], (X, y), class_weight=weight, validation=(X, y), epochs=2)
+        assert same(layers[name], layers["balanced"])
+    loss = functools.partial(F.cross_entropy, weight=balanced.astype(np.float32))
+    fastnn.manual_seed(0)
+    train.fit(layers["by hand"], (X, y), loss=loss, epochs=2)
+    assert same(layers["by hand"], layers["balanced"])
+    assert history[-1]["val_loss"] == train.evaluate(layers["array"], (X, y))["loss"]  # without weights
+    single, target = nn.Linear(4, 1), y[:, None].astype(np.float32)
+    for name in ("binary_cross_entropy_with_logits",):
+        weight = np.where(target > 0, balanced[1], balanced[0])
+        output = single(X)
+        expected = getattr(F, name)(output, target, weight)[0]
+        record = train.fit(single, (X, target), loss=name, class_weight="balanced", epochs=1, batch_size=50)
+        assert record[0]["loss"] == pytest.approx(expected, rel=1e-6)
+    wrong: list[tuple[Any, Any, type[Exception], str]] = [
+        (
+            "balanced",
+            "mse_loss",
+            ValueError,
+            "class_weight must go with a loss by one of the names .* 'mse_loss'",
+        ),
+        ("balanced", nn.CrossEntropyLoss(), ValueError, "class_weight must go .* got loss CrossEntropyLoss"),
+        (
+            "even",
+            "cross_entropy",
+            ValueError,
+            "class_weight must be 'balanced', a dict or an array, got 'even'",
+        ),
+        ({3: 1.0}, "cross_entropy", ValueError, "class_weight must have labels of y as keys, got 3"),
+        ([1.0], "cross_entropy", ValueError, "class_weight must be weights of at least 0 for the 2 classes"),
+        ([1.0, -1.0], "cross_entropy", ValueError, "class_weight must be weights of at least 0"),
+        (
+            [1.0] * 3,
+            "cross_entropy",
+            ValueError,
+            "class_weight must have weights of the output's 2 classes, got 3",
+        ),
+    ]
+    for weight, loss_of, error, message in wrong:
+        with pytest.raises(error, match=f"^{message}"):
+            train.fit(network(), (X, y), loss=loss_of, class_weight=weight)
+
+
 def scripted(values: list[float], stopping: train.EarlyStopping) -> tuple[int, float, str]:
     """How many epochs were trained, of which epoch the weights are, and why training ended."""
     zeros = np.zeros((10, 1), np.float32)
@@ -304,7 +451,7 @@ def test_early_stopping() -> None:
         scripted([1.0], train.EarlyStopping(1, "val_f1", mode="max"))
     partial: Any = functools.partial
     for make in (partial(train.EarlyStopping, 1), partial(train.Checkpoints, "folder")):
-        for options in ({"monitor": "val_f1"}, {"mode": "best"}, {"monitor": "lr"}):
+        for options in ({"monitor": "val_f2"}, {"mode": "best"}, {"monitor": "lr"}):
             with pytest.raises(ValueError, match=r"^mode must be 'min' or 'max' for monitor="):
                 make(**options)
     with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
@@ -498,7 +645,7 @@ def test_missing_extras_are_named_before_the_work(
         (
             {"loss": "entropy"},
             ValueError,
-            "loss must be a function or one of cross_entropy, hinge_loss.*'entropy'",
+            "loss must be a function or one of cross_entropy, nll_loss.*'entropy'",
         ),
         ({"loss": 3}, TypeError, "loss must be a function or a name, got int"),
         ({"model": 3}, TypeError, "model must be a layer of fastnn.nn, got int"),
@@ -520,7 +667,11 @@ def test_missing_extras_are_named_before_the_work(
             TypeError,
             r"metrics must be a list, as \['accuracy'\], or a dict by name, got 'accuracy'",
         ),
-        ({"metrics": ["f1"]}, ValueError, r"metrics must be functions or names \(accuracy\), got 'f1'"),
+        (
+            {"metrics": ["f2"]},
+            ValueError,
+            r"metrics must be functions, .* or names \(accuracy, .*\), got 'f2'",
+        ),
         (
             {"metrics": ["accuracy"] * 2},
             ValueError,

@@ -196,7 +196,7 @@ def add_out(d: Draw, case: Case, bare: str, with_out: str) -> None:
         result = case.run(case.copies(), bare)
     except Exception:
         return
-    like = _written_part(result, case.name.endswith(("_loss", "_entropy", "_logits")))
+    like = _written_part(result, case.name.startswith("F.") and _file_of(case.name[2:]) == "loss")
     if like is None:
         return
     shape, dtype = like.shape, like.dtype

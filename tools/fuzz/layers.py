@@ -65,10 +65,10 @@ def _batch_norm(d: Draw, name: str, plan: Plan) -> None:
 
 
 def _conv(d: Draw, name: str, plan: Plan) -> None:
-    shapes.conv(d, "conv2d", plan)
+    shapes.conv(d, name.lower(), plan)
     outs, _, *kernel = plan.shapes["weight"]
     plan.values |= constants(
-        in_channels=plan.shapes["input"][-3],
+        in_channels=plan.shapes["input"][1 - len(kernel) - 2],
         out_channels=outs,
         kernel_size=tuple(kernel),
         padding_mode="zeros",
@@ -93,13 +93,22 @@ def _dropout(d: Draw, name: str, plan: Plan) -> None:
 
 
 def _loss(d: Draw, name: str, plan: Plan) -> None:
-    kinds = {"CrossEntropyLoss": "cross_entropy", "HingeLoss": "hinge_loss", "MSELoss": "mse_loss"}
-    shapes.loss(d, kinds.get(name, "binary_cross_entropy_with_logits"), plan)
+    kinds = {"CrossEntropyLoss": "cross_entropy", "HingeLoss": "hinge_loss", "NLLLoss": "nll_loss"}
+    kinds |= {"BCELoss": "binary_cross_entropy"}
+    shapes.loss(d, kinds.get(name, "mse_loss"), plan)
+
+
+def _embedding(d: Draw, name: str, plan: Plan) -> None:
+    shapes.embedding(d, "embedding", plan)
+    rows, columns = plan.shapes.pop("weight")
+    plan.values |= constants(num_embeddings=rows, embedding_dim=columns)
 
 
 def _flatten(d: Draw, name: str, plan: Plan) -> None:
     plan.shapes["input"] = d.shape()
-    plan.values = dict.fromkeys(("start_dim", "end_dim"), lambda: d.pick((0, 1, 1, 2, -1, -2, 5)))
+    plan.values = dict.fromkeys(("start_dim", "end_dim", "dim"), lambda: d.pick((0, 1, 1, 2, -1, -2, 5)))
+    sizes = (-1,), (1, -1), [2, -1], (-1, -1), (), (3, 2), (0, -1), (-2, 1), (2**40, -1), (1.0,)
+    plan.values["unflattened_size"] = lambda: d.pick(sizes)
 
 
 FAMILIES: dict[str, shapes.Family] = {
@@ -108,6 +117,7 @@ FAMILIES: dict[str, shapes.Family] = {
     "batchnorm": _batch_norm,
     "conv": _conv,
     "dropout": _dropout,
+    "embedding": _embedding,
     "flatten": _flatten,
     "linear": _linear,
     "loss": _loss,
@@ -166,7 +176,7 @@ def case_of(d: Draw, name: str) -> Case:
     arguments["input"] = d.array(plan.shapes["input"] if d.chance(0.97) else d.shape(), writable=inplace)
     lines += ["y = layer(input)", "result = {'y': y}"]
     if arguments.get("return_indices"):
-        lines[-1:] = PLACES
+        lines[-1:] = (PLACES[0], "planes = lambda a: a", *PLACES[2:]) if "1d" in name else PLACES
     case.source = "\n".join(lines)
     if not case.huge:
         _add_backward(d, case, lines)
@@ -233,11 +243,11 @@ def _add_reference(case: Case, cls: type) -> None:
             "result['bias'] = rows.sum(0)",
         ]
         case.tolerance = 256.0
-    elif cls is nn.Conv2d and case.arguments.get("padding_mode", "zeros") == "zeros":
-        numbers = "layer.stride, layer.padding, layer.dilation, layer.groups"
-        lines = [weights, f"result = {{'y': F.conv2d(input, weight, bias, {numbers})}}"]
+    elif cls in (nn.Conv1d, nn.Conv2d) and case.arguments.get("padding_mode", "zeros") == "zeros":
+        numbers, name = "layer.stride, layer.padding, layer.dilation, layer.groups", cls.__name__.lower()
+        lines = [weights, f"result = {{'y': F.{name}(input, weight, bias, {numbers})}}"]
         gradient = [
-            f"gradients = F.conv2d_backward(dy, input, weight, {numbers})",
+            f"gradients = F.{name}_backward(dy, input, weight, {numbers})",
             "result |= zip(('dx', 'weight', 'bias'), gradients)",
         ]
         case.tolerance = 256.0

@@ -84,7 +84,7 @@ def loss(d: Draw, name: str, plan: Plan) -> None:
     """Labels or targets of the form of the input."""
     for key in ("weight", "pos_weight"):  # a mean by weights of both signs has few digits
         plan.arrays[key] = lambda s: d.array(s, None, None if d.values == "special" else d.rng.random(s))
-    if name in ("mse_loss", "binary_cross_entropy_with_logits"):
+    if name not in ("cross_entropy", "nll_loss", "hinge_loss"):
         shape = d.shape()
         part = tuple(1 if d.chance(0.3) else n for n in shape)[d.below(len(shape) + 1) :]
         plan.shapes = {"input": shape, "target": shape, "weight": part, "pos_weight": part}
@@ -92,6 +92,8 @@ def loss(d: Draw, name: str, plan: Plan) -> None:
             plan.arrays["target"] = lambda s: d.array(
                 s, None if d.chance(0.9) else np.dtype(bool), d.rng.random(s)
             )
+            if name == "binary_cross_entropy":
+                plan.arrays["input"] = plan.arrays["target"]
         return
     shape = d.shape(2)
     classes, samples = shape[1], (shape[0], *shape[2:])
@@ -180,8 +182,41 @@ def _two(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
+def embedding(d: Draw, name: str, plan: Plan) -> None:
+    """Rows of a table by their numbers."""
+    shape, rows, columns = d.shape(0, 3), d.pick((0, 1, 2, 5, 64)), d.size(70)
+    plan.shapes = {"input": shape, "weight": (rows, columns), "dy": (*shape, columns)}
+    plan.arrays["input"] = lambda s: _labels(d, s, rows)
+    plan.values = {
+        "num_embeddings": lambda: d.pick((rows, rows, rows, 2**40)),
+        "padding_idx": lambda: d.pick((None, None, 0, -1, 3, rows)),
+    }
+
+
+def _lines(plan: Plan, name: str) -> None:
+    """Make the plan for images one for lines, which have no rows."""
+    for key in ("input", "weight", "dy"):
+        if key in plan.shapes and len(plan.shapes[key]) > 2:
+            plan.shapes[key] = (*plan.shapes[key][:-2], plan.shapes[key][-1])
+    for key in ("kernel_size", "stride", "padding", "dilation"):
+        if key in plan.values:
+            plan.values[key] = partial(_last, plan.values[key])
+
+
+def _last(value: Callable[[], Any]) -> Any:
+    """Of the numbers for rows and columns those for columns."""
+    drawn = value()
+    return drawn[1] if isinstance(drawn, tuple) else drawn[1:] if isinstance(drawn, list) else drawn
+
+
 def conv(d: Draw, name: str, plan: Plan) -> None:
-    """Images and kernels that fit in them, most often."""
+    """Images, or lines, and kernels that fit in them, most often."""
+    _conv(d, name.replace("1d", "2d"), plan)
+    if "1d" in name:
+        _lines(plan, name)
+
+
+def _conv(d: Draw, name: str, plan: Plan) -> None:
     kernel = d.pick((1, 2, 3, 3, 5, 7)), d.pick((1, 2, 3, 3, 5, 11))
     groups = d.pick((1, 1, 1, 2, 3))
     ins, outs = d.pick((0, 1, 2, 3, 5, 16, 17)), d.pick((0, 1, 2, 3, 5, 16, 33))
@@ -202,7 +237,13 @@ def conv(d: Draw, name: str, plan: Plan) -> None:
 
 
 def pool(d: Draw, name: str, plan: Plan) -> None:
-    """Images and windows that fit in them, most often."""
+    """Images, or lines, and windows that fit in them, most often."""
+    _pool(d, name, plan)
+    if "1d" in name:
+        _lines(plan, name)
+
+
+def _pool(d: Draw, name: str, plan: Plan) -> None:
     kernel = _pair(d, (1, 2, 2, 3, 3, 5, 7, 17))
     plan.shapes["input"] = _images(d, _two(kernel), d.pick((0, 1, 2, 3, 16, 17)))
     most = min(_two(kernel)) // 2
@@ -225,6 +266,7 @@ FAMILIES: dict[str, Family] = {
     "softmax": softmax,
     "dropout": dropout,
     "loss": loss,
+    "embedding": embedding,
     "norm": norm,
     "batch_norm": batch_norm,
     "conv": conv,

@@ -6,7 +6,8 @@ from libc.stdint cimport int64_t
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fastnn_samples_operation:
         FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX, FASTNN_SOFTMAX_BACKWARD, FASTNN_LOG_SOFTMAX_BACKWARD
-        FASTNN_CROSS_ENTROPY, FASTNN_HINGE, FASTNN_BCE_WITH_LOGITS, FASTNN_MSE
+        FASTNN_CROSS_ENTROPY, FASTNN_HINGE, FASTNN_NLL
+        FASTNN_BCE_WITH_LOGITS, FASTNN_BCE, FASTNN_MSE, FASTNN_HUBER, FASTNN_KL_DIV, FASTNN_KL_DIV_OF_LOG
     ctypedef struct fastnn_samples:
         size_t outer, classes, inner
         const void *x
@@ -16,13 +17,18 @@ cdef extern from "fastnn.h" nogil:
         int64_t ignored
         const void *weight
         const void *pos_weight
-        double keep, uniform, margin, scale
+        double keep, uniform, margin
+        double numbers[3]
+        double scale
         void *losses
     fastnn_outcome fastnn_run_samples(fastnn_samples_operation, bint, const fastnn_samples *, double *)
+    bint fastnn_are_probabilities(bint, size_t, const void *)
     size_t fastnn_check_labels(bint, size_t, const int64_t *, size_t, int64_t, const void *, double *)
 
 SOFTMAX, LOG_SOFTMAX = FASTNN_SOFTMAX, FASTNN_LOG_SOFTMAX
-BCE_WITH_LOGITS, MSE = FASTNN_BCE_WITH_LOGITS, FASTNN_MSE
+CROSS_ENTROPY, NLL = FASTNN_CROSS_ENTROPY, FASTNN_NLL
+BCE_WITH_LOGITS, BCE, MSE, HUBER = FASTNN_BCE_WITH_LOGITS, FASTNN_BCE, FASTNN_MSE, FASTNN_HUBER
+KL_DIV, KL_DIV_OF_LOG = FASTNN_KL_DIV, FASTNN_KL_DIV_OF_LOG
 
 
 cdef inline void *data_of(object array):
@@ -124,8 +130,9 @@ cdef inline bint is_class_weight(object weight, cnp.ndarray x):
             and cnp.PyArray_DIM(w, 0) == cnp.PyArray_DIM(x, 1))
 
 
-cdef inline bint is_reduction(object reduction):
-    return isinstance(reduction, str) and (reduction == "mean" or reduction == "sum" or reduction == "none")
+cdef inline bint is_reduction(object reduction, bint by_batch=False):
+    return isinstance(reduction, str) and (reduction == "mean" or reduction == "sum" or reduction == "none"
+                                           or (by_batch and reduction == "batchmean"))
 
 
 cdef object new_losses(cnp.ndarray x, bint by_sample):
@@ -142,22 +149,24 @@ cdef object new_losses(cnp.ndarray x, bint by_sample):
 cdef object run_loss(fastnn_samples_operation operation, fastnn_samples *call, cnp.ndarray x, object out, object reduction,
                      double count, bint by_sample):
     """(loss, gradient) of a call whose x, out, scale and losses are still to be set; `count` divides the mean."""
+    cdef bint none = reduction == "none"
+    cdef bint mean = not none and reduction != "sum"
     if out is None:
         out = new_like(x)
-    losses = new_losses(x, by_sample) if reduction == "none" else None
+    losses = new_losses(x, by_sample) if none else None
     call.x, call.out, call.losses = data_of(x), data_of(out), data_of(losses)
     call.scale = 1
-    if reduction == "mean":
+    if mean:
         call.scale = 1 / count if count != 0 else 0
     cdef double loss = run_samples(operation, x, call)
     if losses is not None:
         return losses, out
-    if reduction == "mean":
+    if mean:
         loss = loss / count if count != 0 else loss * INFINITY  # NaN, or with smoothing infinity
     return loss, out
 
 
-cdef object plain_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out):
+cdef object plain_cross_entropy(int operation, input, target, weight, ignore_index, reduction, label_smoothing, out):
     cdef fastnn_samples call
     if not (is_plain(input, PLAIN) and is_reduction(reduction) and type(label_smoothing) is float
             and 0 <= label_smoothing <= 1 and type(ignore_index) is int):
@@ -169,7 +178,7 @@ cdef object plain_cross_entropy(input, target, weight, ignore_index, reduction, 
     if cnp.PyArray_NDIM(x) < 2 or cnp.PyArray_DIM(x, 1) == 0 or not (weight is None or is_class_weight(weight, x)):
         return None
     hard = are_labels(target, x)
-    if not (hard or (is_plain(target, PLAIN) and same_form(target, x))):
+    if not (hard or (operation == FASTNN_CROSS_ENTROPY and is_plain(target, PLAIN) and same_form(target, x))):
         return None
     if out is not None and not (fits(out, x) and are_apart(out, target) and (weight is None or are_apart(out, weight))):
         return None
@@ -187,15 +196,16 @@ cdef object plain_cross_entropy(input, target, weight, ignore_index, reduction, 
             return None
     else:
         call.other = data_of(target)
-    return run_loss(FASTNN_CROSS_ENTROPY, &call, x, out, reduction, count, True)
+    return run_loss(<fastnn_samples_operation>operation, &call, x, out, reduction, count, True)
 
 
-def cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out):
-    """(loss, gradient); target: labels in range, or probabilities."""
-    result = plain_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
+def cross_entropy(int operation, input, target, weight, ignore_index, reduction, label_smoothing, out):
+    """(loss, gradient) of CROSS_ENTROPY or NLL; target: labels in range, or for the first probabilities."""
+    result = plain_cross_entropy(operation, input, target, weight, ignore_index, reduction, label_smoothing, out)
     if result is not None:
         return result
-    return general("cross_entropy", input, (input, target, weight, ignore_index, reduction, label_smoothing, out))
+    return general("cross_entropy", input,
+                   (operation, input, target, weight, ignore_index, reduction, label_smoothing, out))
 
 
 cdef object plain_hinge_loss(input, target, margin, reduction, out):
@@ -223,24 +233,40 @@ def hinge_loss(input, target, margin, reduction, out):
     return general("hinge_loss", input, (input, target, margin, reduction, out)) if result is None else result
 
 
-cdef object plain_elements_loss(int operation, input, target, weight, pos_weight, reduction, out):
+cdef object plain_elements_loss(int operation, input, target, weight, pos_weight, tuple numbers, reduction, out):
     cdef fastnn_samples call
-    if not (is_plain(input, PLAIN) and is_reduction(reduction)):
+    cdef bint by_batch = operation == FASTNN_KL_DIV or operation == FASTNN_KL_DIV_OF_LOG
+    if not (is_plain(input, PLAIN) and is_reduction(reduction, by_batch)):
         return None
+    cdef cnp.ndarray x = input
     for array in (target, weight, pos_weight):
-        if array is not None and not (is_plain(array, PLAIN) and same_form(array, input)
+        if array is not None and not (is_plain(array, PLAIN) and same_form(array, x)
                                       and (out is None or fits(out, array))):
             return None
-    if target is None or not (out is None or fits(out, input)):
+    if target is None or not (out is None or fits(out, x)):
         return None
-    call.outer, call.classes, call.inner = <size_t>cnp.PyArray_SIZE(<cnp.ndarray>input), 1, 1
+    cdef size_t size = <size_t>cnp.PyArray_SIZE(x)
+    if operation == FASTNN_BCE and not fastnn_are_probabilities(cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE, size, data_of(x)):
+        return None
+    call.outer, call.classes, call.inner = size, 1, 1
     call.other, call.weight, call.pos_weight = data_of(target), data_of(weight), data_of(pos_weight)
-    return run_loss(<fastnn_samples_operation>operation, &call, input, out, reduction, <double>call.outer, False)
+    memset(call.numbers, 0, sizeof(call.numbers))
+    for i in range(3 if operation == FASTNN_HUBER else 0):
+        call.numbers[i] = numbers[i]
+    cdef double count = <double>size
+    if by_batch and reduction == "batchmean":
+        if cnp.PyArray_NDIM(x) == 0:
+            return None
+        count = <double>cnp.PyArray_DIM(x, 0)
+    return run_loss(<fastnn_samples_operation>operation, &call, x, out, reduction, count, False)
 
 
-def elements_loss(int operation, input, target, weight, pos_weight, reduction, out):
-    """(loss, gradient) of MSE or BCE_WITH_LOGITS; plain arrays of one form, the weights None or of it too."""
-    result = plain_elements_loss(operation, input, target, weight, pos_weight, reduction, out)
+def elements_loss(int operation, input, target, weight, pos_weight, tuple numbers, reduction, out):
+    """(loss, gradient) of a loss of elements; plain arrays of one form, the weights None or of it too.
+
+    numbers: HUBER's (csrc/fastnn.h), of others anything.
+    """
+    result = plain_elements_loss(operation, input, target, weight, pos_weight, numbers, reduction, out)
     if result is not None:
         return result
-    return general("elements_loss", input, (operation, input, target, weight, pos_weight, reduction, out))
+    return general("elements_loss", input, (operation, input, target, weight, pos_weight, numbers, reduction, out))

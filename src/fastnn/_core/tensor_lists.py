@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from fastnn import _kernels
-from fastnn._core.arrays import check_whole
+from fastnn._core.arrays import check_whole, write
 from fastnn._core.dispatch import by_device, twin_of
 from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.dtypes import computing_dtype
@@ -91,7 +91,7 @@ def make_lists(
 def new_array(data: Array, value: float) -> Array:
     """An array for an optimizer's state of a parameter, filled with a value."""
     array = _kernels.empty(np.shape(data), computing_dtype(data.dtype))
-    array.fill(value)
+    write(array, value)
     return array
 
 

@@ -8,6 +8,7 @@ from fastnn.functional import activation as _activation
 from fastnn.functional import batch_norm as _batch_norm
 from fastnn.functional import conv as _conv
 from fastnn.functional import dropout as _dropout
+from fastnn.functional import embedding as _embedding
 from fastnn.functional import gated as _gated
 from fastnn.functional import loss as _loss
 from fastnn.functional import norm as _norm
@@ -18,6 +19,7 @@ from fastnn.functional.activation import *
 from fastnn.functional.batch_norm import *
 from fastnn.functional.conv import *
 from fastnn.functional.dropout import *
+from fastnn.functional.embedding import *
 from fastnn.functional.gated import *
 from fastnn.functional.loss import *
 from fastnn.functional.norm import *
@@ -31,6 +33,7 @@ __all__ += _activation.__all__
 __all__ += _batch_norm.__all__
 __all__ += _conv.__all__
 __all__ += _dropout.__all__
+__all__ += _embedding.__all__
 __all__ += _gated.__all__
 __all__ += _loss.__all__
 __all__ += _norm.__all__

@@ -1,4 +1,4 @@
-"""Convolution of images: what does not fit is said here, what is not plain made so for the kernels."""
+"""Convolution of images and lines: what does not fit is said here, what is not plain made so for kernels."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
 
 __all__ = [
+    "conv1d",
+    "conv1d_backward",
     "conv2d",
     "conv2d_backward",
 ]
@@ -54,6 +56,31 @@ def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
+def single(name: str, value: Pair, least: int) -> int:
+    """A number for columns, of what has one row."""
+    if isinstance(value, Sequence) and len(value) != 1:
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return pair(name, value, least)[1]
+
+
+def as_rows(name: str, value: Any, form: str, *dims: int) -> Any:
+    """An array of lines, (..., L), as one of images with one row; ValueError for another number of axes."""
+    array = value if hasattr(value, "shape") else arrays.as_array(name, value)
+    if len(array.shape) not in dims:
+        raise ValueError(f"{name} must have shape {form}, got {tuple(array.shape)}")
+    return array[..., None, :]
+
+
+def lines_of(images: Any, out: Any) -> Any:
+    """The lines of images with one row; `out` itself where they were written to it."""
+    return images[..., 0, :] if out is None else out
+
+
+def as_out(out: Any) -> Any:
+    """Lines to write to, as images with one row; what is no array stays, and is refused where it is used."""
+    return out[..., None, :] if len(getattr(out, "shape", ())) > 1 else out
+
+
 def paddings(
     padding: Pair | str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> list[tuple[int, int]]:
@@ -64,7 +91,7 @@ def paddings(
         return [(0, 0), (0, 0)]
     if padding != "same":
         raise ValueError(f"padding must be 'same', 'valid', an integer or two, got {padding!r}")
-    if tuple(stride) != (1, 1):
+    if any(step != 1 for step in stride):
         raise ValueError(f"padding='same' takes a stride of 1, got {tuple(stride)}")
     missing = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
     return [(m // 2, m - m // 2) for m in missing]
@@ -206,3 +233,66 @@ def conv2d_backward(
     _kernels.convolve_backward(g, images, w, dx, dweight, dbias, groups, (rows, columns))
     dx, dweight, dbias = (r if r is None else arrays.rounded(r, dtype) for r in (dx, dweight, dbias))
     return dx, dweight, dbias
+
+
+# ---- lines -------------------------------------------------------------------------------------------------
+
+_LINES = "(N, C, L) or (C, L)"
+_TAPS = "(O, C / groups, k)"
+
+
+def _columns(stride: Pair, padding: Pair | str, dilation: Pair) -> tuple[Any, Any, Any]:
+    """stride, padding and dilation of images with one row."""
+    around = padding if isinstance(padding, str) else (0, single("padding", padding, 0))
+    return (1, single("stride", stride, 1)), around, (1, single("dilation", dilation, 1))
+
+
+@takes_tensors
+def conv1d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """y = sum of weight[o, c, i] x[c, stride p - padding + dilation i] over c and i, plus bias[o].
+
+    input: (N, C, L) or (C, L); weight: (O, C / groups, k); bias: (O,). It is conv2d of images with one row,
+    without a copy; all else is as there. Raises ValueError for shapes and parameters that do not fit.
+    """
+    x, w = as_rows("input", input, _LINES, 2, 3), as_rows("weight", weight, _TAPS, 3)
+    numbers = _columns(stride, padding, dilation)
+    return lines_of(conv2d(x, w, bias, *numbers, groups, out=as_out(out)), out)  # type: ignore[no-any-return]
+
+
+@takes_tensors
+def conv1d_backward(
+    dy: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    needs_input: bool = True,
+    needs_weight: bool = True,
+    needs_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """dx = the sum of weight[o, c, i] dy[o, p] over the o, i, p with which x[c] has a part in y[o, p].
+
+    dy: the result's shape; input, weight, stride, padding, dilation and groups as for conv1d; needs_input,
+    needs_weight and needs_bias, and the result, (dx, dweight, dbias), as for conv2d_backward. Raises
+    ValueError for shapes and parameters that do not fit.
+    """
+    g, x = as_rows("dy", dy, _LINES, 2, 3), as_rows("input", input, _LINES, 2, 3)
+    w = as_rows("weight", weight, _TAPS, 3)
+    numbers = _columns(stride, padding, dilation)
+    wanted = {"needs_input": needs_input, "needs_weight": needs_weight, "needs_bias": needs_bias}
+    dx, dweight, dbias = conv2d_backward(g, x, w, *numbers, groups, **wanted)
+    lines = (None if images is None else images[..., 0, :] for images in (dx, dweight))
+    return *lines, dbias  # type: ignore[return-value]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,45 @@ from fastnn._core.dispatch import general_way
 from fastnn._core.typing import Array
 
 __all__ = [
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
 ]
 
 Loss = tuple[Any, Array]  # a float, or with reduction="none" an array; the gradient
 
 REDUCTIONS = ("mean", "sum", "none")
+Numbers = tuple[float, float, float]  # of the Huber loss: where its line begins, its divisor, its slope
+NO_NUMBERS: Numbers = (0.0, 0.0, 0.0)
 
 
 # ---- what all of them share --------------------------------------------------------------------------------
 
 
-def _check_reduction(reduction: object) -> str:
-    """The reduction as a plain string, which the kernels take."""
-    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+def _check_reduction(reduction: object, *more: str) -> str:
+    """The reduction as a plain string, which the kernels take; `more`: others than those of all losses."""
+    allowed = (*more, *REDUCTIONS)
+    if not isinstance(reduction, str) or reduction not in allowed:
+        *first, last = map(repr, allowed)
+        raise ValueError(f"reduction must be {', '.join(first)} or {last}, got {reduction!r}")
     return str(reduction)
+
+
+def _check_elements_reduction(kind: int, shape: tuple[int, ...], reduction: object) -> str:
+    """The reduction of a loss of elements: of kl_div also "batchmean", if there are samples."""
+    if kind not in (_kernels.KL_DIV, _kernels.KL_DIV_OF_LOG):
+        return _check_reduction(reduction)
+    checked = _check_reduction(reduction, "batchmean")
+    if checked == "batchmean" and not shape:
+        raise ValueError("input must have a dimension of samples for reduction='batchmean', got shape ()")
+    return checked
 
 
 def _finish(kernel: Callable[[Array], Loss], target: Array, out: Array | None) -> Loss:
@@ -96,6 +117,16 @@ def _element_weight(name: str, weight: ArrayLike | None, like: Array, target: Ar
     return arrays.apart(arrays.plain(arrays.rounded(full, like.dtype)), target)
 
 
+def _check_probabilities(x: Array) -> None:
+    bad = (x < 0) | (x > 1)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"input must be in [0, 1], probabilities, got {x[index]} at {index};"
+            " binary_cross_entropy_with_logits takes logits"
+        )
+
+
 @general_way("elements_loss", like="input")
 def _elements_loss(
     kind: int,
@@ -103,15 +134,20 @@ def _elements_loss(
     target: ArrayLike,
     weight: ArrayLike | None,
     pos_weight: ArrayLike | None,
+    numbers: Numbers,
     reduction: str,
     out: Array | None,
 ) -> Loss:
-    reduction = _check_reduction(reduction)
     inputs, dx = arrays.prepare((("input", input), ("target", target)), out)
     x, t = (arrays.plain(array) for array in inputs)
+    reduction = _check_elements_reduction(kind, x.shape, reduction)
+    if kind == _kernels.BCE:
+        _check_probabilities(x)
     w = _element_weight("weight", weight, x, dx)
     pos = _element_weight("pos_weight", pos_weight, x, dx)
-    return _finish(lambda place: _kernels.elements_loss(kind, x, t, w, pos, reduction, place), dx, out)
+    return _finish(
+        lambda place: _kernels.elements_loss(kind, x, t, w, pos, numbers, reduction, place), dx, out
+    )
 
 
 # ---- losses of samples -------------------------------------------------------------------------------------
@@ -159,11 +195,34 @@ def cross_entropy(
     not fit; ValueError for a shape, a label or a parameter that does not. Szegedy et al., 2016 (label
     smoothing).
     """
-    return _kernels.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, out)
+    options = weight, ignore_index, reduction, label_smoothing
+    return _kernels.cross_entropy(_kernels.CROSS_ENTROPY, input, target, *options, out)
+
+
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the negative log-likelihood of labels, and its gradient.
+
+    loss = -weight[t] input[t] for each sample, t being its label, and dinput[t] = -weight[t], 0 elsewhere.
+
+    input: log-probabilities, as log_softmax gives them along axis 1, (N, C), (N, C, ...) or (C,), dtypes as
+    for softmax. target, weight, ignore_index, reduction, out and the result as for cross_entropy, but that
+    the target is labels. Raises TypeError for a dtype that does not fit; ValueError for a shape, a label or a
+    parameter that does not.
+    """
+    return _kernels.cross_entropy(_kernels.NLL, input, target, weight, ignore_index, reduction, 0.0, out)
 
 
 @general_way("cross_entropy", like="input")
 def _cross_entropy(
+    kind: int,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None,
@@ -176,10 +235,10 @@ def _cross_entropy(
     x, t = arrays.ready("input", input), arrays.as_array("target", target)
     if x.ndim == 1:
         options = weight, ignore_index, reduction, label_smoothing
-        return of_one_sample(_cross_entropy, x, t, *options, out=out)
+        return of_one_sample(partial(_cross_entropy, kind), x, t, *options, out=out)
     _check_logits(x.shape)
     ignored, smoothing = arrays.integer("ignore_index", ignore_index), _check_smoothing(label_smoothing)
-    if t.dtype.kind in "iub":
+    if t.dtype.kind in "iub" or kind == _kernels.NLL:
         t = _ready_labels(t, x, ignored)
         (x,), dx = arrays.prepare((("input", x),), out)
     else:
@@ -189,7 +248,7 @@ def _cross_entropy(
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and all have been checked
     return _finish(
-        lambda place: _kernels.cross_entropy(x, t, w, ignored, reduction, smoothing, place), dx, out
+        lambda place: _kernels.cross_entropy(kind, x, t, w, ignored, reduction, smoothing, place), dx, out
     )
 
 
@@ -260,7 +319,28 @@ def binary_cross_entropy_with_logits(
     shape, and input and target themselves are allowed. Raises ValueError for shapes that do not fit.
     """
     kind = _kernels.BCE_WITH_LOGITS
-    return _kernels.elements_loss(kind, input, target, weight, pos_weight, reduction, out)
+    return _kernels.elements_loss(kind, input, target, weight, pos_weight, NO_NUMBERS, reduction, out)
+
+
+def binary_cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the cross-entropy of probabilities with the target, and its gradient.
+
+    loss = -weight (t log(input) + (1 - t) log(1 - input)) for each element, with logarithms of at least -100,
+    and dinput = weight (input - t) / max(input (1 - input), 1e-12), as PyTorch limits both.
+    binary_cross_entropy_with_logits keeps the digits that the sigmoid before this function loses.
+
+    input: in [0, 1], or NaN, which gives NaN. target (t), weight, reduction, out and the result as for
+    binary_cross_entropy_with_logits. Raises ValueError for other input (not on a GPU, where its loss is NaN)
+    and for shapes that do not fit.
+    """
+    return _kernels.elements_loss(_kernels.BCE, input, target, weight, None, NO_NUMBERS, reduction, out)
 
 
 def mse_loss(
@@ -273,4 +353,87 @@ def mse_loss(
     input, target: one shape, dtypes as for relu. reduction, out and the result as for
     binary_cross_entropy_with_logits. Raises ValueError for shapes that differ.
     """
-    return _kernels.elements_loss(_kernels.MSE, input, target, None, None, reduction, out)
+    return _kernels.elements_loss(_kernels.MSE, input, target, None, None, NO_NUMBERS, reduction, out)
+
+
+def l1_loss(
+    input: ArrayLike, target: ArrayLike, reduction: str = "mean", *, out: Array | None = None
+) -> Loss:
+    """Return (loss, dinput): the absolute error, and its gradient.
+
+    loss = |input - target| for each element, and dinput = the sign of input - target, 0 where both are equal.
+
+    input, target, reduction, out and the result as for mse_loss. Raises ValueError for shapes that differ.
+    """
+    numbers = 0.0, 1.0, 1.0
+    return _kernels.elements_loss(_kernels.HUBER, input, target, None, None, numbers, reduction, out)
+
+
+def smooth_l1_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str = "mean",
+    beta: float = 1.0,
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the absolute error, rounded off around 0, and its gradient.
+
+    loss = d^2 / (2 beta) where |d| < beta, with d = input - target, else |d| - beta / 2; dinput = d / beta or
+    the sign of d: the Huber loss divided by beta. With beta = 0 it is l1_loss.
+
+    input, target, reduction, out and the result as for mse_loss. Raises ValueError for shapes that differ and
+    a beta below 0, TypeError for one that is no number. Girshick, "Fast R-CNN", 2015.
+    """
+    number = arrays.real_number("beta", beta)
+    if not number >= 0:
+        raise ValueError(f"beta must be at least 0, got {number}")
+    numbers = number, number, 1.0
+    return _kernels.elements_loss(_kernels.HUBER, input, target, None, None, numbers, reduction, out)
+
+
+def huber_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the squared error up to a distance, from there on the absolute one.
+
+    loss = d^2 / 2 where |d| < delta, with d = input - target, else delta (|d| - delta / 2); dinput = d, or
+    delta times the sign of d.
+
+    input, target, reduction, out and the result as for mse_loss. Raises ValueError for shapes that differ and
+    a delta that is not above 0, TypeError for one that is no number. Huber, "Robust estimation of a location
+    parameter", 1964.
+    """
+    number = arrays.real_number("delta", delta)
+    if not number > 0:
+        raise ValueError(f"delta must be above 0, got {number}")
+    numbers = number, 1.0, number
+    return _kernels.elements_loss(_kernels.HUBER, input, target, None, None, numbers, reduction, out)
+
+
+def kl_div(
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str = "mean",
+    log_target: bool = False,
+    *,
+    out: Array | None = None,
+) -> Loss:
+    """Return (loss, dinput): the Kullback-Leibler divergence of the target from the input, and its gradient.
+
+    loss = t (log(t) - input) for each element, and dinput = -t, where t is the target, or with log_target
+    e^target. Where t is 0, the loss is 0 for any input.
+
+    input: log-probabilities; target: probabilities, or with log_target their logarithms; one shape, dtypes as
+    for relu. reduction: "batchmean" divides the sum by the length of axis 0, which is the divergence of
+    distributions (N, C); the others, which average over all elements or do not, out and the result are as for
+    mse_loss. Raises ValueError for shapes that differ. Kullback and Leibler, "On information and
+    sufficiency", 1951.
+    """
+    kind = _kernels.KL_DIV_OF_LOG if log_target else _kernels.KL_DIV
+    return _kernels.elements_loss(kind, input, target, None, None, NO_NUMBERS, reduction, out)

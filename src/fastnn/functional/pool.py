@@ -1,4 +1,4 @@
-"""Pooling of images: the largest or the mean element of windows, or of regions of other places and sizes."""
+"""Pooling of images and lines: the largest or the mean element of windows, or of regions of any size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
-from fastnn.functional.conv import Axis, Pair, Shaped, pair
+from fastnn.functional.conv import Axis, Pair, Shaped, as_out, as_rows, lines_of, pair, single
 from fastnn.random import Key, given_or_next
 
 __all__ = [
@@ -21,10 +21,16 @@ __all__ = [
     "WindowsSaved",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward",
+    "avg_pool1d",
+    "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "fractional_max_pool2d",
     "fractional_max_pool2d_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
 ]
@@ -34,7 +40,7 @@ Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]  # where regions begin and 
 
 
 class WindowsSaved(NamedTuple):
-    """What max_pool2d and avg_pool2d keep for their backward."""
+    """What max_pool2d and avg_pool2d keep for their backward; of lines, for images with one row."""
 
     shape: tuple[int, ...]  # the input's
     argmax: Array | None  # max: which tap of its window each element of y is
@@ -50,7 +56,7 @@ class WindowsSaved(NamedTuple):
 
 
 class RegionsSaved(NamedTuple):
-    """What adaptive_avg_pool2d and fractional_max_pool2d keep for their backward."""
+    """What adaptive pooling and fractional_max_pool2d keep for their backward."""
 
     shape: tuple[int, ...]  # the input's
     argmax: Array | None  # max: which element of its region each element of y is
@@ -60,7 +66,8 @@ class RegionsSaved(NamedTuple):
         """Where each element of max pooling's y is in its plane of x, row by row, as torch counts."""
         number, planes = largest_of(self.argmax), self.shape[:-2]
         top, left, right = (
-            np.reshape(bound, (*planes, bound.shape[-1])) for bound in (self.regions[0][0], *self.regions[1])
+            bound if bound.ndim == 1 else np.reshape(bound, (*planes, bound.shape[-1]))
+            for bound in (self.regions[0][0], *self.regions[1])
         )
         taps = (right - left)[..., None, :]
         return cast("Array", plane_indices(number, top, left, taps, (1, 1), self.shape[-1]))
@@ -338,6 +345,41 @@ def adaptive_avg_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Arr
     return _backward(dy, saved, out)
 
 
+@takes_tensors
+def adaptive_max_pool2d(
+    input: ArrayLike, output_size: int | Sequence[int | None] | None, *, out: Array | None = None
+) -> tuple[Array, RegionsSaved]:
+    """y = the largest element of each region of adaptive_avg_pool2d; NaN if it has one.
+
+    input, output_size, dtypes and out as there. Returns (y, saved), saved for adaptive_max_pool2d_backward;
+    which of equal elements it is, and saved.indices(), are as for max_pool2d. Raises ValueError for shapes
+    and parameters that do not fit.
+    """
+    x = _images(input)
+    rows, columns = _adaptive_places(x, output_size)
+    argmax = _kernels.empty((*x.shape[:-2], rows, columns), _argmax_dtype(adaptive_taps(x, (rows, columns))))
+    bounds = _adaptive_bounds(x.shape[-2], rows), _adaptive_bounds(x.shape[-1], columns)
+    return _pool_regions(x, bounds, argmax, out)
+
+
+def adaptive_taps(x: Shaped, places: tuple[int, int]) -> int:
+    """The elements of the largest region."""
+    most = math.prod(-(-size // n) + 1 for size, n in zip(x.shape[-2:], places, strict=True))
+    if most > 2**32:
+        raise ValueError(f"input must have regions of at most 2^32 elements, got shape {x.shape}")
+    return most
+
+
+@takes_tensors
+def adaptive_max_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy over the regions of which x is the largest element.
+
+    dy: the result's shape; saved: what adaptive_max_pool2d returned; out: for dx. dx has the dtype of dy.
+    Raises ValueError for a shape that does not fit.
+    """
+    return _backward(dy, saved, out)
+
+
 def fractional_numbers(
     output_size: Pair | None, output_ratio: float | Sequence[float] | None
 ) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
@@ -428,3 +470,85 @@ def fractional_max_pool2d_backward(dy: ArrayLike, saved: RegionsSaved, *, out: A
     Raises ValueError for a shape that does not fit.
     """
     return _backward(dy, saved, out)
+
+
+# ---- lines -------------------------------------------------------------------------------------------------
+
+_LINES = "(N, C, L) or (C, L)"
+
+
+def line_numbers(kernel_size: Pair, stride: Pair | None, **rest: Pair) -> list[tuple[int, int]]:
+    """kernel_size, stride and the rest (padding, dilation) of windows in one row, after they were checked."""
+    kernel = single("kernel_size", kernel_size, 1)
+    step = kernel if stride is None else single("stride", stride, 1)
+    neutral = {"padding": 0, "dilation": 1}
+    others = ((neutral[name], single(name, value, neutral[name])) for name, value in rest.items())
+    return [(1, kernel), (1, step), *others]
+
+
+@takes_tensors
+def max_pool1d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, WindowsSaved]:
+    """y = the largest element of each window of lines; NaN if it has one.
+
+    input: (N, C, L) or (C, L). It is max_pool2d of images with one row, without a copy; kernel_size, stride,
+    padding, dilation, ceil_mode, out and the result, (y, saved), are as there, saved for max_pool1d_backward.
+    Raises ValueError for shapes and parameters that do not fit.
+    """
+    kernel, steps, around, apart = line_numbers(kernel_size, stride, padding=padding, dilation=dilation)
+    x = as_rows("input", input, _LINES, 2, 3)
+    y, saved = max_pool2d(x, kernel, steps, around, apart, ceil_mode, out=as_out(out))
+    return lines_of(y, out), saved
+
+
+@takes_tensors
+def max_pool1d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy over the windows of which x is the largest element.
+
+    dy: the result's shape; saved: what max_pool1d returned; out: for dx. dx has the dtype of dy. Raises
+    ValueError for a shape that does not fit.
+    """
+    g = as_rows("dy", dy, _LINES, 2, 3)
+    return lines_of(max_pool2d_backward(g, saved, out=as_out(out)), out)  # type: ignore[no-any-return]
+
+
+@takes_tensors
+def avg_pool1d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    out: Array | None = None,
+) -> tuple[Array, WindowsSaved]:
+    """y = the sum of each window of lines, divided by the number of its elements.
+
+    input: (N, C, L) or (C, L). It is avg_pool2d of images with one row, without a copy; kernel_size, stride,
+    padding, ceil_mode, count_include_pad, out and the result, (y, saved), are as there, saved for
+    avg_pool1d_backward. Raises ValueError for shapes and parameters that do not fit.
+    """
+    kernel, steps, around = line_numbers(kernel_size, stride, padding=padding)
+    x = as_rows("input", input, _LINES, 2, 3)
+    y, saved = avg_pool2d(x, kernel, steps, around, ceil_mode, count_include_pad, out=as_out(out))
+    return lines_of(y, out), saved
+
+
+@takes_tensors
+def avg_pool1d_backward(dy: ArrayLike, saved: WindowsSaved, *, out: Array | None = None) -> Array:
+    """dx = the sum of dy / divisor over the windows that x is in.
+
+    dy: the result's shape; saved: what avg_pool1d returned; out: for dx. dx has the dtype of dy. Raises
+    ValueError for a shape that does not fit.
+    """
+    g = as_rows("dy", dy, _LINES, 2, 3)
+    return lines_of(avg_pool2d_backward(g, saved, out=as_out(out)), out)  # type: ignore[no-any-return]

@@ -34,7 +34,7 @@ from fastnn.nn.activation import (
 from fastnn.nn.along_dim import GLU, LogSoftmax, Softmax, SwiGLU
 from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastnn.nn.container import Sequential
-from fastnn.nn.conv import Conv2d
+from fastnn.nn.conv import Conv1d, Conv2d
 from fastnn.nn.dropout import (
     AlphaDropout,
     DropConnect,
@@ -44,14 +44,34 @@ from fastnn.nn.dropout import (
     Dropout3d,
     DropPath,
 )
-from fastnn.nn.flatten import Flatten
+from fastnn.nn.embedding import Embedding
+from fastnn.nn.flatten import Flatten, Unflatten
 from fastnn.nn.linear import Linear
 from fastnn.nn.lists import ModuleDict, ModuleList, ParameterDict, ParameterList
-from fastnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, HingeLoss, MSELoss
+from fastnn.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HingeLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from fastnn.nn.module import Module
 from fastnn.nn.norm import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Parameter
-from fastnn.nn.pool import AdaptiveAvgPool2d, AvgPool2d, FractionalMaxPool2d, MaxPool2d
+from fastnn.nn.pool import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    FractionalMaxPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from fastnn.nn.residual import Residual
 from fastnn.nn.slope import Maxout, PReLU, RReLU
 
@@ -64,12 +84,16 @@ __all__ = [
     "SELU",
     "Activation",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AlphaDropout",
+    "AvgPool1d",
     "AvgPool2d",
+    "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Conv1d",
     "Conv2d",
     "CrossEntropyLoss",
     "DropConnect",
@@ -78,6 +102,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "Exp",
     "Flatten",
     "FractionalMaxPool2d",
@@ -87,22 +112,27 @@ __all__ = [
     "Hardswish",
     "Hardtanh",
     "HingeLoss",
+    "HuberLoss",
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "KLDivLoss",
+    "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
     "Maxout",
     "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
+    "NLLLoss",
     "PReLU",
     "Parameter",
     "ParameterDict",
@@ -115,6 +145,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Softshrink",
@@ -125,6 +156,7 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Unflatten",
     "init",
     "utils",
 ]

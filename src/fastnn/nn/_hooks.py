@@ -49,10 +49,10 @@ class _Hooked:
         self._module, self._method = module, method
         self.hooks: list[Hook] = []
 
-    def __call__(self, *given: Any) -> Any:
-        result = getattr(type(self._module), self._method)(self._module, *given)
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        result = getattr(type(self._module), self._method)(self._module, *given, **named)
         for hook in tuple(self.hooks):
-            hook(self._module, *given, result)
+            hook(self._module, *given, *named.values(), result)
         return result
 
 

@@ -131,7 +131,7 @@ class Sequential(ItemList[Module]):
             self._replace(self._checked((str(place), layer) for place, layer in enumerate(layers)))
 
     @overload
-    def __getitem__(self, index: int) -> Module: ...
+    def __getitem__(self, index: int) -> Any: ...  # so that model[0].weight is known to be something
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
     def __getitem__(self, index: int | slice) -> Module:

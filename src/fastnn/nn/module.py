@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast, overload
 
 from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
@@ -54,22 +54,34 @@ class Module:
         tuple[str, ...]
     ] = ()  # attributes that hold children and parameters in plain containers
 
-    def forward(self, x: Array) -> Array:
-        """Return the layer's output for `x`, saving what `backward` needs."""
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Return the output, saving what `backward` needs; of a model of your own, for several inputs.
+
+        A tuple where there are several outputs.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Any) -> Any:
         """Return dL/dx from dy = dL/dy of the last forward pass; add dL/dp to `p.grad` of every parameter p.
 
+        Of several inputs dL/dx is a tuple, one for each; of several outputs dy is.
         Parameters that do not require a gradient are left out. Neither the input nor the output of the
         forward pass may be changed in between. Afterwards, what forward saved is freed: each forward pass
         serves one backward pass. Raises RuntimeError where there was no forward pass, or it was used.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
-    def __call__(self, input: Array) -> Array:
-        """Return `forward(input)`."""
-        return self.forward(input)
+    @overload
+    def __call__(self, input: Array, /) -> Array: ...
+    @overload
+    def __call__(self, *inputs: Any, **named: Any) -> Any: ...
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Return `forward(*inputs)`; a single input may be named `input`, whatever forward calls it."""
+        if not named:
+            return self.forward(*inputs)
+        if not inputs and "input" in named:
+            inputs = (named.pop("input"),)
+        return self.forward(*inputs, **named)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""

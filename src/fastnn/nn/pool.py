@@ -8,9 +8,17 @@ from typing import Any
 import fastnn.functional as F
 from fastnn._core.typing import Array
 from fastnn.functional.conv import Pair, pair
-from fastnn.functional.pool import adaptive_numbers, fractional_numbers, window_numbers
+from fastnn.functional.pool import adaptive_numbers, fractional_numbers, line_numbers, window_numbers
 from fastnn.nn.module import Module
 from fastnn.random import Generator, given_or_default
+
+
+def _numbers_repr(layer: Any) -> str:
+    return f"kernel_size={layer.kernel_size}, stride={layer.stride}, padding={layer.padding}"
+
+
+def _windows_repr(layer: Any) -> str:
+    return f"{_numbers_repr(layer)}, dilation={layer.dilation}, ceil_mode={layer.ceil_mode}"
 
 
 class MaxPool2d(Module):
@@ -47,10 +55,7 @@ class MaxPool2d(Module):
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments."""
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding},"
-            f" dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
+        return _windows_repr(self)
 
 
 class AvgPool2d(Module):
@@ -86,7 +91,7 @@ class AvgPool2d(Module):
 
     def extra_repr(self) -> str:
         """Return the windows' numbers."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return _numbers_repr(self)
 
 
 class AdaptiveAvgPool2d(Module):
@@ -108,6 +113,31 @@ class AdaptiveAvgPool2d(Module):
     def backward(self, dy: Array) -> Array:
         """Return F.adaptive_avg_pool2d_backward of `dy`."""
         return F.adaptive_avg_pool2d_backward(dy, self._take_saved())
+
+    def extra_repr(self) -> str:
+        """Return the output's size."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(Module):
+    """The largest elements of the regions of AdaptiveAvgPool2d: F.adaptive_max_pool2d.
+
+    output_size as there, return_indices as for MaxPool2d. Raises ValueError and TypeError for parameters and
+    shapes that do not fit.
+    """
+
+    def __init__(self, output_size: int | Sequence[int | None] | None, return_indices: bool = False) -> None:
+        adaptive_numbers(output_size)  # bad parameters are reported here
+        self.output_size, self.return_indices = output_size, return_indices
+
+    def forward(self, x: Array) -> Any:
+        """Return F.adaptive_max_pool2d of `x`; with return_indices (y, indices)."""
+        y, self._saved = F.adaptive_max_pool2d(x, self.output_size)
+        return (y, self._saved.indices()) if self.return_indices else y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.adaptive_max_pool2d_backward of `dy`."""
+        return F.adaptive_max_pool2d_backward(dy, self._take_saved())
 
     def extra_repr(self) -> str:
         """Return the output's size."""
@@ -148,3 +178,80 @@ class FractionalMaxPool2d(Module):
     def backward(self, dy: Array) -> Array:
         """Return F.fractional_max_pool2d_backward of `dy`."""
         return F.fractional_max_pool2d_backward(dy, self._take_saved())
+
+
+def _check_line(kernel_size: Pair, stride: Pair | None, **rest: Pair) -> None:
+    numbers: Any = line_numbers(kernel_size, stride, **rest)
+    window_numbers(*numbers)
+
+
+class MaxPool1d(Module):
+    """The largest element of each window of lines (N, C, L) or (C, L): F.max_pool1d.
+
+    Arguments are MaxPool2d's, each an integer. Raises ValueError and TypeError for parameters and shapes that
+    do not fit.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        _check_line(kernel_size, stride, padding=padding, dilation=dilation)
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+        self.return_indices = return_indices
+
+    def forward(self, x: Array) -> Any:
+        """Return F.max_pool1d of `x`; with return_indices (y, indices)."""
+        numbers = self.kernel_size, self.stride, self.padding, self.dilation
+        y, self._saved = F.max_pool1d(x, *numbers, self.ceil_mode)
+        return (y, self._saved.indices()[..., 0, :]) if self.return_indices else y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.max_pool1d_backward of `dy`."""
+        return F.max_pool1d_backward(dy, self._take_saved())
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return _windows_repr(self)
+
+
+class AvgPool1d(Module):
+    """The mean of each window of lines (N, C, L) or (C, L): F.avg_pool1d.
+
+    Arguments are AvgPool2d's, each an integer. Raises ValueError and TypeError for parameters and shapes that
+    do not fit.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        window_numbers(
+            *line_numbers(kernel_size, stride, padding=padding)
+        )  # bad parameters are reported here
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+
+    def forward(self, x: Array) -> Array:
+        """Return F.avg_pool1d of `x`."""
+        numbers = self.kernel_size, self.stride, self.padding
+        y, self._saved = F.avg_pool1d(x, *numbers, self.ceil_mode, self.count_include_pad)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """Return F.avg_pool1d_backward of `dy`."""
+        return F.avg_pool1d_backward(dy, self._take_saved())
+
+    def extra_repr(self) -> str:
+        """Return the windows' numbers."""
+        return _numbers_repr(self)

@@ -7,6 +7,7 @@ from fastnn.reference import activation as _activation
 from fastnn.reference import batch_norm as _batch_norm
 from fastnn.reference import conv as _conv
 from fastnn.reference import dropout as _dropout
+from fastnn.reference import embedding as _embedding
 from fastnn.reference import gated as _gated
 from fastnn.reference import loss as _loss
 from fastnn.reference import norm as _norm
@@ -16,6 +17,7 @@ from fastnn.reference.activation import *
 from fastnn.reference.batch_norm import *
 from fastnn.reference.conv import *
 from fastnn.reference.dropout import *
+from fastnn.reference.embedding import *
 from fastnn.reference.gated import *
 from fastnn.reference.loss import *
 from fastnn.reference.norm import *
@@ -28,6 +30,7 @@ __all__ += _activation.__all__
 __all__ += _batch_norm.__all__
 __all__ += _conv.__all__
 __all__ += _dropout.__all__
+__all__ += _embedding.__all__
 __all__ += _gated.__all__
 __all__ += _loss.__all__
 __all__ += _norm.__all__

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from .activation import Array, floating, quiet
 
 __all__ = [
+    "conv1d",
+    "conv1d_backward",
     "conv2d",
     "conv2d_backward",
 ]
@@ -118,4 +120,51 @@ def conv2d_backward(
         dx if needs_input else None,
         dweight.reshape(w.shape) if needs_weight else None,
         dbias if needs_bias else None,
+    )
+
+
+def _row(value: Pair) -> tuple[int, int]:
+    return 1, int(np.reshape(value, -1)[0])
+
+
+def _padding(padding: Pair | str) -> Pair | str:
+    return padding if isinstance(padding, str) else (0, _row(padding)[1])
+
+
+def conv1d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Return `conv2d` of images with one row."""
+    x, w = (floating(array)[..., None, :] for array in (input, weight))
+    return conv2d(x, w, bias, _row(stride), _padding(padding), _row(dilation), groups)[..., 0, :]
+
+
+def conv1d_backward(
+    dy: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    *,
+    needs_input: bool = True,
+    needs_weight: bool = True,
+    needs_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return `conv2d_backward` of images with one row."""
+    g, x, w = (floating(array)[..., None, :] for array in (dy, input, weight))
+    numbers = _row(stride), _padding(padding), _row(dilation), groups
+    wanted = {"needs_input": needs_input, "needs_weight": needs_weight, "needs_bias": needs_bias}
+    dx, dweight, dbias = conv2d_backward(g, x, w, *numbers, **wanted)
+    return (
+        None if dx is None else dx[..., 0, :],
+        None if dweight is None else dweight[..., 0, :],
+        dbias,
     )

@@ -13,10 +13,16 @@ from .activation import Array, floating, quiet
 from .softmax import log_probabilities
 
 __all__ = [
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
 ]
 
 Loss = tuple[Any, Array]
@@ -79,6 +85,22 @@ def cross_entropy(
 
 
 @quiet
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Loss:
+    """Return -weight[t] x[t] at the labels t, and its gradient; what is ignored or weighs 0 is 0."""
+    x, t = _classes_last(floating(input)), np.asarray(target)
+    w = np.ones(x.shape[-1], x.dtype) if weight is None else floating(weight)
+    spikes = np.where(_one_hot(t, x.shape[-1]) & (t != ignore_index)[..., None], w, 0)
+    losses = -np.where(spikes == 0, 0, spikes * x).sum(axis=-1)
+    return _reduced(losses, _classes_second(-spikes), reduction, spikes.sum())
+
+
+@quiet
 def hinge_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean") -> Loss:
     """Return the sum over c != label of max(0, x[c] - x[label] + margin), and its gradient."""
     x, labels = _classes_last(floating(input)), np.asarray(target)
@@ -116,3 +138,52 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Lo
     """Return (input - target)^2, and its gradient."""
     difference = floating(input) - floating(target)
     return _reduced(difference**2, 2 * difference, reduction, difference.size)
+
+
+@quiet
+def binary_cross_entropy(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
+    """Return -weight (t max(log(x), -100) + (1 - t) max(log(1 - x), -100)), and its gradient."""
+    x, t = floating(input), floating(target)
+    w = x.dtype.type(1) if weight is None else floating(weight)
+    losses = -w * (t * np.maximum(np.log(x), -100) + (1 - t) * np.maximum(np.log1p(-x), -100))
+    return _reduced(losses, w * (x - t) / np.maximum(x * (1 - x), 1e-12), reduction, losses.size)
+
+
+@quiet
+def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Loss:
+    """Return |input - target|, and its gradient, 0 at 0."""
+    difference = floating(input) - floating(target)
+    return _reduced(abs(difference), np.sign(difference), reduction, difference.size)
+
+
+@quiet
+def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Loss:
+    """Return d^2 / (2 beta) where |d| < beta, else |d| - beta / 2, and its gradient; d = input - target."""
+    d = floating(input) - floating(target)
+    inside = abs(d) < beta
+    losses = np.where(inside, d**2 / (2 * d.dtype.type(beta)), abs(d) - beta / 2)
+    return _reduced(losses, np.where(inside, d / d.dtype.type(beta), np.sign(d)), reduction, d.size)
+
+
+@quiet
+def huber_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0) -> Loss:
+    """Return d^2 / 2 where |d| < delta, else delta (|d| - delta / 2), and its gradient; d = x - t."""
+    d = floating(input) - floating(target)
+    inside = abs(d) < delta
+    losses = np.where(inside, d**2 / 2, delta * (abs(d) - delta / 2))
+    return _reduced(losses, np.where(inside, d, delta * np.sign(d)), reduction, d.size)
+
+
+@quiet
+def kl_div(input: ArrayLike, target: ArrayLike, reduction: str = "mean", log_target: bool = False) -> Loss:
+    """Return t (log(t) - x), and its gradient, -t; t is the target, or e^target. With t = 0 it is 0.
+
+    reduction "batchmean" divides by the number of samples.
+    """
+    x, t = floating(input), floating(target)
+    t, log_t = (np.exp(t), t) if log_target else (t, np.log(t))
+    losses = np.where((t == 0) & ~np.isnan(x), 0, t * (log_t - x))
+    divisor = len(x) if reduction == "batchmean" else x.size
+    return _reduced(losses, -t, reduction, divisor)

@@ -12,16 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .activation import Array, floating, quiet
-from .conv import Pair, _pair
+from .conv import Pair, _pair, _row
 from .philox import random_draws
 
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward",
+    "avg_pool1d",
+    "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "fractional_max_pool2d",
     "fractional_max_pool2d_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
 ]
@@ -165,17 +171,22 @@ def avg_pool2d_backward(dy: ArrayLike, saved: PoolSaved) -> Array:
     return _unpool(dy, saved)
 
 
-def adaptive_avg_pool2d(
-    input: ArrayLike, output_size: int | Sequence[int | None] | None
-) -> tuple[Array, PoolSaved]:
-    """Return the mean of rows floor(i H / oH) to ceil((i + 1) H / oH) - 1 and columns likewise, and saved."""
-    x = floating(input)
+def _adaptive(x: Array, output_size: int | Sequence[int | None] | None) -> list[Indices]:
+    """Return rows floor(i H / oH) to ceil((i + 1) H / oH) - 1 for each i < oH, and columns likewise."""
     wanted = output_size if isinstance(output_size, Sequence) else (output_size, output_size)
     sizes = [n if o is None else o for n, o in zip(x.shape[-2:], wanted, strict=True)]
-    lists = [
+    return [
         [np.arange(math.floor(i * n / o), math.ceil((i + 1) * n / o)) for i in range(o)]
         for n, o in zip(x.shape[-2:], sizes, strict=True)
     ]
+
+
+def adaptive_avg_pool2d(
+    input: ArrayLike, output_size: int | Sequence[int | None] | None
+) -> tuple[Array, PoolSaved]:
+    """Return the mean of each region of `_adaptive`, and saved."""
+    x = floating(input)
+    lists = _adaptive(x, output_size)
     divisors = np.multiply.outer(*([len(region) for region in regions] for regions in lists)).astype(x.dtype)
     planes = math.prod(x.shape[:-2])
     return _pool(PoolSaved(x, [lists[0]] * planes, [lists[1]] * planes, divisors))
@@ -183,6 +194,21 @@ def adaptive_avg_pool2d(
 
 def adaptive_avg_pool2d_backward(dy: ArrayLike, saved: PoolSaved) -> Array:
     """Return the sum of dy / (elements of the region) over the regions that an element is in."""
+    return _unpool(dy, saved)
+
+
+def adaptive_max_pool2d(
+    input: ArrayLike, output_size: int | Sequence[int | None] | None
+) -> tuple[Array, PoolSaved]:
+    """Return the largest element of each region of `_adaptive`, and saved."""
+    x = floating(input)
+    rows, columns = _adaptive(x, output_size)
+    planes = math.prod(x.shape[:-2])
+    return _pool(PoolSaved(x, [rows] * planes, [columns] * planes, None))
+
+
+def adaptive_max_pool2d_backward(dy: ArrayLike, saved: PoolSaved) -> Array:
+    """Return the sum of dy over the regions of which an element is the largest."""
     return _unpool(dy, saved)
 
 
@@ -224,3 +250,43 @@ def fractional_max_pool2d(
 def fractional_max_pool2d_backward(dy: ArrayLike, saved: PoolSaved) -> Array:
     """Return the sum of dy over the windows of which an element is the largest."""
     return _unpool(dy, saved)
+
+
+def max_pool1d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> tuple[Array, PoolSaved]:
+    """Return `max_pool2d` of images with one row."""
+    steps = None if stride is None else _row(stride)
+    numbers = _row(kernel_size), steps, (0, _row(padding)[1]), _row(dilation)
+    y, saved = max_pool2d(floating(input)[..., None, :], *numbers, ceil_mode)
+    return y[..., 0, :], saved
+
+
+def max_pool1d_backward(dy: ArrayLike, saved: PoolSaved) -> Array:
+    """Return `max_pool2d_backward` of images with one row."""
+    return max_pool2d_backward(floating(dy)[..., None, :], saved)[..., 0, :]
+
+
+def avg_pool1d(
+    input: ArrayLike,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> tuple[Array, PoolSaved]:
+    """Return `avg_pool2d` of images with one row."""
+    steps = None if stride is None else _row(stride)
+    numbers = _row(kernel_size), steps, (0, _row(padding)[1])
+    y, saved = avg_pool2d(floating(input)[..., None, :], *numbers, ceil_mode, count_include_pad)
+    return y[..., 0, :], saved
+
+
+def avg_pool1d_backward(dy: ArrayLike, saved: PoolSaved) -> Array:
+    """Return `avg_pool2d_backward` of images with one row."""
+    return avg_pool2d_backward(floating(dy)[..., None, :], saved)[..., 0, :]

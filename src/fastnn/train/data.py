@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def prepare(
     )
     y, y_test = labels[: len(train[1])], labels[len(train[1]) :]
     if test is None:
-        held_out = _held_out(y)
+        held_out = held_out_rows(y, Fraction(1, HELD_OUT_EVERY))
         x, y, x_test, y_test = x[~held_out], y[~held_out], x[held_out], y[held_out]
     else:
         x_test = test[0]
@@ -66,9 +67,11 @@ def prepare(
     return Data(made, y, made_test, y_test, preprocessing, classes)
 
 
-def _held_out(labels: Array) -> Array:
+def held_out_rows(labels: Array, share: Fraction) -> Array:
+    """Whether each sample is held out: this share, drawn at random in each class, the same in every run."""
     draw = np.random.Generator(np.random.Philox(0))
     by_class = np.lexsort((draw.random(len(labels)), labels))  # class after class, at random within a class
+    counted = np.arange(len(labels) + 1) * share.numerator // share.denominator
     held_out = np.zeros(len(labels), bool)
-    held_out[by_class[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]] = True
+    held_out[by_class] = np.diff(counted) > 0
     return held_out

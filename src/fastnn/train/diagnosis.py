@@ -13,6 +13,7 @@ import numpy as np
 from fastnn._core.devices import on_host
 from fastnn._core.typing import Array
 from fastnn.nn import Module
+from fastnn.train.nested import Nested, call, leaves
 
 
 class Diverged(FloatingPointError):  # noqa: N818
@@ -36,14 +37,15 @@ class Finding(NamedTuple):
     text: str
 
 
-def diagnose(model: Module, x: Array) -> Finding:
+def diagnose(model: Module, x: Nested) -> Finding:
     """Return where the first non-finite value appeared when the model was trained and then given `x`.
 
     In the order in which it can happen: the gradients that the last backward pass left, the parameters after
     that step, the input, a layer's output for `x`, which is computed again, layer by layer. If all is finite,
     the layer with the largest output.
     """
-    return _gradients(model) or _parameters(model) or _input(x) or _outputs(model, x)
+    found = _gradients(model) or _parameters(model)
+    return found or next(filter(None, map(_input, leaves(x))), None) or _outputs(model, x)
 
 
 def _gradients(model: Module) -> Finding | None:
@@ -77,22 +79,23 @@ def _input(x: Array) -> Finding | None:
     return Finding("", f"the input has values that are not finite, the first of the batch at {index}")
 
 
-def _outputs(model: Module, x: Array) -> Finding:
+def _outputs(model: Module, x: Nested) -> Finding:
     """The first output that is not finite, or the largest one."""
     names = {id(module): name for name, module in model.named_modules()}
     first: list[tuple[str, Array]] = []
     largest: dict[str, float] = {}  # a layer comes before what it is in
 
-    def look(module: Module, x: Array, y: Array) -> None:
+    def look(module: Module, *passed: Nested) -> None:
         name = names[id(module)]
-        if not _finite(y):
-            first.append((name, y))
-        largest[name] = float(np.abs(on_host(y)).max(initial=0.0))
+        for y in leaves(passed[-1]):
+            if not _finite(y):
+                first.append((name, y))
+            largest[name] = max(largest.get(name, 0.0), float(np.abs(on_host(y)).max(initial=0.0)))
 
     with ExitStack() as undo:
         for module in model.modules():  # one that is looked at is not fused with its neighbours
             undo.callback(module.register_forward_hook(look).remove)
-        model(x)
+        call(model, x)
     if first:
         name, y = first[0]
         where = f"the first value that is not finite is in the output of {_called(model, name)}"

@@ -13,8 +13,9 @@ class EarlyStopping(Callback):
 
     The best weights are restored at the end of training, also after an error. monitor: a name in the epoch's
     record, "val_loss" or any other. mode: "min" where less is better, "max" where more is; None takes it from
-    a name that ends in "loss" or "accuracy". Raises ValueError for a patience below 1, for another monitor
-    without a mode, and in the first epoch for a name that the record lacks.
+    a name that ends in "loss" or "accuracy", or is a metric's (fastnn.metrics). Raises ValueError for a
+    patience below 1, for another monitor without a mode, and in the first epoch for a name that the record
+    lacks.
     """
 
     def __init__(

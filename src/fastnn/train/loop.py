@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from fastnn import optim
-from fastnn._core.arrays import as_array, is_whole
-from fastnn._core.typing import Array
+from fastnn._core.arrays import is_whole, real_number
 from fastnn.nn import Module
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.train.checkpoint import Checkpoints
+from fastnn.train.class_weight import weighted_loss
+from fastnn.train.data import held_out_rows
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
+from fastnn.train.nested import Nested, as_arrays, leaves, length, mapped
 from fastnn.train.progress import Progress
 from fastnn.train.trainer import Callback, Trainer
 
@@ -25,7 +32,9 @@ def fit(
     data: Data,
     *,
     validation: Data | None = None,
+    validation_split: float | None = None,
     loss: str | Callable[..., Any] = "cross_entropy",
+    class_weight: str | Mapping[int, float] | ArrayLike | None = None,
     metrics: Metrics | None = None,
     optimizer: optim.Optimizer | None = None,
     scheduler: Any = None,
@@ -41,15 +50,24 @@ def fit(
 ) -> list[Record]:
     """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
-    data, validation: (x, y), NumPy arrays with a row for each sample. Each batch is moved to the model's
-    device: after model.to("cuda") to the GPU, which is waited for once a batch, for the loss and the metrics.
+    data, validation: (x, y), NumPy arrays with a row for each sample. A model of several inputs takes them
+    as x = (x1, x2), for model(x1, x2); one of several outputs returns a tuple and gets y as a tuple: its loss
+    is a function that returns a tuple of gradients. validation_split: the share of data in (0, 1) that is
+    held out for validation instead, of labels from each class, the same samples in every run.
+    Each batch is moved to the model's device: after model.to("cuda") to the GPU, which is waited for once a
+    batch, for the loss and the metrics.
     Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
     joins the batch before it, and `accumulate` batches make one step of the optimizer, with the gradient of
     one large batch.
-    loss: a name (cross_entropy, hinge_loss, binary_cross_entropy_with_logits, mse_loss), a function (output,
-    target) -> (loss, doutput), or a loss layer of fastnn.nn; the mean over a batch.
-    metrics: "accuracy" (the default for whole-number targets of cross_entropy) and functions (output, target)
-    -> number, or a dict of functions by name; the record has their means over the samples.
+    loss: a name (cross_entropy, nll_loss, hinge_loss, binary_cross_entropy_with_logits, binary_cross_entropy,
+    kl_div, mse_loss, l1_loss, smooth_l1_loss, huber_loss), a function (output, target) -> (loss, doutput), or
+    a loss layer of fastnn.nn; the mean over a batch.
+    class_weight: weights of classes in the training's loss, as scikit-learn has them: "balanced" (samples /
+    (classes x samples of the class)), a dict by label (others 1), or an array; for cross_entropy, nll_loss
+    and the binary ones by name.
+    metrics: "accuracy" (the default for whole-number targets of cross_entropy), other names and objects of
+    fastnn.metrics, whose values are those of all samples, and functions (output, target) -> number, of which
+    the record has the mean over the samples; or a dict of these by name.
     optimizer: one for the model's parameters (default: Adam with its defaults). scheduler: one of
     optim.lr_scheduler for it, stepped after each epoch, or step with schedule_per="step"; ReduceLROnPlateau
     gets the validation's loss, or without one the training's.
@@ -78,13 +96,21 @@ def fit(
     # Checkpoints come last, so that they have what all other callbacks did.
     shown = [Progress(bar=progress is True)] if progress else []
     others: list[Callback] = [*shown, *([saver] if saver else [])]
+    plain_loss = find_loss(loss)
+    weighted = plain_loss if class_weight is None else weighted_loss(loss, class_weight, y)
+    held_out = None if validation is None else _arrays("validation", validation)
+    if validation_split is not None:
+        if held_out is not None:
+            raise ValueError("validation_split must be None where validation is given, got both")
+        (x, y), held_out = _split(x, y, validation_split)
     trainer = Trainer(
         model=model,
         x=x,
         y=y,
-        validation=None if validation is None else _arrays("validation", validation),
-        loss=find_loss(loss),
-        metrics=find_metrics(_default_metrics(loss, y) if metrics is None else metrics),
+        validation=held_out,
+        loss=weighted,
+        validation_loss=plain_loss,
+        metrics=find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss),
         optimizer=optim.Adam(model.parameters()) if optimizer is None else optimizer,
         scheduler=scheduler,
         schedule_per=schedule_per,
@@ -113,7 +139,7 @@ def evaluate(
     It is left in that mode. Arguments as for `fit`.
     """
     x, y = _arrays("data", data)
-    found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics)
+    found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss)
     return measure(model.eval(), x, y, find_loss(loss), found)
 
 
@@ -134,17 +160,33 @@ def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
         raise ValueError(f"{latest}: {error}") from error
 
 
-def _arrays(name: str, data: Data) -> tuple[Array, Array]:
+def _arrays(name: str, data: Data) -> tuple[Nested, Nested]:
     try:
         x, y = data
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be (x, y), two arrays, got {type(data).__name__}") from None
-    x, y = as_array(f"{name}: x", x), as_array(f"{name}: y", y)
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or not len(x):
+    x, y = as_arrays(f"{name}: x", x), as_arrays(f"{name}: y", y)
+    shapes = [array.shape for array in leaves((x, y))]
+    if any(shape[:1] != shapes[0][:1] or not shape or not shape[0] for shape in shapes):
+        *first, last = map(str, shapes)
         raise ValueError(
-            f"{name} must be x and y with a row for each sample, got shapes {x.shape} and {y.shape}"
+            f"{name} must be x and y with a row for each sample, got shapes {', '.join(first)} and {last}"
         )
     return x, y
+
+
+def _split(x: Nested, y: Nested, share: object) -> tuple[tuple[Nested, Nested], tuple[Nested, Nested]]:
+    """(x, y) for training, and (x, y) held out: this share, of each class where y is labels."""
+    number = real_number("validation_split", share)
+    samples = length(x)
+    labels = y if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu" else np.zeros(samples)
+    if not 0 < number < 1:
+        raise ValueError(f"validation_split must be in (0, 1), got {number}")
+    held_out = held_out_rows(labels, Fraction(number).limit_denominator(10**6))
+    if held_out.all() or not held_out.any():
+        raise ValueError(f"validation_split must leave samples on both sides, got {number} of {samples}")
+    kept, out = (mapped(itemgetter(rows), (x, y)) for rows in (~held_out, held_out))
+    return kept, out
 
 
 def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: object) -> None:
@@ -165,5 +207,6 @@ def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: ob
         raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {callbacks!r}")
 
 
-def _default_metrics(loss: object, y: Array) -> tuple[str, ...]:
-    return ("accuracy",) if loss == "cross_entropy" and y.dtype.kind in "iu" else ()
+def _default_metrics(loss: object, y: Nested) -> tuple[str, ...]:
+    labels = isinstance(y, np.ndarray) and y.dtype.kind in "iu"
+    return ("accuracy",) if labels and loss == "cross_entropy" else ()

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import fastnn.functional as F
 from fastnn._core.devices import as_floats, moved
 from fastnn._core.typing import Array
-from fastnn.nn import Module
+from fastnn.metrics import NAMES, Accumulating, by_name, mode_of
+from fastnn.nn import BCELoss, Module
 from fastnn.nn.module import device_of_model
+from fastnn.train.nested import Nested, call, length, mapped
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # an epoch's numbers by name: epoch, step, lr, loss, metrics, val_..., seconds
-Metric = Callable[[Array, Array], Any]  # (output, target) -> the batch's mean, a number
+#: (output, target) -> the batch's mean, a number; or what sees the batches, one after the other
+Metric = Callable[[Array, Array], Any] | Accumulating
 
 EVALUATION_BATCH = 1024  # samples at a time: it limits an evaluation's memory and does not change its results
-LOSSES = ("cross_entropy", "hinge_loss", "binary_cross_entropy_with_logits", "mse_loss")
+LOSSES = (
+    *("cross_entropy", "nll_loss", "hinge_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy"),
+    *("kl_div", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"),
+)
 
 
 def accuracy(output: Array, target: Array) -> Any:
@@ -49,8 +57,13 @@ def find_loss(loss: object) -> Loss:
     return lambda output, target: (criterion(output, target), backward())
 
 
-def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+def find_metrics(
+    metrics: Iterable[str | Metric] | Mapping[str, Metric], loss: object = None
+) -> dict[str, Metric]:
     """Return the metrics by name; a function's is its __name__.
+
+    loss: what they go with; with binary_cross_entropy, outputs are probabilities, and the classes of metrics
+    by name part at 0.5 and not at the logit 0.
 
     Raises ValueError for an unknown name and
     for one that occurs twice, TypeError for a single name instead of a list.
@@ -60,83 +73,103 @@ def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict
     if isinstance(metrics, Mapping):
         return dict(metrics)
     found: dict[str, Metric] = {}
+    of_probabilities = loss in ("binary_cross_entropy", F.binary_cross_entropy) or isinstance(loss, BCELoss)
+    threshold = 0.5 if of_probabilities else 0.0
     for metric in metrics:
-        if isinstance(metric, str) and metric not in METRICS:
-            raise ValueError(f"metrics must be functions or names ({', '.join(METRICS)}), got {metric!r}")
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+        known = (METRICS.get(name) or by_name(name, threshold)) if isinstance(metric, str) else metric
+        if known is None:
+            names = ", ".join((*METRICS, *NAMES))
+            raise ValueError(
+                f"metrics must be functions, objects of fastnn.metrics or names ({names}), got {metric!r}"
+            )
         if name in found:
             raise ValueError(f"metrics must have distinct names (a dict gives them), got {name!r} twice")
-        found[name] = METRICS[metric] if isinstance(metric, str) else metric
+        found[name] = known
     return found
 
 
 class RunningMeans:
-    """Means of the loss and of each metric over the samples so far."""
+    """The loss and the metrics over the samples so far: means of values, or what metrics accumulate."""
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
-        self._metrics = metrics
-        self.sums = dict.fromkeys(("loss", *metrics), 0.0)
+        self._names = "loss", *metrics
+        self._functions = {n: m for n, m in metrics.items() if not isinstance(m, Accumulating)}
+        self._accumulating = {n: deepcopy(m) for n, m in metrics.items() if isinstance(m, Accumulating)}
+        self.sums = dict.fromkeys(("loss", *self._functions), 0.0)
         self.samples = 0
 
     def measure(self, loss: Any, output: Array, target: Array) -> list[float]:
-        """Return a batch's loss and metrics; of arrays on a GPU they come by one transfer."""
-        return as_floats([loss, *(metric(output, target) for metric in self._metrics.values())])
+        """Return a batch's loss and the functions' values; of arrays on a GPU they come by one transfer."""
+        return as_floats([loss, *(function(output, target) for function in self._functions.values())])
 
-    def add(self, values: list[float], samples: int) -> None:
-        """Add a batch's values, which `measure` returned."""
+    def add(self, values: list[float], output: Any, target: Any) -> None:
+        """Add a batch: the values that `measure` returned, and what the metrics accumulate."""
+        samples = length(target)
         self.samples += samples
         for name, value in zip(self.sums, values, strict=True):
             self.sums[name] += value * samples
+        for metric in self._accumulating.values():
+            metric.update(output, target)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums so far."""
-        return {"sums": self.sums, "samples": self.samples}
+        """Return the sums so far, and the metrics' states."""
+        states = {name: metric.state_dict() for name, metric in self._accumulating.items()}
+        return {"sums": self.sums, "samples": self.samples, "metrics": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore sums that `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.sums, self.samples = state["sums"], state["samples"]
+        for name, metric in self._accumulating.items():
+            metric.load_state_dict(state["metrics"][name])
 
     def means(self) -> dict[str, float]:
-        """Return the means over all samples that were added."""
-        return {name: total / self.samples for name, total in self.sums.items()}
+        """Return the values over all samples that were added, by name."""
+        found = {name: total / self.samples for name, total in self.sums.items()}
+        found |= {name: metric.compute() for name, metric in self._accumulating.items()}
+        return {name: found[name] for name in self._names}
 
 
 def measure(
     model: Module,
-    x: Array,
-    y: Array,
+    x: Nested,
+    y: Nested,
     loss: Loss,
     metrics: Mapping[str, Metric],
-    check: Callable[[float, Array], object] = lambda loss, x: None,
+    check: Callable[[float, Any], object] = lambda loss, x: None,
 ) -> dict[str, float]:
     """Return the means of loss and metrics, by name; `check` gets each batch's loss and input.
 
     Batches are moved to the model's device.
     """
     running, device = RunningMeans(metrics), device_of_model(model)
-    for start in range(0, len(x), EVALUATION_BATCH):
+    for start in range(0, length(x), EVALUATION_BATCH):
         batch = slice(start, start + EVALUATION_BATCH)
-        inputs, targets = moved(x[batch], device), moved(y[batch], device)
-        output = model(inputs)
+        inputs, targets = mapped(partial(_part, batch, device), (x, y))
+        output = call(model, inputs)
         values = running.measure(loss(output, targets)[0], output, targets)
         check(values[0], inputs)
-        running.add(values, len(inputs))
+        running.add(values, output, targets)
     return running.means()
+
+
+def _part(rows: slice, device: int | None, array: Array) -> Any:
+    return moved(array[rows], device)
 
 
 def better(monitor: str, mode: str | None) -> str:
     """Return "min" or "max", which values of `monitor` are better: `mode`, or for None what its name says.
 
-    A name that ends in "loss" means min, one that ends in "accuracy" max. Raises ValueError for another mode,
-    and for None with any other name.
+    A name that ends in "loss" and "mae" mean min, one that ends in "accuracy" and the other names of metrics
+    max. Raises ValueError for another mode, and for None with any other name.
     """
     if mode in ("min", "max"):
         return mode
-    if mode is None and monitor.endswith(("loss", "accuracy")):
-        return "min" if monitor.endswith("loss") else "max"
+    if mode is None and (found := mode_of(monitor)) is not None:
+        return found
     raise ValueError(
         f"mode must be 'min' or 'max' for monitor={monitor!r}, got {mode!r}; None is for names that end in"
-        " 'loss' or 'accuracy'"
+        " 'loss' or 'accuracy', and for those of metrics"
     )
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from operator import mul
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,6 +28,7 @@ from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
 from fastnn.train.diagnosis import Diverged, diagnose
 from fastnn.train.divergence import DivergenceTest
 from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
+from fastnn.train.nested import Nested, call, length, mapped
 
 # `stopped` is none of them: whoever stopped a run (a limit of time) decides in the resumed one again.
 SAVED_ATTRIBUTES = ("epoch", "step", "step_loss", "history", "_order", "_position")
@@ -78,10 +81,11 @@ class Trainer:
     """
 
     model: Module
-    x: Array
-    y: Array
-    validation: tuple[Array, Array] | None
+    x: Nested
+    y: Nested
+    validation: tuple[Nested, Nested] | None
     loss: Loss
+    validation_loss: Loss
     metrics: Mapping[str, Metric]
     optimizer: Optimizer
     scheduler: Any
@@ -113,7 +117,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
-        return steps_per_epoch(len(self.x), self.batch_size, self.accumulate)
+        return steps_per_epoch(length(self.x), self.batch_size, self.accumulate)
 
     def stop(self, reason: str) -> None:
         """End training after this step, or after this epoch where its steps are done."""
@@ -142,7 +146,7 @@ class Trainer:
             self.epoch, self._position = len(self.history) + 1, 0
             self._order, self._means = default_generator().key(), RunningMeans(self.metrics)
             self._call("on_epoch_start")
-        batches = cut(shuffled(len(self.x), self._order), self.batch_size)
+        batches = cut(shuffled(length(self.x), self._order), self.batch_size)
         self.model.train()
         for group in grouped(batches, self.accumulate)[self._position :]:
             self._run_step(group)
@@ -154,18 +158,18 @@ class Trainer:
         self._is_between_steps = False
         samples, self.step_loss = sum(map(len, group)), 0.0
         for index, rows in enumerate(group):
-            x, y = (moved(take(array, rows), self._device) for array in (self.x, self.y))
+            x, y = mapped(partial(self._batch, rows), (self.x, self.y))
             before = [generator.get_state() for generator in self._generators]
-            output = self.model(x)
+            output = call(self.model, x)
             loss, doutput = self.loss(output, y)
             values = self._means.measure(loss, output, y)
-            if self._divergence.too_large(values[0], len(x)):
+            if self._divergence.too_large(values[0], len(rows)):
                 self._fail(values[0], x, before)
-            self._means.add(values, len(x))
+            self._means.add(values, output, y)
             if index == 0:  # not before `_fail`, which looks at the gradients of the last step
                 self.optimizer.zero_grad()
             share = len(rows) / samples
-            self.model.backward(doutput if share == 1 else share * doutput)
+            self.model.backward(doutput if share == 1 else mapped(partial(mul, share), doutput))
             self.step_loss += share * values[0]
         self._call("on_gradients")
         self.optimizer.step()
@@ -176,12 +180,16 @@ class Trainer:
         self._is_between_steps = True
         self._call("on_step_end")
 
+    def _batch(self, rows: Array, array: Array) -> Any:
+        return moved(take(array, rows), self._device)
+
     def _end_epoch(self, start: float) -> None:
         self._is_between_steps = False
         record: Record = {"epoch": self.epoch, "step": self.step, "lr": self.lr, **self._means.means()}
         if self.validation is not None:
             self.model.eval()
-            means = measure(self.model, *self.validation, self.loss, self.metrics, self._check_validation)
+            x, y = self.validation
+            means = measure(self.model, x, y, self.validation_loss, self.metrics, self._check_validation)
             record |= {f"val_{name}": mean for name, mean in means.items()}
         self.history.append(record | {"seconds": time.perf_counter() - start})
         self._order = None
@@ -202,7 +210,7 @@ class Trainer:
 
     # ---- failures ------------------------------------------------------------------------------------------
 
-    def _fail(self, loss: float, x: Array, before: Sequence[Key]) -> NoReturn:
+    def _fail(self, loss: float, x: Nested, before: Sequence[Key]) -> NoReturn:
         """Raise Diverged; with `x` and the generators as `before`, the model gives the same loss again."""
         what = f"the loss became {loss:.4g}"
         if math.isfinite(loss):
@@ -212,7 +220,7 @@ class Trainer:
             generator.set_state(state)
         raise Diverged(what, self.epoch, self.step + 1, diagnose(self.model, x), self.lr)
 
-    def _check_validation(self, loss: float, x: Array) -> None:
+    def _check_validation(self, loss: float, x: Nested) -> None:
         if not math.isfinite(loss):
             what = f"the loss of the validation became {loss}"
             raise Diverged(what, self.epoch, self.step, diagnose(self.model, x), self.lr)
@@ -281,7 +289,7 @@ class Trainer:
     def _settings(self) -> dict[str, Any]:
         """The settings that must be the same when the run is resumed."""
         return {
-            "samples": len(self.x),
+            "samples": length(self.x),
             "batch_size": self.batch_size,
             "accumulate": self.accumulate,
             "optimizer": type(self.optimizer).__name__,

@@ -5,6 +5,7 @@ Some images at a time, so that the columns stay small. CuPy has no cuDNN any mor
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from fastnn.cuda._runtime import memory
 from fastnn.cuda._runtime.dtypes import ITEMSIZE
 from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda.kernels.window import patches
+from fastnn.functional import conv as original
 from fastnn.functional.conv import Axis, Pair, _check_bias, _windows
 
 COLUMNS = 64 << 20  # bytes of columns at a time, or those of one image if that is more
@@ -236,3 +238,8 @@ def _parameter_gradients(
             multiply(dy, (dy.shape[1], 1, depth), rows, Matrix(one.address, dy.dtype, 1, 1), sums, add=True)
     found = (device_arrays.astype(dweight, dy.dtype), device_arrays.astype(dbias, dy.dtype))
     return found[0] if needs_weight else None, found[1] if needs_bias else None
+
+
+# Of lines: as on the CPU, where they call conv2d and its gradient, which find their twins.
+conv1d = inspect.unwrap(original.conv1d)
+conv1d_backward = inspect.unwrap(original.conv1d_backward)

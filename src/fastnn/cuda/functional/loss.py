@@ -7,6 +7,7 @@ and with them the sum and the mean.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -22,6 +23,8 @@ from fastnn.cuda.functional.softmax import sizes
 from fastnn.cuda.kernels.common import cuts, rows, totals
 from fastnn.cuda.kernels.loss import element_losses, losses
 from fastnn.functional.loss import (
+    Numbers,
+    _check_elements_reduction,
     _check_label_form,
     _check_logits,
     _check_margin,
@@ -31,6 +34,9 @@ from fastnn.functional.loss import (
 )
 
 Loss = tuple[Any, Any]
+
+#: The formulas of the losses of elements, by the binding's numbers.
+NAMES = {getattr(_kernels, name.upper()): name for name in element_losses.FORMULAS}
 
 
 def _reduced(
@@ -97,6 +103,7 @@ def _delivered(
 
 
 def _cross_entropy(
+    kind: int,
     input: Any,
     target: Any,
     weight: Any,
@@ -106,11 +113,14 @@ def _cross_entropy(
     out: Any,
 ) -> Loss:
     """As fastnn.functional.cross_entropy, with the loss on the GPU; labels out of range as above."""
+    if kind == _kernels.NLL:
+        message = "nll_loss takes no arrays on a GPU; cross_entropy does, and takes the logits"
+        raise NotImplementedError(message)
     _check_reduction(reduction)
     x, t = device_arrays.ready("input", input), device_arrays.describe("target", target)
     if len(x.shape) == 1:
         options = weight, ignore_index, reduction, label_smoothing
-        return of_one_sample(_cross_entropy, input, target, *options, out=out)
+        return of_one_sample(functools.partial(_cross_entropy, kind), input, target, *options, out=out)
     _check_logits(x.shape)
     ignored, smoothing = integer("ignore_index", ignore_index), _check_smoothing(label_smoothing)
     classes, labels = x.shape[1], None
@@ -173,12 +183,20 @@ def _element_weight(name: str, weight: Any, like: DeviceArray, target: DeviceArr
 
 
 def _elements_loss(
-    kind: int, input: Any, target: Any, weight: Any, pos_weight: Any, reduction: str, out: Any
+    kind: int,
+    input: Any,
+    target: Any,
+    weight: Any,
+    pos_weight: Any,
+    numbers: Numbers,
+    reduction: str,
+    out: Any,
 ) -> Loss:
-    """As fastnn.functional.mse_loss and binary_cross_entropy_with_logits, with the loss on the GPU."""
-    _check_reduction(reduction)
+    """As the function of fastnn.functional of this kind, with the loss on the GPU."""
     arrays = device_arrays.elementwise((("input", input), ("target", target)), out, in_c_order=True)
     dx, (x, t) = arrays.target, arrays.inputs
+    reduction = _check_elements_reduction(kind, x.shape, reduction)
+    count = x.shape[0] if reduction == "batchmean" else x.size
     w, pos = (
         _element_weight(name, value, x, dx)
         for name, value in (("weight", weight), ("pos_weight", pos_weight))
@@ -191,10 +209,9 @@ def _elements_loss(
     if x.size:
         others = (0 if array is None else array.address for array in (w, pos, sums, each))
         addresses = dx.address, x.address, t.address, *others
-        name = element_losses.BCE if kind == _kernels.BCE_WITH_LOGITS else element_losses.MSE
-        key = x.dtype, name, w is not None, pos is not None, each is not None, tuple(cut)
-        scale = 1 / x.size if reduction == "mean" else 1.0
-        rows.run(element_losses.elements, key, cut, x, (1, x.size, 1), addresses, (), (scale,))
+        key = x.dtype, NAMES[kind], w is not None, pos is not None, each is not None, tuple(cut)
+        scale = 1 / count if reduction in ("mean", "batchmean") else 1.0
+        rows.run(element_losses.elements, key, cut, x, (1, x.size, 1), addresses, (), (scale, *numbers))
     if each is not None:
         return each.owner, arrays.result()
-    return _reduced(arrays, sums, reduction, x.size)
+    return _reduced(arrays, sums, reduction, count)

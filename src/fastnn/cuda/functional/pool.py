@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from fastnn.cuda._runtime import memory
 from fastnn.cuda._runtime.memory import DeviceArray, Library
 from fastnn.cuda.kernels.window.places import Axis
 from fastnn.cuda.kernels.window.pooling import Pooling
+from fastnn.functional import pool as original
 from fastnn.functional.conv import Pair, pair
 from fastnn.functional.pool import (
     Bounds,
@@ -28,6 +30,7 @@ from fastnn.functional.pool import (
     _fractional_places,
     _override,
     _windows,
+    adaptive_taps,
     fractional_numbers,
     largest_of,
     plane_indices,
@@ -54,7 +57,8 @@ class Saved(NamedTuple):
             largest_of(self.argmax)
             (top, _), (left, right) = self.bounds
             planes = self.shape[:-2]
-            top, left, right = (bound.reshape(*planes, bound.shape[-1]) for bound in (top, left, right))
+            if top.ndim > 1:  # else they are the same for all planes
+                top, left, right = (bound.reshape(*planes, bound.shape[-1]) for bound in (top, left, right))
             taps, apart = (right - left)[..., None, :], (1, 1)
         return plane_indices(largest_of(cupy.asarray(self.argmax)), top, left, taps, apart, self.shape[-1])
 
@@ -160,7 +164,7 @@ def _adaptive(size: int, places: int, library: Library, device: int) -> Any:
     """The bounds of adaptive pooling on the device, kept, for all streams."""
     if library.captures(device):
         raise RuntimeError(
-            "adaptive_avg_pool2d copies its regions to the GPU: call it once before the graph is captured"
+            "adaptive pooling copies its regions to the GPU: call it once before the graph is captured"
         )
     cupy = require("cupy", "cuda")
     with cupy.cuda.Device(device):
@@ -183,6 +187,16 @@ def _axis(size: int, bounds: Any) -> Axis:
     return size, places, begin.data.ptr, end.data.ptr, places if planes else 0, 0
 
 
+def _adaptive_pooling(
+    x: DeviceArray, height: int, width: int, rows: int, columns: int
+) -> tuple[Pooling, Any]:
+    """Pooling of planes of these sizes into rows and columns of regions, and the regions' bounds."""
+    place: tuple[Any, int] = x.library, x.device
+    bounds = _adaptive(height, rows, *place), _adaptive(width, columns, *place)
+    axes = _axis(height, bounds[0]), _axis(width, bounds[1])
+    return Pooling("regions", math.prod(x.shape[:-2]), *axes), bounds
+
+
 def adaptive_avg_pool2d(
     input: Any, output_size: int | Sequence[int | None] | None, *, out: Any = None
 ) -> tuple[Any, Saved]:
@@ -192,14 +206,26 @@ def adaptive_avg_pool2d(
     height, width = x.shape[-2:]
     if (rows, columns) == (1, 1):
         height, width = 1, height * width  # one region, whose elements are side by side
-    place: tuple[Any, int] = x.library, x.device
-    bounds = _adaptive(height, rows, *place), _adaptive(width, columns, *place)
-    axes = _axis(height, bounds[0]), _axis(width, bounds[1])
-    return _mean(x, Pooling("regions", math.prod(x.shape[:-2]), *axes), bounds, out)
+    return _mean(x, *_adaptive_pooling(x, height, width, rows, columns), out)
 
 
 def adaptive_avg_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
     """dx = the sum of dy / (elements of the region) over the regions that x is in, in their order."""
+    return _backward(dy, saved, out)
+
+
+def adaptive_max_pool2d(
+    input: Any, output_size: int | Sequence[int | None] | None, *, out: Any = None
+) -> tuple[Any, Saved]:
+    """y = the largest elements of regions: fastnn.functional.adaptive_max_pool2d."""
+    x = _images(input)
+    places = _adaptive_places(x, output_size)
+    pooling, bounds = _adaptive_pooling(x, x.shape[-2], x.shape[-1], *places)
+    return _largest(x, pooling, adaptive_taps(x, places), bounds, out)
+
+
+def adaptive_max_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
+    """dx = the sum of dy over the regions of which x is the largest element, in their order."""
     return _backward(dy, saved, out)
 
 
@@ -228,3 +254,10 @@ def fractional_max_pool2d(
 def fractional_max_pool2d_backward(dy: Any, saved: Saved, *, out: Any = None) -> Any:
     """dx = the sum of dy over the windows of which x is the largest element, in their order."""
     return _backward(dy, saved, out)
+
+
+# Of lines: as on the CPU, where they call the functions of images, which find their twins.
+max_pool1d = inspect.unwrap(original.max_pool1d)
+max_pool1d_backward = inspect.unwrap(original.max_pool1d_backward)
+avg_pool1d = inspect.unwrap(original.avg_pool1d)
+avg_pool1d_backward = inspect.unwrap(original.avg_pool1d_backward)

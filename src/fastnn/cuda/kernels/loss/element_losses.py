@@ -1,4 +1,7 @@
-"""Losses of elements, with gradients, and each block's sum of them. It knows no library of arrays."""
+"""Losses of elements, with gradients, and each block's sum of them. It knows no library of arrays.
+
+As in csrc/softmax/softmax_kernels.c, a loss is one formula.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,8 @@ from fastnn.cuda.kernels.common.samples import ADDRESSES, AT, MEMBER, NUMBERS, S
 #: Addresses: gradient, input, target, weight, pos_weight, each block's sum (0: not wanted), each element's
 #: loss.
 DX, X, TARGET, WEIGHT, POS_WEIGHT, SUMS, LOSSES, ADDRESS_COUNT = 0, 1, 2, 3, 4, 5, 6, 7
-#: The number that gradients are multiplied by.
-SCALE = 0
-MSE, BCE = "mse", "bce"
+#: The number that gradients are multiplied by, and those of the Huber loss (csrc/fastnn.h).
+SCALE, BEGIN, DIVISOR, SLOPE, NUMBER_COUNT = 0, 1, 2, 3, 4
 
 
 def cut_for(dtype: str, operands: int, aligned: bool) -> Cut:
@@ -35,10 +37,8 @@ def cut_for(dtype: str, operands: int, aligned: bool) -> Cut:
 
 @made_once
 def _squared_error(dtype: str) -> Any:
-    """(x, t, w, pos): the loss, and its slope."""
-
     @device
-    def squared_error(x: float, t: float, w: float, pos: float) -> tuple[float, float]:
+    def squared_error(x: float, t: float, w: float, pos: float, numbers: Any) -> tuple[float, float]:
         d = x - t
         return d * d, d + d
 
@@ -47,11 +47,11 @@ def _squared_error(dtype: str) -> Any:
 
 @made_once
 def _binary_entropy(dtype: str) -> Any:
-    """(x, t, w, pos): the loss, and its slope; with s = sigmoid(x), both keep their digits for large x."""
+    """With s = sigmoid(x), the loss and its slope keep their digits for large x."""
     real = computing(dtype)
 
     @device
-    def binary_entropy(x: float, t: float, w: float, pos: float) -> tuple[float, float]:
+    def binary_entropy(x: float, t: float, w: float, pos: float, numbers: Any) -> tuple[float, float]:
         e = math.exp(-abs(x))
         near = real(1) / (real(1) + e)
         far, log1p_e = e * near, math.log1p(e)
@@ -65,14 +65,75 @@ def _binary_entropy(dtype: str) -> Any:
     return binary_entropy
 
 
-_FORMULAS = {MSE: _squared_error, BCE: _binary_entropy}
+@made_once
+def _entropy_of_probability(dtype: str) -> Any:
+    """The logarithms are at least -100, and the slope's divisor at least 1e-12, as PyTorch has them."""
+    real = computing(dtype)
+
+    @device
+    def entropy_of_probability(x: float, t: float, w: float, pos: float, numbers: Any) -> tuple[float, float]:
+        yes, no = math.log(x), math.log1p(-x)
+        yes = real(-100) if yes < real(-100) else yes
+        no = real(-100) if no < real(-100) else no
+        divisor = x * (real(1) - x)
+        divisor = real(1e-12) if divisor < real(1e-12) else divisor
+        return -w * (t * yes + (real(1) - t) * no), w * ((x - t) / divisor)
+
+    return entropy_of_probability
+
+
+@made_once
+def _huber(dtype: str) -> Any:
+    """A parabola, and from a distance of x and t on a line."""
+    real = computing(dtype)
+
+    @device
+    def huber(x: float, t: float, w: float, pos: float, numbers: Any) -> tuple[float, float]:
+        d, begin = x - t, real(numbers[BEGIN])
+        far = abs(d)
+        slope = far / real(numbers[DIVISOR]) if far < begin else real(numbers[SLOPE])
+        loss = slope * (far - real(0.5) * (begin if begin < far else far))
+        return loss, (-slope if d < 0 else (slope if d > 0 else d))  # of 0 and NaN itself
+
+    return huber
+
+
+def _divergence(of_log: bool) -> Any:
+    @made_once
+    def made(dtype: str) -> Any:
+        """Of p = t, or e^t; where p is 0, it is 0 for any x but NaN."""
+        real = computing(dtype)
+
+        @device
+        def divergence(x: float, t: float, w: float, pos: float, numbers: Any) -> tuple[float, float]:
+            p = math.exp(t) if of_log else t
+            log_p = t if of_log else math.log(t)
+            none = x if x != x else real(0)
+            return none if p == 0 else p * (log_p - x), -p
+
+        return divergence
+
+    return made
+
+
+#: What makes the function (x, t, weight, pos_weight, numbers) -> (loss, slope), by the loss's name.
+FORMULAS = {
+    "mse": _squared_error,
+    "bce_with_logits": _binary_entropy,
+    "bce": _entropy_of_probability,
+    "huber": _huber,
+    "kl_div": _divergence(of_log=False),
+    "kl_div_of_log": _divergence(of_log=True),
+}
 
 
 def _examples() -> Iterator[Key]:
     for dtype in ITEMSIZE:
         for aligned in (True, False):
-            yield dtype, MSE, False, False, False, tuple(cut_for(dtype, 2, aligned))
-            yield dtype, BCE, True, True, True, tuple(cut_for(dtype, 4, aligned))
+            for name in FORMULAS:
+                weighted = name == "bce_with_logits"
+                cut = tuple(cut_for(dtype, 4 if weighted else 2, aligned))
+                yield dtype, name, weighted, weighted, weighted, cut
 
 
 @template(_examples, **rows.OPTIONS)
@@ -81,7 +142,7 @@ def elements(
 ) -> Built:
     """The gradient, and each block's sum of losses in float64; with `each` the losses in the sum's place."""
     how, real = Cut(*cut), computing(dtype)
-    span, has, formula = how.span, samples.has(how), _FORMULAS[name](dtype)
+    span, has, formula = how.span, samples.has(how), FORMULAS[name](dtype)
     pos_row = 3 if weighted else 2
 
     @device
@@ -90,7 +151,7 @@ def elements(
         for e in range(span):
             w = v[2, e] if weighted else real(1)
             pos = v[pos_row, e] if positive else real(1)
-            loss, slope = formula(v[0, e], v[1, e], w, pos)
+            loss, slope = formula(v[0, e], v[1, e], w, pos, c[NUMBERS])
             v[0, e], v[1, e] = slope * scale, loss
             total += loss if has(c, e) else real(0)
         r[0] += total
@@ -109,7 +170,7 @@ def elements(
         written=tuple(written if each else written[:1]),
         addresses=ADDRESS_COUNT,
         words=0,
-        numbers=1,
+        numbers=NUMBER_COUNT,
         state=1,
         begin=rows.nothing,
         rounds=(Round(types.float64, (0.0,), gather, reductions.add_each, finish),),
