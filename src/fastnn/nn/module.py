@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Any, ClassVar, Self, cast
 
 from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
+from fastnn._core.inference import THREADS
 from fastnn._core.typing import Array
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
+from fastnn.nn._places import name_place, naming_places
 from fastnn.nn._registered import PLAIN, check_registered
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Parameter
@@ -24,8 +27,19 @@ from fastnn.stages import Stage
 NOT_NEEDED = cast("Array", None)
 
 
-class _Freed:
-    """Stands in `Module._saved` once a backward pass has used what was there."""
+class Unusable:
+    """Stands in `Module._saved` where nothing is there for backward, and says what to do."""
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+
+
+FREED = Unusable(
+    "needs a forward pass first: call the layer again, its backward freed what the last pass saved"
+)
+NOT_KEPT = Unusable(
+    "needs a forward pass outside fastnn.inference(): call the layer again there, inside nothing is kept"
+)
 
 
 class Module:
@@ -51,6 +65,12 @@ class Module:
         tuple[str, ...]
     ] = ()  # attributes that hold children and parameters in plain containers
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        # Of fastnn's own modules, those that have others inside name the places themselves.
+        if "backward" in vars(cls) and not cls.__module__.startswith("fastnn."):
+            cls.backward = naming_places(cls.backward)  # type: ignore[method-assign]
+
     def forward(self, x: Array) -> Array:
         """Return the layer's output for `x`, saving what `backward` needs."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
@@ -65,8 +85,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
     def __call__(self, input: Array) -> Array:
-        """Return `forward(input)`."""
-        return self.forward(input)
+        """Return `forward(input)`. An error within names its place; in fastnn.inference() nothing is kept."""
+        try:
+            y = self.forward(input)
+        except Exception as error:
+            name_place(error, self)
+            raise
+        if THREADS and get_ident() in THREADS:
+            self._saved = NOT_KEPT
+        return y
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""
@@ -312,13 +339,15 @@ class Module:
     def _take_saved(self) -> Any:
         """Return what the last forward pass saved, and free it here."""
         saved = self._saved
-        if saved is None or saved is _Freed:
-            why = " again, its backward freed what the last pass saved" if saved is _Freed else ""
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward pass first: call the layer{why}"
-            )
-        self._saved = _Freed
+        if saved is None or type(saved) is Unusable:
+            raise self._nothing_saved(saved)
+        self._saved = FREED
         return saved
+
+    def _nothing_saved(self, saved: Unusable | None) -> RuntimeError:
+        """The error of a backward pass that has no forward pass."""
+        advice = saved.advice if saved else "needs a forward pass first: call the layer"
+        return RuntimeError(f"{type(self).__name__}.backward {advice}")
 
 
 def device_of_model(model: Module) -> int | None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import fastnn.functional as F
 from fastnn._core.devices import as_floats, moved
+from fastnn._core.inference import inference, is_inference
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.nn.module import device_of_model
+from fastnn.nn.module import NOT_NEEDED, device_of_model
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # an epoch's numbers by name: epoch, step, lr, loss, metrics, val_..., seconds
@@ -46,7 +47,7 @@ def find_loss(loss: object) -> Loss:
     if backward is None:
         return loss
     criterion: Any = loss  # a layer, as those of fastnn.nn
-    return lambda output, target: (criterion(output, target), backward())
+    return lambda output, target: (criterion(output, target), NOT_NEEDED if is_inference() else backward())
 
 
 def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
@@ -117,7 +118,8 @@ def measure(
     for start in range(0, len(x), EVALUATION_BATCH):
         batch = slice(start, start + EVALUATION_BATCH)
         inputs, targets = moved(x[batch], device), moved(y[batch], device)
-        output = model(inputs)
+        with inference():
+            output = model(inputs)
         values = running.measure(loss(output, targets)[0], output, targets)
         check(values[0], inputs)
         running.add(values, len(inputs))
