@@ -1,4 +1,4 @@
-"""`fastnn.inference()`: passes of threads that are within it keep nothing for backward. It knows no layers."""
+"""`fastnn.inference()`: passes of threads within it keep nothing for backward. It knows no layers."""
 
 from __future__ import annotations
 
