@@ -50,8 +50,8 @@ def fit(
     one large batch.
     loss: a name (cross_entropy, hinge_loss, binary_cross_entropy_with_logits, mse_loss), a function (output,
     target) -> (loss, doutput), or a loss layer of fastnn.nn; the mean over a batch.
-    metrics: "accuracy" (the default for whole-number targets of cross_entropy) and functions (output, target)
-    -> number, or a dict of functions by name; the record has their means over the samples.
+    metrics: "accuracy" (the default for labels and one-hot rows of cross_entropy) and functions (output,
+    target) -> number, or a dict of functions by name; the record has their means over the samples.
     optimizer: one for the model's parameters (default: Adam with its defaults). scheduler: one of
     optim.lr_scheduler for it, stepped after each epoch, or step with schedule_per="step"; ReduceLROnPlateau
     gets the validation's loss, or without one the training's.
@@ -164,4 +164,4 @@ def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: ob
 
 
 def _default_metrics(loss: object, y: Array) -> tuple[str, ...]:
-    return ("accuracy",) if loss == "cross_entropy" and y.dtype.kind in "iu" else ()
+    return ("accuracy",) if loss == "cross_entropy" and (y.dtype.kind in "iu" or y.ndim > 1) else ()

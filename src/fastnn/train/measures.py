@@ -24,9 +24,22 @@ LOSSES = ("cross_entropy", "hinge_loss", "binary_cross_entropy_with_logits", "ms
 def accuracy(output: Array, target: Array) -> Any:
     """Return the share of samples whose largest output, along axis 1, is at their label.
 
-    Of arrays on a GPU it is an array of one element there: nothing waits for it.
+    target: labels, of output's shape without axis 1; or probabilities of output's shape, as one-hot rows, the
+    largest of which is the label. Of arrays on a GPU it is an array of one element there: nothing waits for
+    it. Raises ValueError for other shapes, and for a single output for each sample.
     """
-    return (output.argmax(axis=1) == target).mean()
+    shape, got = tuple(output.shape), tuple(target.shape)
+    if len(shape) < 2 or shape[1] == 1:
+        raise ValueError(
+            f"accuracy: output must have shape (N, C) or (N, C, ...) with C at least 2, got {shape}; for one"
+            " logit each, metrics can have a function: ((output > 0) == (target > 0.5)).mean()"
+        )
+    if got not in (shape, (shape[0], *shape[2:])):
+        raise ValueError(
+            f"accuracy: target must have shape {(shape[0], *shape[2:])}, of labels, or {shape}, got {got}"
+        )
+    labels = target.argmax(axis=1) if got == shape else target
+    return (output.argmax(axis=1) == labels).mean()
 
 
 METRICS: dict[str, Metric] = {"accuracy": accuracy}
