@@ -380,7 +380,8 @@ TAKEN = {
 @each("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 @each("taken", TAKEN)
 def test_a_target_is_taken_in_the_input_s_dtype(dtype: Any, taken: str) -> None:
-    x, t = draws(5, 4).astype(dtype), np.eye(4)[[0, 3, 1, 1, 2]].astype(TAKEN[taken])
+    x, labels = draws(5, 4).astype(dtype), [0, 3, 1, 1, 2]
+    t: Array = np.eye(4)[labels].astype(TAKEN[taken])
     functions: list[Any] = [F.mse_loss, F.binary_cross_entropy_with_logits]
     for function in functions if t.dtype.kind in "ib" else [F.cross_entropy, *functions]:
         for given in (t, np.asfortranarray(t)):

@@ -14,6 +14,8 @@ from fastnn._core.devices import on_host
 from fastnn._core.typing import Array
 from fastnn.nn import Module
 
+Samples = tuple[Array, Array]  # x, y
+
 
 class Diverged(FloatingPointError):  # noqa: N818
     """The loss is not finite, or far above its first value. The message says where that began, and why.
@@ -23,9 +25,8 @@ class Diverged(FloatingPointError):  # noqa: N818
     """
 
     def __init__(self, loss: str, epoch: int, step: int, finding: Finding, lr: float) -> None:
-        super().__init__(
-            f"{loss} in epoch {epoch}, step {step}: {finding.text}; learning rate {lr:g}: try a lower one"
-        )
+        advice = "" if finding.in_data else f"; learning rate {lr:g}: try a lower one"
+        super().__init__(f"{loss} in epoch {epoch}, step {step}: {finding.text}{advice}")
         self.epoch, self.step, self.layer, self.lr = epoch, step, finding.layer, lr
 
 
@@ -34,16 +35,30 @@ class Finding(NamedTuple):
 
     layer: str
     text: str
+    in_data: bool = False  # then no learning rate helps
 
 
-def diagnose(model: Module, x: Array) -> Finding:
-    """Return where the first non-finite value appeared when the model was trained and then given `x`.
+def diagnose(model: Module, batch: Samples, name: str, data: Samples) -> Finding:
+    """Return where the first non-finite value appeared when the model was trained and then given a batch.
 
-    In the order in which it can happen: the gradients that the last backward pass left, the parameters after
-    that step, the input, a layer's output for `x`, which is computed again, layer by layer. If all is finite,
-    the layer with the largest output.
+    The batch itself comes first; then the order is that in which it can happen: the gradients that the last
+    backward pass left, the parameters after that step, a layer's output, which is computed again, layer by
+    layer. If all is finite, the layer with the largest output. name, data: the data set that the batch is of,
+    and what messages call it.
     """
-    return _gradients(model) or _parameters(model) or _input(x) or _outputs(model, x)
+    return _samples(batch, name, data) or _gradients(model) or _parameters(model) or _outputs(model, batch[0])
+
+
+def _samples(batch: Samples, name: str, data: Samples) -> Finding | None:
+    """What is wrong in the data set, whose rows the user knows; the batch's are shuffled."""
+    for part, in_batch, whole in zip("xy", batch, data, strict=True):
+        if not _finite(in_batch):
+            finite = np.isfinite(whole)
+            rows = np.flatnonzero(~finite.reshape(len(whole), -1).all(axis=1))
+            place = ", ".join(map(str, np.argwhere(~finite)[0]))
+            found = f"NaN or infinities in {len(rows)} of {len(whole)} rows, the first at {part}[{place}]"
+            return Finding("", f"{name}: {part} must be finite, got {found}", in_data=True)
+    return None
 
 
 def _gradients(model: Module) -> Finding | None:
@@ -68,13 +83,6 @@ def _parameters(model: Module) -> Finding | None:
             where = f"the first value that is not finite is in {own} of {_called(model, layer)}"
             return Finding(layer, f"{where}, since the step before ({_count(parameter.data)})")
     return None
-
-
-def _input(x: Array) -> Finding | None:
-    if _finite(x):
-        return None
-    index = tuple(int(i) for i in np.argwhere(~np.isfinite(on_host(x)))[0])
-    return Finding("", f"the input has values that are not finite, the first of the batch at {index}")
 
 
 def _outputs(model: Module, x: Array) -> Finding:

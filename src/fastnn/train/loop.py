@@ -147,20 +147,30 @@ def _arrays(name: str, data: Data) -> tuple[Array, Array]:
 
 def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: object) -> None:
     if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+        got = _got(model) if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"model must be a layer of fastnn.nn, got {got}")
     if not isinstance(optimizer, optim.Optimizer | None):
         raise TypeError(
-            f"optimizer must be one of fastnn.optim, for the model's parameters, got {optimizer!r}"
+            "optimizer must be one of fastnn.optim, for the model's parameters, as"
+            f" optim.Adam(model.parameters()), got {_got(optimizer)}"
         )
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else set()
     if optimizer and not any(id(parameter) in trained for parameter in model.parameters()):
         raise ValueError("optimizer must have parameters of the model, got none of them")
-    if scheduler is not None and not hasattr(scheduler, "state_dict"):
-        raise TypeError(f"scheduler must be one of fastnn.optim.lr_scheduler, got {scheduler!r}")
+    if scheduler is not None and (isinstance(scheduler, type) or not hasattr(scheduler, "state_dict")):
+        raise TypeError(f"scheduler must be one of fastnn.optim.lr_scheduler, got {_got(scheduler)}")
     if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != "min":
         raise ValueError(f"scheduler must have mode='min', as fit gives it the loss, got {scheduler.mode!r}")
     if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
-        raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {callbacks!r}")
+        raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {_got(callbacks)}")
+
+
+def _got(value: object) -> str:
+    """What an error says of an argument; a class, maybe in a list, is an object without its brackets."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, type):
+            return f"the class {one.__name__}"
+    return repr(value)
 
 
 def _default_metrics(loss: object, y: Array) -> tuple[str, ...]:

@@ -54,6 +54,9 @@ def find_loss(loss: object) -> Loss:
         if loss not in LOSSES:
             raise ValueError(f"loss must be a function or one of {', '.join(LOSSES)}, got {loss!r}")
         return getattr(F, loss)  # type: ignore[no-any-return]
+    if isinstance(loss, type):
+        name = loss.__name__
+        raise TypeError(f"loss must be a function, a name or a loss layer, as {name}(), got the class {name}")
     if not callable(loss):
         raise TypeError(f"loss must be a function or a name, got {type(loss).__name__}")
     backward = getattr(loss, "backward", None)
@@ -75,6 +78,8 @@ def find_metrics(metrics: Iterable[str | Metric] | Mapping[str, Metric]) -> dict
         return dict(metrics)
     found: dict[str, Metric] = {}
     for metric in metrics:
+        if isinstance(metric, type) or not (callable(metric) or isinstance(metric, str)):
+            raise TypeError(f"metrics must be functions or names ({', '.join(METRICS)}), got {metric!r}")
         if isinstance(metric, str) and metric not in METRICS:
             raise ValueError(f"metrics must be functions or names ({', '.join(METRICS)}), got {metric!r}")
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
@@ -121,9 +126,9 @@ def measure(
     y: Array,
     loss: Loss,
     metrics: Mapping[str, Metric],
-    check: Callable[[float, Array], object] = lambda loss, x: None,
+    check: Callable[[float, tuple[Array, Array]], object] = lambda loss, batch: None,
 ) -> dict[str, float]:
-    """Return the means of loss and metrics, by name; `check` gets each batch's loss and input.
+    """Return the means of loss and metrics, by name; `check` gets each batch's loss, and the batch.
 
     Batches are moved to the model's device.
     """
@@ -134,7 +139,7 @@ def measure(
         with inference():
             output = model(inputs)
         values = running.measure(loss(output, targets)[0], output, targets)
-        check(values[0], inputs)
+        check(values[0], (inputs, targets))
         running.add(values, len(inputs))
     return running.means()
 

@@ -23,7 +23,7 @@ from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.random import Generator, Key, default_generator
 from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
-from fastnn.train.diagnosis import Diverged, diagnose
+from fastnn.train.diagnosis import Diverged, Samples, diagnose
 from fastnn.train.divergence import DivergenceTest
 from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
 
@@ -160,7 +160,7 @@ class Trainer:
             loss, doutput = self.loss(output, y)
             values = self._means.measure(loss, output, y)
             if self._divergence.too_large(values[0], len(x)):
-                self._fail(values[0], x, before)
+                self._fail(values[0], (x, y), before)
             self._means.add(values, len(x))
             if index == 0:  # not before `_fail`, which looks at the gradients of the last step
                 self.optimizer.zero_grad()
@@ -202,20 +202,23 @@ class Trainer:
 
     # ---- failures ------------------------------------------------------------------------------------------
 
-    def _fail(self, loss: float, x: Array, before: Sequence[Key]) -> NoReturn:
-        """Raise Diverged; with `x` and the generators as `before`, the model gives the same loss again."""
+    def _fail(self, loss: float, batch: Samples, before: Sequence[Key]) -> NoReturn:
+        """Raise Diverged; with the generators as `before`, the model gives the batch's loss again."""
         what = f"the loss became {loss:.4g}"
         if math.isfinite(loss):
             limit = f"{self.divergence:g} times its first value, {self._divergence.first:.4g}"
             what += f", over the last samples {self._divergence.recent:.4g}, above {limit},"
         for generator, state in zip(self._generators, before, strict=True):
             generator.set_state(state)
-        raise Diverged(what, self.epoch, self.step + 1, diagnose(self.model, x), self.lr)
+        finding = diagnose(self.model, batch, "data", (self.x, self.y))
+        raise Diverged(what, self.epoch, self.step + 1, finding, self.lr)
 
-    def _check_validation(self, loss: float, x: Array) -> None:
+    def _check_validation(self, loss: float, batch: Samples) -> None:
         if not math.isfinite(loss):
+            assert self.validation is not None
             what = f"the loss of the validation became {loss}"
-            raise Diverged(what, self.epoch, self.step, diagnose(self.model, x), self.lr)
+            finding = diagnose(self.model, batch, "validation", self.validation)
+            raise Diverged(what, self.epoch, self.step, finding, self.lr)
 
     # ---- the state -----------------------------------------------------------------------------------------
 
