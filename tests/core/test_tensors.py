@@ -88,9 +88,10 @@ OUTPUTS = {
     "swiglu": (4, 8, 3),
     "maxout": (4, 4, 6),
     "conv2d": (2, 8, 4, 4),
+    "linear": (4, 8, 8),
     **dict.fromkeys(POOLS, (2, 4, 3, 3)),
 }
-WEIGHTS = {"conv2d": (8, 8, 3, 3)}
+WEIGHTS = {"conv2d": (8, 8, 3, 3), "linear": (8, 6)}
 LABELS = ("cross_entropy", "hinge_loss")
 BY_ELEMENT = ("layer_norm", "rms_norm", "binary_cross_entropy_with_logits")
 PARAMETERS: dict[str, dict[str, Any]] = {

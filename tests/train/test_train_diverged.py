@@ -94,8 +94,8 @@ def test_the_input() -> None:
     error = diverged(network(nn.Tanh()), x)
     assert (error.epoch, error.layer) == (1, "")
     assert re.fullmatch(
-        r"the loss became (nan|inf) in epoch 1, step \d: data: x must be finite, got NaN or infinities in 2 of"
-        r" 40 rows, the first at x\[17, 2\]",
+        r"the loss became (nan|inf) in epoch 1, step \d: data: x must be finite, got NaN or infinities in 2"
+        r" of 40 rows, the first at x\[17, 2\]",
         str(error),
     )
 

@@ -201,6 +201,13 @@ def conv(d: Draw, name: str, plan: Plan) -> None:
             plan.shapes["dy"] = d.shape(3, 4)
 
 
+def linear(d: Draw, name: str, plan: Plan) -> None:
+    """Rows of features, and weights that take them."""
+    ins, outs = d.pick((0, 1, 2, 5, 16, 33)), d.pick((0, 1, 3, 16, 17))
+    rows = d.shape()[:2]
+    plan.shapes = {"input": (*rows, ins), "weight": (outs, ins), "bias": (outs,), "dy": (*rows, outs)}
+
+
 def pool(d: Draw, name: str, plan: Plan) -> None:
     """Images and windows that fit in them, most often."""
     kernel = _pair(d, (1, 2, 2, 3, 3, 5, 7, 17))
@@ -228,5 +235,6 @@ FAMILIES: dict[str, Family] = {
     "norm": norm,
     "batch_norm": batch_norm,
     "conv": conv,
+    "linear": linear,
     "pool": pool,
 }

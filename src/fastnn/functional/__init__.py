@@ -9,6 +9,7 @@ from fastnn.functional import batch_norm as _batch_norm
 from fastnn.functional import conv as _conv
 from fastnn.functional import dropout as _dropout
 from fastnn.functional import gated as _gated
+from fastnn.functional import linear as _linear
 from fastnn.functional import loss as _loss
 from fastnn.functional import norm as _norm
 from fastnn.functional import pool as _pool
@@ -19,6 +20,7 @@ from fastnn.functional.batch_norm import *
 from fastnn.functional.conv import *
 from fastnn.functional.dropout import *
 from fastnn.functional.gated import *
+from fastnn.functional.linear import *
 from fastnn.functional.loss import *
 from fastnn.functional.norm import *
 from fastnn.functional.pool import *
@@ -32,6 +34,7 @@ __all__ += _batch_norm.__all__
 __all__ += _conv.__all__
 __all__ += _dropout.__all__
 __all__ += _gated.__all__
+__all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _norm.__all__
 __all__ += _pool.__all__

@@ -307,7 +307,7 @@ def mse_loss(
 
     loss = (input - target)^2 for each element, and dinput = 2 (input - target).
 
-    All arguments and the result as for binary_cross_entropy_with_logits. Raises ValueError for shapes that
-    differ, also where they could be broadcast.
+    input, target, reduction, out and the result as for binary_cross_entropy_with_logits. Raises ValueError
+    for shapes that differ, also where they could be broadcast.
     """
     return _kernels.elements_loss(_kernels.MSE, input, target, None, None, reduction, out)

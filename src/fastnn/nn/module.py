@@ -186,6 +186,13 @@ class Module:
         for _, parameter in self.named_parameters():
             yield parameter
 
+    def num_parameters(self, trainable: bool | None = None) -> int:
+        """Return the number of elements of all parameters; True: of those that are trained, False: of the frozen.
+
+        A parameter that several modules share counts once; buffers do not count.
+        """
+        return sum(p.size for p in self.parameters() if trainable in (None, p.requires_grad))
+
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of every parameter and buffer, by name, in the CPU's memory.
 

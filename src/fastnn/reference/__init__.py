@@ -8,6 +8,7 @@ from fastnn.reference import batch_norm as _batch_norm
 from fastnn.reference import conv as _conv
 from fastnn.reference import dropout as _dropout
 from fastnn.reference import gated as _gated
+from fastnn.reference import linear as _linear
 from fastnn.reference import loss as _loss
 from fastnn.reference import norm as _norm
 from fastnn.reference import pool as _pool
@@ -17,6 +18,7 @@ from fastnn.reference.batch_norm import *
 from fastnn.reference.conv import *
 from fastnn.reference.dropout import *
 from fastnn.reference.gated import *
+from fastnn.reference.linear import *
 from fastnn.reference.loss import *
 from fastnn.reference.norm import *
 from fastnn.reference.pool import *
@@ -29,6 +31,7 @@ __all__ += _batch_norm.__all__
 __all__ += _conv.__all__
 __all__ += _dropout.__all__
 __all__ += _gated.__all__
+__all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _norm.__all__
 __all__ += _pool.__all__
