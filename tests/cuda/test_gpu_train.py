@@ -100,7 +100,7 @@ def test_averages_of_the_weights(cupy: Any) -> None:
 
 def test_diverged(cupy: Any) -> None:
     model = network().to("cuda")
-    model[0].weight.data[...] = np.nan  # type: ignore[attr-defined]
+    model[0].weight.data[...] = np.nan
     with pytest.raises(train.Diverged, match="is in weight of layer '0'") as caught:
         fit(model)
     assert caught.value.layer == "0"

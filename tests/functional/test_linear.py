@@ -88,8 +88,8 @@ X, W = np.ones((2, 3)), np.ones((4, 3))
 @each(
     ("call", "message"),
     [
-        (lambda: F.linear(X, W.T), "input must have shape (..., 4), for weight's 4 columns, got (2, 3)"),
-        (lambda: F.linear(1.0, W), "input must have shape (..., 3), for weight's 3 columns, got ()"),
+        (lambda: F.linear(X, W.T), "input must have shape (..., 4), weight having 4 columns, got (2, 3)"),
+        (lambda: F.linear(1.0, W), "input must have shape (..., 3), weight having 3 columns, got ()"),
         (lambda: F.linear(X, W[0]), "weight must have shape (out_features, in_features), got (3,)"),
         (lambda: F.linear(X, W, W[0]), "bias must have shape (4,), one for each output, got (3,)"),
         (lambda: F.linear(X, W, out=X), "out must have shape (2, 4), got (2, 3)"),

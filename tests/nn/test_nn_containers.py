@@ -191,7 +191,7 @@ def test_a_list_that_is_filled_later_is_found() -> None:
 def test_lists_of_what_is_registered_are_in_order() -> None:
     first, second, weight = linear(), nn.Sequential(linear(), nn.ReLU()), parameter()
     order = [first, second, second[0]]
-    order.append(order)  # type: ignore[arg-type]
+    order.append(order)
     by_name = {"weight": weight, "sizes": [1, 2.5, "x", None, np.ones(3)]}
     model = Holder(first=first, second=second, weight=weight, order=order, by_name=by_name)
     by_name["model"] = model

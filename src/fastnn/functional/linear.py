@@ -34,7 +34,7 @@ def check_features(x: _Shaped, weight: _Shaped, bias: _Shaped | None = None) -> 
     outputs, inputs = weight.shape
     if not x.shape or x.shape[-1] != inputs:
         raise ValueError(
-            f"input must have shape (..., {inputs}), for weight's {inputs} columns, got {x.shape}"
+            f"input must have shape (..., {inputs}), weight having {inputs} columns, got {x.shape}"
         )
     if bias is not None and bias.shape != (outputs,):
         raise ValueError(f"bias must have shape {(outputs,)}, one for each output, got {bias.shape}")

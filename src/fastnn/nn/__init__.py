@@ -2,6 +2,7 @@
 
 from fastnn import init
 from fastnn.nn import utils
+from fastnn.nn._summary import summary
 from fastnn.nn.activation import (
     ACTIVATIONS,
     CELU,
@@ -126,5 +127,6 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
     "init",
+    "summary",
     "utils",
 ]

@@ -142,10 +142,10 @@ class Sequential(ItemList[Module]):
             self._replace(self._checked((str(place), layer) for place, layer in enumerate(layers)))
 
     @overload
-    def __getitem__(self, index: int) -> Module: ...
+    def __getitem__(self, index: int) -> Any: ...  # type checkers do not know which layer: model[0].weight
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module:
+    def __getitem__(self, index: int | slice) -> Any:
         """Return a layer, or for a slice a Sequential of the same layers with the same names."""
         return super().__getitem__(index)
 

@@ -21,6 +21,7 @@ from fastnn.nn._places import name_place, naming_places
 from fastnn.nn._registered import PLAIN, check_registered
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Parameter
+from fastnn.random import Generator, default_generator
 from fastnn.stages import Stage
 
 #: What backward returns instead of a gradient that nobody needs.
@@ -187,9 +188,9 @@ class Module:
             yield parameter
 
     def num_parameters(self, trainable: bool | None = None) -> int:
-        """Return the number of elements of all parameters; True: of those that are trained, False: of the frozen.
+        """Return the number of elements of all parameters; one that several modules share counts once.
 
-        A parameter that several modules share counts once; buffers do not count.
+        trainable=True: of those that are trained alone; False: of the frozen ones.
         """
         return sum(p.size for p in self.parameters() if trainable in (None, p.requires_grad))
 
@@ -211,7 +212,8 @@ class Module:
         or .pt or .pth (with torch). strict: every name must be on both sides, but for num_batches_tracked,
         which PyTorch's older files lack, and which then stays as it is. Returns the names that were missing
         and those that were not expected.
-        Raises ValueError for names that do not fit, for a wrong shape, for a read-only array of the module,
+        Raises ValueError for names that do not fit, with what to pass where all are there but within another
+        mapping or after a prefix (`strict` or not), for a wrong shape, for a read-only array of the module,
         and for a file that is damaged or holds more than tensors by name, as a whole model; TypeError for a
         dtype that does not convert; then nothing is changed.
         """
@@ -371,6 +373,13 @@ def device_of_model(model: Module) -> int | None:
             " model.to(device)"
         )
     return next(iter(places), CPU)
+
+
+def generators_of(model: Module) -> list[Generator]:
+    """All sources of random numbers: the default generator, and the generators that layers have."""
+    values = [value for module in model.modules() for value in vars(module).values()]
+    own = [value for value in values if isinstance(value, Generator)]
+    return list(dict.fromkeys([default_generator(), *own]))
 
 
 @contextmanager

@@ -18,10 +18,10 @@ import numpy as np
 from fastnn._core.devices import moved
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.nn.module import device_of_model
+from fastnn.nn.module import device_of_model, generators_of
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
-from fastnn.random import Generator, Key, default_generator
+from fastnn.random import Key, default_generator
 from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
 from fastnn.train.diagnosis import Diverged, Samples, diagnose
 from fastnn.train.divergence import DivergenceTest
@@ -103,7 +103,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._means, self._divergence = RunningMeans(self.metrics), DivergenceTest(self.divergence)
-        self._generators, self._device = _generators(self.model), device_of_model(self.model)
+        self._generators, self._device = generators_of(self.model), device_of_model(self.model)
 
     @property
     def lr(self) -> float:
@@ -299,10 +299,3 @@ class Trainer:
         """The callbacks with a state of their own, by names that are the same in a resumed run."""
         own = [c for c in self.callbacks if type(c).state_dict is not Callback.state_dict]
         return {f"{index} {type(callback).__name__}": callback for index, callback in enumerate(own)}
-
-
-def _generators(model: Module) -> list[Generator]:
-    """All sources of random numbers: the default generator, and the generators that layers have."""
-    values = [value for module in model.modules() for value in vars(module).values()]
-    own = [value for value in values if isinstance(value, Generator)]
-    return list(dict.fromkeys([default_generator(), *own]))
