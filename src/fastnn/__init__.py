@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn import init, stages
 from fastnn._chain.fuse import fuse, fusion
+from fastnn._core.inference import inference
 from fastnn._core.machine import get_num_threads, info, set_num_threads, start
 from fastnn._kernels import empty_cache
 from fastnn._version import __version__
@@ -27,6 +28,7 @@ __all__ = [
     "fuse",
     "fusion",
     "get_num_threads",
+    "inference",
     "info",
     "init",
     "load",

@@ -93,10 +93,11 @@ OUTPUTS = {
     "conv2d": (2, 8, 4, 4),
     "conv1d": (2, 8, 4),
     "embedding": (4, 6),
+    "linear": (4, 8, 8),
     **dict.fromkeys(POOLS, (2, 4, 3, 3)),
     **dict.fromkeys(LINES, (2, 4, 3)),
 }
-WEIGHTS = {"conv2d": (8, 8, 3, 3), "conv1d": (8, 8, 3), "embedding": (8, 6)}
+WEIGHTS = {"conv2d": (8, 8, 3, 3), "conv1d": (8, 8, 3), "embedding": (8, 6), "linear": (8, 6)}
 LABELS = ("cross_entropy", "hinge_loss", "nll_loss")
 BY_ELEMENT = ("layer_norm", "rms_norm", "binary_cross_entropy_with_logits", "binary_cross_entropy")
 PARAMETERS: dict[str, dict[str, Any]] = {

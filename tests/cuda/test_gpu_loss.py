@@ -53,6 +53,16 @@ def test_agrees_with_the_definition(cupy: Any, case: str, shape: Shape, dtype: A
         assert (got[0].dtype, got[0].shape) == (dtype, np.shape(exact[0]))
 
 
+def test_a_target_is_taken_in_the_input_s_dtype(cupy: Any) -> None:
+    x, target = draws(*SHORT).astype(F32), np.eye(12)[labels_for(SHORT)]
+    for name, dtypes in (("cross_entropy", ["f8"]), ("binary_cross_entropy_with_logits", ["f8", "i8"])):
+        loss, dx = run(cupy, name, x, target.astype(F32))
+        for dtype in dtypes:
+            other = run(cupy, name, x, target.astype(dtype))
+            assert (other[0], other[1].dtype) == (loss, F32)
+            np.testing.assert_array_equal(other[1], dx)
+
+
 @pytest.mark.parametrize("dtype", [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)], ids=str)
 def test_half_types_have_losses_of_float32(cupy: Any, dtype: Any) -> None:
     x, labels = draws(*SHORT).astype(dtype), labels_for(SHORT)
@@ -201,6 +211,9 @@ def test_in_place_and_misaligned(cupy: Any) -> None:
         lambda m, x, t: F.hinge_loss(x, x),
         lambda m, x, t: F.hinge_loss(x, t[:1]),
         lambda m, x, t: F.mse_loss(x, x[:1]),
+        lambda m, x, t: F.mse_loss(x[:, :1], x[:, 0]),
+        lambda m, x, t: F.cross_entropy(x, x[:, 0]),
+        lambda m, x, t: F.hinge_loss(x, t[:, None]),
         lambda m, x, t: F.binary_cross_entropy_with_logits(x, x, x[0, :2]),
     ],
 )

@@ -8,12 +8,16 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import fastnn.functional as F
+from fastnn import reference
 from fastnn._core import products
 
 RNG = np.random.default_rng(0)
 
 matmul: Any = products.matmul
 column_sums: Any = products.column_sums
+linear: Any = F.linear
+linear_backward: Any = F.linear_backward
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 
 
@@ -94,3 +98,23 @@ def test_errors(cupy: Any) -> None:
     ]:
         with pytest.raises(error, match=message):
             matmul(*bad)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear(cupy: Any, dtype: Any) -> None:
+    x, w, b, dy = (whole(shape, dtype) for shape in ((2, 3, 4), (5, 4), (5,), (2, 3, 5)))
+    there = [cupy.asarray(a) for a in (x, w, b, dy)]
+    wide = [a.astype(float) for a in (x, w, b, dy)]
+    y = linear(*there[:3])
+    assert (y.dtype, y.shape) == (dtype, (2, 3, 5))
+    np.testing.assert_array_equal(y.get().astype(float), reference.linear(*wide[:3]))
+    out = cupy.asarray(np.zeros((2, 3, 5), dtype))
+    assert linear(there[0], there[1], out=out) is out
+    np.testing.assert_array_equal(out.get().astype(float), reference.linear(*wide[:2]))
+    gradients = linear_backward(there[3], *there[:2])
+    for ours, right in zip(gradients, reference.linear_backward(wide[3], *wide[:2]), strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours.get().astype(float), right)
+    assert linear_backward(there[3], *there[:2], needs_input=False, needs_bias=False)[::2] == (None, None)
+    with pytest.raises(ValueError, match=r"^input must have shape \(\.\.\., 4\), weight having 4 columns"):
+        linear(there[3], there[1])

@@ -439,14 +439,37 @@ def test_labels_of_any_integer_dtype() -> None:
     assert F.cross_entropy(x.round().astype(int), labels)[1].dtype == np.float64
 
 
-def test_dtypes_meet() -> None:
-    x, t = draws(5, 4).astype(np.float32), probabilities_for((5, 4))
-    for function in (F.cross_entropy, F.mse_loss, F.binary_cross_entropy_with_logits):
-        loss, dinput = function(x, t)
-        assert dinput.dtype == np.float64
-        assert loss == function(x.astype(np.float64), t)[0]
-    weight = np.array([1, 2, 3, 4])  # taken in input's dtype
-    assert F.cross_entropy(x, [0, 1, 2, 3, 0], weight)[1].dtype == np.float32
+TAKEN = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "float16": np.float16,
+    "integers": int,
+    "booleans": bool,
+}
+
+
+@each("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+@each("taken", TAKEN)
+def test_a_target_is_taken_in_the_input_s_dtype(dtype: Any, taken: str) -> None:
+    x, labels = draws(5, 4).astype(dtype), [0, 3, 1, 1, 2]
+    t: Array = np.eye(4)[labels].astype(TAKEN[taken])
+    functions: list[Any] = [F.mse_loss, F.binary_cross_entropy_with_logits]
+    for function in functions if t.dtype.kind in "ib" else [F.cross_entropy, *functions]:
+        for given in (t, np.asfortranarray(t)):
+            loss, dinput = function(x, given)
+            expected = function(x, t.astype(dtype))
+            assert (loss, dinput.dtype) == (expected[0], x.dtype)
+            np.testing.assert_array_equal(dinput, expected[1])
+
+
+def test_a_fine_target_keeps_its_digits_beside_a_half_input() -> None:
+    x, t = np.ones(3, np.float16), np.full(3, 1 + 2.0**-20)
+    assert F.mse_loss(x, t, "sum")[0] == 3 * 2.0**-40
+
+
+def test_weights_are_taken_in_the_input_s_dtype() -> None:
+    x = draws(5, 4).astype(np.float32)
+    assert F.cross_entropy(x, [0, 1, 2, 3, 0], np.array([1, 2, 3, 4]))[1].dtype == np.float32
 
 
 def test_out_in_the_memory_of_another_argument() -> None:
@@ -594,6 +617,31 @@ def test_bad_targets() -> None:
     for function in (F.mse_loss, F.binary_cross_entropy_with_logits):
         with pytest.raises(ValueError, match=r"^target must have the shape of input, \(2, 3\), got \(3,\)"):
             function(ONES, np.ones(3))
+
+
+OF_STRINGS, OF_ONE_HOT = "np.unique(target, return_inverse=True)[1]", "target.argmax(axis=1) makes labels"
+OF_FLOATS = "labels must be integers: target.astype(np.int64)"
+ADVICE: list[tuple[Callable[..., Any], Any, str]] = [
+    (F.mse_loss, np.ones(6), "of input, (6, 1), got (6,); target.reshape(-1, 1) has it"),
+    (F.mse_loss, np.ones(5), "target must have the shape of input, (6, 1), got (5,)"),
+    (F.mse_loss, ["a"] * 6, "target must be an array of float16, bfloat16, float32, float64, integers"),
+    (F.cross_entropy, ["cat"] * 6, f"target must be integers, got strings; {OF_STRINGS}"),
+    (F.cross_entropy, np.array(["a"] * 6, object), f"integers, got an array of object; {OF_STRINGS}"),
+    (F.cross_entropy, np.zeros(6), f"target must have the shape of input, (6, 6), got (6,); {OF_FLOATS}"),
+    (F.cross_entropy, np.zeros((6, 1), int), "each sample, got (6, 1); target.reshape(-1) has it"),
+    (F.cross_entropy, np.eye(6, dtype=int), f"one label for each sample, got (6, 6); {OF_ONE_HOT}"),
+    (F.cross_entropy, np.eye(6, dtype=bool), f"got an array of bool; {OF_ONE_HOT}"),
+    (F.hinge_loss, ["cat"] * 6, f"target must be integers, got strings; {OF_STRINGS}"),
+    (F.hinge_loss, np.zeros(6), f"got an array of float64; {OF_FLOATS}"),
+    (F.hinge_loss, np.eye(6), f"got an array of float64; {OF_ONE_HOT}"),
+]
+
+
+@each(("loss", "target", "message"), ADVICE)
+def test_bad_targets_get_advice(loss: Any, target: Any, message: str) -> None:
+    x = np.ones((6, 1) if loss is F.mse_loss else (6, 6), np.float32)
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        loss(x, target)
 
 
 @pytest.mark.parametrize(

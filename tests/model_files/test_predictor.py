@@ -140,6 +140,12 @@ def test_a_model_that_ends_in_probabilities(last: type[nn.Module]) -> None:
     np.testing.assert_allclose(found.predict_proba(x), F.softmax(linear(x), 1), rtol=1e-6)
 
 
+def test_numbers_of_rows_stay_whole_numbers() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2)).eval()
+    x = np.array([[0, 4], [3, 1]], np.uint8)
+    np.testing.assert_array_equal(fastnn.Predictor(model).predict(x), model(x))
+
+
 def test_outputs_that_do_not_fit_the_classes() -> None:
     found = fastnn.Predictor(nn.Linear(4, 5).eval(), classes=CLASSES)
     with pytest.raises(ValueError, match=r"an output for each of 3 classes, got shape \(2, 5\)"):

@@ -289,6 +289,24 @@ def test_a_state_from_a_safetensors_file(tmp_path: Path) -> None:
         other.load_state_dict(str(tmp_path / "half.safetensors"))
 
 
+def test_a_state_within_a_checkpoint_or_after_a_prefix() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    before, state = model.state_dict(), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).state_dict()
+    prefixed = {f"module.{name}": array for name, array in state.items()}
+    cases: list[tuple[dict[str, Any], str]] = [
+        (prefixed, "them with 'module.' before them, as a wrapper writes them: load_state_dict({name.remove"),
+        ({"epoch": 3, "model": state}, "a checkpoint that has them in its 'model': load_state_dict(check"),
+        ({"state_dict": prefixed}, "a checkpoint that has them in its 'state_dict': load_state_dict(check"),
+    ]
+    for given, got in cases:
+        message = f"state_dict must have the names of Sequential, got {got}"
+        for strict in (True, False):  # without a word, it would load nothing
+            with pytest.raises(ValueError, match="^" + re.escape(message)):
+                model.load_state_dict(given, strict)
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+    assert model.load_state_dict({"other": 1}, strict=False).unexpected_keys == ["other"]
+
+
 def test_a_state_from_something_else(tmp_path: Path) -> None:
     model = small_model()
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none.safetensors"):

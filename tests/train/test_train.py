@@ -9,21 +9,25 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import datasets, nn, optim, train
+from fastnn import cli, datasets, nn, optim, train
 from fastnn._core.typing import Array
 from fastnn.cli import main
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
+from support.cases import each
 
 pytest.importorskip("sklearn")
 pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
+FULL = Path("/dev/full")
 FILES = {"checkpoints", "curves.png", "log.jsonl", "metrics.json", "weights.safetensors"}
 
 
@@ -249,7 +253,10 @@ def test_broken_file_is_reported(tmp_path: Path, kind: str, message: str) -> Non
     [
         (["--layers", "128,x"], "argument --layers: must be a whole number of at least 1, got 'x'"),
         (["--layers", "0"], "argument --layers"),
-        (["--lr", "-1"], "argument --lr: must be a number from 0 to below inf, got '-1'"),
+        (["--layers", "64", "32x"], "argument --layers: must be a whole number of at least 1, got '32x'"),
+        (["--lr", "-1"], "argument --lr: must be a number of at least 0, got '-1'"),
+        (["--lr", "-1e-3"], "argument --lr: must be a number of at least 0, got '-1e-3'"),
+        (["--weight-decay", "-.5"], "argument --weight-decay: must be a number of at least 0, got '-.5'"),
         (["--lr", "nan"], "argument --lr"),
         (["--momentum", "1"], "argument --momentum: must be a number from 0 to below 1, got '1'"),
         (["--epochs", "0"], "argument --epochs: must be a whole number of at least 1, got '0'"),
@@ -553,6 +560,46 @@ def test_output_that_is_a_file_is_reported(tmp_path: Path, capsys: pytest.Captur
     message = f"fastnn train: error: --output: cannot make the folder {tmp_path / 'file'}: File exists\n"
     assert capsys.readouterr().err == message
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_layers_may_be_words_or_one() -> None:
+    parse = cli._parser().parse_args
+    forms = ["64,32"], ["64", "32"], ["64,", "32"], ["64,32,"]
+    assert [parse(["train", "--layers", *words]).layers for words in forms] == [[64, 32]] * 4
+    assert parse(["train", "--layers", "", "--epochs", "1"]).layers == []
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
+@each(("words", "program"), [("info", "fastnn info"), ("--help", "fastnn")])
+def test_a_full_disk_is_named(words: str, program: str) -> None:
+    """Also where argparse writes, and where Python writes at the end, when the buffer is flushed."""
+    unbuffered = "1" if words == "--help" else ""
+    with FULL.open("w") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastnn", words],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    message = f"{program}: error: [Errno 28] No space left on device: 'standard output'\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
+def test_a_full_disk_is_named_by_what_writes_to_it(tmp_path: Path) -> None:
+    log = train.JsonLog(tmp_path / "log.jsonl")
+    trainer: Any = SimpleNamespace(history=[], step=0)
+    log.on_train_start(trainer)
+    assert log._file is not None
+    log._file.close()
+    log._file = FULL.open("a")
+    trainer.history.append({"loss": 1.0})
+    with pytest.raises(OSError, match=re.escape(f"No space left on device: '{log.path}'")):
+        log.on_epoch_end(trainer)
+    with pytest.raises(OSError, match=re.escape(f"No space left on device: '{log.path}'")):
+        log.on_train_end(trainer)
 
 
 def test_held_out_fifth() -> None:

@@ -90,9 +90,22 @@ def test_a_parameter() -> None:
 def test_the_input() -> None:
     x = X.copy()
     x[17, 2] = np.nan
+    x[31] = np.inf
     error = diverged(network(nn.Tanh()), x)
     assert (error.epoch, error.layer) == (1, "")
-    assert "the input has values that are not finite, the first of the batch at (" in str(error)
+    assert re.fullmatch(
+        r"the loss became (nan|inf) in epoch 1, step \d: data: x must be finite, got NaN or infinities in 2"
+        r" of 40 rows, the first at x\[17, 2\]",
+        str(error),
+    )
+
+
+def test_the_target() -> None:
+    y = X[:, :2].copy()
+    y[23, 1] = np.nan
+    model = network(nn.Tanh())
+    with pytest.raises(train.Diverged, match=r"in 1 of 40 rows, the first at y\[23, 1\]$"):
+        train.fit(model, (X, y), loss="mse_loss", batch_size=10)
 
 
 def test_a_large_learning_rate() -> None:
@@ -149,7 +162,8 @@ def test_the_validation() -> None:
     x[3, 1] = np.inf
     error = diverged(network(nn.ReLU()), validation=(x, Y))
     assert (error.epoch, error.step) == (1, 4)
-    assert "the loss of the validation became nan in epoch 1, step 4: the input has values" in str(error)
+    assert "the loss of the validation became nan in epoch 1, step 4: validation: x must" in str(error)
+    assert str(error).endswith("in 1 of 40 rows, the first at x[3, 1]")
 
 
 class Suspicious(nn.Dropout):

@@ -18,6 +18,7 @@ import fastnn.functional as F
 from fastnn import nn, optim, train
 from fastnn._core.typing import Array
 from fastnn.train import batches
+from fastnn.train.measures import accuracy
 from support.documents import ROOT, blocks
 
 RNG = np.random.default_rng(1)
@@ -317,7 +318,7 @@ def test_several_inputs_and_outputs(tmp_path: Path) -> None:
         train.fit(part, data, epochs=epochs, accumulate=2, checkpoints=tmp_path, resume=True, **options)
     assert same(whole, part)
     z[3, 1] = np.nan
-    with pytest.raises(train.Diverged, match="the input has values that are not finite"):
+    with pytest.raises(train.Diverged, match=r"data: x\[1\] must be finite, got NaN .* at x\[1\]\[3, 1\]"):
         train.fit(Two(), data, **options)
     for bad in ((X, z[:9]), (X, (z, z[:9]))):
         with pytest.raises(
@@ -677,6 +678,20 @@ def test_missing_extras_are_named_before_the_work(
             ValueError,
             r"metrics must have distinct names \(a dict gives them\), got 'accuracy' twice",
         ),
+        ({"model": nn.ReLU}, TypeError, "model must be a layer of fastnn.nn, got the class ReLU"),
+        ({"loss": nn.MSELoss}, TypeError, r"loss must be .*, as MSELoss\(\), got the class MSELoss"),
+        ({"optimizer": optim.Adam}, TypeError, r"as optim.Adam\(model.parameters\(\)\), got the class Adam"),
+        (
+            {"scheduler": optim.lr_scheduler.StepLR},
+            TypeError,
+            "scheduler must be one of fastnn.optim.lr_scheduler, got the class StepLR",
+        ),
+        ({"callbacks": [train.Callback]}, TypeError, "callbacks must be a list .*, got the class Callback"),
+        (
+            {"metrics": [nn.MSELoss]},
+            TypeError,
+            "metrics must be functions, objects or names, got the class MSELoss",
+        ),
         ({"schedule_per": "batch"}, ValueError, "schedule_per must be 'epoch' or 'step', got 'batch'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -697,3 +712,35 @@ def test_nobody_needs_the_gradient_for_the_data() -> None:
     assert all(dx is None for dx in given)
     model(x)
     assert model.backward(np.ones((40, 3), np.float32)).shape == x.shape
+
+
+def test_accuracy_of_labels_and_of_probabilities() -> None:
+    output = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    labels = np.array([1, 0, 0, 1])
+    assert accuracy(output, labels) == accuracy(output, np.eye(2)[labels]) == 0.5
+    pixels = output.T.reshape(1, 2, 4)
+    assert accuracy(pixels, labels[None]) == accuracy(pixels, np.eye(2)[labels].T[None]) == 0.5
+    for bad in (output[:, 1], output[:, :1]):
+        with pytest.raises(
+            ValueError, match=r"accuracy: output must have shape \(N, C\) .*; for one logit each"
+        ):
+            accuracy(bad, labels)
+    with pytest.raises(ValueError, match=r"accuracy: target must have shape \(4,\), of labels, or \(4, 2\)"):
+        accuracy(output, labels[:, None])
+
+
+def test_targets_of_other_dtypes_train_as_their_own() -> None:
+    x, y = DATA
+    floats = ("float32", "float64")
+    for loss, dtypes in (
+        ("cross_entropy", floats),
+        ("binary_cross_entropy_with_logits", (*floats, "int64", "bool")),
+    ):
+        first, *others = (
+            train.fit(network(), (x, np.eye(2)[y].astype(dtype)), loss=loss, epochs=1)[-1] for dtype in dtypes
+        )
+        assert ("accuracy" in first) == (loss == "cross_entropy")
+        for other in others:
+            assert other["loss"] == first["loss"]
+    with pytest.raises(ValueError, match=r"target must have the shape of input, .*; target.reshape\(-1, 1\)"):
+        train.fit(nn.Linear(x.shape[1], 1), (x, np.float64(y)), loss="mse_loss", epochs=1)

@@ -28,6 +28,7 @@ TOLERANCES = {
     "norm": 4096.0,
     "batch_norm": 4096.0,
     "conv": 256.0,
+    "linear": 256.0,
     "pool": 64.0,
 }
 # Of what is summed in another order where the channels are last in memory, in the same unit.

@@ -212,7 +212,9 @@ def _add_backward(d: Draw, case: Case, lines: list[str]) -> None:
             lines.insert(lines.index("y = layer(input)"), f"layer.{key}.data = {key}_data")
     y = result["y"]
     case.arguments["dy"] = d.array(
-        y.shape if d.chance(0.96) else d.shape(), y.dtype if d.chance(0.9) else None
+        # A refused dy would come after a forward pass that has written its result into the input.
+        y.shape if d.chance(0.96) or case.written else d.shape(),
+        y.dtype if d.chance(0.9) else None,
     )
     case.earlier = case.written
     lines += [

@@ -236,6 +236,13 @@ def _conv(d: Draw, name: str, plan: Plan) -> None:
             plan.shapes["dy"] = d.shape(3, 4)
 
 
+def linear(d: Draw, name: str, plan: Plan) -> None:
+    """Rows of features, and weights that take them."""
+    ins, outs = d.pick((0, 1, 2, 5, 16, 33)), d.pick((0, 1, 3, 16, 17))
+    rows = d.shape()[:2]
+    plan.shapes = {"input": (*rows, ins), "weight": (outs, ins), "bias": (outs,), "dy": (*rows, outs)}
+
+
 def pool(d: Draw, name: str, plan: Plan) -> None:
     """Images, or lines, and windows that fit in them, most often."""
     _pool(d, name, plan)
@@ -270,5 +277,6 @@ FAMILIES: dict[str, Family] = {
     "norm": norm,
     "batch_norm": batch_norm,
     "conv": conv,
+    "linear": linear,
     "pool": pool,
 }

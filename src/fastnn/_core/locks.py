@@ -11,6 +11,8 @@ import os
 import socket
 from pathlib import Path
 
+from fastnn._core.os_errors import naming_file
+
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without locks answer
 
 
@@ -78,7 +80,12 @@ class FolderLock:
                 break
             self._lock.release()
         self._process = os.getpid()
-        self._path.write_text(f"process {self._process} on {socket.gethostname()}", encoding="utf-8")
+        try:
+            with naming_file(self._path):
+                self._path.write_text(f"process {self._process} on {socket.gethostname()}", encoding="utf-8")
+        except OSError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the right back."""

@@ -13,6 +13,7 @@ import fastnn.functional as F
 from fastnn import nn
 from fastnn._core.arrays import as_array
 from fastnn._core.devices import moved, on_host
+from fastnn._core.inference import inference
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import check_finite, check_numbers
 from fastnn.nn.module import device_of_model
@@ -101,14 +102,16 @@ class Predictor:
 
     def _batches(self, x: Array) -> Iterator[Array]:
         device, dtype = device_of_model(self.model), _dtype(self.model)
+        takes_numbers = any(isinstance(module, nn.Embedding) for module in self.model.modules())
         size = max(1, min(SAMPLES, ELEMENTS // math.prod(x.shape[1:])))
         for start in range(0, len(x), size):
             batch = check_finite(x[start : start + size], start)
-            if self.preprocessing is None:
-                batch = np.ascontiguousarray(batch, dtype)
-            else:
+            if self.preprocessing is not None:
                 batch = transformed(self.preprocessing, batch, dtype)
-            y = on_host(self.model(moved(batch, device)))
+            elif not (batch.dtype.kind in "iu" and takes_numbers):
+                batch = np.ascontiguousarray(batch, dtype)
+            with inference():
+                y = on_host(self.model(moved(batch, device)))
             self._check(y, len(batch))
             yield y
 

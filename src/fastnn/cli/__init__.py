@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 import fastnn
+from fastnn._core.os_errors import naming_file
 
 COMMANDS = {
     "info": "show what fastnn found on this machine and what it uses",
@@ -25,23 +29,66 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after an error that the user can mend, 130 after Ctrl-C."""
     parser = _parser()
     given = sys.argv[1:] if argv is None else argv
-    args = parser.parse_args(given)
-    if args.command is None:
-        parser.print_help()
-        return 0
+    name, args = parser.prog, argparse.Namespace()
     try:
-        return int(args.run(args))
+        with contextlib.redirect_stdout(_Output(sys.stdout)) as output:
+            try:
+                args = parser.parse_args(given)
+                if args.command is None:
+                    parser.print_help()
+                    return 0
+                name = f"{parser.prog} {args.command}"
+                return int(args.run(args))
+            finally:
+                output.finish()
     except BrokenPipeError:  # `fastnn info | head -1`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, ImportError, OSError, MemoryError, FloatingPointError) as error:
-        print(f"fastnn {args.command}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         again = [option for option in given if option not in ("--resume", "--replace")]
         way = f"; go on with: fastnn {shlex.join([*again, '--resume'])}" if "resume" in args else ""
-        print(f"\nfastnn {args.command}: interrupted{way}", file=sys.stderr)
+        print(f"\n{name}: interrupted{way}", file=sys.stderr)
         return 130
+
+
+class _Output:
+    """Standard output, whose errors name it. `finish` raises the first one again: argparse drops its own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write as the stream does."""
+        with self._failing():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush as the stream does."""
+        with self._failing():
+            self._stream.flush()
+
+    def finish(self) -> None:
+        """Write what is left. Where that or anything before failed, nothing is written from now on."""
+        with contextlib.suppress(OSError):
+            self.flush()
+        if self._failure is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise self._failure
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            with naming_file("standard output"):
+                yield
+        except OSError as error:
+            self._failure = self._failure or error
+            raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        # In `--lr -1e-3` the number is no option either, so that its own check can say what is wrong.
+        command._negative_number_matcher = re.compile(r"-\.?\d")
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

@@ -78,8 +78,11 @@ def _add_model_arguments(group: Any) -> None:
     add(
         "--layers",
         type=_layers,
-        metavar="N,N,...",
-        help="sizes of the hidden layers, '' for none; channels of the convolutions (default: 128; 32,64)",
+        nargs="+",
+        action=_Joined,
+        metavar="N",
+        help="sizes of the hidden layers, as 64,32 or 64 32, '' for none; channels of the convolutions"
+        " (default: 128; 32,64)",
     )
     add(
         "--activation",
@@ -380,7 +383,15 @@ def _fit(
 
 
 def _layers(text: str) -> list[int]:
-    return [_whole(1)(size) for size in text.split(",")] if text.strip() else []
+    sizes = text.strip().removesuffix(",")
+    return [_whole(1)(size) for size in sizes.split(",")] if sizes else []
+
+
+class _Joined(argparse.Action):
+    """Makes one list of the lists of an option's words."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, [size for sizes in values for size in sizes])
 
 
 def _whole(minimum: int) -> Callable[[str], int]:
@@ -399,7 +410,8 @@ def _number(below: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not 0 <= value < below:
-            raise argparse.ArgumentTypeError(f"must be a number from 0 to below {below:g}, got {text!r}")
+            allowed = "of at least 0" if below == math.inf else f"from 0 to below {below:g}"
+            raise argparse.ArgumentTypeError(f"must be a number {allowed}, got {text!r}")
         return value
 
     return parse

@@ -10,6 +10,7 @@ from fastnn.functional import conv as _conv
 from fastnn.functional import dropout as _dropout
 from fastnn.functional import embedding as _embedding
 from fastnn.functional import gated as _gated
+from fastnn.functional import linear as _linear
 from fastnn.functional import loss as _loss
 from fastnn.functional import norm as _norm
 from fastnn.functional import pool as _pool
@@ -21,6 +22,7 @@ from fastnn.functional.conv import *
 from fastnn.functional.dropout import *
 from fastnn.functional.embedding import *
 from fastnn.functional.gated import *
+from fastnn.functional.linear import *
 from fastnn.functional.loss import *
 from fastnn.functional.norm import *
 from fastnn.functional.pool import *
@@ -35,6 +37,7 @@ __all__ += _conv.__all__
 __all__ += _dropout.__all__
 __all__ += _embedding.__all__
 __all__ += _gated.__all__
+__all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _norm.__all__
 __all__ += _pool.__all__

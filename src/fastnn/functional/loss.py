@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fastnn import _kernels
 from fastnn._core import arrays
 from fastnn._core.dispatch import general_way
+from fastnn._core.dtypes import computing_dtype
 from fastnn._core.typing import Array
 
 __all__ = [
@@ -73,13 +74,47 @@ def _check_logits(shape: tuple[int, ...]) -> None:
         raise ValueError(f"input must have shape (N, C), (N, C, ...) or (C,) with C at least 1, got {shape}")
 
 
+def _advice(shape: tuple[int, ...], dtype: str, logits: tuple[int, ...]) -> str:
+    """What makes labels, or a target of the input's shape, of an array that is none."""
+    if dtype.startswith(("str", "bytes", "object")):
+        return "; np.unique(target, return_inverse=True)[1] numbers the classes"
+    if shape == logits:
+        return "; target.argmax(axis=1) makes labels of one-hot rows"
+    if shape == (logits[0], *logits[2:]):
+        return "; labels must be integers: target.astype(np.int64)"
+    return ""
+
+
 def _check_label_form(shape: tuple[int, ...], dtype: str, logits: tuple[int, ...]) -> None:
     """Labels of this shape and dtype fit logits of that shape."""
     if "int" not in dtype:
-        raise TypeError(f"target must be integers, got an array of {dtype}")
+        got = "strings" if dtype.startswith(("str", "bytes")) else f"an array of {dtype}"
+        raise TypeError(f"target must be integers, got {got}{_advice(shape, dtype, logits)}")
     samples = logits[0], *logits[2:]
     if shape != samples:
-        raise ValueError(f"target must have shape {samples}, one label for each sample, got {shape}")
+        advice = _advice(shape, dtype, logits) or _reshape(shape, samples)
+        raise ValueError(f"target must have shape {samples}, one label for each sample, got {shape}{advice}")
+
+
+def _check_target_form(shape: tuple[int, ...], like: tuple[int, ...], advice: str = "") -> None:
+    """A target of this shape fits an input of that shape, element by element."""
+    if shape != like:
+        advice = advice or _reshape(shape, like)
+        raise ValueError(f"target must have the shape of input, {like}, got {shape}{advice}")
+
+
+def _reshape(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """How a target of as many elements gets the shape; broadcasting it would go wrong without a sign."""
+    if math.prod(shape) != math.prod(wanted) or not wanted:
+        return ""
+    return f"; target.reshape({', '.join(map(str, (-1, *wanted[1:])))}) has it"
+
+
+def _ready_target(target: ArrayLike, x: Array, advice: str = "") -> Array:
+    """The target as a plain array of the input's shape, in the dtype that the input is computed in."""
+    array = arrays.ready("target", target)
+    _check_target_form(array.shape, x.shape, advice)
+    return arrays.plain(arrays.rounded(array, computing_dtype(x.dtype)))
 
 
 def _ready_labels(target: Array, x: Array, ignore_index: int | None = None) -> Array:
@@ -138,9 +173,11 @@ def _elements_loss(
     reduction: str,
     out: Array | None,
 ) -> Loss:
-    inputs, dx = arrays.prepare((("input", input), ("target", target)), out)
-    x, t = (arrays.plain(array) for array in inputs)
+    x = arrays.ready("input", input)
     reduction = _check_elements_reduction(kind, x.shape, reduction)
+    t = _ready_target(target, x)
+    (x,), dx = arrays.prepare((("input", input),), out)
+    x, (t,) = arrays.plain(x), arrays.in_step((t,), dx)
     if kind == _kernels.BCE:
         _check_probabilities(x)
     w = _element_weight("weight", weight, x, dx)
@@ -186,7 +223,8 @@ def cross_entropy(
     label_smoothing / C), and t is the target: probabilities, or 1 at a label and 0 elsewhere.
 
     input: (N, C), (N, C, ...) or, for one sample, (C,), dtypes as for softmax. target: labels, integers in
-    [0, C) or ignore_index, of shape (N, ...) or (); or probabilities, floats of input's shape. weight: (C,).
+    [0, C) or ignore_index, of shape (N, ...) or (); or probabilities, floats of input's shape, which are
+    taken in input's dtype. weight: (C,).
     reduction: "sum"; "mean", which divides by the number of samples, for labels by the sum of their weights;
     "none": loss is an array (N, ...), and dinput the gradient of their sum. The other losses are floats,
     summed in float64. A sample with ignore_index has no loss and no gradient; if all are ignored, or there
@@ -238,12 +276,11 @@ def _cross_entropy(
         return of_one_sample(partial(_cross_entropy, kind), x, t, *options, out=out)
     _check_logits(x.shape)
     ignored, smoothing = arrays.integer("ignore_index", ignore_index), _check_smoothing(label_smoothing)
-    if t.dtype.kind in "iub" or kind == _kernels.NLL:
-        t = _ready_labels(t, x, ignored)
-        (x,), dx = arrays.prepare((("input", x),), out)
+    if t.dtype.kind in "fcV" and kind != _kernels.NLL:  # V: bfloat16
+        t = _ready_target(t, x, _advice(t.shape, t.dtype.name, x.shape))
     else:
-        (x, t), dx = arrays.prepare((("input", x), ("target", t)), out)
-        t = arrays.plain(t)
+        t = _ready_labels(t, x, ignored)
+    (x,), dx = arrays.prepare((("input", x),), out)
     x, t, w = arrays.plain(x), arrays.apart(t, dx), _class_weight(weight, x, dx)
     if not -(2**63) <= ignored < 2**63:
         ignored = -1  # no label is that large, and all have been checked
@@ -313,7 +350,8 @@ def binary_cross_entropy_with_logits(
     loss = -weight (pos_weight t log(s) + (1 - t) log(1 - s)) for each element, with s = sigmoid(input), and
     dinput = weight ((1 - t) s - pos_weight t (1 - s)); both keep their digits for large input.
 
-    input, target (t): one shape, dtypes as for relu. weight, pos_weight: shapes that broadcast to it; 1
+    input, target (t): one shape, which is not broadcast, dtypes as for relu; the target is taken in input's
+    dtype. weight, pos_weight: shapes that broadcast to it; 1
     without them. reduction: "sum"; "mean" over all elements; "none": loss is an array of input's shape, and
     dinput the gradient of the sum. The other losses are floats, summed in float64. out: for dinput; input's
     shape, and input and target themselves are allowed. Raises ValueError for shapes that do not fit.
@@ -350,8 +388,8 @@ def mse_loss(
 
     loss = (input - target)^2 for each element, and dinput = 2 (input - target).
 
-    input, target: one shape, dtypes as for relu. reduction, out and the result as for
-    binary_cross_entropy_with_logits. Raises ValueError for shapes that differ.
+    input, target, reduction, out and the result as for binary_cross_entropy_with_logits. Raises ValueError
+    for shapes that differ, also where they could be broadcast.
     """
     return _kernels.elements_loss(_kernels.MSE, input, target, None, None, NO_NUMBERS, reduction, out)
 

@@ -2,6 +2,7 @@
 
 from fastnn import init
 from fastnn.nn import utils
+from fastnn.nn._summary import summary
 from fastnn.nn.activation import (
     ACTIVATIONS,
     CELU,
@@ -158,5 +159,6 @@ __all__ = [
     "Threshold",
     "Unflatten",
     "init",
+    "summary",
     "utils",
 ]

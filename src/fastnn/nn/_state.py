@@ -31,6 +31,20 @@ def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     return read_weights(Path(source))
 
 
+def _known_form(own: Mapping[str, Array], given: Mapping[str, Any]) -> str:
+    """What was given, and what to do with it, where the names are there but not where they should be."""
+    for name, value in given.items():
+        if isinstance(value, Mapping) and (own.keys() & value.keys() or _known_form(own, value)):
+            return f"a checkpoint that has them in its {name!r}: load_state_dict(checkpoint[{name!r}])"
+    first = next(iter(given), "").partition(".")[0] + "."
+    if own and own.keys() <= {name.removeprefix(first) for name in given if name.startswith(first)}:
+        return (
+            f"them with {first!r} before them, as a wrapper writes them: load_state_dict("
+            f"{{name.removeprefix({first!r}): value for name, value in state_dict.items()}})"
+        )
+    return ""
+
+
 def load_arrays(
     source: str,
     owner: str,
@@ -45,11 +59,11 @@ def load_arrays(
     they are where they are not given.
     """
     missing, unexpected = sorted(own.keys() - given.keys() - {*optional}), sorted(given.keys() - own.keys())
+    got = "" if own.keys() & given.keys() else _known_form(own, given)
     if strict and (missing or unexpected):
-        raise ValueError(
-            f"{source}state_dict must have the names of {owner}, got missing names {missing}, unknown names"
-            f" {unexpected}"
-        )
+        got = got or f"missing names {missing}, unknown names {unexpected}"
+    if got:
+        raise ValueError(f"{source}state_dict must have the names of {owner}, got {got}")
     known = {name: given[name] for name in own if name in given}
     for name, value in known.items():
         check_whole(f"{source}state_dict[{name!r}]", value)

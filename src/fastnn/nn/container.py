@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cache
+from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, Protocol, overload
 
 from fastnn import _kernels
 from fastnn._chain.fuse import FusedChain, fuse, fusion
 from fastnn._chain.saved import Saved
+from fastnn._core.inference import THREADS
 from fastnn._core.typing import Array
 from fastnn.nn._hooks import has_hooks
 from fastnn.nn._items import ItemList
-from fastnn.nn.module import Module, without_input_grad
+from fastnn.nn._places import name_place
+from fastnn.nn.module import NOT_KEPT, Module, Unusable, without_input_grad
 from fastnn.stages import Dropout, Head, Stage
 
 
@@ -38,6 +41,8 @@ def _stage_of(layer: Module) -> Stage | None:
 class _Step(Protocol):
     """What Sequential runs as one: a layer, or neighbouring layers that are fused."""
 
+    _saved: Any
+
     def forward(self, x: Array) -> Array:
         """As Module.forward."""
 
@@ -58,18 +63,20 @@ class _FusedLayers:
 
     def __init__(self, layers: Sequence[Module], chain: FusedChain) -> None:
         self.layers, self._chain = layers, chain
-        self._saved: Saved | None = None
+        self._saved: Any = None  # as of a module
 
     def forward(self, x: Array) -> Array:
         arguments: dict[str, Any] = {}
         for layer in self.layers:
             arguments |= layer.stage_arguments(x)
             layer._saved = None  # what the layer saved when it last ran by itself is of another input
+        layer = self.layers[0]  # an error of the chain is about its input; _places looks at this name
         y, self._saved = self._chain.forward(x, **arguments)
         return y
 
     def backward(self, dy: Array) -> Array:
-        assert self._saved is not None
+        assert isinstance(self._saved, Saved)
+        layer = self.layers[-1]  # as in forward
         gradients = self._chain.backward(dy, self._saved)
         self._saved = None
         for layer in self.layers:
@@ -80,10 +87,14 @@ class _FusedLayers:
 class _Apart:
     """A step of a layer that would write over its input, which the layer before may keep for its backward."""
 
+    _saved: Any = None
+
     def __init__(self, layer: Any) -> None:
         self._layer = layer
 
     def forward(self, x: Array) -> Array:
+        if not self._layer.training:  # nothing is written, and several threads may be here
+            return self._layer.forward(x)  # type: ignore[no-any-return]
         inplace, self._layer.inplace = self._layer.inplace, False
         try:
             y: Array = self._layer.forward(x)
@@ -121,7 +132,7 @@ class Sequential(ItemList[Module]):
     _kind = Module
     _registered: ClassVar = ("_items", "_layers", "_fusible")
     _plan: _Plan | None = None
-    _plan_of_pass: _Plan | None = None  # the last forward pass's plan, which backward follows
+    _plan_of_pass: _Plan | Unusable | None = None  # the last forward pass's, which backward follows
     _transient: ClassVar = ("_saved", "_plan", "_plan_of_pass")
 
     def __init__(self, *layers: Module | OrderedDict[str, Module]) -> None:
@@ -131,10 +142,10 @@ class Sequential(ItemList[Module]):
             self._replace(self._checked((str(place), layer) for place, layer in enumerate(layers)))
 
     @overload
-    def __getitem__(self, index: int) -> Any: ...  # so that model[0].weight is known to be something
+    def __getitem__(self, index: int) -> Any: ...  # type checkers do not know which layer: model[0].weight
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module:
+    def __getitem__(self, index: int | slice) -> Any:
         """Return a layer, or for a slice a Sequential of the same layers with the same names."""
         return super().__getitem__(index)
 
@@ -159,6 +170,9 @@ class Sequential(ItemList[Module]):
         """Return the last layer's output."""
         own = vars(self)  # `self.name = value` would ask whether the value is a layer
         own["_plan_of_pass"], plan = None, self._planned()
+        if THREADS and get_ident() in THREADS:
+            own["_plan_of_pass"] = NOT_KEPT
+            return _infer(plan.steps, x)
         for step in plan.steps:
             x = step.forward(x)
         own["_plan_of_pass"] = plan
@@ -171,15 +185,17 @@ class Sequential(ItemList[Module]):
         train, and what it returns is of no use.
         """
         plan = vars(self).pop("_plan_of_pass", None)
-        if plan is None:
-            raise RuntimeError(
-                "Sequential.backward needs a forward pass first: call the model, then backward"
-            )
+        if plan is None or plan is NOT_KEPT:
+            raise self._nothing_saved(plan)
         first = 0 if self.needs_input_grad else _first_trained(plan.groups)
         earliest = [] if self.needs_input_grad else [group[0] for group in plan.groups[first : first + 1]]
-        with without_input_grad(earliest):
-            for step in reversed(plan.steps[first:]):
-                dy = step.backward(dy)
+        try:
+            with without_input_grad(earliest):
+                for step in reversed(plan.steps[first:]):
+                    dy = step.backward(dy)
+        except Exception as error:
+            name_place(error, self)
+            raise
         return dy
 
     def __repr__(self) -> str:
@@ -193,10 +209,19 @@ class Sequential(ItemList[Module]):
     def _planned(self) -> _Plan:
         """Return the plan, a new one where a mode, an option or a hook has changed since the last."""
         stages = [_stage_of(layer) if fusion.enabled else None for layer in self._fusible]
-        if self._plan is None or self._plan.stages != stages:
+        plan = self._plan  # read once: another thread may put its own there
+        if plan is None or plan.stages != stages:
             groups = _grouped(self._layers, dict(zip(self._fusible, stages, strict=True)))
-            self._plan = _Plan(stages, groups, [_step(group) for group in groups])
-        return self._plan
+            plan = self._plan = _Plan(stages, groups, [_step(group) for group in groups])
+        return plan
+
+
+def _infer(steps: Sequence[_Step], x: Array) -> Array:
+    """The steps' result, of which nothing is kept: an array is freed when the step that reads it has run."""
+    for step in steps:
+        x = step.forward(x)
+        step._saved = NOT_KEPT
+    return x
 
 
 def _grouped(layers: Sequence[Module], stages: Mapping[Module, Stage | None]) -> list[list[Module]]:

@@ -7,6 +7,7 @@ layers as it needs them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
 
 from fastnn.nn._items import ItemDict, ItemList
 from fastnn.nn.module import Module
@@ -25,6 +26,14 @@ class ModuleList(ItemList[Module]):
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self._replace({})
         self.extend(modules)
+
+    if TYPE_CHECKING:  # which layer it is, type checkers do not know: layers[0].weight
+
+        @overload
+        def __getitem__(self, index: int) -> Any: ...
+        @overload
+        def __getitem__(self, index: slice) -> ModuleList: ...
+        def __getitem__(self, index: int | slice) -> Any: ...
 
     def _part(self, items: Mapping[str, Module]) -> ModuleList:
         return ModuleList(items.values())
@@ -60,6 +69,10 @@ class ModuleDict(ItemDict[Module]):
     """
 
     _kind = Module
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Any: ...
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
         self._replace({})

@@ -5,6 +5,7 @@ Values and gradients are fastnn.functional's; this file adds no mathematics.
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
@@ -12,9 +13,10 @@ from numpy.typing import ArrayLike
 import fastnn.functional as F
 from fastnn._core.arrays import as_array
 from fastnn._core.dlpack import is_on_gpu
+from fastnn._core.inference import THREADS
 from fastnn._core.typing import Array
 from fastnn.functional.loss import REDUCTIONS
-from fastnn.nn.module import Module
+from fastnn.nn.module import NOT_KEPT, Module
 
 
 class Loss(Module):
@@ -50,8 +52,11 @@ class Loss(Module):
         return dinput
 
     def __call__(self, input: ArrayLike, target: ArrayLike) -> Any:  # type: ignore[override]
-        """Return `forward(input, target)`."""
-        return self.forward(input, target)
+        """Return `forward(input, target)`; in fastnn.inference() the gradient is not kept."""
+        loss = self.forward(input, target)
+        if THREADS and get_ident() in THREADS:
+            self._saved = NOT_KEPT
+        return loss
 
 
 def _array(weight: ArrayLike | None) -> Array | None:

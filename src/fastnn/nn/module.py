@@ -9,24 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Any, ClassVar, Self, cast, overload
 
 from fastnn._chain.saved import Gradients
 from fastnn._core.devices import CPU, device_name, device_of, find_device, moved, on_host
+from fastnn._core.inference import THREADS
 from fastnn._core.typing import Array
 from fastnn.nn._arguments import arguments_of
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
+from fastnn.nn._places import name_place, naming_places
 from fastnn.nn._registered import PLAIN, check_registered
 from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
 from fastnn.nn.parameter import Parameter
+from fastnn.random import Generator, default_generator
 from fastnn.stages import Stage
 
 #: What backward returns instead of a gradient that nobody needs.
 NOT_NEEDED = cast("Array", None)
 
 
-class _Freed:
-    """Stands in `Module._saved` once a backward pass has used what was there."""
+class Unusable:
+    """Stands in `Module._saved` where nothing is there for backward, and says what to do."""
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+
+
+FREED = Unusable(
+    "needs a forward pass first: call the layer again, its backward freed what the last pass saved"
+)
+NOT_KEPT = Unusable(
+    "needs a forward pass outside fastnn.inference(): call the layer again there, inside nothing is kept"
+)
 
 
 class Module:
@@ -54,6 +69,12 @@ class Module:
         tuple[str, ...]
     ] = ()  # attributes that hold children and parameters in plain containers
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        # Of fastnn's own modules, those that have others inside name the places themselves.
+        if "backward" in vars(cls) and not cls.__module__.startswith("fastnn."):
+            cls.backward = naming_places(cls.backward)  # type: ignore[method-assign]
+
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Return the output, saving what `backward` needs; of a model of your own, for several inputs.
 
@@ -76,12 +97,20 @@ class Module:
     @overload
     def __call__(self, *inputs: Any, **named: Any) -> Any: ...
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """Return `forward(*inputs)`; a single input may be named `input`, whatever forward calls it."""
-        if not named:
-            return self.forward(*inputs)
-        if not inputs and "input" in named:
+        """Return `forward(*inputs)`; a single input may be named `input`, whatever forward calls it.
+
+        An error within names its place; in fastnn.inference() nothing is kept.
+        """
+        if named and not inputs and "input" in named:
             inputs = (named.pop("input"),)
-        return self.forward(*inputs, **named)
+        try:
+            y = self.forward(*inputs, **named)
+        except Exception as error:
+            name_place(error, self)
+            raise
+        if THREADS and get_ident() in THREADS:
+            self._saved = NOT_KEPT
+        return y
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""
@@ -174,6 +203,13 @@ class Module:
         for _, parameter in self.named_parameters():
             yield parameter
 
+    def num_parameters(self, trainable: bool | None = None) -> int:
+        """Return the number of elements of all parameters; one that several modules share counts once.
+
+        trainable=True: of those that are trained alone; False: of the frozen ones.
+        """
+        return sum(p.size for p in self.parameters() if trainable in (None, p.requires_grad))
+
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of every parameter and buffer, by name, in the CPU's memory.
 
@@ -193,7 +229,8 @@ class Module:
         strict: every name must be on both sides, but for num_batches_tracked, which PyTorch's older files
         lack, and which then stays as it is. Returns the names that were missing and those that were not
         expected.
-        Raises ValueError for names that do not fit, for a wrong shape, for a read-only array of the module,
+        Raises ValueError for names that do not fit, with what to pass where all are there but within another
+        mapping or after a prefix (`strict` or not), for a wrong shape, for a read-only array of the module,
         and for a file that is damaged or holds more than tensors by name, as a whole model; TypeError for a
         dtype that does not convert; then nothing is changed.
         """
@@ -349,13 +386,15 @@ class Module:
     def _take_saved(self) -> Any:
         """Return what the last forward pass saved, and free it here."""
         saved = self._saved
-        if saved is None or saved is _Freed:
-            why = " again, its backward freed what the last pass saved" if saved is _Freed else ""
-            raise RuntimeError(
-                f"{type(self).__name__}.backward needs a forward pass first: call the layer{why}"
-            )
-        self._saved = _Freed
+        if saved is None or type(saved) is Unusable:
+            raise self._nothing_saved(saved)
+        self._saved = FREED
         return saved
+
+    def _nothing_saved(self, saved: Unusable | None) -> RuntimeError:
+        """The error of a backward pass that has no forward pass."""
+        advice = saved.advice if saved else "needs a forward pass first: call the layer"
+        return RuntimeError(f"{type(self).__name__}.backward {advice}")
 
 
 def device_of_model(model: Module) -> int | None:
@@ -372,6 +411,13 @@ def device_of_model(model: Module) -> int | None:
             " model.to(device)"
         )
     return next(iter(places), CPU)
+
+
+def generators_of(model: Module) -> list[Generator]:
+    """All sources of random numbers: the default generator, and the generators that layers have."""
+    values = [value for module in model.modules() for value in vars(module).values()]
+    own = [value for value in values if isinstance(value, Generator)]
+    return list(dict.fromkeys([default_generator(), *own]))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
 
@@ -16,6 +18,31 @@ class Parameter:
         self.data = data
         self.grad: Array | None = None
         self.requires_grad = requires_grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`data.shape`."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """`data.ndim`."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """`data.size`, the number of elements."""
+        return self.data.size
+
+    @property
+    def dtype(self) -> Any:
+        """`data.dtype`."""
+        return self.data.dtype
+
+    @property
+    def T(self) -> Array:  # noqa: N802
+        """`data.T`, the transpose: a view."""
+        return self.data.T
 
     def accumulate(self, gradient: Array) -> None:
         """Add `gradient` to `grad`, unless frozen. The array must be a fresh one: it can become `grad`."""

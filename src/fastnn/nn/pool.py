@@ -46,8 +46,9 @@ class MaxPool2d(Module):
     def forward(self, x: Array) -> Any:
         """Return F.max_pool2d of `x`; with return_indices (y, indices)."""
         numbers = self.kernel_size, self.stride, self.padding, self.dilation
-        y, self._saved = F.max_pool2d(x, *numbers, self.ceil_mode)
-        return (y, self._saved.indices()) if self.return_indices else y
+        y, saved = F.max_pool2d(x, *numbers, self.ceil_mode)
+        self._saved = saved
+        return (y, saved.indices()) if self.return_indices else y
 
     def backward(self, dy: Array) -> Array:
         """Return F.max_pool2d_backward of `dy`."""
@@ -172,8 +173,9 @@ class FractionalMaxPool2d(Module):
         """Return F.fractional_max_pool2d of `x`, with the generator's next key; maybe (y, indices)."""
         key = given_or_default(self.generator).key()
         places = self.output_size, self.output_ratio
-        y, self._saved = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
-        return (y, self._saved.indices()) if self.return_indices else y
+        y, saved = F.fractional_max_pool2d(x, self.kernel_size, *places, key=key)
+        self._saved = saved
+        return (y, saved.indices()) if self.return_indices else y
 
     def backward(self, dy: Array) -> Array:
         """Return F.fractional_max_pool2d_backward of `dy`."""

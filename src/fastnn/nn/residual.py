@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastnn import stages
 from fastnn._chain.fuse import fuse
 from fastnn._core.typing import Array
+from fastnn.nn._places import name_place
 from fastnn.nn.module import NOT_NEEDED, Module, without_input_grad
 
 _addition = fuse(stages.Add())
@@ -40,10 +41,14 @@ class Residual(Module):
     def backward(self, dy: Array) -> Array:
         """Return the sum of the branch's and the shortcut's gradients for x."""
         parts = [self.branch] if self.shortcut is None else [self.branch, self.shortcut]
-        with without_input_grad([] if self.needs_input_grad else parts):
-            dx = self.branch.backward(dy)
-            if self.shortcut is not None:
-                dy = self.shortcut.backward(dy)
+        try:
+            with without_input_grad([] if self.needs_input_grad else parts):
+                dx = self.branch.backward(dy)
+                if self.shortcut is not None:
+                    dy = self.shortcut.backward(dy)
+        except Exception as error:
+            name_place(error, self)
+            raise
         return _sum(dx, dy) if self.needs_input_grad else NOT_NEEDED
 
 

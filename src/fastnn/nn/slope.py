@@ -23,7 +23,7 @@ class PReLU(Module):
     for another num_parameters. He, Zhang, Ren and Sun, 2015.
     """
 
-    num_parameters = Fixed[int]()
+    num_parameters = Fixed[int]()  # type: ignore[assignment]  # torch's name, for what the method would return
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike = np.float32) -> None:
         check_counts("PReLU", num_parameters=num_parameters)

@@ -9,6 +9,7 @@ from fastnn.reference import conv as _conv
 from fastnn.reference import dropout as _dropout
 from fastnn.reference import embedding as _embedding
 from fastnn.reference import gated as _gated
+from fastnn.reference import linear as _linear
 from fastnn.reference import loss as _loss
 from fastnn.reference import norm as _norm
 from fastnn.reference import pool as _pool
@@ -19,6 +20,7 @@ from fastnn.reference.conv import *
 from fastnn.reference.dropout import *
 from fastnn.reference.embedding import *
 from fastnn.reference.gated import *
+from fastnn.reference.linear import *
 from fastnn.reference.loss import *
 from fastnn.reference.norm import *
 from fastnn.reference.pool import *
@@ -32,6 +34,7 @@ __all__ += _conv.__all__
 __all__ += _dropout.__all__
 __all__ += _embedding.__all__
 __all__ += _gated.__all__
+__all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _norm.__all__
 __all__ += _pool.__all__

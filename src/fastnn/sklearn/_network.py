@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import nn, optim
+from fastnn._core.inference import inference
 from fastnn._core.typing import Array
 from fastnn.random import Generator
 
@@ -79,9 +80,11 @@ class Network:
 
     def predict(self, x: Array) -> Array:
         """Return the output of the model, which must be in evaluation mode, batch by batch."""
-        parts = [
-            self.model(x[start : start + PREDICTION_BATCH]) for start in range(0, len(x), PREDICTION_BATCH)
-        ]
+        with inference():
+            parts = [
+                self.model(x[start : start + PREDICTION_BATCH])
+                for start in range(0, len(x), PREDICTION_BATCH)
+            ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.train.nested import Nested, call, leaves
 
+Samples = tuple[Nested, Nested]  # x, y
+
 
 class Diverged(FloatingPointError):  # noqa: N818
     """The loss is not finite, or far above its first value. The message says where that began, and why.
@@ -24,9 +26,8 @@ class Diverged(FloatingPointError):  # noqa: N818
     """
 
     def __init__(self, loss: str, epoch: int, step: int, finding: Finding, lr: float) -> None:
-        super().__init__(
-            f"{loss} in epoch {epoch}, step {step}: {finding.text}; learning rate {lr:g}: try a lower one"
-        )
+        advice = "" if finding.in_data else f"; learning rate {lr:g}: try a lower one"
+        super().__init__(f"{loss} in epoch {epoch}, step {step}: {finding.text}{advice}")
         self.epoch, self.step, self.layer, self.lr = epoch, step, finding.layer, lr
 
 
@@ -35,17 +36,38 @@ class Finding(NamedTuple):
 
     layer: str
     text: str
+    in_data: bool = False  # then no learning rate helps
 
 
-def diagnose(model: Module, x: Nested) -> Finding:
-    """Return where the first non-finite value appeared when the model was trained and then given `x`.
+def diagnose(model: Module, batch: Samples, name: str, data: Samples) -> Finding:
+    """Return where the first non-finite value appeared when the model was trained and then given a batch.
 
-    In the order in which it can happen: the gradients that the last backward pass left, the parameters after
-    that step, the input, a layer's output for `x`, which is computed again, layer by layer. If all is finite,
-    the layer with the largest output.
+    The batch itself comes first; then the order is that in which it can happen: the gradients that the last
+    backward pass left, the parameters after that step, a layer's output, which is computed again, layer by
+    layer. If all is finite, the layer with the largest output. name, data: the data set that the batch is of,
+    and what messages call it.
     """
-    found = _gradients(model) or _parameters(model)
-    return found or next(filter(None, map(_input, leaves(x))), None) or _outputs(model, x)
+    found = _samples(batch, name, data) or _gradients(model) or _parameters(model)
+    return found or _outputs(model, batch[0])
+
+
+def _samples(batch: Samples, name: str, data: Samples) -> Finding | None:
+    """What is wrong in the data set, whose rows the user knows; the batch's are shuffled."""
+    for part, in_batch, whole in zip("xy", batch, data, strict=True):
+        several = isinstance(whole, tuple)
+        for place, (array, rows) in enumerate(zip(leaves(whole), leaves(in_batch), strict=True)):
+            if not _finite(rows):
+                return _in_data(f"{name}: {part}", f"[{place}]" if several else "", array)
+    return None
+
+
+def _in_data(part: str, place: str, array: Array) -> Finding:
+    """The finding for an array of the data set: how many rows are wrong, and where the first number is."""
+    finite = np.isfinite(array)
+    rows = np.count_nonzero(~finite.reshape(len(array), -1).all(axis=1))
+    first = ", ".join(map(str, np.argwhere(~finite)[0]))
+    found = f"NaN or infinities in {rows} of {len(array)} rows, the first at {part[-1]}{place}[{first}]"
+    return Finding("", f"{part}{place} must be finite, got {found}", in_data=True)
 
 
 def _gradients(model: Module) -> Finding | None:
@@ -70,13 +92,6 @@ def _parameters(model: Module) -> Finding | None:
             where = f"the first value that is not finite is in {own} of {_called(model, layer)}"
             return Finding(layer, f"{where}, since the step before ({_count(parameter.data)})")
     return None
-
-
-def _input(x: Array) -> Finding | None:
-    if _finite(x):
-        return None
-    index = tuple(int(i) for i in np.argwhere(~np.isfinite(on_host(x)))[0])
-    return Finding("", f"the input has values that are not finite, the first of the batch at {index}")
 
 
 def _outputs(model: Module, x: Nested) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from fastnn._core.extras import way_to
 from fastnn._core.files import replacing
+from fastnn._core.os_errors import naming_file
 from fastnn.train.trainer import Callback, Trainer
 
 
@@ -47,13 +48,15 @@ class JsonLog(Callback):
     def on_train_end(self, trainer: Trainer) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with naming_file(self.path):
+                self._file.close()
 
     def _write(self, event: str, record: dict[str, Any]) -> None:
         assert self._file is not None
         finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
-        self._file.write(json.dumps({"event": event, **finite}) + "\n")
-        self._file.flush()
+        with naming_file(self.path):
+            self._file.write(json.dumps({"event": event, **finite}) + "\n")
+            self._file.flush()
 
     def _lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []

@@ -65,7 +65,7 @@ def fit(
     class_weight: weights of classes in the training's loss, as scikit-learn has them: "balanced" (samples /
     (classes x samples of the class)), a dict by label (others 1), or an array; for cross_entropy, nll_loss
     and the binary ones by name.
-    metrics: "accuracy" (the default for whole-number targets of cross_entropy), other names and objects of
+    metrics: "accuracy" (the default for labels and one-hot rows of cross_entropy), other names and objects of
     fastnn.metrics, whose values are those of all samples, and functions (output, target) -> number, of which
     the record has the mean over the samples; or a dict of these by name.
     optimizer: one for the model's parameters (default: Adam with its defaults). scheduler: one of
@@ -191,22 +191,32 @@ def _split(x: Nested, y: Nested, share: object) -> tuple[tuple[Nested, Nested], 
 
 def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: object) -> None:
     if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+        got = _got(model) if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"model must be a layer of fastnn.nn, got {got}")
     if not isinstance(optimizer, optim.Optimizer | None):
         raise TypeError(
-            f"optimizer must be one of fastnn.optim, for the model's parameters, got {optimizer!r}"
+            "optimizer must be one of fastnn.optim, for the model's parameters, as"
+            f" optim.Adam(model.parameters()), got {_got(optimizer)}"
         )
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else set()
     if optimizer and not any(id(parameter) in trained for parameter in model.parameters()):
         raise ValueError("optimizer must have parameters of the model, got none of them")
-    if scheduler is not None and not hasattr(scheduler, "state_dict"):
-        raise TypeError(f"scheduler must be one of fastnn.optim.lr_scheduler, got {scheduler!r}")
+    if scheduler is not None and (isinstance(scheduler, type) or not hasattr(scheduler, "state_dict")):
+        raise TypeError(f"scheduler must be one of fastnn.optim.lr_scheduler, got {_got(scheduler)}")
     if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != "min":
         raise ValueError(f"scheduler must have mode='min', as fit gives it the loss, got {scheduler.mode!r}")
     if not isinstance(callbacks, Sequence) or not all(isinstance(one, Callback) for one in callbacks):
-        raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {callbacks!r}")
+        raise TypeError(f"callbacks must be a list of fastnn.train.Callback, got {_got(callbacks)}")
+
+
+def _got(value: object) -> str:
+    """What an error says of an argument; a class, maybe in a list, is an object without its brackets."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, type):
+            return f"the class {one.__name__}"
+    return repr(value)
 
 
 def _default_metrics(loss: object, y: Nested) -> tuple[str, ...]:
-    labels = isinstance(y, np.ndarray) and y.dtype.kind in "iu"
-    return ("accuracy",) if labels and loss == "cross_entropy" else ()
+    classes = isinstance(y, np.ndarray) and (y.dtype.kind in "iu" or y.ndim > 1)
+    return ("accuracy",) if classes and loss == "cross_entropy" else ()

@@ -10,10 +10,11 @@ from typing import Any
 
 import fastnn.functional as F
 from fastnn._core.devices import as_floats, moved
+from fastnn._core.inference import inference, is_inference
 from fastnn._core.typing import Array
 from fastnn.metrics import NAMES, Accumulating, by_name, mode_of
 from fastnn.nn import BCELoss, Module
-from fastnn.nn.module import device_of_model
+from fastnn.nn.module import NOT_NEEDED, device_of_model
 from fastnn.train.nested import Nested, call, length, mapped
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
@@ -31,9 +32,22 @@ LOSSES = (
 def accuracy(output: Array, target: Array) -> Any:
     """Return the share of samples whose largest output, along axis 1, is at their label.
 
-    Of arrays on a GPU it is an array of one element there: nothing waits for it.
+    target: labels, of output's shape without axis 1; or probabilities of output's shape, as one-hot rows, the
+    largest of which is the label. Of arrays on a GPU it is an array of one element there: nothing waits for
+    it. Raises ValueError for other shapes, and for a single output for each sample.
     """
-    return (output.argmax(axis=1) == target).mean()
+    shape, got = tuple(output.shape), tuple(target.shape)
+    if len(shape) < 2 or shape[1] == 1:
+        raise ValueError(
+            f"accuracy: output must have shape (N, C) or (N, C, ...) with C at least 2, got {shape}; for one"
+            " logit each, metrics can have a function: ((output > 0) == (target > 0.5)).mean()"
+        )
+    if got not in (shape, (shape[0], *shape[2:])):
+        raise ValueError(
+            f"accuracy: target must have shape {(shape[0], *shape[2:])}, of labels, or {shape}, got {got}"
+        )
+    labels = target.argmax(axis=1) if got == shape else target
+    return (output.argmax(axis=1) == labels).mean()
 
 
 METRICS: dict[str, Metric] = {"accuracy": accuracy}
@@ -48,13 +62,16 @@ def find_loss(loss: object) -> Loss:
         if loss not in LOSSES:
             raise ValueError(f"loss must be a function or one of {', '.join(LOSSES)}, got {loss!r}")
         return getattr(F, loss)  # type: ignore[no-any-return]
+    if isinstance(loss, type):
+        name = loss.__name__
+        raise TypeError(f"loss must be a function, a name or a loss layer, as {name}(), got the class {name}")
     if not callable(loss):
         raise TypeError(f"loss must be a function or a name, got {type(loss).__name__}")
     backward = getattr(loss, "backward", None)
     if backward is None:
         return loss
     criterion: Any = loss  # a layer, as those of fastnn.nn
-    return lambda output, target: (criterion(output, target), backward())
+    return lambda output, target: (criterion(output, target), NOT_NEEDED if is_inference() else backward())
 
 
 def find_metrics(
@@ -76,9 +93,11 @@ def find_metrics(
     of_probabilities = loss in ("binary_cross_entropy", F.binary_cross_entropy) or isinstance(loss, BCELoss)
     threshold = 0.5 if of_probabilities else 0.0
     for metric in metrics:
+        if isinstance(metric, type):
+            raise TypeError(f"metrics must be functions, objects or names, got the class {metric.__name__}")
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
         known = (METRICS.get(name) or by_name(name, threshold)) if isinstance(metric, str) else metric
-        if known is None:
+        if known is None or not (callable(known) or isinstance(known, Accumulating)):
             names = ", ".join((*METRICS, *NAMES))
             raise ValueError(
                 f"metrics must be functions, objects of fastnn.metrics or names ({names}), got {metric!r}"
@@ -136,9 +155,9 @@ def measure(
     y: Nested,
     loss: Loss,
     metrics: Mapping[str, Metric],
-    check: Callable[[float, Any], object] = lambda loss, x: None,
+    check: Callable[[float, tuple[Nested, Nested]], object] = lambda loss, batch: None,
 ) -> dict[str, float]:
-    """Return the means of loss and metrics, by name; `check` gets each batch's loss and input.
+    """Return the means of loss and metrics, by name; `check` gets each batch's loss, and the batch.
 
     Batches are moved to the model's device.
     """
@@ -146,9 +165,10 @@ def measure(
     for start in range(0, length(x), EVALUATION_BATCH):
         batch = slice(start, start + EVALUATION_BATCH)
         inputs, targets = mapped(partial(_part, batch, device), (x, y))
-        output = call(model, inputs)
+        with inference():
+            output = call(model, inputs)
         values = running.measure(loss(output, targets)[0], output, targets)
-        check(values[0], inputs)
+        check(values[0], (inputs, targets))
         running.add(values, output, targets)
     return running.means()
 

@@ -20,12 +20,12 @@ import numpy as np
 from fastnn._core.devices import moved
 from fastnn._core.typing import Array
 from fastnn.nn import Module
-from fastnn.nn.module import device_of_model
+from fastnn.nn.module import device_of_model, generators_of
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
-from fastnn.random import Generator, Key, default_generator
+from fastnn.random import Key, default_generator
 from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
-from fastnn.train.diagnosis import Diverged, diagnose
+from fastnn.train.diagnosis import Diverged, Samples, diagnose
 from fastnn.train.divergence import DivergenceTest
 from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
 from fastnn.train.nested import Nested, call, length, mapped
@@ -107,7 +107,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._means, self._divergence = RunningMeans(self.metrics), DivergenceTest(self.divergence)
-        self._generators, self._device = _generators(self.model), device_of_model(self.model)
+        self._generators, self._device = generators_of(self.model), device_of_model(self.model)
 
     @property
     def lr(self) -> float:
@@ -164,7 +164,7 @@ class Trainer:
             loss, doutput = self.loss(output, y)
             values = self._means.measure(loss, output, y)
             if self._divergence.too_large(values[0], len(rows)):
-                self._fail(values[0], x, before)
+                self._fail(values[0], (x, y), before)
             self._means.add(values, output, y)
             if index == 0:  # not before `_fail`, which looks at the gradients of the last step
                 self.optimizer.zero_grad()
@@ -210,20 +210,23 @@ class Trainer:
 
     # ---- failures ------------------------------------------------------------------------------------------
 
-    def _fail(self, loss: float, x: Nested, before: Sequence[Key]) -> NoReturn:
-        """Raise Diverged; with `x` and the generators as `before`, the model gives the same loss again."""
+    def _fail(self, loss: float, batch: Samples, before: Sequence[Key]) -> NoReturn:
+        """Raise Diverged; with the generators as `before`, the model gives the batch's loss again."""
         what = f"the loss became {loss:.4g}"
         if math.isfinite(loss):
             limit = f"{self.divergence:g} times its first value, {self._divergence.first:.4g}"
             what += f", over the last samples {self._divergence.recent:.4g}, above {limit},"
         for generator, state in zip(self._generators, before, strict=True):
             generator.set_state(state)
-        raise Diverged(what, self.epoch, self.step + 1, diagnose(self.model, x), self.lr)
+        finding = diagnose(self.model, batch, "data", (self.x, self.y))
+        raise Diverged(what, self.epoch, self.step + 1, finding, self.lr)
 
-    def _check_validation(self, loss: float, x: Nested) -> None:
+    def _check_validation(self, loss: float, batch: Samples) -> None:
         if not math.isfinite(loss):
+            assert self.validation is not None
             what = f"the loss of the validation became {loss}"
-            raise Diverged(what, self.epoch, self.step, diagnose(self.model, x), self.lr)
+            finding = diagnose(self.model, batch, "validation", self.validation)
+            raise Diverged(what, self.epoch, self.step, finding, self.lr)
 
     # ---- the state -----------------------------------------------------------------------------------------
 
@@ -304,10 +307,3 @@ class Trainer:
         """The callbacks with a state of their own, by names that are the same in a resumed run."""
         own = [c for c in self.callbacks if type(c).state_dict is not Callback.state_dict]
         return {f"{index} {type(callback).__name__}": callback for index, callback in enumerate(own)}
-
-
-def _generators(model: Module) -> list[Generator]:
-    """All sources of random numbers: the default generator, and the generators that layers have."""
-    values = [value for module in model.modules() for value in vars(module).values()]
-    own = [value for value in values if isinstance(value, Generator)]
-    return list(dict.fromkeys([default_generator(), *own]))

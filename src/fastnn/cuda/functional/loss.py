@@ -24,12 +24,14 @@ from fastnn.cuda.kernels.common import cuts, rows, totals
 from fastnn.cuda.kernels.loss import element_losses, losses
 from fastnn.functional.loss import (
     Numbers,
+    _advice,
     _check_elements_reduction,
     _check_label_form,
     _check_logits,
     _check_margin,
     _check_reduction,
     _check_smoothing,
+    _check_target_form,
     of_one_sample,
 )
 
@@ -125,7 +127,9 @@ def _cross_entropy(
     ignored, smoothing = integer("ignore_index", ignore_index), _check_smoothing(label_smoothing)
     classes, labels = x.shape[1], None
     if t.dtype in ITEMSIZE:
-        arrays = device_arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
+        _check_target_form(t.shape, x.shape, _advice(t.shape, t.dtype, x.shape))
+        soft = device_arrays.astype(t, x.dtype)
+        arrays = device_arrays.elementwise((("input", x.owner), ("target", soft.owner)), out, in_c_order=True)
     else:
         labels = _labels(t, x.shape)
         arrays = device_arrays.elementwise((("input", x.owner),), out, in_c_order=True)
@@ -193,7 +197,10 @@ def _elements_loss(
     out: Any,
 ) -> Loss:
     """As the function of fastnn.functional of this kind, with the loss on the GPU."""
-    arrays = device_arrays.elementwise((("input", input), ("target", target)), out, in_c_order=True)
+    x, t = device_arrays.ready("input", input), device_arrays.ready("target", target)
+    _check_target_form(t.shape, x.shape)
+    t = device_arrays.astype(t, x.dtype)
+    arrays = device_arrays.elementwise((("input", x.owner), ("target", t.owner)), out, in_c_order=True)
     dx, (x, t) = arrays.target, arrays.inputs
     reduction = _check_elements_reduction(kind, x.shape, reduction)
     count = x.shape[0] if reduction == "batchmean" else x.size
