@@ -134,25 +134,39 @@ def moved(
     base(c): the sample's first element in that array. whole: vectors that lie in the sample are accessed at
     once.
     """
+    move = _vector(cut, dtype, address, row, outside, base, whole)
     # No loop over vectors: with a branch in it, the compiler for capability 10 keeps it, and v in memory.
-    vectors = range(0, cut.span, cut.width)
-    return in_turn([_vector(cut, dtype, address, row, outside, base, whole, e) for e in vectors])
+    return in_turn([_from(move, e) for e in range(0, cut.span, cut.width)])
+
+
+@made_once
+def _from(move: Any, e: int) -> Any:
+    """(c, v, s): a vector's move, for the thread's elements from e on."""
+
+    @device
+    def move_there(c: Any, v: Any, s: Any) -> None:
+        move(c, v, s, e)
+
+    return move_there
 
 
 @made_once
 def _vector(
-    cut: Cut, dtype: str, address: int, row: int, outside: float | None, base: Any, whole: bool, e: int
+    cut: Cut, dtype: str, address: int, row: int, outside: float | None, base: Any, whole: bool
 ) -> Any:
-    """The same for the thread's elements from e on, as many as one access has."""
-    width, size, place_in_v = cut.width, ITEMSIZE[dtype], row * cut.span + e
+    """(c, v, s, e): as `moved`, for the thread's elements from e on, as many as one access has.
+
+    e is a constant in every call, and yet an argument: so it is compiled once, and not for each e.
+    """
+    width, size, span = cut.width, ITEMSIZE[dtype], cut.span
     ragged, apart, loads = cut.ragged or not whole, cut.kind == "column", outside is not None
     load_or_store, real, filler = (load if loads else store), computing(dtype), outside or 0.0
     step = min(width, WIDTH[dtype]) if whole else 1
     at_once, place_of = load_or_store(dtype, step), _in_part(cut)
-    singly = in_turn([_element(dtype, row, e + k, k, place_in_v + k, outside) for k in range(width)])
+    singly = in_turn([_element(dtype, row, span, k, outside) for k in range(width)])
 
     @device
-    def move(c: Any, v: Any, s: Any) -> None:
+    def move(c: Any, v: Any, s: Any, e: int) -> None:
         first, start, at = place_of(c, e), c[AT][START], c[ADDRESSES][address]
         begin, end = c[AT][FROM], c[AT][TO]
         if apart:
@@ -161,9 +175,9 @@ def _vector(
             at += types.uint64((base(c) + start) * size) + types.uint32(first * size)
         if whole and first < end and (not ragged or (first >= begin and types.int32(first + width) <= end)):
             for piece in range(0, width, step):
-                at_once(at + types.uint64(piece * size), v, place_in_v + piece)
+                at_once(at + types.uint64(piece * size), v, row * span + e + piece)
         elif ragged:
-            singly((at, first, begin, end), v, s)
+            singly((at, first, begin, end, e), v, s)
         elif loads:
             for k in range(width):
                 v[row, e + k] = real(filler)
@@ -172,17 +186,17 @@ def _vector(
 
 
 @made_once
-def _element(dtype: str, row: int, e: int, k: int, place_in_v: int, outside: float | None) -> Any:
-    """((address and place of the vector's first element, FROM, TO), v, s): its element k."""
+def _element(dtype: str, row: int, span: int, k: int, outside: float | None) -> Any:
+    """((address and place of the vector's first element, FROM, TO, e), v, s): its element k."""
     size, real, loads, filler = ITEMSIZE[dtype], computing(dtype), outside is not None, outside or 0.0
     single = (load if loads else store)(dtype, 1)
 
     @device
     def move(vector: Any, v: Any, s: Any) -> None:
-        at, first, begin, end = vector
+        at, first, begin, end, e = vector
         if begin <= types.int32(first + k) < end:
-            single(at + types.uint64(k * size), v, place_in_v)
+            single(at + types.uint64(k * size), v, row * span + e + k)
         elif loads:
-            v[row, e] = real(filler)
+            v[row, e + k] = real(filler)
 
     return move
