@@ -20,12 +20,15 @@ def test_wheel(packages: Packages) -> None:
     (wheel,) = packages.folder.glob("*.whl")
     _, _, python, abi, _ = wheel.stem.split("-")
     assert (python, abi) == ("cp311", "abi3")
-    assert (
-        wheel.stat().st_size <= 1.6e6
-    )  # kernels for three instruction sets 1.1e6, Python 0.3e6, the GPU's 0.15e6
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        size = {entry.filename: entry.compress_size for entry in archive.infolist()}
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
+    kernels = size["fastnn/_kernels.abi3.so"]  # for three instruction sets, and the binding
+    gpu = sum(size[name] for name in names if name.startswith("fastnn/cuda/"))
+    assert kernels <= 1.1e6
+    assert gpu <= 0.18e6
+    assert wheel.stat().st_size - kernels - gpu <= 0.45e6  # Python, and the wheel's own lists
     assert {"fastnn/py.typed", "fastnn/_kernels.pyi", "fastnn/_kernels.abi3.so"} <= set(names)
     assert {Path(name).suffix for name in names if name.startswith("fastnn/")} == {
         ".py",
