@@ -49,6 +49,17 @@ class Refusing(nn.Module):
         raise self.error
 
 
+def refuse(*given: Any) -> None:
+    raise ValueError("no")
+
+
+def hooked(method: str) -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(5, 4), nn.Identity())
+    register = model[1].register_forward_hook if method == "forward" else model[1].register_full_backward_hook
+    register(refuse)
+    return model
+
+
 def linears(*features: tuple[int, int]) -> nn.Sequential:
     return nn.Sequential(*(nn.Linear(*sizes) for sizes in features))
 
@@ -65,6 +76,7 @@ FORWARD: list[tuple[nn.Module, str]] = [
     (nn.Sequential(nn.Residual(nn.Linear(4, 4))), "Sequential[0].branch Linear: x must have shape"),
     (nn.Residual(nn.Linear(5, 4)), "Residual: branch and shortcut must return the same shape"),
     (nn.Sequential(nn.GELU(), Refusing(ValueError("no"))), "Sequential[1] Refusing: no"),
+    (hooked("forward"), "Sequential[1] Identity: no"),
 ]
 
 
@@ -89,7 +101,7 @@ BACKWARD: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: nn.Residual(linears((5, 5))), "Residual.branch[0] Linear: dy must have shape"),
     (Net, "Net.block[2] ReLU: dy must have the shape of forward's result, (4, 4), got (4, 2)"),
     (lambda: nn.Sequential(Net()), "Sequential[0].block[2] ReLU: dy must have the shape of forward's"),
-    (lambda: nn.Sequential(Refusing(KeyError("no"), "backward")), "'Sequential[0] Refusing: no'"),
+    (lambda: nn.Sequential(Refusing(ValueError("no"), "backward")), "Sequential[0] Refusing: no"),
 ]
 
 
@@ -97,8 +109,14 @@ BACKWARD: list[tuple[Callable[[], nn.Module], str]] = [
 def test_in_backward(make: Callable[[], nn.Module], message: str) -> None:
     model = make()
     model(X)
-    with pytest.raises((ValueError, KeyError), match="^" + re.escape(message)):
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
         model.backward(np.ones((4, 2), np.float32))
+
+
+def test_in_a_hook_after_backward() -> None:
+    model = hooked("backward")
+    with pytest.raises(ValueError, match=r"^Sequential\[1\] Identity: no$"):
+        model.backward(model(X))
 
 
 def test_without_a_forward_pass() -> None:
@@ -114,17 +132,27 @@ class TwoParts(Exception):  # noqa: N818
         super().__init__(code, text)
 
 
+class OwnText(Exception):  # noqa: N818
+    def __str__(self) -> str:
+        return f"code {self.args[0]}"
+
+
 @each(
-    "error", [TwoParts(3, "text"), OSError(2, "no such file", "a.txt"), np.exceptions.AxisError("bad axis")]
+    "error",
+    [
+        *(TwoParts(3, "text"), OSError(2, "no such file", "a.txt"), np.exceptions.AxisError("bad axis")),
+        *(KeyError("weight"), KeyError(3), OwnText("E1"), AssertionError()),
+    ],
 )
-def test_errors_of_other_forms_keep_it_and_get_a_note(error: Exception) -> None:
-    before = str(error)
-    model: Any = nn.Sequential(nn.Sequential(Refusing(error)))
-    with pytest.raises(type(error)) as caught:
-        model(X)
-    assert caught.value is error
-    assert str(error) == before
-    assert "in Sequential[0][0] Refusing" in error.__notes__
+def test_errors_of_other_forms_keep_it_and_get_one_note(error: Exception) -> None:
+    before = str(error), error.args
+    model: Any = nn.Sequential(nn.Residual(nn.Sequential(Refusing(error))))
+    for _ in range(2):  # raised again, it says it once
+        with pytest.raises(type(error)) as caught:
+            model(X)
+        assert caught.value is error
+        assert (str(error), error.args) == before
+        assert error.__notes__ == ["in Sequential[0].branch[0] Refusing"]
 
 
 def test_in_fit_too() -> None:

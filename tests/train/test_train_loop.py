@@ -406,6 +406,7 @@ def test_class_weight() -> None:
             ValueError,
             "class_weight must be 'balanced', a dict or an array, got 'even'",
         ),
+        ({0: "a"}, "cross_entropy", TypeError, r"class_weight\[0\] must be a real number, got str"),
         ({3: 1.0}, "cross_entropy", ValueError, "class_weight must have labels of y as keys, got 3"),
         ([1.0], "cross_entropy", ValueError, "class_weight must be weights of at least 0 for the 2 classes"),
         ([1.0, -1.0], "cross_entropy", ValueError, "class_weight must be weights of at least 0"),

@@ -50,9 +50,10 @@ class _Hooked:
         self.hooks: list[Hook] = []
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        result = getattr(type(self._module), self._method)(self._module, *given, **named)
+        layer = self._module  # the name by which an error's place is found (_places.py)
+        result = getattr(type(layer), self._method)(layer, *given, **named)
         for hook in tuple(self.hooks):
-            hook(self._module, *given, *named.values(), result)
+            hook(layer, *given, *named.values(), result)
         return result
 
 

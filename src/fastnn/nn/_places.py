@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-_TEXT = "_fastnn_text"  # the attribute of an error that has its message as it was raised
+#: Attributes of an error: its message as it was raised, and the note about its place.
+_TEXT, _NOTE = "_fastnn_text", "_fastnn_note"
 
 
 class _HasModules(Protocol):
@@ -22,7 +23,8 @@ def name_place(error: Exception, model: _HasModules) -> None:
     """Put before the error's message which layer of the model it comes from; type and traceback stay.
 
     Nothing happens where it comes from the model itself. What an inner module has put there is replaced: the
-    place begins at the outermost module. An error whose message is no single text gets a note.
+    place begins at the outermost module. An error whose only argument is not its message (a KeyError's is the
+    key, which handlers read) keeps its arguments and gets a note.
     """
     modules = {id(module): (name, module) for name, module in model.named_modules()}
     name, layer = "", model
@@ -32,11 +34,31 @@ def name_place(error: Exception, model: _HasModules) -> None:
         return
     steps = "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in name.split("."))
     place, kind = f"{type(model).__name__}{steps}", type(layer).__name__
-    if len(error.args) == 1 and isinstance(error.args[0], str):
-        text: str = vars(error).setdefault(_TEXT, error.args[0])
-        error.args = (f"{place} {text if text.startswith(kind) else f'{kind}: {text}'}",)
-    if place not in str(error):
-        error.add_note(f"in {place} {kind}")
+    if not _put_into_text(error, place, kind):
+        _put_note(error, f"in {place} {kind}")
+
+
+def _put_into_text(error: Exception, place: str, kind: str) -> bool:
+    """Put the place before the message; False, and the error stays, where its text is not its argument."""
+    given = error.args
+    if given != (str(error),):
+        return False
+    text: str = vars(error).setdefault(_TEXT, given[0])
+    placed = f"{place} {text if text.startswith(kind) else f'{kind}: {text}'}"
+    error.args = (placed,)
+    if str(error) == placed:
+        return True
+    error.args = given
+    return False
+
+
+def _put_note(error: Exception, note: str) -> None:
+    """Give the error this note, in the place of the one that an inner module or an earlier pass gave it."""
+    own = vars(error)
+    if own.get(_NOTE) in own.get("__notes__", ()):
+        error.__notes__.remove(own[_NOTE])
+    error.add_note(note)
+    own[_NOTE] = note
 
 
 def naming_places(backward: Callable[..., Any]) -> Callable[..., Any]:

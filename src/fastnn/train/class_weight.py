@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastnn.functional as F
-from fastnn._core.arrays import as_array
+from fastnn._core.arrays import as_array, real_number
 from fastnn._core.devices import device_of, moved
 from fastnn._core.typing import Array
 from fastnn.train.measures import Loss
@@ -81,7 +81,7 @@ def weights_of(class_weight: Any, y: Any, *, binary: bool) -> Array:
             raise ValueError(f"class_weight must have labels of y as keys, got {unknown[0]!r}")
         weights = np.ones(len(counts))
         for label, weight in class_weight.items():
-            weights[label] = weight
+            weights[label] = real_number(f"class_weight[{label!r}]", weight)
     else:
         weights = as_array("class_weight", class_weight).astype(np.float64)
     if weights.ndim != 1 or len(weights) < len(counts) or not (np.isfinite(weights) & (weights >= 0)).all():
