@@ -145,7 +145,8 @@ def binary_cross_entropy(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean"
 ) -> Loss:
     """Return -weight (t max(log(x), -100) + (1 - t) max(log(1 - x), -100)), and its gradient."""
-    x, t = floating(input), floating(target)
+    both = floating(input), floating(target)
+    x, t = (array.astype(np.result_type(array, np.float32)) for array in both)  # in float16, 1e-12 is 0
     w = x.dtype.type(1) if weight is None else floating(weight)
     losses = -w * (t * np.maximum(np.log(x), -100) + (1 - t) * np.maximum(np.log1p(-x), -100))
     return _reduced(losses, w * (x - t) / np.maximum(x * (1 - x), 1e-12), reduction, losses.size)
