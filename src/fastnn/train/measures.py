@@ -82,8 +82,8 @@ def find_metrics(
     loss: what they go with; with binary_cross_entropy, outputs are probabilities, and the classes of metrics
     by name part at 0.5 and not at the logit 0.
 
-    Raises ValueError for an unknown name and
-    for one that occurs twice, TypeError for a single name instead of a list.
+    Raises ValueError for an unknown name and for one that occurs twice, TypeError for a single name instead
+    of a list.
     """
     if isinstance(metrics, str):
         raise TypeError(f"metrics must be a list, as [{metrics!r}], or a dict by name, got {metrics!r}")
