@@ -171,6 +171,8 @@ def change(**values: Any) -> Any:
     [
         (change(format=2), r"format 2, written by fastnn .*; this is fastnn .*, which reads formats up to 1"),
         (change(format="x"), "the file is of format 'x'"),
+        (change(format=True), "the file is of format True"),
+        (change(format=0), "the file is of format 0"),
         (lambda entry: "{", "the entry 'fastnn' of its metadata is damaged"),
         (lambda entry: "[" * 100_000, "the entry 'fastnn' of its metadata is damaged"),
         (lambda entry: {"format": 1}, "the metadata must have .*, and lack .*'classes'"),
@@ -232,6 +234,8 @@ def flipped(content: bytes, place: int, bit: int) -> bytes:
         ({"classes": [1.5, 2]}, TypeError, r"^classes must be a list of texts or of whole numbers, "),
         ({"classes": ["a", "a"]}, ValueError, r"^classes must be distinct, and at least one, got"),
         ({"classes": []}, TypeError, r"^classes must be a list"),
+        ({"classes": [1, "a"]}, TypeError, r"^classes must be a list of texts or of whole numbers, "),
+        ({"about": [1]}, TypeError, r"^about must be a dict, got list"),
         ({"about": {"a": [print]}}, TypeError, r"^about\['a'\]\[0\] must be numbers, texts, and lists"),
         ({"about": {"a": {1: 2}}}, TypeError, r"^about\['a'\] must be"),
     ],
@@ -248,8 +252,10 @@ def test_arguments_that_are_wrong(
 def test_arguments_of_load(path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none.safetensors"):
         fastnn.load(path.with_name("none.safetensors"))
-    with pytest.raises(TypeError, match=r"layers must be classes of layers, as \[MyLayer\], got ReLU"):
+    with pytest.raises(TypeError, match=r"layers must be classes of layers, as \[MyLayer\], got \[ReLU"):
         fastnn.load(path, layers=[nn.ReLU()])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"layers must be classes of layers, as \[MyLayer\], got <class"):
+        fastnn.load(path, layers=nn.ReLU)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"model must be a layer of fastnn.nn, got dict"):
         fastnn.load(path, model={})  # type: ignore[arg-type]
 

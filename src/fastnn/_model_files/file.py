@@ -49,6 +49,8 @@ def save(
     target = _path(path)
     if not isinstance(model, Module):
         raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    if not isinstance(about, Mapping | None):
+        raise TypeError(f"about must be a dict, got {type(about).__name__}")
     tensors = model.state_dict()
     steps: dict[str, Array] = {}
     if preprocessing is not None:
@@ -61,7 +63,7 @@ def save(
         "preprocessing": describe(preprocessing),
         "classes": None if classes is None else _class_names(classes),
         "others": [*steps],
-        "about": _as_json("about", dict(about or {})),
+        "about": _as_json("about", {} if about is None else about),
     }
     save_weights(target, tensors | steps, {MODEL_ENTRY: json.dumps(entry)})
 
@@ -120,7 +122,7 @@ def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
             " and give it: fastnn.load(path, model=model)"
         )
     version = entry["format"]
-    if not isinstance(version, int) or version > FORMAT:
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise ValueError(
             f"the file is of format {version!r}, written by fastnn {entry.get('fastnn')}; this is fastnn"
             f" {__version__}, which reads formats up to {FORMAT}"
@@ -144,10 +146,11 @@ def _path(path: object) -> Path:
 
 
 def _checked_layers(layers: Iterable[type[Module]]) -> list[type[Module]]:
-    classes = list(layers)
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, Module)):
-            raise TypeError(f"layers must be classes of layers, as [MyLayer], got {cls!r}")
+    classes = [*layers] if isinstance(layers, Iterable) else [layers]
+    if not isinstance(layers, Iterable) or not all(
+        isinstance(cls, type) and issubclass(cls, Module) for cls in classes
+    ):
+        raise TypeError(f"layers must be classes of layers, as [MyLayer], got {layers!r}")
     return classes
 
 
@@ -174,7 +177,8 @@ def _class_names(classes: Sequence[Any] | Array) -> list[Any]:
     array = as_array("classes", classes)
     if array.dtype.kind in "OT" and {*map(type, array.tolist())} == {str}:  # pandas' texts
         array = array.astype(str)
-    if array.ndim != 1 or array.dtype.kind not in "biuU":
+    mixed = array.dtype.kind == "U" and not all(isinstance(name, str) for name in classes)
+    if array.ndim != 1 or array.dtype.kind not in "biuU" or mixed:
         raise TypeError(
             f"classes must be a list of texts or of whole numbers, got {array.dtype} of shape {array.shape}"
         )
