@@ -162,6 +162,20 @@ def test_weights_alone_fill_a_model(tmp_path: Path) -> None:
         fastnn.load(target)
 
 
+def linear(inputs: int, outputs: int) -> dict[str, Any]:
+    return {"layer": "Linear", "arguments": {"in_features": inputs, "out_features": outputs}}
+
+
+def test_tied_weights_stay_tied(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    fastnn.save(tmp_path / "m.safetensors", model)
+    loaded = fastnn.load(tmp_path / "m.safetensors").model
+    assert isinstance(loaded, nn.Sequential)
+    assert loaded[1].weight is loaded[0].weight
+    np.testing.assert_array_equal(loaded[0].weight.data, model[0].weight.data)
+
+
 def change(**values: Any) -> Any:
     return lambda entry: entry | values
 
@@ -182,6 +196,10 @@ def change(**values: Any) -> Any:
         (change(classes={"a": 1}), "classes must be a list"),
         (change(classes=["a", "a"]), "classes must be distinct"),
         (change(classes=[1.5]), "classes must be a list of texts or of whole numbers"),
+        (change(model=linear(50_000, 50_000)), r"weights of shape \(50000, 50000\) are more than the file"),
+        (change(model=linear(10**9, 10**9)), "in_features is 1000000000, more than the file has weights"),
+        (change(tied=[["0.weight", "none"]]), "tied must be lists of names of the model's parameters"),
+        (change(tied=[["0.weight", "0.bias"]]), "tied parameters must have one shape"),
         (change(model=None), "the model must be a layer, got NoneType"),
         (change(model={"layer": "Linear", "arguments": {}}), "Linear cannot be made as the file says"),
         (change(model={"layer": "ReLU", "arguments": {}}), "state_dict must have the names of ReLU"),
