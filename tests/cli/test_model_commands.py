@@ -178,6 +178,19 @@ def test_evaluate(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     fastnn_("show", tmp_path / "m.safetensors")
 
 
+def test_the_loss_is_of_probabilities(tmp_path: Path, capsys: Capture) -> None:
+    np.savez(tmp_path / "x.npz", x=np.eye(2, dtype=np.float32), y=np.array([0, 1]))
+    losses = set()
+    for last in ([], [nn.Softmax(1)], [nn.LogSoftmax(1)]):
+        fastnn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 2), *last)
+        saved = fastnn.preprocessing.Flatten().fit(np.eye(2))
+        fastnn.save(tmp_path / "m.safetensors", model, preprocessing=saved, classes=[0, 1])
+        fastnn_("evaluate", tmp_path / "m.safetensors", "--data", tmp_path / "x.npz")
+        losses.add(capsys.readouterr().out.splitlines()[0])
+    assert len(losses) == 1, losses
+
+
 def test_evaluate_needs_labels_of_the_model(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     model = trained / "run" / "weights.safetensors"
     new = flowers(tmp_path / "new.csv", "length,width")
