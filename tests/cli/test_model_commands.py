@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import subprocess
@@ -177,6 +178,19 @@ def test_evaluate(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     fastnn_("show", tmp_path / "m.safetensors")
 
 
+def test_the_loss_is_of_probabilities(tmp_path: Path, capsys: Capture) -> None:
+    np.savez(tmp_path / "x.npz", x=np.eye(2, dtype=np.float32), y=np.array([0, 1]))
+    losses = set()
+    for last in ([], [nn.Softmax(1)], [nn.LogSoftmax(1)]):
+        fastnn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 2), *last)
+        saved = fastnn.preprocessing.Flatten().fit(np.eye(2))
+        fastnn.save(tmp_path / "m.safetensors", model, preprocessing=saved, classes=[0, 1])
+        fastnn_("evaluate", tmp_path / "m.safetensors", "--data", tmp_path / "x.npz")
+        losses.add(capsys.readouterr().out.splitlines()[0])
+    assert len(losses) == 1, losses
+
+
 def test_evaluate_needs_labels_of_the_model(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     model = trained / "run" / "weights.safetensors"
     new = flowers(tmp_path / "new.csv", "length,width")
@@ -193,8 +207,7 @@ def test_show(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     fastnn_("show", trained / "run" / "weights.safetensors", "--curves", tmp_path / "curves.png")
     out, err = capsys.readouterr()
     for line in (
-        "(0): Linear(in_features=2, out_features=2, bias=True)",
-        "parameters: 6",
+        "  0: Linear  (1, 2)                 6\n\nparameters: 6 (6 trained), 24 bytes",
         "classes: lily, rose (2)",
     ):
         assert line in out
@@ -206,7 +219,11 @@ def test_show(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert "to predict: fastnn predict " in err
     fastnn.save(tmp_path / "m.safetensors", nn.Linear(2, 1), about={"note": "by hand"})
     fastnn_("show", tmp_path / "m.safetensors")
-    assert "classes: none\nnote: by hand\n" in capsys.readouterr().out
+    shown = "Linear(in_features=2, out_features=1, bias=True)\nparameters: 3\nclasses: none\nnote: by hand\n"
+    assert shown in capsys.readouterr().out
+    for history in (3, ["a"], [{"epoch": "a"}, {"epoch": 1, "loss": None}]):
+        fastnn.save(tmp_path / "m.safetensors", nn.Linear(2, 1), about={"history": history})
+        fastnn_("show", tmp_path / "m.safetensors")
     message = error_of(capsys, "show", tmp_path / "m.safetensors", "--curves", tmp_path / "c.png")
     assert "the file must have a history to draw" in message
 
@@ -347,3 +364,9 @@ def test_standard_output_that_is_full_is_named(trained: Path) -> None:
         done = subprocess.run([sys.executable, "-m", "fastnn", *command], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr.endswith(b"No space left on device: 'standard output'\n")
+
+
+def test_standard_output_that_is_closed_is_named(capsys: Capture) -> None:
+    with contextlib.redirect_stdout(None):  # as `fastnn info >&-` starts Python
+        assert main(["info"]) == 2
+    assert "Bad file descriptor: 'standard output'" in capsys.readouterr().err

@@ -401,7 +401,7 @@ def test_csv_gzipped(tmp_path: Path) -> None:
     [
         ("", {}, ": no rows"),
         ("\n\n", {}, ": no rows"),
-        ("a,b\n", {}, ": x must be (samples, features), none of them 0, got shape (0, 1)"),
+        ("a,b\n", {}, ": no rows below the row of names"),
         ("1\n2\n", {}, ":1: a row must be a label and at least one number, got columns [0] of"),
         (NUMBERS.replace("6", "six"), {}, ":3: column 2 must be a number, got 'six'"),
         ("a,b,y\n" + NUMBERS.replace("6", ""), {}, ":4: column 'b' must be a number, got ''"),

@@ -162,6 +162,20 @@ def test_weights_alone_fill_a_model(tmp_path: Path) -> None:
         fastnn.load(target)
 
 
+def linear(inputs: int, outputs: int) -> dict[str, Any]:
+    return {"layer": "Linear", "arguments": {"in_features": inputs, "out_features": outputs}}
+
+
+def test_tied_weights_stay_tied(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    fastnn.save(tmp_path / "m.safetensors", model)
+    loaded = fastnn.load(tmp_path / "m.safetensors").model
+    assert isinstance(loaded, nn.Sequential)
+    assert loaded[1].weight is loaded[0].weight
+    np.testing.assert_array_equal(loaded[0].weight.data, model[0].weight.data)
+
+
 def change(**values: Any) -> Any:
     return lambda entry: entry | values
 
@@ -171,6 +185,8 @@ def change(**values: Any) -> Any:
     [
         (change(format=2), r"format 2, written by fastnn .*; this is fastnn .*, which reads formats up to 1"),
         (change(format="x"), "the file is of format 'x'"),
+        (change(format=True), "the file is of format True"),
+        (change(format=0), "the file is of format 0"),
         (lambda entry: "{", "the entry 'fastnn' of its metadata is damaged"),
         (lambda entry: "[" * 100_000, "the entry 'fastnn' of its metadata is damaged"),
         (lambda entry: {"format": 1}, "the metadata must have .*, and lack .*'classes'"),
@@ -180,6 +196,10 @@ def change(**values: Any) -> Any:
         (change(classes={"a": 1}), "classes must be a list"),
         (change(classes=["a", "a"]), "classes must be distinct"),
         (change(classes=[1.5]), "classes must be a list of texts or of whole numbers"),
+        (change(model=linear(50_000, 50_000)), r"weights of shape \(50000, 50000\) are more than the file"),
+        (change(model=linear(10**9, 10**9)), "in_features is 1000000000, more than the file has weights"),
+        (change(tied=[["0.weight", "none"]]), "tied must be lists of names of the model's parameters"),
+        (change(tied=[["0.weight", "0.bias"]]), "tied parameters must have one shape"),
         (change(model=None), "the model must be a layer, got NoneType"),
         (change(model={"layer": "Linear", "arguments": {}}), "Linear cannot be made as the file says"),
         (change(model={"layer": "ReLU", "arguments": {}}), "state_dict must have the names of ReLU"),
@@ -232,6 +252,8 @@ def flipped(content: bytes, place: int, bit: int) -> bytes:
         ({"classes": [1.5, 2]}, TypeError, r"^classes must be a list of texts or of whole numbers, "),
         ({"classes": ["a", "a"]}, ValueError, r"^classes must be distinct, and at least one, got"),
         ({"classes": []}, TypeError, r"^classes must be a list"),
+        ({"classes": [1, "a"]}, TypeError, r"^classes must be a list of texts or of whole numbers, "),
+        ({"about": [1]}, TypeError, r"^about must be a dict, got list"),
         ({"about": {"a": [print]}}, TypeError, r"^about\['a'\]\[0\] must be numbers, texts, and lists"),
         ({"about": {"a": {1: 2}}}, TypeError, r"^about\['a'\] must be"),
     ],
@@ -248,8 +270,10 @@ def test_arguments_that_are_wrong(
 def test_arguments_of_load(path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none.safetensors"):
         fastnn.load(path.with_name("none.safetensors"))
-    with pytest.raises(TypeError, match=r"layers must be classes of layers, as \[MyLayer\], got ReLU"):
+    with pytest.raises(TypeError, match=r"layers must be classes of layers, as \[MyLayer\], got \[ReLU"):
         fastnn.load(path, layers=[nn.ReLU()])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"layers must be classes of layers, as \[MyLayer\], got <class"):
+        fastnn.load(path, layers=nn.ReLU)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"model must be a layer of fastnn.nn, got dict"):
         fastnn.load(path, model={})  # type: ignore[arg-type]
 

@@ -128,8 +128,9 @@ def test_one_output_for_two_classes() -> None:
     p = F.sigmoid(linear(x))
     for model in (linear, nn.Sequential(linear, nn.Sigmoid()).eval()):
         found = fastnn.Predictor(model, classes=classes)
-        np.testing.assert_array_equal(found.predict_proba(x), np.concatenate([1 - p, p], axis=1))
+        np.testing.assert_allclose(found.predict_proba(x), np.concatenate([1 - p, p], axis=1), rtol=1e-6)
         np.testing.assert_array_equal(found.predict(x), classes[(p[:, 0] > 0.5).astype(int)])
+    assert fastnn.Predictor(linear, classes=classes).probabilities_of(np.array([50.0]))[0, 0] > 0
 
 
 @each("last", [nn.Softmax, nn.LogSoftmax])
@@ -138,6 +139,15 @@ def test_a_model_that_ends_in_probabilities(last: type[nn.Module]) -> None:
     linear = nn.Linear(4, 3)
     found = fastnn.Predictor(nn.Sequential(linear, last(-1)).eval(), classes=CLASSES)  # type: ignore[call-arg]
     np.testing.assert_allclose(found.predict_proba(x), F.softmax(linear(x), 1), rtol=1e-6)
+
+
+def test_probabilities_of_several_sigmoids_add_up_and_layers_behind_change_nothing() -> None:
+    x = np.random.default_rng(0).normal(0, 1, (20, 4)).astype(np.float32)
+    linear = nn.Linear(4, 3)
+    p = F.sigmoid(linear(x))
+    sigmoids = nn.Sequential(linear, nn.Sequential(nn.Sigmoid()), nn.Dropout(0.5), nn.Flatten()).eval()
+    found = fastnn.Predictor(sigmoids, classes=CLASSES).predict_proba(x)
+    np.testing.assert_allclose(found, p / p.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
 def test_numbers_of_rows_stay_whole_numbers() -> None:

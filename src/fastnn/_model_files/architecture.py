@@ -23,6 +23,7 @@ from fastnn.random import Generator
 
 Data = Any  # what JSON can write
 
+SMALL = 2**16  # a whole number that may be an argument of any layer
 DTYPES = (  # of arrays that are arguments
     *("float16", "float32", "float64", "bool"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
@@ -78,10 +79,15 @@ def _kind_of(cls: type) -> str:
 
 
 class Builder:
-    """Makes objects of data. `custom`: classes of the user's, found by their names."""
+    """Makes objects of data. `custom`: classes of the user's, found by their names.
 
-    def __init__(self, custom: Iterable[type[Module]] = ()) -> None:
+    elements: how many all weights of the model are at most. What claims to have more is refused before memory
+    is taken for it.
+    """
+
+    def __init__(self, custom: Iterable[type[Module]] = (), elements: int = 2**40) -> None:
         self._custom = {cls.__name__: cls for cls in custom}
+        self._elements = elements
 
     def build(self, data: Data, place: str) -> Any:
         """Return what `describe` made the data of; ValueError, begun by the place, for anything else."""
@@ -115,8 +121,10 @@ class Builder:
         for key, value in arguments.items():
             if isinstance(parameters[key].default, bool) and not isinstance(value, bool):
                 raise ValueError(f"{_at(place)}{name}: {key} must be true or false, got {value!r}")
+            if type(value) is int and value > max(self._elements, SMALL):
+                raise ValueError(f"{_at(place)}{name}: {key} is {value}, more than the file has weights")
         try:
-            return _make(cls, arguments)
+            return _make(cls, arguments, Generator() if kind == "custom" else _Zeros(self._elements))
         except Exception as error:  # each constructor has its own
             raise ValueError(f"{_at(place)}{name} cannot be made as the file says: {error}") from None
 
@@ -135,12 +143,33 @@ class Builder:
         return cls
 
 
-def _make(cls: type, arguments: dict[str, Any]) -> Any:
-    """Call the constructor. Weights are drawn apart from fastnn's default generator, which stays as it is."""
+class _Zeros(Generator):
+    """Gives layers zeros in the place of what they draw, as their weights come from the file."""
+
+    def __init__(self, elements: int) -> None:
+        super().__init__()
+        self._elements = elements
+
+    def numpy(self) -> Any:
+        """Return what draws."""
+        return self
+
+    def uniform(self, low: float, high: float, size: Any) -> Any:
+        """Return zeros; ValueError for more than there may be."""
+        return self.standard_normal(size)
+
+    def standard_normal(self, size: Any) -> Any:
+        """Return zeros; ValueError for more than there may be."""
+        if math.prod(np.atleast_1d(np.array(size, object))) > self._elements:
+            raise ValueError(f"weights of shape {size} are more than the file has")
+        return np.zeros(size)
+
+
+def _make(cls: type, arguments: dict[str, Any], generator: Generator) -> Any:
+    """Call the constructor, with a generator that leaves fastnn's default one as it is."""
     parameters = inspect.signature(cls).parameters
     several = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_POSITIONAL]
     positional = arguments.pop(several[0], ()) if several else ()
-    generator = Generator()
     if "generator" in parameters:
         arguments["generator"] = generator
     made = cls(*(positional if isinstance(positional, tuple) else [positional]), **arguments)

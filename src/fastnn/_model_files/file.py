@@ -1,8 +1,9 @@
 """fastnn.save and fastnn.load: a model and what prediction needs besides, in one .safetensors file.
 
 The tensors are the model's, by the names of its state_dict, and the preprocessing's. All else is one JSON
-text in the file's metadata: {"format", "fastnn", "model", "preprocessing", "classes", "others", "about"};
-`others` are the names of the tensors that are not the model's. architecture.py says how a model is described.
+text in the file's metadata: {"format", "fastnn", "model", "preprocessing", "classes", "others", "tied",
+"about"}; `others` are the names of the tensors that are not the model's, `tied` lists of the names that one
+parameter has. architecture.py says how a model is described.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fastnn._core.weight_files import MODEL_ENTRY, model_entry, read_safetensors
 from fastnn._model_files.architecture import Builder, describe
 from fastnn._model_files.predictor import Predictor
 from fastnn._version import __version__
-from fastnn.nn import Module
+from fastnn.nn import Module, Parameter
 from fastnn.preprocessing import Transformer
 
 FORMAT = 1
@@ -49,6 +50,8 @@ def save(
     target = _path(path)
     if not isinstance(model, Module):
         raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    if not isinstance(about, Mapping | None):
+        raise TypeError(f"about must be a dict, got {type(about).__name__}")
     tensors = model.state_dict()
     steps: dict[str, Array] = {}
     if preprocessing is not None:
@@ -61,7 +64,8 @@ def save(
         "preprocessing": describe(preprocessing),
         "classes": None if classes is None else _class_names(classes),
         "others": [*steps],
-        "about": _as_json("about", dict(about or {})),
+        "tied": [names for names in _names_of_parameters(model) if len(names) > 1],
+        "about": _as_json("about", {} if about is None else about),
     }
     save_weights(target, tensors | steps, {MODEL_ENTRY: json.dumps(entry)})
 
@@ -77,10 +81,11 @@ def load(path: str | Path, *, model: Module | None = None, layers: Iterable[type
     source = _path(path)
     if model is not None and not isinstance(model, Module):
         raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
-    builder = Builder(_checked_layers(layers))
+    custom = _checked_layers(layers)
     if not source.exists():
         raise FileNotFoundError(f"path: there is no file {source}")
     tensors, metadata = read_safetensors("", source)
+    builder = Builder(custom, sum(array.size for array in tensors.values()))
     try:
         return _predictor(tensors, _entry(metadata, model is None), model, builder)
     except RecursionError:
@@ -102,6 +107,8 @@ def _predictor(
     made = builder.build(entry["model"], "") if model is None else model
     if not isinstance(made, Module):
         raise ValueError(f"the model must be a layer, got {type(made).__name__}")
+    if model is None:
+        _tie(made, entry["tied"])
     made.load_state_dict(tensors)
     return Predictor(made.eval(), preprocessing, classes, entry["about"])
 
@@ -109,7 +116,8 @@ def _predictor(
 def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
     """The checked entry of a file; of weights alone one that says nothing, unless the model is needed."""
     entry = model_entry(metadata)
-    empty: dict[str, Any] = {"model": None, "preprocessing": None, "classes": None, "others": [], "about": {}}
+    empty: dict[str, Any] = dict.fromkeys(("model", "preprocessing", "classes"))
+    empty |= {"others": [], "tied": [], "about": {}}
     if MODEL_ENTRY not in metadata and not needed:
         return empty
     if "format" not in entry and MODEL_ENTRY in metadata:
@@ -120,19 +128,45 @@ def _entry(metadata: Mapping[str, str], needed: bool) -> dict[str, Any]:
             " and give it: fastnn.load(path, model=model)"
         )
     version = entry["format"]
-    if not isinstance(version, int) or version > FORMAT:
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise ValueError(
             f"the file is of format {version!r}, written by fastnn {entry.get('fastnn')}; this is fastnn"
             f" {__version__}, which reads formats up to {FORMAT}"
         )
     if missing := empty.keys() - entry.keys():
         raise ValueError(f"the metadata must have {[*empty]}, and lack {sorted(missing)}")
-    for name, kind in (("others", list), ("about", dict)):
+    for name, kind in (("others", list), ("tied", list), ("about", dict)):
         if not isinstance(entry[name], kind):
             raise ValueError(f"{name} must be a {kind.__name__}, got {entry[name]!r}")
     if not all(isinstance(name, str) for name in entry["others"]):
         raise ValueError(f"others must be names of tensors, got {entry['others']!r}")
     return entry
+
+
+def _names_of_parameters(model: Module) -> list[list[str]]:
+    """The names of each parameter: several, where several layers share it."""
+    names: dict[Parameter, list[str]] = {}
+    for prefix, module in model._dotted_modules():
+        for name, parameter in module._own_parameters():
+            names.setdefault(parameter, []).append(prefix + name)
+    return [*names.values()]
+
+
+def _tie(model: Module, groups: list[Any]) -> None:
+    """Let the parameters of each group be one; ValueError for names that the model does not have."""
+    owners = {
+        prefix + name: (module, name, parameter)
+        for prefix, module in model._dotted_modules()
+        for name, parameter in [*module._own_parameters()]
+    }
+    for group in groups:
+        if not isinstance(group, list) or not all(isinstance(name, str) and name in owners for name in group):
+            raise ValueError(f"tied must be lists of names of the model's parameters, got {group!r}")
+        if len({owners[name][2].shape for name in group}) > 1:
+            raise ValueError(f"tied parameters must have one shape, got {group!r}")
+        for other in group[1:]:
+            module, name, _ = owners[other]
+            setattr(module, name, owners[group[0]][2])
 
 
 def _path(path: object) -> Path:
@@ -144,10 +178,11 @@ def _path(path: object) -> Path:
 
 
 def _checked_layers(layers: Iterable[type[Module]]) -> list[type[Module]]:
-    classes = list(layers)
-    for cls in classes:
-        if not (isinstance(cls, type) and issubclass(cls, Module)):
-            raise TypeError(f"layers must be classes of layers, as [MyLayer], got {cls!r}")
+    classes = [*layers] if isinstance(layers, Iterable) else [layers]
+    if not isinstance(layers, Iterable) or not all(
+        isinstance(cls, type) and issubclass(cls, Module) for cls in classes
+    ):
+        raise TypeError(f"layers must be classes of layers, as [MyLayer], got {layers!r}")
     return classes
 
 
@@ -174,7 +209,8 @@ def _class_names(classes: Sequence[Any] | Array) -> list[Any]:
     array = as_array("classes", classes)
     if array.dtype.kind in "OT" and {*map(type, array.tolist())} == {str}:  # pandas' texts
         array = array.astype(str)
-    if array.ndim != 1 or array.dtype.kind not in "biuU":
+    mixed = array.dtype.kind == "U" and not all(isinstance(name, str) for name in classes)
+    if array.ndim != 1 or array.dtype.kind not in "biuU" or mixed:
         raise TypeError(
             f"classes must be a list of texts or of whole numbers, got {array.dtype} of shape {array.shape}"
         )

@@ -20,6 +20,7 @@ from fastnn.nn.module import device_of_model
 from fastnn.preprocessing import Transformer, transformed
 
 SAMPLES = 1024  # of a batch at most
+SAME_VALUES = (nn.Dropout, nn.Flatten, nn.Identity)  # layers that change no value in evaluation mode
 ELEMENTS = 2**22  # of a batch's input at most, if a sample has no more
 
 
@@ -53,7 +54,8 @@ class Predictor:
         """Return the probability of each class, (N, classes): the softmax of the outputs.
 
         Of two classes with one output, 1 - p and p with its sigmoid p. Outputs of a model that ends in
-        Softmax or Sigmoid are probabilities already. ValueError for a model without classes.
+        Softmax or Sigmoid are probabilities already; several of Sigmoid are divided by their sum, as in
+        scikit-learn's OneVsRestClassifier. ValueError for a model without classes.
         """
         self._check_has_classes()
         return self.probabilities_of(self.outputs(x))
@@ -75,9 +77,12 @@ class Predictor:
         self._check_has_classes()
         last = _last(self.model)
         if outputs.shape[1:] in ((), (1,)):
-            logits = outputs.reshape(len(outputs), 1)
-            p = logits if isinstance(last, nn.Sigmoid) else F.sigmoid(logits)
-            return np.concatenate([1 - p, p], axis=1)
+            column = outputs.reshape(len(outputs), 1)
+            if isinstance(last, nn.Sigmoid):
+                return np.concatenate([1 - column, column], axis=1)
+            return F.sigmoid(np.concatenate([-column, column], axis=1))  # 1 - p would be 0 for a large logit
+        if isinstance(last, nn.Sigmoid):
+            return np.asarray(outputs / outputs.sum(axis=1, keepdims=True))
         return outputs if isinstance(last, nn.Softmax) else F.softmax(outputs, 1)
 
     def _check_has_classes(self) -> None:
@@ -139,7 +144,8 @@ def _is_binary(outputs: Array, classes: Array) -> bool:
 def _last(model: nn.Module) -> nn.Module:
     """The layer that makes the outputs, as far as that can be told."""
     while isinstance(model, nn.Sequential) and len(model):
-        model = model[-1]
+        layers = [layer for layer in model if not isinstance(layer, SAME_VALUES)]
+        model = layers[-1] if layers else model[-1]
     return model
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
+import io
 import os
 import re
 import shlex
@@ -53,11 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Closed(io.TextIOBase):
+    """What Python has no stream for, as after `>&-` in a shell: nothing can be written to it."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
 class _Output:
     """Standard output, whose errors name it. `finish` raises the first one again: argparse drops its own."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or _Closed()
         self._failure: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -78,7 +87,8 @@ class _Output:
         with contextlib.suppress(OSError):
             self.flush()
         if self._failure is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if not isinstance(self._stream, _Closed):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             raise self._failure
 
     @contextlib.contextmanager

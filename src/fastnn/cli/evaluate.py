@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 import fastnn
-import fastnn.functional as F
 from fastnn._core.extras import require
 from fastnn._core.files import save_json
 from fastnn._core.typing import Array
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with naming(args.data):
         labels = _labels(samples.y, predictor.classes, len(samples.x))
         outputs = predictor.outputs(samples.x)
-    loss = _loss(outputs, labels)
+    loss = _loss(predictor, outputs, labels)
     names = predictor.classes.tolist()
     predictions = _indices(predictor.classes_of(outputs), predictor.classes)
     found = Confusion(names, labels, predictions)
@@ -97,9 +96,9 @@ def _indices(labels: Array, classes: Array) -> Array:
     return np.array([known[label] for label in labels.tolist()])
 
 
-def _loss(outputs: Array, labels: Array) -> float | None:
-    """The mean cross-entropy; of one output for two classes the binary one."""
-    if outputs.shape[1:] in ((), (1,)):
-        targets = labels.reshape(outputs.shape).astype(outputs.dtype)
-        return float(F.binary_cross_entropy_with_logits(outputs, targets)[0])
-    return float(F.cross_entropy(outputs, labels)[0]) if outputs.ndim == 2 else None
+def _loss(predictor: fastnn.Predictor, outputs: Array, labels: Array) -> float | None:
+    """The mean cross-entropy, of the probabilities; None where each sample has many outputs."""
+    if outputs.ndim > 2:
+        return None
+    p = predictor.probabilities_of(outputs.astype(np.float64))[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(p, np.finfo(p.dtype).tiny)).mean())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +41,7 @@ def read_data(predictor: fastnn.Predictor, args: argparse.Namespace) -> datasets
     known: dict[str, Any] = data if isinstance(data, dict) else {}
     try:
         columns = _columns(known.get("columns"), predictor)
-    except (KeyError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise ValueError(f"{args.model}: about['data'] must be as fastnn train writes it") from None
     if columns is None and args.data.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
         raise ValueError(f"{args.data}: the data must be images, as in training, got a file of rows")
@@ -63,6 +62,9 @@ def _columns(known: Any, predictor: fastnn.Predictor) -> Columns | None:
     """The columns of the training file; where it was none, the features and a label behind them."""
     if isinstance(known, dict):
         names = None if known["names"] is None else tuple(known["names"])
+        places = [*known["features"], known["target"], known["index"]]
+        if any(type(place) is not int for place in places if place is not None):
+            raise TypeError("places of columns must be whole numbers")
         return Columns(tuple(known["features"]), known["target"], known["index"], names)
     if predictor.preprocessing is None or len(shape := predictor.preprocessing.sample_shape) != 1:
         return None
@@ -81,12 +83,5 @@ def writing(output: str) -> Iterator[IO[str]]:
         with replacing(Path(output)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer
-        error.filename = error.filename or "standard output"
-        raise
+    yield sys.stdout  # fastnn.cli names it in errors
+    sys.stdout.flush()

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import fastnn
-from fastnn import train
+from fastnn import nn, train
 from fastnn._core.extras import require
 from fastnn.cli.model_files import add_model_argument, say, writing
 
@@ -32,8 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.curves is not None:
         require("matplotlib.figure", "demo")
     predictor = fastnn.load(args.model)
-    saved = predictor.about.get("history")
-    history = [one for one in saved if isinstance(one, dict) and "epoch" in one] if saved else []
+    history = _history(predictor.about.get("history"))
     if args.curves is not None and not history:
         raise ValueError(f"{args.model}: the file must have a history to draw, which fastnn train saves")
     with writing("-") as file:
@@ -45,9 +47,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _history(saved: Any) -> list[train.Record]:
+    """The epochs as fastnn train saves them; `about` of others can have anything by that name."""
+    records = saved if isinstance(saved, list) else []
+    return [one for one in records if isinstance(one, dict) and "epoch" in one and _numbers(one.values())]
+
+
+def _numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
 def _description(predictor: fastnn.Predictor, history: list[train.Record]) -> list[str]:
-    parameters = sum(parameter.data.size for parameter in predictor.model.parameters())
-    lines = [str(predictor.model), f"parameters: {parameters:,}"]
+    lines = [_network(predictor)]
     if predictor.preprocessing is not None:
         shape = predictor.preprocessing.sample_shape
         lines.append(f"input: samples of shape {shape}, through {predictor.preprocessing}")
@@ -56,6 +67,15 @@ def _description(predictor: fastnn.Predictor, history: list[train.Record]) -> li
         if name != "history":
             lines += _lines(name, value)
     return lines + _curves(history)
+
+
+def _network(predictor: fastnn.Predictor) -> str:
+    """The layers with the shapes of their results, where the preprocessing says what they are given."""
+    model, preprocessing = predictor.model, predictor.preprocessing
+    if preprocessing is None:
+        return f"{model}\nparameters: {model.num_parameters():,}"
+    sample = preprocessing.transform(np.zeros((1, *preprocessing.sample_shape), np.float32))
+    return nn.summary(model, sample.shape)
 
 
 def _classes(predictor: fastnn.Predictor) -> str:

@@ -87,6 +87,8 @@ def read_csv(path: str | os.PathLike[str], options: Options) -> Content:
         table.names = strip(cells)
     else:
         table.put_first(line, cells)
+    if not table.labels:
+        raise ValueError(f"{name}: no rows below the row of names")
     return table.finish(header, options.index is None, len(comments))
 
 
