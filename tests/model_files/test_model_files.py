@@ -313,3 +313,22 @@ def test_a_transformer_of_the_user_s_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="preprocessing must be of fastnn's own transformers"):
         fastnn.save(tmp_path / "m.safetensors", network(), preprocessing=Compose(Own()).fit(X))
+
+
+class Doubled(nn.Module):
+    """Its attribute is not its argument."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = 2 * factor
+
+    def forward(self, x: Array) -> Array:
+        return self.factor * x
+
+
+def test_a_layer_that_changes_its_arguments_is_not_made_with_others(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    fastnn.save(path, nn.Sequential(Doubled(3)))
+    with pytest.raises(ValueError, match=r"model.safetensors: .*Doubled has other attributes than the ar"):
+        fastnn.load(path, layers=[Doubled])
+    x = np.ones((2, 1), np.float32)
+    np.testing.assert_array_equal(fastnn.load(path, model=nn.Sequential(Doubled(3))).predict(x), 6 * x)

@@ -124,9 +124,15 @@ class Builder:
             if type(value) is int and value > max(self._elements, SMALL):
                 raise ValueError(f"{_at(place)}{name}: {key} is {value}, more than the file has weights")
         try:
-            return _make(cls, arguments, Generator() if kind == "custom" else _Zeros(self._elements))
+            made = _make(cls, arguments, Generator() if kind == "custom" else _Zeros(self._elements))
         except Exception as error:  # each constructor has its own
             raise ValueError(f"{_at(place)}{name} cannot be made as the file says: {error}") from None
+        if kind == "custom" and describe(made) != data:
+            raise ValueError(
+                f"{_at(place)}{name} has other attributes than the arguments by which it was to be made again:"
+                " make the model and give it, fastnn.load(path, model=model)"
+            )
+        return made
 
     def _class(self, kind: str, name: str, place: str) -> type:
         if kind == "custom":
