@@ -129,7 +129,7 @@ class Builder:
             raise ValueError(f"{_at(place)}{name} cannot be made as the file says: {error}") from None
         if kind == "custom" and describe(made) != data:
             raise ValueError(
-                f"{_at(place)}{name} has other attributes than the arguments by which it was to be made again:"
+                f"{_at(place)}{name} has other attributes than the arguments that would make it again:"
                 " make the model and give it, fastnn.load(path, model=model)"
             )
         return made
