@@ -119,8 +119,9 @@ static void check_chains(bool float64) {
 static void check_samples(bool float64) {
     for (int operation = 0; operation < FASTNN_SAMPLES_OPERATIONS; operation++) {
         samples s = {operation, float64, {.outer = 8, .classes = SIDE, .inner = SIDE, .x = x, .out = y, .keep = 1}};
-        const bool labelled = operation == FASTNN_CROSS_ENTROPY || operation == FASTNN_HINGE;
-        if (labelled)
+        const bool has_labels =
+            operation == FASTNN_CROSS_ENTROPY || operation == FASTNN_HINGE || operation == FASTNN_NLL;
+        if (has_labels)
             s.call.labels = labels;
         else
             s.call.other = dy;

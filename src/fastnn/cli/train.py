@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import time
 from collections.abc import Callable
@@ -23,12 +22,12 @@ import numpy as np
 import fastnn
 from fastnn import nn, train
 from fastnn._core.extras import require
-from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
-from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS, Design
-from fastnn.cli.rules import ANY_LENGTH, OPTIMIZERS, SCHEDULES, make_optimizer
+from fastnn.cli.models import NETWORKS, Design
+from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
+from fastnn.cli.train_arguments import add_arguments as add_arguments
 from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
-from fastnn.preprocessing import LAYOUTS, Compose, Images
+from fastnn.preprocessing import Compose, Images
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
@@ -37,197 +36,19 @@ SETTINGS = (  # of the options, those that decide the result
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `fastnn train`."""
-    _add_model_arguments(parser.add_argument_group("the network"))
-    _add_training_arguments(parser.add_argument_group("training"))
-    _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
-    _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
-    add = parser.add_argument_group("files").add_argument
-    add(
-        "--data",
-        default="digits",
-        metavar="SOURCE",
-        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with a folder of PNG"
-        " or JPEG images for each class, or with MNIST or CIFAR files",
-    )
-    add(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="where the files go; an earlier run's are replaced (default: runs/digits, or runs/FILE)",
-    )
-    add("--quiet", action="store_true", help="print the result alone")
-    start = parser.add_mutually_exclusive_group().add_argument
-    start(
-        "--resume",
-        action="store_true",
-        help="go on from the latest checkpoint in the output folder, with the same options; --epochs can be"
-        " more where the schedule is none or plateau",
-    )
-    start(
-        "--replace",
-        action="store_true",
-        help="start anew in the folder of a run that did not come to its end, and remove its checkpoints",
-    )
-
-
-def _add_model_arguments(group: Any) -> None:
-    add = group.add_argument
-    add("--model", choices=NETWORKS, default="mlp", help="cnn and resnet take images (default: %(default)s)")
-    add(
-        "--layers",
-        type=_layers,
-        nargs="+",
-        action=_Joined,
-        metavar="N",
-        help="sizes of the hidden layers, as 64,32 or 64 32, '' for none; channels of the convolutions"
-        " (default: 128; 32,64)",
-    )
-    add(
-        "--activation",
-        choices=sorted(ACTIVATIONS),
-        default="relu",
-        metavar="NAME",
-        help="what follows each hidden layer (default: %(default)s); one of %(choices)s",
-    )
-    add(
-        "--norm",
-        choices=["none", *IMAGE_NORMS],
-        help="what normalises each hidden layer before the activation (default: none; with images batch)",
-    )
-    add(
-        "--dropout",
-        type=_number(below=1.0),
-        default=0.0,
-        metavar="P",
-        help="share of each hidden layer's outputs (with images: of the last one's) that a training step"
-        " sets to 0 (default: %(default)s)",
-    )
-
-
-def _add_training_arguments(group: Any) -> None:
-    add, number = group.add_argument, _number(below=math.inf)
-    add(
-        "--optimizer",
-        choices=OPTIMIZERS,
-        default="sgd",
-        metavar="NAME",
-        help="one of %(choices)s (default: sgd)",
-    )
-    add("--lr", type=number, metavar="X", help="learning rate (default: 0.05 for sgd, others have their own)")
-    add(
-        "--momentum",
-        type=_number(below=1.0),
-        metavar="X",
-        help="how much of a step goes into the next (default: 0.9 for sgd)",
-    )
-    add(
-        "--weight-decay",
-        type=number,
-        metavar="X",
-        help="pull of the weights towards 0 (default: 0.001 for sgd, others have their own)",
-    )
-    add(
-        "--schedule",
-        choices=SCHEDULES,
-        default="none",
-        metavar="NAME",
-        help="how the learning rate changes: one of %(choices)s (default: none)",
-    )
-    for option, default, text in (
-        ("--epochs", 30, "passes through the training data"),
-        ("--batch-size", 32, "samples in a step"),
-    ):
-        add(option, type=_whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
-    add(
-        "--patience",
-        type=_whole(1),
-        metavar="N",
-        help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
-    )
-    add(
-        "--device",
-        default="cpu",
-        metavar="NAME",
-        help="cpu (the default), cuda, or cuda:1 for a GPU by its number, with the extra cuda",
-    )
-    add(
-        "--seed",
-        type=_whole(0),
-        default=0,
-        metavar="N",
-        help="decides the first weights, the order of samples and what dropout drops (default: %(default)s)",
-    )
-
-
-def _add_csv_arguments(group: Any) -> None:
-    add = group.add_argument
-    add(
-        "--target",
-        type=_column,
-        metavar="COLUMN",
-        help="the labels: a name in the header, or a number, from 0, from the end if negative (default: what"
-        " is called label, class, target or y, else the last one)",
-    )
-    add("--index", type=_column, metavar="COLUMN", help="a column to leave out, as an index of the rows")
-    add("--no-index", dest="index", action="store_false", default=None, help="train on the first column too")
-    add(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        help="whether the first row has names (default: found out)",
-    )
-    add_delimiter(group)
-
-
-def _add_image_arguments(group: Any) -> None:
-    add = group.add_argument
-    add(
-        "--layout",
-        choices=LAYOUTS,
-        help="where the channels of images are: nchw (samples, channels, height, width) or nhwc (samples,"
-        " height, width, channels) (default: found out by the shape)",
-    )
-    add_forms_of_images(group, "all must have one")
-
-
-def _column(text: str) -> str | int:
-    return int(text) if text.removeprefix("-").isdecimal() else text
-
-
 def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
     _check_device(args.device)
     fastnn.manual_seed(args.seed)
-    network = NETWORKS[args.model]
-    source = load(
-        args.data,
-        target=args.target,
-        delimiter=args.delimiter,
-        index=args.index,
-        header=args.header,
-        size=args.size,
-        mode=args.mode,
-    )
     say = _silent if args.quiet else print
-    for line in source.about:
-        say(line)
-    if args.layout and (source.layout or not network.images):
-        raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
-    layout = args.layout or (source.layout if network.images else None)
-    with naming(args.data):
-        data = train.prepare(source.train, source.test, images=network.images, layout=layout)
+    network = NETWORKS[args.model]
+    source, data = _read(args, say)
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
-
-    output = args.output or Path("runs") / source.name
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--output: cannot make the folder {output}: {error.strerror}") from error
+    output = _folder(args.output or Path("runs") / source.name)
     checkpoints = _checkpoints(args, output)
     counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
     for line in (*_images(data.preprocessing), counts, str(model)):
@@ -239,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
-    classes = np.array(source.classes)[data.classes] if source.classes else data.classes
     about = {
         "settings": settings,
         "data": _data(source, args),
@@ -247,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         "history": _curves(history),
     }
     weights = output / "weights.safetensors"
+    classes = np.array(source.classes)[data.classes] if source.classes else data.classes
     fastnn.save(weights, model, preprocessing=data.preprocessing, classes=classes, about=about)
     title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
     train.save_curves(output / "curves.png", history, title)
@@ -263,6 +84,36 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints to {output}")
     print(f"to predict: fastnn predict {shlex.quote(str(weights))} --data FILE --output predictions.csv")
     return 0
+
+
+def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source, train.Data]:
+    """The data as they are and as the model takes them; says how they were understood."""
+    source = load(
+        args.data,
+        target=args.target,
+        delimiter=args.delimiter,
+        index=args.index,
+        header=args.header,
+        size=args.size,
+        mode=args.mode,
+    )
+    for line in source.about:
+        say(line)
+    images = NETWORKS[args.model].images
+    if args.layout and (source.layout or not images):
+        raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
+    layout = args.layout or (source.layout if images else None)
+    with naming(args.data):
+        return source, train.prepare(source.train, source.test, images=images, layout=layout)
+
+
+def _folder(path: Path) -> Path:
+    """The output folder, made where it is not there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--output: cannot make the folder {path}: {error.strerror}") from error
+    return path
 
 
 def _images(preprocessing: Compose) -> list[str]:
@@ -380,38 +231,3 @@ def _fit(
         checkpoints=checkpoints,
         resume=args.resume,
     )
-
-
-def _layers(text: str) -> list[int]:
-    sizes = text.strip().removesuffix(",")
-    return [_whole(1)(size) for size in sizes.split(",")] if sizes else []
-
-
-class _Joined(argparse.Action):
-    """Makes one list of the lists of an option's words."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, [size for sizes in values for size in sizes])
-
-
-def _whole(minimum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.strip().isdecimal() and int(text) >= minimum):
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _number(below: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < below:
-            allowed = "of at least 0" if below == math.inf else f"from 0 to below {below:g}"
-            raise argparse.ArgumentTypeError(f"must be a number {allowed}, got {text!r}")
-        return value
-
-    return parse
