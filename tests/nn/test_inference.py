@@ -146,6 +146,12 @@ def test_contexts_nest_and_hold_for_their_thread() -> None:
     assert keeps()
 
 
+def test_fit_says_that_it_needs_backward() -> None:
+    data = np.ones((4, 2), np.float32), np.array([0, 1, 0, 1])
+    with fastnn.inference(), pytest.raises(RuntimeError, match=r"^fit must be called outside fastnn.infer"):
+        train.fit(nn.Linear(2, 2), data)
+
+
 def test_evaluate_keeps_nothing() -> None:
     fastnn.manual_seed(0)
     model, x, y = perceptron(), np.ones((4, 6), np.float32), np.arange(4) % 3

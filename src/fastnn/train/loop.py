@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from fastnn import optim
 from fastnn._core.arrays import is_whole, real_number
+from fastnn._core.inference import is_inference
 from fastnn.nn import Module
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.train.checkpoint import Checkpoints
@@ -79,8 +80,13 @@ def fit(
     divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
     samples, so that a single batch does not count), raises Diverged.
 
-    Raises ValueError or TypeError naming an invalid argument, Diverged as above.
+    Raises ValueError or TypeError naming an invalid argument, Diverged as above, RuntimeError within
+    fastnn.inference().
     """
+    if is_inference():
+        raise RuntimeError(
+            "fit must be called outside fastnn.inference(): inside, nothing is kept for backward"
+        )
     x, y = _arrays("data", data)
     _check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
