@@ -95,10 +95,10 @@ _NO_KEY = Key(0, 0)  # for rules that draw nothing
 
 def _rule(p: object, training: bool, scale: str = "train") -> _Rule:
     drop = probability("p", p)
+    if not (isinstance(scale, str) and scale in ("train", "test")):
+        raise ValueError(f"scale must be 'train' or 'test', got {scale!r}")
     if scale == "test":
         return _Rule(keep_threshold(drop), 1.0) if training else _Rule(65536 if drop < 1 else 0, 1 - drop)
-    if scale != "train":
-        raise ValueError(f"scale must be 'train' or 'test', got {scale!r}")
     if not training:
         return _KEEP_ALL
     return _Rule(keep_threshold(drop), keep_scale(drop))
