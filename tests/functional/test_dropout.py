@@ -334,7 +334,8 @@ def test_bad_arrays_and_keys(name: str) -> None:
 
 def test_a_bad_scale() -> None:
     for function in (F.dropout, F.dropout_backward):
-        for scale in ("both", np.ones(2)):
+        wrong: tuple[Any, ...] = ("both", np.ones(2))
+        for scale in wrong:
             with pytest.raises(ValueError, match=r"^scale must be 'train' or 'test', got "):
                 function(np.ones(3), key=KEY, scale=scale)
 

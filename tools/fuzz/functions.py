@@ -31,8 +31,9 @@ TOLERANCES = {
     "linear": 256.0,
     "pool": 64.0,
 }
-# Of what is summed in another order where the channels are last in memory, in the same unit.
-ROUNDING = {"batch_norm": 256.0}
+# Of what is summed in another order where the channels are last in memory, or a matrix is transposed, in the
+# same unit.
+ROUNDING = {"batch_norm": 256.0, "linear": 256.0}
 
 
 def names() -> list[str]:
