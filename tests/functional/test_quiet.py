@@ -35,6 +35,13 @@ def load(x: Any) -> None:
     layer.load_state_dict({"weight": np.geomspace(1e-60, 1e60, 16).reshape(4, 4)})
 
 
+def add_up() -> None:
+    parameter = nn.Parameter(np.ones(2, "f"))
+    for _ in range(2):
+        parameter.accumulate(np.full(2, 3e38, "f"))
+    assert np.isinf(np.asarray(parameter.grad)).all()
+
+
 def lsuv() -> None:
     with pytest.raises(ValueError, match="must have a finite variance above 0, got inf"):
         init.lsuv_(nn.Linear(4, 4, dtype="d"), np.diag(np.full(4, 1e300)))
@@ -69,6 +76,7 @@ CALLS: list[Callable[[Any, Any], object]] = [
     lambda x, w: init.trunc_normal_(x.copy(), 1e308, 1e308, -1e308, 1e308),
     lambda x, w: nn.PReLU(3, 1e300, x.dtype),
     lambda x, w: lsuv(),
+    lambda x, w: add_up(),
 ]
 
 

@@ -174,6 +174,8 @@ def case_of(d: Draw, name: str) -> Case:
     inplace = bool(arguments.get("inplace")) and file != "activation"  # an activation layer does not write
     case.written = {"input"} if inplace else set()
     arguments["input"] = d.array(plan.shapes["input"] if d.chance(0.97) else d.shape(), writable=inplace)
+    if case.rounding and file != "batchnorm":  # gradients of products are sums over the rows of the input
+        case.rounding = max(case.rounding, arguments["input"].size)
     lines += ["y = layer(input)", "result = {'y': y}"]
     if arguments.get("return_indices"):
         lines[-1:] = (PLACES[0], "planes = lambda a: a", *PLACES[2:]) if "1d" in name else PLACES

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnn._core.devices import alike
 from fastnn._core.typing import Array
 
@@ -53,7 +55,8 @@ class Parameter:
         if self.grad is None:
             self.grad = gradient
         else:
-            self.grad += gradient
+            with np.errstate(all="ignore"):  # as in the kernels, an overflow is an infinity, and no warning
+                self.grad += gradient
 
     def __repr__(self) -> str:
         frozen = "" if self.requires_grad else ", requires_grad=False"
