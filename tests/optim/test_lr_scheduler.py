@@ -605,6 +605,11 @@ BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     ),
     (lambda o: schedules.ReduceLROnPlateau(o, np.array([1, 2])), ValueError, r"mode must be one of .*array"),  # type: ignore[arg-type]
     (lambda o: schedules.MultiStepLR(o, 3), TypeError, "milestones must be a list of steps, got int"),  # type: ignore[arg-type]
+    (
+        lambda o: schedules.MultiStepLR(o, np.array(3)),
+        TypeError,
+        "milestones must be a list of steps, got nda",
+    ),
     (lambda o: schedules.SequentialLR(o, [], 3), TypeError, "^milestones must be a list of steps"),  # type: ignore[arg-type]
     (lambda o: schedules.SequentialLR(o, 3, [1]), TypeError, "^schedulers must be a list of schedulers"),  # type: ignore[arg-type]
     (lambda o: schedules.ChainedScheduler(3), TypeError, "schedulers must be a list of schedulers, got int"),  # type: ignore[arg-type]

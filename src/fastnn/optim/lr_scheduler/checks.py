@@ -22,7 +22,7 @@ def whole(name: str, value: object, least: int = 1) -> int:
 
 def listed(name: str, values: object, of: str) -> list[Any]:
     """`values` as a list; TypeError for what holds no values, `of` saying which."""
-    if not isinstance(values, Iterable):
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise TypeError(f"{name} must be a list of {of}, got {type(values).__name__}")
     return list(values)
 
