@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,13 +188,14 @@ def test_threads_share_a_model_in_evaluation(name: str, keeps: bool) -> None:
     assert [layer.inplace for layer in model.modules() if type(layer) is nn.Dropout] in ([False, True], [])
 
 
-def test_indices_of_pooling_are_those_of_the_thread() -> None:
+@each("kind", [nn.MaxPool2d, nn.MaxPool1d, nn.AdaptiveMaxPool2d])
+def test_indices_of_pooling_are_those_of_the_thread(kind: Any) -> None:
     """A switch of threads within a pass: the other thread's indices must not come back."""
-    layer = nn.MaxPool2d(2, return_indices=True).eval()
+    layer = kind(2, return_indices=True).eval()
     x = np.random.default_rng(0).standard_normal((1, 4, 4)).astype(np.float32)
     right = layer(x)[1]
 
-    class Intruder(nn.MaxPool2d):
+    class Intruder(kind):  # type: ignore[misc]
         def __setattr__(self, name: str, value: object) -> None:
             if name == "_saved" and isinstance(self._saved, type(value)):
                 return  # another thread has put its own there

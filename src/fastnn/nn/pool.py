@@ -133,8 +133,9 @@ class AdaptiveMaxPool2d(Module):
 
     def forward(self, x: Array) -> Any:
         """Return F.adaptive_max_pool2d of `x`; with return_indices (y, indices)."""
-        y, self._saved = F.adaptive_max_pool2d(x, self.output_size)
-        return (y, self._saved.indices()) if self.return_indices else y
+        y, saved = F.adaptive_max_pool2d(x, self.output_size)
+        self._saved = saved
+        return (y, saved.indices()) if self.return_indices else y
 
     def backward(self, dy: Array) -> Array:
         """Return F.adaptive_max_pool2d_backward of `dy`."""
@@ -183,6 +184,7 @@ class FractionalMaxPool2d(Module):
 
 
 def _check_line(kernel_size: Pair, stride: Pair | None, **rest: Pair) -> None:
+    """Report bad parameters of windows of lines."""
     numbers: Any = line_numbers(kernel_size, stride, **rest)
     window_numbers(*numbers)
 
@@ -211,8 +213,9 @@ class MaxPool1d(Module):
     def forward(self, x: Array) -> Any:
         """Return F.max_pool1d of `x`; with return_indices (y, indices)."""
         numbers = self.kernel_size, self.stride, self.padding, self.dilation
-        y, self._saved = F.max_pool1d(x, *numbers, self.ceil_mode)
-        return (y, self._saved.indices()[..., 0, :]) if self.return_indices else y
+        y, saved = F.max_pool1d(x, *numbers, self.ceil_mode)
+        self._saved = saved
+        return (y, saved.indices()[..., 0, :]) if self.return_indices else y
 
     def backward(self, dy: Array) -> Array:
         """Return F.max_pool1d_backward of `dy`."""
@@ -238,9 +241,7 @@ class AvgPool1d(Module):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        window_numbers(
-            *line_numbers(kernel_size, stride, padding=padding)
-        )  # bad parameters are reported here
+        _check_line(kernel_size, stride, padding=padding)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
 
