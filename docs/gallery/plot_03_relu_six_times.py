@@ -37,8 +37,7 @@ def training_errors(activation, initialise, lr):
     return np.array([1 - record["accuracy"] for record in history])
 
 
-def first_epoch(errors):
-    """Return the first epoch with an error below 5%, or infinity."""
+def first_epoch(errors):  # with an error below 5%
     return int(np.argmax(errors < 0.05)) + 1 if errors.min() < 0.05 else np.inf
 
 
@@ -54,6 +53,7 @@ for (activation, initialise), line in zip(nets, ("-", "--", ":"), strict=True):
     print(f"{name}: training error below 5% after {first_epoch(best)} epochs")
     axis.semilogy(range(1, EPOCHS + 1), best, line, linewidth=2, label=f"{name}: {first_epoch(best)} epochs")
 axis.axhline(0.05, color="0.5", linewidth=0.8)
-axis.set(xlabel="epoch", ylabel="training error", ylim=(1e-3, 1.1), title="Epochs until the training error is below 5%")
+axis.set(xlabel="epoch", ylabel="training error", ylim=(1e-3, 1.1))
+axis.set_title("Epochs until the training error is below 5%")
 axis.legend()
 plt.show()

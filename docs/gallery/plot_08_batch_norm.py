@@ -43,13 +43,13 @@ def accuracy(depth, lr, batch_norm):
 # %%
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-for axis, batch_norm, title in zip(axes, (False, True), ("without batch norm", "with batch norm"), strict=True):
+for axis, batch_norm, title in zip(axes, (False, True), ("without", "with"), strict=True):
     table = np.array([[accuracy(depth, lr, batch_norm) for lr in RATES] for depth in DEPTHS])
-    print(f"{title}: above 90% in {(table > 0.9).sum()} of {table.size} trainings")
+    print(f"{title} batch norm: above 90% in {(table > 0.9).sum()} of {table.size} trainings")
     axis.imshow(table, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
         axis.text(column, row, f"{value:.0%}", ha="center", va="center", color="k" if value > 0.6 else "w")
-    axis.set(title=f"Accuracy {title}", xlabel="learning rate")
+    axis.set(title=f"Accuracy {title} batch norm", xlabel="learning rate")
     axis.set_xticks(range(len(RATES)), RATES)
 axes[0].set(ylabel="hidden layers")
 axes[0].set_yticks(range(len(DEPTHS)), DEPTHS)

@@ -26,7 +26,6 @@ inputs, weights = np.array([1.0, 2.0]), np.array([0.6, 0.2])
 whole = weights @ inputs
 inverted = np.array([weights @ F.dropout(inputs, 0.5) for _ in range(DRAWS)])
 original = 0.5 * inverted  # no division in training
-means = {name: np.cumsum(a) / np.arange(1, DRAWS + 1) for name, a in (("inverted", inverted), ("original", original))}
 print(f"whole unit {whole}, E[a]: original {original.mean():.3f}, inverted {inverted.mean():.3f}")
 
 # %%
@@ -46,8 +45,9 @@ print(f"same class for {np.mean(arithmetic.argmax(axis=1) == one_pass.argmax(axi
 
 plt.style.use("petroff10")
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
-for (name, mean), line in zip(means.items(), ("-", "--"), strict=True):
-    left.semilogx(range(1, DRAWS + 1), mean, line, label=f"mean of a in training, {name}")
+count = np.arange(1, DRAWS + 1)
+left.semilogx(count, np.cumsum(inverted) / count, label="mean of a in training, inverted")
+left.semilogx(count, np.cumsum(original) / count, "--", label="mean of a in training, original")
 left.axhline(whole, color="0.3", linewidth=0.8, label="whole unit")
 left.axhline(whole / 2, color="0.3", linewidth=0.8, linestyle=":", label="whole unit times 1 - p")
 left.set(xlabel="number of masks", title="E[a] of the lecture's unit")
@@ -55,5 +55,5 @@ left.legend()
 for marker, name, mean in ((".", "geometric", geometric), ("x", "arithmetic", arithmetic)):
     right.plot(one_pass.ravel(), mean.ravel(), marker, markersize=4, label=f"{name} mean")
 right.legend()
-right.set(xlabel="one pass with all units", ylabel="average of 1024 subnetworks", title="Probabilities of test samples")
+right.set(xlabel="one pass with all units", ylabel="mean of 1024 subnetworks", title="Probabilities")
 plt.show()

@@ -35,7 +35,8 @@ class Losses(train.Callback):
 def losses(lr):
     """Return the loss of every step, until the end or until it is no number any more."""
     fastnn.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 50), nn.LeakyReLU(), nn.Linear(50, 50), nn.LeakyReLU(), nn.Linear(50, 10))
+    hidden = nn.Linear(64, 50), nn.LeakyReLU(), nn.Linear(50, 50), nn.LeakyReLU()
+    model = nn.Sequential(*hidden, nn.Linear(50, 10))
     optimizer, kept = optim.SGD(model.parameters(), lr=lr), Losses()
     samples = (data.x_train, data.y_train)
     try:
@@ -51,7 +52,7 @@ plt.style.use("petroff10")
 figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
 for (name, lr), line in zip(rates.items(), ("-", "--", "-.", ":"), strict=True):
     values = losses(lr)
-    print(f"{name}, {lr}: mean loss {values[:45].mean():.3g} in the first 45 steps, {values[-45:].mean():.3g} in the last")
+    print(f"{name}: mean loss {values[-45:].mean():.3g} in the last 45 steps")
     smooth = np.convolve(values, np.ones(15) / 15, mode="valid")
     axis.semilogy(smooth, line, linewidth=2, label=f"{name}: {lr:g}")
 axis.set(xlabel="step", ylabel="training loss, mean of 15 steps", ylim=(3e-3, 3e4))
