@@ -507,6 +507,11 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: init.dirac_(np.empty((3, 2, 0))), ValueError, r"tensor must have a kernel .* shape \(3, 2, 0\)"),
     (lambda: init.dirac_(np.empty((4, 2, 3)), 2.0), TypeError, "groups must be an integer, got float"),  # type: ignore[arg-type]
     (lambda: init.lsuv_(W, W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (
+        lambda: init.lsuv_(nn.Linear(3, 2), np.empty((0, 3), np.float32)),
+        ValueError,
+        r"batch must have at least one sample, got an output of shape \(0, 2\)",
+    ),
     (lambda: init.fixup_(W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
     (lambda: init.eye_(np.empty(3)), ValueError, r"tensor must have 2 dimensions, got shape \(3,\)"),
     (lambda: init.sparse_(np.empty(3), 0.1), ValueError, "tensor must have 2 dimensions"),

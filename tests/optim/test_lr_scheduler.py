@@ -578,6 +578,11 @@ BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
         r"milestones must be ascending .*, got \[5, 3\]",
     ),
     (
+        lambda o: schedules.SequentialLR(o, [schedules.StepLR(o, 3)], [], last_epoch=np.zeros(2)),  # type: ignore[arg-type]
+        TypeError,
+        r"last_epoch must be a whole number of at least -1, got array\(\[0., 0.\]\)",
+    ),
+    (
         lambda o: schedules.ChainedScheduler([]),
         ValueError,
         "schedulers must be at least one scheduler, got none",
