@@ -96,7 +96,7 @@ def test_a_gradient_beyond_the_dtype_of_the_slope_is_infinite_without_a_warning(
     layer, x = nn.PReLU(), np.full(3, -1.0)
     layer(x)
     layer.backward(np.full(3, 1e300))
-    np.testing.assert_array_equal(layer.weight.grad, np.float32([-np.inf]))
+    np.testing.assert_array_equal(layer.weight.grad, np.array([-np.inf], np.float32))
 
 
 @pytest.mark.parametrize("make", [lambda: nn.PReLU(0), lambda: nn.PReLU(1.5), lambda: nn.RReLU(0.5, 0.25)])  # type: ignore[arg-type]
