@@ -151,7 +151,5 @@ def _numbers(weights: Sequence[float], models: int) -> tuple[float, ...]:
     if len(numbers) != models:
         raise ValueError(f"Ensemble: weights must be one for each of {models} models, got {len(numbers)}")
     if not (min(numbers) >= 0 and 0 < math.fsum(numbers) < math.inf):
-        raise ValueError(
-            f"Ensemble: weights must be finite, at least 0, and not all 0, got {list(numbers)}"
-        )
+        raise ValueError(f"Ensemble: weights must be finite, at least 0, and not all 0, got {list(numbers)}")
     return numbers

@@ -1,8 +1,9 @@
 """Layers and transformers as data for JSON, and back. Data make objects of known classes, and run nothing.
 
 An object is {"layer": name, "arguments": {name: value}}, with "ensemble" or "transformer" in the place of
-"layer", or with "custom" for a class of the user's; without arguments where these are no data. An array is {"shape": [...],
-"dtype": name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no files.
+"layer", or with "custom" for a class of the user's; without arguments where these are no data. An array is
+{"shape": [...], "dtype": name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no
+files.
 """
 
 from __future__ import annotations
