@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnn._core.arrays import check_whole
 from fastnn._core.devices import on_host
-from fastnn._core.dtypes import is_real
 from fastnn._core.typing import Array
 from fastnn.nn._state import read_state
 
@@ -38,16 +37,20 @@ def average_weights(states: Iterable[Mapping[str, Any] | str | Path]) -> dict[st
         first = first or state
         _check_fits(place, state, first)
         for name, array in state.items():
-            if is_real(first[name].dtype):
+            if _is_float(first[name]):
                 sums[name] = sums.get(name, 0) + array.astype(np.float64)
             else:
                 sums[name] = array
     if not count:
         raise ValueError("states must be at least one state, got none")
     return {
-        name: np.asarray(value / count if is_real(array.dtype) else value).astype(array.dtype)
+        name: np.asarray(value / count if _is_float(array) else value).astype(array.dtype)
         for (name, value), array in zip(sums.items(), first.values(), strict=True)
     }
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
 def _arrays(place: str, state: Mapping[str, Any]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from fastnn.train.trainer import Callback, Trainer
 
 
 class WeightAveraging(Callback):
-    """Updates `average`, of fastnn.optim, after each epoch, or with per="step" each step, from start_epoch on.
+    """Updates an average of fastnn.optim after each epoch, or with per="step" each step, from start_epoch on.
 
     The average is part of checkpoints. It does not change the training: afterwards `average.apply()` puts it
     into the model, and nn.utils.update_bn(model, data) gives batch norms the statistics that fit. Raises

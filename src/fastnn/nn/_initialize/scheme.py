@@ -30,6 +30,7 @@ NONLINEARITIES: dict[type[Module], str] = {
     **dict.fromkeys((Softmax, LogSoftmax), "linear"),
     act.SELU: "selu",
 }
+OTHERS = (act.Activation, GLU, SwiGLU, slope.Maxout)  # activations without an entry there
 
 
 def apply(
@@ -55,6 +56,7 @@ def apply(
         raise ValueError(f"model must have a linear layer or a convolution, got {got} without one")
     name, _, form = scheme.partition("_")
     given = 1.0 if gain is None else finite("gain", gain)
+    finite("the square of gain", given * given)
     gains: dict[Module, Gain] = {}
     if name == "kaiming" and gain is None:
         _note_gains(model, LINEAR, gains)
@@ -71,7 +73,7 @@ def apply(
 
 
 def _note_gains(module: Module, after: Gain, gains: dict[Module, Gain]) -> Gain:
-    """Note what follows each layer with a weight, given what follows the module; return what it begins with."""
+    """Note the gain of what follows each layer with a weight; return that of what the module begins with."""
     if isinstance(module, Sequential):
         for layer in reversed(list(module)):
             after = _note_gains(layer, after, gains)
@@ -84,7 +86,7 @@ def _note_gains(module: Module, after: Gain, gains: dict[Module, Gain]) -> Gain:
         return calculate_gain(NONLINEARITIES[type(module)])
     if isinstance(module, act.LeakyReLU | slope.PReLU | slope.RReLU):
         return calculate_gain("leaky_relu", _slope(module))
-    if isinstance(module, (act.Activation, GLU, SwiGLU, slope.Maxout)) and not isinstance(module, act.Identity):
+    if isinstance(module, OTHERS) and not isinstance(module, act.Identity):
         return None
     parts = [*module.children()]
     if isinstance(vars(module).get("weight"), Parameter) and weight_of(module).ndim > 1:
