@@ -76,7 +76,8 @@ class Ensemble(Module):
                         "Ensemble: models must return outputs of one shape and dtype, got"
                         f" {first} of models[0] and {described} of models[{index}]"
                     )
-                part = form(y) * share
+                part = form(y)
+                part = np.multiply(part, share, out=None if part is y else part)
                 total = part if total is None else np.add(total, part, out=total)
         averaged: Array = result(total)
         return averaged
@@ -94,7 +95,8 @@ class Ensemble(Module):
 
 
 def _log(p: Array) -> Array:
-    logarithm: Array = np.log(np.maximum(p, np.finfo(str(p.dtype)).tiny))
+    """The logarithm, in the place of p."""
+    logarithm: Array = np.log(np.maximum(p, np.finfo(str(p.dtype)).tiny, out=p), out=p)
     return logarithm
 
 

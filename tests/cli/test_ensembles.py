@@ -113,7 +113,11 @@ def test_an_interrupted_ensemble_goes_on(
     assert contents(tmp_path / "member-2") == contents(whole / "member-2")
     assert main([*given, "--resume"]) == 2
     assert "--ensemble must be at least 3 with --resume, got 2" in capsys.readouterr().err
-    assert main(given) == 0  # the run has ended, so the next one takes its place
+    other = [*given, "--lr", "0.01"]  # the run has ended, so the next one takes its place
+    with monkeypatch.context() as patch:
+        patch.setattr(train.JsonLog, "on_epoch_end", interrupt)
+        assert main(other) == 130
+    assert main([*other, "--resume"]) == 0
     assert main(options(data, tmp_path)) == 0
     assert not [*tmp_path.glob("member-*/checkpoints/*")]
     assert main([*given, "--resume"]) == 2

@@ -16,8 +16,16 @@ from fastnn._core.typing import Array
 from fastnn.ensemble import Ensemble
 from fastnn.preprocessing import Standardize
 from support.cases import each
+from support.pages import run_page
 
 X = np.random.default_rng(0).standard_normal((50, 6), np.float32)
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("sklearn", "safetensors"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    run_page("ensembles.md")
 
 
 def nets(outputs: int = 3, count: int = 3, *last: nn.Module) -> list[nn.Sequential]:

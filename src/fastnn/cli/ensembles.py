@@ -37,10 +37,11 @@ def train_ensemble(
         members[folder.name] = fastnn.load(folder / "weights.safetensors")
     ensemble = Ensemble(member.model for member in members.values()).to(args.device)
     measured = train.evaluate(ensemble, (data.x_test, data.y_test))
-    each = [member.about["metrics"]["accuracy"] for member in members.values()]
+    each = [member.about["metrics"] for member in members.values()]
+    accuracy, loss = (np.mean([metrics[name] for metrics in each]) for name in ("accuracy", "loss"))
     print(
-        f"held-out accuracy of the ensemble {measured['accuracy']:.2%}, of its {len(each)} members"
-        f" {min(each):.2%} to {max(each):.2%}, {np.mean(each):.2%} in the mean"
+        f"held-out accuracy of the ensemble {measured['accuracy']:.2%}, loss {measured['loss']:.4f};"
+        f" its members' means {accuracy:.2%} and {loss:.4f}"
     )
     first = next(iter(members.values()))
     about = {
@@ -58,7 +59,7 @@ def train_ensemble(
         "fastnn": fastnn.__version__,
         "settings": about["settings"],
         **measured,
-        "classes": [] if first.classes is None else first.classes.tolist(),
+        "classes": np.asarray(first.classes).tolist(),
         "members": about["members"],
     }
     train.save_json(output / "metrics.json", metrics)

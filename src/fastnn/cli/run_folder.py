@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,13 +30,18 @@ def member_folder(output: Path, number: int) -> Path:
 
 
 def checkpoints_of(args: argparse.Namespace, folder: Path) -> train.Checkpoints:
-    """Return the folder of a network's checkpoints, without those of an earlier run unless it is resumed."""
-    checkpoints = train.Checkpoints(folder / "checkpoints")
-    if not args.resume:
-        checkpoints.clear()
-    elif latest := checkpoints.latest():
-        print(f"going on from {latest}")
-    return checkpoints
+    """Return the folder of a network's checkpoints, without those of an earlier run unless it is resumed.
+
+    With the first member of an ensemble the checkpoints of all members of an earlier one are removed, so that
+    none of the new ones goes on from them.
+    """
+    if args.resume:
+        if latest := _latest(folder):
+            print(f"going on from {latest}")
+    else:
+        is_first = folder == member_folder(folder.parent, 1)
+        _clear([folder, *(_members(folder.parent) if is_first else ())])
+    return train.Checkpoints(folder / "checkpoints")
 
 
 def check_start(args: argparse.Namespace, output: Path) -> None:
@@ -62,8 +68,12 @@ def check_start(args: argparse.Namespace, output: Path) -> None:
 
 def remove_others(args: argparse.Namespace, output: Path) -> None:
     """Remove the checkpoints of earlier runs in the folder whose result the one that has ended replaced."""
-    others = [output, *[*_members(output)][args.ensemble :]] if args.ensemble else _members(output)
-    for folder in others:
+    members = [*_members(output)]
+    _clear([output, *members[args.ensemble :]] if args.ensemble else members)
+
+
+def _clear(folders: Iterable[Path]) -> None:
+    for folder in folders:
         train.Checkpoints(folder / "checkpoints").clear()
 
 

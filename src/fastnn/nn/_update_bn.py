@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from fastnn._core.arrays import is_whole
 from fastnn._core.devices import moved
 from fastnn._core.inference import inference
@@ -35,8 +33,11 @@ def update_bn(model: Module, data: Data, batch_size: int = 128) -> None:
         raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
     if not is_whole(batch_size) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
-    norms = [norm for norm in model.modules() if isinstance(norm, _BatchNorm) and not norm.frozen]
-    norms = [norm for norm in norms if norm.running_mean is not None]
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None and not module.frozen
+    ]
     if not norms:
         return
     statistics = [(array, array.copy()) for norm in norms for array in norm.buffers()]
@@ -76,9 +77,11 @@ def _batches(data: Data, batch_size: int) -> Iterator[tuple[Array, ...]]:
             yield _inputs(batch)
         return
     inputs = _inputs(data)
-    pieces = max(1, len(inputs[0]) // batch_size) if len(inputs[0]) else 0
-    for rows in np.array_split(np.arange(len(inputs[0])), pieces) if pieces else ():
-        yield tuple(x[rows[0] : rows[-1] + 1] for x in inputs)
+    samples = len(inputs[0])
+    pieces = max(samples // batch_size, min(samples, 1))
+    for piece in range(pieces):
+        rows = slice(piece * samples // pieces, (piece + 1) * samples // pieces)
+        yield tuple(x[rows] for x in inputs)
 
 
 def _inputs(batch: Any) -> tuple[Array, ...]:
