@@ -549,12 +549,13 @@ def test_the_activation_behind_a_layer_decides_the_gain() -> None:
         nn.Sigmoid(),
         linear(),
         nn.Square(),
+        linear(),
         Own(),
         linear(),
         nn.Softmax(1),
     )
     init.apply(model, "kaiming", generator=np.random.default_rng(0))
-    gains = [tanh, leaky, relu, 1, 0.75, 1, 1, relu, relu, 1]
+    gains = [tanh, leaky, relu, 1, 0.75, 1, 1, relu, relu, relu, 1]
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     assert len(layers) == len(gains)
     found = [float(layer.weight.data.std()) * math.sqrt(WIDTH) for layer in layers]
