@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -791,6 +792,14 @@ def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     exec(code, {"__name__": "example"})
+
+
+def test_the_example_of_large_batches_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    example = runpy.run_path(str(PAGE.parents[1] / "examples" / "large_batches.py"))
+    accuracy = example["accuracy"]
+    monkeypatch.setitem(accuracy.__globals__, "EPOCHS", 2)
+    assert accuracy(*example["data"](), 1024, 1024, 1, 0) > 0.8
 
 
 def test_the_optimizer_uses_the_rate() -> None:
