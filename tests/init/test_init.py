@@ -527,6 +527,10 @@ def test_a_scheme_for_all_layers(scheme: str, std: float) -> None:
             np.testing.assert_array_equal(array, state[name])
 
 
+class Leaf(nn.Module):
+    """A layer of which nobody knows what it does."""
+
+
 class Own(nn.Module):
     """A module in which nobody sees what follows what."""
 
@@ -552,10 +556,12 @@ def test_the_activation_behind_a_layer_decides_the_gain() -> None:
         linear(),
         Own(),
         linear(),
+        Leaf(),
+        linear(),
         nn.Softmax(1),
     )
     init.apply(model, "kaiming", generator=np.random.default_rng(0))
-    gains = [tanh, leaky, relu, 1, 0.75, 1, 1, relu, relu, relu, 1]
+    gains = [tanh, leaky, relu, 1, 0.75, 1, 1, relu, relu, relu, relu, 1]
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     assert len(layers) == len(gains)
     found = [float(layer.weight.data.std()) * math.sqrt(WIDTH) for layer in layers]

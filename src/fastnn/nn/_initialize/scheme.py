@@ -88,13 +88,13 @@ def _note_gains(module: Module, after: Gain, gains: dict[Module, Gain]) -> Gain:
         return calculate_gain("leaky_relu", _slope(module))
     if isinstance(module, OTHERS) and not isinstance(module, act.Identity):
         return None
-    parts = [*module.children()]
     if isinstance(vars(module).get("weight"), Parameter) and weight_of(module).ndim > 1:
         gains[module] = after
         return LINEAR
-    for part in parts:
+    for part in (parts := [*module.children()]):
         _note_gains(part, None, gains)
-    return None if parts else after
+    passes_over = not parts and type(module).__module__.startswith("fastnn.")  # a norm, dropout, pooling ...
+    return after if passes_over else None
 
 
 def _slope(module: act.LeakyReLU | slope.PReLU | slope.RReLU) -> float:
