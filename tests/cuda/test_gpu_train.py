@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import fastnn
 from fastnn import nn, optim, train
 from fastnn.cli import main
+from fastnn.ensemble import Ensemble
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((24, 6)).astype(np.float32)
@@ -42,6 +44,13 @@ def test_losses_as_on_the_cpu(cupy: Any) -> None:
     assert all(type(value) in (int, float) for record in there for value in record.values())
     measured = train.evaluate(model, (X, Y))
     assert measured == {"loss": there[-1]["val_loss"], "accuracy": there[-1]["val_accuracy"]}
+
+
+def test_an_ensemble_as_on_the_cpu(cupy: Any) -> None:
+    here = Ensemble([nn.Linear(6, 3), nn.Linear(6, 3)], [1, 2])
+    there = copy.deepcopy(here).to("cuda")(cupy.asarray(X))
+    assert isinstance(there, cupy.ndarray)
+    np.testing.assert_allclose(there.get(), here(X), rtol=1e-5)
 
 
 def test_numbers_are_read_once_a_batch(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

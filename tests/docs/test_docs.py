@@ -22,6 +22,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 ALONE = [
     ROOT / "README.md",
     *(DOCS / f"{name}.md" for name in ("chains", "functions", "layers", "random", "runtime")),
+    DOCS / "large-batches.md",
 ]
 EXAMPLES = [
     pytest.param(code, id=f"{page.name}: {code.splitlines()[-1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -41,6 +42,20 @@ def test_rows_and_their_sums(dtype: Any, kind: str, layout: str) -> None:
         exact = reference.embedding_backward(dy.astype(np.float64), numbers.astype(int), 11, padding)
         eps = float(FINFO(dtype).eps)
         np.testing.assert_allclose(dweight.astype(np.float64), exact, rtol=0, atol=8 * eps)
+
+
+@FLOATS
+def test_sums_of_many_rows_lose_no_digits(dtype: Any) -> None:
+    dy, numbers = (1 + RNG.random((20_000, 3))).astype(dtype), np.zeros(20_000, int)
+    dy[1::2] = -dy[1::2]
+    exact = [math.fsum(column) for column in dy.T.tolist()]
+    dweight = F.embedding_backward(dy, numbers, 1)
+    np.testing.assert_allclose(dweight[0].astype(float), exact, rtol=float(FINFO(dtype).eps), atol=0)
+
+
+def test_sums_of_infinities() -> None:
+    dy = np.array([[np.inf, np.inf, 1e308], [1, -np.inf, 1e308]])
+    np.testing.assert_array_equal(F.embedding_backward(dy, [0, 0], 1), [[np.inf, np.nan, np.inf]])
 
 
 def test_small_and_empty() -> None:

@@ -489,6 +489,87 @@ def read_only() -> Array:
     return array
 
 
+# ---- one scheme for a model --------------------------------------------------------------------------------
+
+WIDTH = 96
+
+
+def linear() -> nn.Linear:
+    return nn.Linear(WIDTH, WIDTH)
+
+
+@each(
+    ("scheme", "std"),
+    [
+        ("kaiming", math.sqrt(2 / WIDTH)),
+        ("kaiming_uniform", math.sqrt(2 / WIDTH)),
+        ("xavier", math.sqrt(1 / WIDTH)),
+        ("xavier_uniform", math.sqrt(1 / WIDTH)),
+        ("lecun_normal", math.sqrt(1 / WIDTH)),
+        ("orthogonal", math.sqrt(1 / WIDTH)),
+    ],
+)
+def test_a_scheme_for_all_layers(scheme: str, std: float) -> None:
+    norm, table, prelu = nn.BatchNorm1d(WIDTH), nn.Embedding(5, WIDTH), nn.PReLU()
+    kept = [{name: a.copy() for name, a in layer.state_dict().items()} for layer in (norm, table, prelu)]
+    model = nn.Sequential(table, linear(), norm, nn.ReLU(), linear(), nn.ReLU(), prelu)
+    assert init.apply(model, scheme) is model
+    for layer in (model[1], model[4]):
+        assert not layer.bias.data.any()
+        w = layer.weight.data
+        fourth = {"uniform": UNIFORM}.get(scheme.partition("_")[2], NORMAL)
+        if scheme == "orthogonal":
+            np.testing.assert_allclose(w @ w.T, np.eye(WIDTH), atol=1e-5)
+        else:
+            check_moments(w, 0.0, std, fourth)
+    for layer, state in zip((norm, table, prelu), kept, strict=True):
+        for name, array in layer.state_dict().items():
+            np.testing.assert_array_equal(array, state[name])
+
+
+class Leaf(nn.Module):
+    """A layer of which nobody knows what it does."""
+
+
+class Own(nn.Module):
+    """A module in which nobody sees what follows what."""
+
+    def __init__(self) -> None:
+        self.layer, self.act = linear(), nn.Tanh()
+
+
+def test_the_activation_behind_a_layer_decides_the_gain() -> None:
+    relu, tanh, leaky = math.sqrt(2), 5 / 3, math.sqrt(2 / (1 + 0.2**2))
+    block = nn.Residual(nn.Sequential(linear(), nn.BatchNorm1d(WIDTH), nn.SELU(), linear()), linear())
+    model = nn.Sequential(
+        linear(),
+        nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Dropout(0.5), nn.Tanh(), linear()),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(WIDTH, WIDTH, 1),
+        nn.MaxPool2d(2),
+        nn.GELU(),
+        linear(),
+        block,
+        nn.Sigmoid(),
+        linear(),
+        nn.Square(),
+        linear(),
+        Own(),
+        linear(),
+        Leaf(),
+        linear(),
+        nn.Softmax(1),
+    )
+    init.apply(model, "kaiming", generator=np.random.default_rng(0))
+    gains = [tanh, leaky, relu, 1, 0.75, 1, 1, relu, relu, relu, relu, 1]
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    assert len(layers) == len(gains)
+    found = [float(layer.weight.data.std()) * math.sqrt(WIDTH) for layer in layers]
+    np.testing.assert_allclose(found, gains, rtol=0.04)
+    init.apply(model, "kaiming", gain=0.1)
+    assert float(layers[0].weight.data.std()) * math.sqrt(WIDTH) == pytest.approx(0.1, rel=0.04)
+
+
 W = np.empty((3, 4))
 BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: init.zeros_([1.0]), TypeError, "tensor must be an array or an nn.Parameter, got list"),  # type: ignore[type-var]
@@ -506,7 +587,25 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: init.constant_(W, 10**400), ValueError, "val must be in the range of float64"),
     (lambda: init.dirac_(np.empty((3, 2, 0))), ValueError, r"tensor must have a kernel .* shape \(3, 2, 0\)"),
     (lambda: init.dirac_(np.empty((4, 2, 3)), 2.0), TypeError, "groups must be an integer, got float"),  # type: ignore[arg-type]
+    (lambda: init.apply(W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (
+        lambda: init.apply(nn.BatchNorm1d(3)),
+        ValueError,
+        "must have a linear layer .* got BatchNorm1d without",
+    ),
+    (
+        lambda: init.apply(deep(), "he"),
+        ValueError,
+        "scheme must be one of 'xavier', .*'orthogonal', got 'he'",
+    ),
+    (lambda: init.apply(deep(), gain=math.nan), ValueError, "gain must be finite, got nan"),
+    (lambda: init.apply(deep(), gain=1e200), ValueError, "the square of gain must be finite, got inf"),
     (lambda: init.lsuv_(W, W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (
+        lambda: init.lsuv_(nn.Linear(3, 2), np.empty((0, 3), np.float32)),
+        ValueError,
+        r"batch must have at least one sample, got an output of shape \(0, 2\)",
+    ),
     (lambda: init.fixup_(W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
     (lambda: init.eye_(np.empty(3)), ValueError, r"tensor must have 2 dimensions, got shape \(3,\)"),
     (lambda: init.sparse_(np.empty(3), 0.1), ValueError, "tensor must have 2 dimensions"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastnn
 import fastnn.functional as F
 from fastnn import nn
 from fastnn._core.typing import Array
@@ -251,3 +252,62 @@ def test_a_buffer_of_ones_own() -> None:
     model(np.ones(1))
     assert model.state_dict() == {"0.calls": 1, "1.calls": 1}
     assert list(model.parameters()) == []
+
+
+# ---- update_bn ---------------------------------------------------------------------------------------------
+
+
+def normed() -> Any:
+    layers = nn.Linear(4, 3), nn.BatchNorm1d(3, momentum=0.3), nn.Dropout(0.5), nn.BatchNorm1d(3)
+    return nn.Sequential(*layers, nn.BatchNorm1d(3, track_running_stats=False))
+
+
+def test_statistics_are_computed_anew() -> None:
+    """By the definition: means over batches of their means and unbiased variances."""
+    model, x = normed(), batch((60, 4), 0).astype(np.float32)
+    model(x)
+    model.train()
+    model[2].eval()
+    before, key = model.state_dict(), fastnn.random.default_generator().get_state()
+    parts = np.split(x, 3)
+    nn.utils.update_bn(model, x, 20)
+    y = [model[0].forward(part).astype(np.float64) for part in parts]
+    np.testing.assert_allclose(model[1].running_mean, np.mean([part.mean(0) for part in y], 0), rtol=1e-5)
+    expected = np.mean([part.var(0, ddof=1) for part in y], 0)
+    np.testing.assert_allclose(model[1].running_var, expected, rtol=1e-5)
+    np.testing.assert_allclose(model[3].running_mean, model[1].bias.data, atol=1e-6)  # nothing is dropped
+    assert (model[1].num_batches_tracked, model[1].momentum) == (3, 0.3)
+    assert [layer.training for layer in model] == [True, True, False, True, True]
+    assert fastnn.random.default_generator().get_state() == key
+    after = model.state_dict()
+    assert all((before[name] == after[name]).all() for name, _ in model.named_parameters())
+    forms: list[Any] = [(x, np.zeros(60)), ((x,), np.zeros(60)), parts, iter([(part, 0) for part in parts])]
+    for data in forms:
+        other = normed()
+        other.load_state_dict(before)
+        nn.utils.update_bn(other, data, 20)
+        for name, array in other.state_dict().items():
+            np.testing.assert_array_equal(array, after[name])
+
+
+def test_what_is_frozen_stays_and_errors_change_nothing() -> None:
+    model, x = normed(), batch((60, 4), 0).astype(np.float32)
+    model[1].requires_grad_(False)
+    nn.utils.update_bn(model, x)
+    assert model[1].num_batches_tracked == 0
+    assert model[3].num_batches_tracked == 1
+    before = model.state_dict()
+    for data, message in (
+        ([x, x[:, :3]], "x must have shape"),
+        ([], "data must have at least one batch, got none"),
+        (x[:0], "data must have at least one batch, got none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nn.utils.update_bn(model, data)
+        for name, array in model.state_dict().items():
+            np.testing.assert_array_equal(array, before[name])
+        assert model[3].momentum == 0.1
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
+        nn.utils.update_bn(model, x, 0)
+    with pytest.raises(TypeError, match=r"model must be a layer of fastnn\.nn, got list"):
+        nn.utils.update_bn([model], x)  # type: ignore[arg-type]

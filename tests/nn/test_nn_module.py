@@ -530,6 +530,8 @@ def test_unflatten() -> None:
     ):
         with pytest.raises(error, match=r"^Unflatten: unflattened_size must be"):
             nn.Unflatten(1, size)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unflattened_size must give at most 64 dimensions, got 65"):
+        nn.Unflatten(0, (1,) * 65)(np.ones(1, np.float32))
     layer = nn.Unflatten(1, (3, 4))
     layer(x)
     with pytest.raises(

@@ -92,6 +92,13 @@ def test_rrelu_draws_in_training_and_again_in_backward() -> None:
     np.testing.assert_array_equal(nn.RReLU()(x), y)
 
 
+def test_a_gradient_beyond_the_dtype_of_the_slope_is_infinite_without_a_warning() -> None:
+    layer, x = nn.PReLU(), np.full(3, -1.0)
+    layer(x)
+    layer.backward(np.full(3, 1e300))
+    np.testing.assert_array_equal(layer.weight.grad, np.array([-np.inf], np.float32))
+
+
 @pytest.mark.parametrize("make", [lambda: nn.PReLU(0), lambda: nn.PReLU(1.5), lambda: nn.RReLU(0.5, 0.25)])  # type: ignore[arg-type]
 def test_bad_arguments(make: Callable[[], nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"num_parameters|lower"):

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ OWN: dict[str, Make] = {
     "nested": nested,  # in torch, an inner sequence is a step ahead
     "warm-up": lambda m, o: m.WarmupLR(o, 5),
     "inverse square root": lambda m, o: m.InverseSquareRootLR(o, 6),
+    "averaging": lambda m, o: m.SWALR(o, [0.05, 0.1], 6, "linear"),
+    "scaled": lambda m, o: m.scaled_for_batch(o, 1024, 32, 5),
     "warm-up, cosine": lambda m, o: m.SequentialLR(
         o, [m.WarmupLR(o, 5), m.CosineAnnealingLR(o, 15)], milestones=[5]
     ),
@@ -392,6 +395,44 @@ def test_a_sequence_starts_each_part_afresh() -> None:
     assert rates == [0.25, 1.0, 0.9]
 
 
+def test_swa_starts_from_the_rate_that_it_finds() -> None:
+    """As torch's does: the values are torch 2.13's."""
+    optimizer = sgd(0.5)
+    main, swa = schedules.StepLR(optimizer, 3, 0.5), schedules.SWALR(optimizer, 0.05)
+    for _ in range(7):
+        main.step()
+    rates = []
+    for _ in range(12):
+        swa.step()
+        rates += optimizer.lrs
+    assert rates[:3] == pytest.approx([0.12316461936106826, 0.11783813728906053, 0.10954194696096775])
+    assert rates[-3:] == [0.05] * 3
+    assert schedules.SWALR(sgd(0.5), 0.3, 0).get_last_lr() == [0.3]
+
+
+def test_the_rate_of_a_large_batch() -> None:
+    optimizer = sgd(0.1)
+    steps = [schedules.scaled_for_batch(optimizer, 1024, warmup_steps=4)] * 7
+    rates = [(optimizer.lrs, scheduler.step())[0][0] for scheduler in steps]  # type: ignore[func-returns-value]
+    assert rates == pytest.approx([0.1, 0.175, 0.25, 0.325, 0.4, 0.4, 0.4])
+    small = sgd(0.1)
+    assert schedules.scaled_for_batch(small, 32, 64).get_last_lr() == [0.05]
+    goyal = sgd(0.1)
+    parts = [schedules.scaled_for_batch(goyal, 8, 2, 2), schedules.MultiStepLR(goyal, [3])]
+    chained = schedules.ChainedScheduler(parts)
+    assert [chained.lr_at(step, 0) for step in range(4)] == pytest.approx([0.1, 0.25, 0.4, 0.04])
+
+
+def test_the_number_of_the_cycle() -> None:
+    for scheduler, ends in (
+        (schedules.CosineAnnealingWarmRestarts(sgd(), 3), [3, 6, 9]),
+        (schedules.CosineAnnealingWarmRestarts(sgd(), 3, 2), [3, 9, 21]),
+        (schedules.CyclicLR(sgd(), 0.1, 0.2, 3, 2), [5, 10, 15]),
+    ):
+        for number, end in enumerate(ends):
+            assert (scheduler.cycle_at(end - 1), scheduler.cycle_at(end)) == (number, number + 1)
+
+
 # ---- saving ------------------------------------------------------------------------------------------------
 
 
@@ -452,7 +493,8 @@ def test_state_is_a_copy_and_objects_are_saved_by_their_attributes() -> None:
 
 @each({**CASES, **OWN})
 def test_last_epoch_resumes(make: Make) -> None:
-    if make in (sequence, chain, nested, OWN["warm-up, cosine"], CASES["multiplicative"]):
+    others = OWN["warm-up, cosine"], OWN["scaled"], CASES["multiplicative"]
+    if make in (sequence, chain, nested, *others):
         pytest.skip("takes no last_epoch in this form")
     optimizer = sgd()
     scheduler = make(schedules, optimizer)
@@ -576,6 +618,11 @@ BAD: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
         lambda o: schedules.SequentialLR(o, [schedules.StepLR(o, 3) for _ in range(3)], [5, 3]),
         ValueError,
         r"milestones must be ascending .*, got \[5, 3\]",
+    ),
+    (
+        lambda o: schedules.SequentialLR(o, [schedules.StepLR(o, 3)], [], last_epoch=np.zeros(2)),  # type: ignore[arg-type]
+        TypeError,
+        r"last_epoch must be a whole number of at least -1, got array\(\[0., 0.\]\)",
     ),
     (
         lambda o: schedules.ChainedScheduler([]),
@@ -728,6 +775,16 @@ def test_bad_plots_are_named() -> None:
         schedules.plot(schedules.ReduceLROnPlateau(sgd()), 5, metrics=[1.0])
     with pytest.raises(TypeError, match=r"schedule must be a scheduler, or a function .*, got <function "):
         schedules.plot(lambda optimizer: 0.5, 5)  # type: ignore[arg-type]
+    for make, message in (
+        (lambda o: schedules.SWALR(o, 0.1, anneal_strategy="x"), "anneal_strategy must be one of 'cos', 'li"),
+        (lambda o: schedules.SWALR(o, -0.1), "swa_lr must be a finite number of at least 0, got -0.1"),
+        (
+            lambda o: schedules.scaled_for_batch(o, 0),
+            "batch_size must be a whole number of at least 1, got 0",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(sgd())
 
 
 # ---- with an optimizer -------------------------------------------------------------------------------------
@@ -740,6 +797,14 @@ def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     exec(code, {"__name__": "example"})
+
+
+def test_the_example_of_large_batches_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    example = runpy.run_path(str(PAGE.parents[1] / "examples" / "large_batches.py"))
+    accuracy = example["accuracy"]
+    monkeypatch.setitem(accuracy.__globals__, "EPOCHS", 2)
+    assert accuracy(*example["data"](), 1024, 1024, 1, 0) > 0.8
 
 
 def test_the_optimizer_uses_the_rate() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import fastnn
 from fastnn import nn, optim
+from fastnn._core.files import save_weights
 from fastnn._core.typing import Array
 from fastnn.reference import optim as reference
 from support.cases import each
@@ -689,6 +690,68 @@ def test_an_average_s_state_goes_on_bitwise() -> None:
         optim.ExponentialMovingAverage([nn.Parameter(np.zeros(2, complex))])
     with pytest.raises(TypeError, match=r"params must be parameters, as .* gives, got Parameter"):
         optim.ExponentialMovingAverage(params[0])  # type: ignore[arg-type]
+
+
+def test_the_equal_average_of_weights() -> None:
+    params = parameters(np.float32)
+    for p in params:
+        p.data[...] = 1e9  # a + (p - a) is not p then
+    average = optim.StochasticWeightAverage(params)
+    seen = []
+    for t in range(6):
+        for i, p in enumerate(params):
+            p.data[...] = draws(p.data.shape, 10 * t + i)
+        seen.append([p.data.copy() for p in params])
+        average.update()
+        for ours, values in zip(average.averages, zip(*seen, strict=True), strict=True):
+            np.testing.assert_allclose(ours, np.mean(values, axis=0), rtol=1e-5, atol=1e-7)
+            if t == 0:
+                np.testing.assert_array_equal(ours, values[0])
+    saved = average.state_dict()
+    assert saved.keys() == {"updates", "averages"}
+    other = optim.StochasticWeightAverage(parameters(np.float32))
+    other.load_state_dict(saved)
+    assert other.updates == 6
+    with pytest.raises(ValueError, match=r"state_dict must have what state_dict\(\) gives"):
+        optim.ExponentialMovingAverage(params).load_state_dict(saved)
+
+
+def test_the_average_of_saved_states(tmp_path: Path) -> None:
+    models = [nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(3)]
+    for index, model in enumerate(models):
+        model[1].num_batches_tracked[...] = 7 * index
+        model[1].running_mean[...] = index
+    states: list[Any] = [model.state_dict() for model in models]
+    states[1] = {name: array.astype(array.dtype.newbyteorder()) for name, array in states[1].items()}
+    mean = optim.average_weights(states)
+    assert mean["1.num_batches_tracked"] == 14
+    np.testing.assert_array_equal(mean["1.running_mean"], [1, 1])
+    weights = np.mean([state["0.weight"] for state in states], axis=0, dtype=np.float64)
+    np.testing.assert_array_equal(mean["0.weight"], weights.astype(np.float32))
+    models[0].load_state_dict(mean)
+    half = optim.average_weights([{"w": np.array([6e4], np.float16)}] * 3)["w"]
+    assert half.dtype == np.float16
+    assert half[0] == np.float16(6e4)
+    pytest.importorskip("safetensors")
+    save_weights(tmp_path / "a.safetensors", states[2], {})
+    files = optim.average_weights([states[0], states[1], tmp_path / "a.safetensors"])
+    for name, array in files.items():
+        np.testing.assert_array_equal(array, mean[name])
+    bad = {**states[0], "more": np.zeros(2)}
+    refused: list[tuple[list[Any], str]] = [
+        ([], "states must be at least one state, got none"),
+        ([states[0], bad], r"states\[1\] must have the names of the first .* unknown names \['more'\]"),
+        ([bad, tmp_path / "a.safetensors"], r"a.safetensors must have .* missing names \['more'\]"),
+        (
+            [states[0], {**states[0], "0.bias": np.zeros(3)}],
+            r"states\[1\]\['0.bias'\] must have the shape of the first state's, \(2,\), got \(3,\)",
+        ),
+    ]
+    for wrong, message in refused:
+        with pytest.raises(ValueError, match=message):
+            optim.average_weights(wrong)
+    with pytest.raises(TypeError, match="states must be a list of dicts or files, got one, dict"):
+        optim.average_weights(states[0])
 
 
 # ---- clipping ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from .case import Case
 from .parameters import value_of
 
 # Fuzzed by the others, or by itself.
-WITHOUT_CASES = {"Optimizer", "ExponentialMovingAverage"}
+WITHOUT_CASES = {"Optimizer", "ExponentialMovingAverage", "StochasticWeightAverage"}
 
 
 def names() -> list[str]:

@@ -19,6 +19,7 @@ from .arrays import Draw
 CHOICES: dict[str, tuple[Any, ...]] = {
     "approximate": ("none", "tanh"),
     "scale": ("train", "test"),
+    "scheme": ("kaiming", "xavier_uniform", "lecun_normal", "orthogonal"),
     "reduction": ("mean", "sum", "none"),
     "mode": ("fan_in", "fan_out", "fan_avg", "min", "max", "triangular", "exp_range"),
     "distribution": ("normal", "uniform", "truncated_normal"),

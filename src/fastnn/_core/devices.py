@@ -120,7 +120,8 @@ def alike(array: Any, like: Array) -> Any:
         from fastnn.cuda._core.device_arrays import describe
 
         array = as_cupy(describe("array", array))
-    return array.astype(like.dtype, copy=False)
+    with np.errstate(all="ignore"):  # as in the kernels, an overflow is an infinity, and no warning
+        return array.astype(like.dtype, copy=False)
 
 
 def assignment(target: Array, values: Array) -> Call:

@@ -1,8 +1,9 @@
 """Layers and transformers as data for JSON, and back. Data make objects of known classes, and run nothing.
 
-An object is {"layer": name, "arguments": {name: value}}, with "transformer" in the place of "layer", or with
-"custom" for a class of the user's; without arguments where these are no data. An array is {"shape": [...],
-"dtype": name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no files.
+An object is {"layer": name, "arguments": {name: value}}, with "ensemble" or "transformer" in the place of
+"layer", or with "custom" for a class of the user's; without arguments where these are no data. An array is
+{"shape": [...], "dtype": name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no
+files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import nn, preprocessing
+from fastnn import ensemble, nn, preprocessing
 from fastnn._core.devices import dtype_name
 from fastnn.nn import Module, Parameter
 from fastnn.preprocessing import Transformer
@@ -28,7 +29,11 @@ DTYPES = (  # of arrays that are arguments
     *("float16", "float32", "float64", "bool"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 )
-KINDS = {"layer": (nn, Module), "transformer": (preprocessing, Transformer)}
+KINDS = {
+    "layer": (nn, Module),
+    "ensemble": (ensemble, Module),
+    "transformer": (preprocessing, Transformer),
+}
 
 
 # ---- objects as data ---------------------------------------------------------------------------------------

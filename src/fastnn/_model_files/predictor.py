@@ -16,11 +16,12 @@ from fastnn._core.devices import moved, on_host
 from fastnn._core.inference import inference
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import check_finite, check_numbers
+from fastnn.ensemble import Ensemble
+from fastnn.nn._last_layer import last_layer
 from fastnn.nn.module import device_of_model
 from fastnn.preprocessing import Transformer, transformed
 
 SAMPLES = 1024  # of a batch at most
-SAME_VALUES = (nn.Dropout, nn.Flatten, nn.Identity)  # layers that change no value in evaluation mode
 ELEMENTS = 2**22  # of a batch's input at most, if a sample has no more
 
 
@@ -142,11 +143,9 @@ def _is_binary(outputs: Array, classes: Array) -> bool:
 
 
 def _last(model: nn.Module) -> nn.Module:
-    """The layer that makes the outputs, as far as that can be told."""
-    while isinstance(model, nn.Sequential) and len(model):
-        layers = [layer for layer in model if not isinstance(layer, SAME_VALUES)]
-        model = layers[-1] if layers else model[-1]
-    return model
+    """The layer that makes the outputs, as far as that can be told; of an ensemble its first model's."""
+    layer = last_layer(model)
+    return _last(layer.models[0]) if isinstance(layer, Ensemble) else layer
 
 
 def _dtype(model: nn.Module) -> np.dtype[Any]:

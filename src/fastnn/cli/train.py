@@ -3,17 +3,17 @@
 Without options: scikit-learn's handwritten digits, a few seconds, about 98% accuracy. The output folder gets
 weights.safetensors, the model with all that `fastnn predict` needs, curves.png, metrics.json, log.jsonl and
 checkpoints. The same seed gives the same weights, to the last bit; so does a run that was interrupted, with
---resume.
+--resume. --ensemble trains several networks, each in a folder of its own, and writes them as one model.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ import numpy as np
 import fastnn
 from fastnn import nn, train
 from fastnn._core.extras import require
+from fastnn.cli.ensembles import train_ensemble
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
+from fastnn.cli.run_folder import check_start, checkpoints_of, make_folder, remove_others
 from fastnn.cli.train_arguments import add_arguments as add_arguments
 from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
@@ -41,18 +43,36 @@ def run(args: argparse.Namespace) -> int:
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
     _check_device(args.device)
-    fastnn.manual_seed(args.seed)
     say = _silent if args.quiet else print
-    network = NETWORKS[args.model]
     source, data = _read(args, say)
+    output = make_folder(args.output or Path("runs") / source.name)
+    check_start(args, output)
+    counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
+    for line in (*_images(data.preprocessing), counts):
+        say(line)
+    written = "weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints"
+    if args.ensemble:
+        train_ensemble(args, data, output, partial(_train, source, data))
+        written = "weights.safetensors, metrics.json and a folder for each member"
+    else:
+        _train(source, data, args, output)
+    remove_others(args, output)
+    print(f"wrote {written} to {output}")
+    weights = shlex.quote(str(output / "weights.safetensors"))
+    print(f"to predict: fastnn predict {weights} --data FILE --output predictions.csv")
+    return 0
+
+
+def _train(source: Source, data: train.Data, args: argparse.Namespace, output: Path) -> None:
+    """Train one network, print its held-out accuracy, and write its files into the folder."""
+    fastnn.manual_seed(args.seed)
+    network = NETWORKS[args.model]
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
-    output = _folder(args.output or Path("runs") / source.name)
-    checkpoints = _checkpoints(args, output)
-    counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
-    for line in (*_images(data.preprocessing), counts, str(model)):
-        say(line)
+    if not args.quiet:
+        print(model)
+    checkpoints = checkpoints_of(args, output)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
@@ -81,9 +101,6 @@ def run(args: argparse.Namespace) -> int:
         "epochs": history,
     }
     train.save_json(output / "metrics.json", metrics)
-    print(f"wrote weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints to {output}")
-    print(f"to predict: fastnn predict {shlex.quote(str(weights))} --data FILE --output predictions.csv")
-    return 0
 
 
 def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source, train.Data]:
@@ -105,15 +122,6 @@ def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source,
     layout = args.layout or (source.layout if images else None)
     with naming(args.data):
         return source, train.prepare(source.train, source.test, images=images, layout=layout)
-
-
-def _folder(path: Path) -> Path:
-    """The output folder, made where it is not there."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--output: cannot make the folder {path}: {error.strerror}") from error
-    return path
 
 
 def _images(preprocessing: Compose) -> list[str]:
@@ -174,35 +182,6 @@ def _as_text(value: object) -> str:
 
 def _silent(*values: object) -> None:
     """What `print` is with --quiet."""
-
-
-def _checkpoints(args: argparse.Namespace, output: Path) -> train.Checkpoints:
-    """The folder of the checkpoints, without those of an earlier run unless it is resumed.
-
-    Raises ValueError where such a run did not come to its end, and no option says what to do.
-    """
-    checkpoints = train.Checkpoints(output / "checkpoints")
-    latest = checkpoints.latest()
-    if args.resume:
-        if latest:
-            print(f"going on from {latest}")
-        return checkpoints
-    if latest and not args.replace and not _is_result_of(output / "metrics.json", latest):
-        raise ValueError(
-            f"{output} holds the checkpoints of a run that did not come to its end, the latest {latest.name}:"
-            " --resume goes on with it, --replace removes them and starts anew"
-        )
-    checkpoints.clear()
-    return checkpoints
-
-
-def _is_result_of(metrics: Path, checkpoint: Path) -> bool:
-    """Whether a run wrote this file at its end, after this last checkpoint."""
-    try:
-        step = json.loads(metrics.read_text(encoding="utf-8"))["epochs"][-1]["step"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-    return checkpoint.stem == f"step-{step:08}"
 
 
 def _fit(

@@ -136,6 +136,13 @@ def _add_training_arguments(group: Any) -> None:
         metavar="N",
         help="decides the first weights, the order of samples and what dropout drops (default: %(default)s)",
     )
+    add(
+        "--ensemble",
+        type=_whole(2),
+        default=0,
+        metavar="N",
+        help="train N networks with seeds made of --seed, and predict by the mean of their probabilities",
+    )
 
 
 def _add_csv_arguments(group: Any) -> None:

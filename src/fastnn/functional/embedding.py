@@ -77,8 +77,9 @@ def embedding_backward(
     """dweight = the sum of dy over the places at which x is the row's number; 0 for row padding_idx.
 
     dy: (*input.shape, D), dtypes as for relu; input as for embedding; num_embeddings: the rows, N. The
-    result, (N, D), has the dtype of dy; out: for it. Sums are in the order of x, in the computing dtype,
-    whatever the number of threads. Raises TypeError and ValueError as embedding.
+    result, (N, D), has the dtype of dy; out: for it. Sums are in float64, those of float64 compensated
+    (Knuth's two-sum), in the order of x, whatever the number of threads. Raises TypeError and ValueError as
+    embedding.
     """
     g, rows = arrays.ready("dy", dy), arrays.integer("num_embeddings", num_embeddings)
     if not 0 <= rows < 2**48:

@@ -4,8 +4,9 @@ Each function writes into the array or nn.Parameter that it is given, and return
 fastnn's default generator, so that fastnn.manual_seed makes them repeatable, or from `generator`: a
 fastnn.Generator or a numpy.random.Generator.
 
-For whole models there are `zero_last_`, `fixup_` and `lsuv_`. They know layers and so live in fastnn.nn. They
-are loaded when they are first used, because `import fastnn` loads this package and must not load the layers.
+For whole models there are `apply`, `zero_last_`, `fixup_` and `lsuv_`. They know layers and so live in
+fastnn.nn. They are loaded when they are first used, because `import fastnn` loads this package and must not
+load the layers.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from fastnn.init.scaling import (
 )
 
 if TYPE_CHECKING:
-    from fastnn.nn._initialize import fixup_, lsuv_, zero_last_
+    from fastnn.nn._initialize import apply, fixup_, lsuv_, zero_last_
 
 __all__ = [
+    "apply",
     "calculate_gain",
     "constant_",
     "dirac_",
@@ -56,7 +58,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("fixup_", "lsuv_", "zero_last_"):
+    if name in ("apply", "fixup_", "lsuv_", "zero_last_"):
         from fastnn.nn import _initialize
 
         return getattr(_initialize, name)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fastnn._core.arrays import integer
 from fastnn._core.typing import Array
+from fastnn.nn._checks import MAX_DIMS
 from fastnn.nn.module import Module
 
 
@@ -89,6 +90,10 @@ class Unflatten(_Reshaped):
                 f" unflattened_size, {self.unflattened_size}, got shape {x.shape}"
             )
         shape = (*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+        if len(shape) > MAX_DIMS:
+            raise ValueError(
+                f"Unflatten: unflattened_size must give at most {MAX_DIMS} dimensions, got {len(shape)}"
+            )
         self._saved = x.shape, shape
         return x.reshape(shape)
 

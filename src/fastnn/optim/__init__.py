@@ -3,10 +3,11 @@
 from fastnn.optim import lr_scheduler
 from fastnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
 from fastnn.optim.adaptive import Adadelta, Adagrad, RMSprop
-from fastnn.optim.average import ExponentialMovingAverage
+from fastnn.optim.average import ExponentialMovingAverage, StochasticWeightAverage
 from fastnn.optim.layerwise import LAMB, LARS
 from fastnn.optim.optimizer import Optimizer
 from fastnn.optim.sgd import SGD
+from fastnn.optim.state_average import average_weights
 
 __all__ = [
     "LAMB",
@@ -23,5 +24,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "StochasticWeightAverage",
+    "average_weights",
     "lr_scheduler",
 ]

@@ -1,4 +1,4 @@
-"""An exponential moving average of weights."""
+"""Averages of weights over training: exponential moving ones, and the equal one of SWA."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,21 +27,17 @@ from fastnn.nn.parameter import Parameter
 from fastnn.optim._options import check_options, check_parameters, listed
 
 
-class ExponentialMovingAverage:
-    """Averages of parameters that change: a <- decay a + (1 - decay) p at each `update`, from a = p.
+class WeightAverage:
+    """The base of all averages: a <- a + s (p - a) at each `update`, from a = p; `share` gives s.
 
-    They often do better than the last weights themselves (Polyak and Juditsky, 1992). With `warm_up` the
-    decay of update t is at most (1 + t) / (10 + t), so that the weights of the start soon count for little.
-    `averages` has the arrays, in float64 for float64 parameters, in float32 for all others.
-
-    Call `update` after each step of the optimizer, and use the averages in `with average.applied():`, or
-    between `apply` and `restore`. Raises ValueError for a decay outside [0, 1], TypeError for what is no
-    parameter.
+    `averages` has the arrays, in float64 for float64 parameters, in float32 for all others; `updates` is how
+    many there were. Use the averages in `with average.applied():`, or between `apply` and `restore`. Raises
+    TypeError for what is no parameter.
     """
 
-    def __init__(self, params: Iterable[Parameter], decay: float = 0.999, warm_up: bool = False) -> None:
-        check_options({"decay": decay})
-        self.decay, self.warm_up = decay, warm_up
+    _options: ClassVar[tuple[str, ...]] = ()  # attributes that are part of the state
+
+    def __init__(self, params: Iterable[Parameter]) -> None:
         self.updates = 0
         self._params = listed(params)
         check_parameters(self._params)
@@ -51,6 +47,10 @@ class ExponentialMovingAverage:
                 raise TypeError(f"params[{index}].data must be of real numbers, got {got}")
         self.averages = [computing_copy(parameter.data) for parameter in self._params]
         self._weights: list[Array] | None = None  # while the averages are applied
+
+    def share(self, update: int) -> float:
+        """Return the share s that the present weights get at update number `update`, from 1."""
+        raise NotImplementedError(f"{type(self).__name__} does not define share")
 
     def update(self) -> None:
         """Update the averages with the present weights."""
@@ -63,8 +63,12 @@ class ExponentialMovingAverage:
 
     def _update(self, lists: Sequence[TensorList]) -> list[Call]:
         updates = self.updates + 1
-        decay = min(self.decay, (1 + updates) / (10 + updates)) if self.warm_up else self.decay
-        moves = [call for each in lists for call in each.calls(Move("average", (1 - decay,)))]
+        share = self.share(updates)
+        if share == 1:  # to the last bit, which a + (p - a) need not be
+            data = zip(self.averages, self._params, strict=True)
+            moves: list[Call] = [(operator.setitem, average, ..., p.data) for average, p in data]
+        else:
+            moves = [call for each in lists for call in each.calls(Move("average", (share,)))]
         return [*moves, (setattr, self, "updates", updates)]
 
     def apply(self) -> None:
@@ -104,19 +108,16 @@ class ExponentialMovingAverage:
                 self.restore()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return {"decay", "warm_up", "updates", "averages"}; the arrays are copies."""
-        return {
-            "decay": self.decay,
-            "warm_up": self.warm_up,
-            "updates": self.updates,
-            "averages": [to_host(average) for average in self.averages],
-        }
+        """Return options, "updates" and "averages" by name; the arrays are copies."""
+        numbers = {name: getattr(self, name) for name in (*self._options, "updates")}
+        return numbers | {"averages": [to_host(average) for average in self.averages]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned. ValueError for another form, with nothing changed."""
-        if not {"decay", "warm_up", "updates", "averages"} <= {*state_dict}:
+        names = (*self._options, "updates")
+        if not {*names, "averages"} <= {*state_dict}:
             raise ValueError(f"state_dict must have what state_dict() gives, got only {sorted(state_dict)}")
-        check_options({"decay": state_dict["decay"]})
+        check_options({name: state_dict[name] for name in self._options})
         given = [as_array("averages", average) for average in state_dict["averages"]]
         shapes, own = [average.shape for average in given], [average.shape for average in self.averages]
         if shapes != own:
@@ -124,6 +125,41 @@ class ExponentialMovingAverage:
         for value in given:
             if not is_real(value.dtype):
                 raise ValueError(f"state_dict must have averages of real numbers, got {value.dtype}")
-        numbers = {name: state_dict[name] for name in ("decay", "warm_up", "updates")}
+        numbers = {name: state_dict[name] for name in names}
         writes = [assignment(average, value) for average, value in zip(self.averages, given, strict=True)]
         uninterrupted([*writes, (vars(self).update, numbers)])
+
+
+class ExponentialMovingAverage(WeightAverage):
+    """Averages of parameters that change: a <- decay a + (1 - decay) p at each `update`, from a = p.
+
+    They often do better than the last weights themselves (Polyak and Juditsky, 1992). With `warm_up` the
+    decay of update t is at most (1 + t) / (10 + t), so that the weights of the start soon count for little.
+    Call `update` after each step of the optimizer. Raises ValueError for a decay outside [0, 1].
+    """
+
+    _options = ("decay", "warm_up")
+
+    def __init__(self, params: Iterable[Parameter], decay: float = 0.999, warm_up: bool = False) -> None:
+        check_options({"decay": decay})
+        self.decay, self.warm_up = decay, warm_up
+        super().__init__(params)
+
+    def share(self, update: int) -> float:
+        """Return 1 - decay, more at the start with `warm_up`."""
+        return 1 - (min(self.decay, (1 + update) / (10 + update)) if self.warm_up else self.decay)
+
+
+class StochasticWeightAverage(WeightAverage):
+    """The equal average of all weights that it was updated with: a <- a + (p - a) / n at update n.
+
+    Call `update` at the end of each epoch, or cycle, of a late phase with a high constant or cyclic rate
+    (`lr_scheduler.SWALR`); the average lies in a wider minimum than the last weights. What PyTorch's
+    `swa_utils.AveragedModel` does without an averaging function of its own. Batch norms need the statistics
+    of the averaged weights: nn.utils.update_bn. Izmailov et al., "Averaging Weights Leads to Wider Optima and
+    Better Generalization", 2018.
+    """
+
+    def share(self, update: int) -> float:
+        """Return 1 / n at update n."""
+        return 1 / update

@@ -11,7 +11,9 @@ from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
 from fastnn.train.progress import Progress
+from fastnn.train.snapshots import Snapshots
 from fastnn.train.trainer import Callback, Trainer
+from fastnn.train.weight_averaging import WeightAveraging
 
 __all__ = [
     "Callback",
@@ -23,8 +25,10 @@ __all__ = [
     "JsonLog",
     "Progress",
     "Record",
+    "Snapshots",
     "TensorBoard",
     "Trainer",
+    "WeightAveraging",
     "evaluate",
     "fit",
     "prepare",

@@ -2,5 +2,6 @@
 
 from fastnn.nn._initialize.lsuv import lsuv_
 from fastnn.nn._initialize.residual import fixup_, zero_last_
+from fastnn.nn._initialize.scheme import apply
 
-__all__ = ["fixup_", "lsuv_", "zero_last_"]
+__all__ = ["apply", "fixup_", "lsuv_", "zero_last_"]

@@ -67,8 +67,11 @@ def _scale(model: Module, layer: Module, batch: Array, tol: float, max_iteration
 def _variance(model: Module, layer: Module, batch: Array) -> float:
     """The variance of all that the layer puts out in a forward pass of the model."""
     outputs = _outputs(model, [layer], batch)
+    output = outputs[0][1]
+    if not output.size:
+        raise ValueError(f"batch must have at least one sample, got an output of shape {output.shape}")
     with np.errstate(all="ignore"):
-        variance = float(outputs[0][1].var(dtype="float64"))
+        variance = float(output.var(dtype="float64"))
     if not (variance > 0 and math.isfinite(variance)):
         raise ValueError(
             f"the output of {layer!r} for this batch must have a finite variance above 0, got {variance}"

@@ -4,6 +4,7 @@ A scheduler sets `group["lr"]` of every group in `optimizer.param_groups`, and t
 cycled. It must know nothing else of optimizers. `plot` draws any schedule.
 """
 
+from fastnn.optim.lr_scheduler.averaging import SWALR
 from fastnn.optim.lr_scheduler.compose import ChainedScheduler, SequentialLR
 from fastnn.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
 from fastnn.optim.lr_scheduler.cycles import CyclicLR, OneCycleLR
@@ -19,12 +20,14 @@ from fastnn.optim.lr_scheduler.factors import (
     PolynomialLR,
     StepLR,
     WarmupLR,
+    scaled_for_batch,
 )
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.plot import plot
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler
 
 __all__ = [
+    "SWALR",
     "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
@@ -45,4 +48,5 @@ __all__ = [
     "StepLR",
     "WarmupLR",
     "plot",
+    "scaled_for_batch",
 ]

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastnn.optim.lr_scheduler.checks import listed, steps
+from fastnn.optim.lr_scheduler.checks import listed, steps, whole
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, Optimizer
 
@@ -17,6 +17,7 @@ class _Composed(LRScheduler):
     _not_saved = frozenset({"optimizer", "_schedulers"})
 
     def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], last_epoch: int) -> None:
+        last_epoch = whole("last_epoch", last_epoch, -1)
         self._schedulers = schedulers
         name = type(self).__name__
         for index, scheduler in enumerate(self._schedulers):

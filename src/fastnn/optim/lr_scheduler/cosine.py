@@ -66,10 +66,19 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def lr_at(self, step: int, group: int) -> float:
         """Return the rate of parameter group number `group` at `step`."""
-        since, period = step + self._part, self.T_0
-        if self.T_mult == 1:
-            since %= period
-        while since >= period:
-            since -= period
-            period *= self.T_mult
+        _, since, period = self._place(step)
         return cosine(self.base_lrs[group], self.eta_min, since / period)
+
+    def cycle_at(self, step: int) -> int:
+        """Return the number of the cycle that `step` is in, from 0: the restarts so far."""
+        return self._place(step)[0]
+
+    def _place(self, step: int) -> tuple[int, float, int]:
+        """The number of the cycle, how far `step` is in it, and its length."""
+        cycle, since, period = 0, step + self._part, self.T_0
+        if self.T_mult == 1:
+            cycle, since = int(since // period), since % period
+        while since >= period:
+            cycle, since = cycle + 1, since - period
+            period *= self.T_mult
+        return cycle, since, period

@@ -20,7 +20,8 @@ def _check_momentum(optimizer: Optimizer) -> None:
             )
 
 
-def _line(start: float, end: float, done: float) -> float:
+def line(start: float, end: float, done: float) -> float:
+    """Return what is between start, at done = 0, and end, at done = 1, along a straight line."""
     return start + (end - start) * done
 
 
@@ -78,13 +79,17 @@ class CyclicLR(LRScheduler):
 
     def lr_at(self, step: int, group: int) -> float:
         """Return the rate of parameter group number `group` at `step`."""
-        return _line(self.base_lrs[group], self.max_lrs[group], self._height(step))
+        return line(self.base_lrs[group], self.max_lrs[group], self._height(step))
 
     def momentum_at(self, step: int, group: int) -> float | None:
         """Return the momentum at `step`; None without cycle_momentum."""
         if not self.cycle_momentum:
             return None
-        return _line(self.max_momentums[group], self.base_momentums[group], self._height(step))
+        return line(self.max_momentums[group], self.base_momentums[group], self._height(step))
+
+    def cycle_at(self, step: int) -> int:
+        """Return the number of the cycle that `step` is in, from 0."""
+        return step // (self.step_size_up + self.step_size_down)
 
     def _height(self, step: int) -> float:
         """h s of the class's formula."""
@@ -174,7 +179,7 @@ class OneCycleLR(LRScheduler):
                 break
             begin = end
         done = min(1.0, (step - begin) / (end - begin)) if end > begin else 1.0
-        anneal = cosine if self.anneal_strategy == "cos" else _line
+        anneal = cosine if self.anneal_strategy == "cos" else line
         return anneal(values[index], values[index + 1], done)
 
 

@@ -131,6 +131,35 @@ class WarmupLR(FactorLR):
         return (step + 1) / self.total_iters if step < self.total_iters else 1.0
 
 
+class _ScaledForBatch(FactorLR):
+    """What scaled_for_batch returns."""
+
+    def __init__(self, optimizer: Optimizer, scale: float, warmup_steps: int) -> None:
+        self.scale, self.warmup_steps = scale, warmup_steps
+        super().__init__(optimizer)
+
+    def factor(self, step: int) -> float:
+        """Return the factor at `step`."""
+        done = step / self.warmup_steps if step < self.warmup_steps else 1.0
+        return 1 + (self.scale - 1) * done
+
+
+def scaled_for_batch(
+    optimizer: Optimizer, batch_size: int, base_batch_size: int = 256, warmup_steps: int = 0
+) -> FactorLR:
+    """The linear scaling rule: the rate of a small batch, for a large one, with warm-up.
+
+    The optimizer's rate is the one that suits base_batch_size; factor k = batch_size / base_batch_size on it
+    keeps what an epoch does, as there are k times fewer steps. In the first warmup_steps steps, usually those
+    of five epochs, the factor rises from 1 to k in a straight line. Goyal et al., "Accurate, Large Minibatch
+    SGD", 2017. With a decay: `ChainedScheduler([scaled_for_batch(...), MultiStepLR(...)])`. batch_size: the
+    samples of a step, those of all batches that are accumulated. Raises ValueError for sizes below 1 and
+    warmup_steps below 0.
+    """
+    scale = whole("batch_size", batch_size) / whole("base_batch_size", base_batch_size)
+    return _ScaledForBatch(optimizer, scale, whole("warmup_steps", warmup_steps, 0))
+
+
 class PolynomialLR(FactorLR):
     """Down to 0 in total_iters steps: (1 - min(step, total_iters) / total_iters)^power.
 
