@@ -26,13 +26,14 @@ def accuracy(batch_size, scaled, seed):
     """Return the accuracy on test data."""
     fastnn.manual_seed(seed)
     model = nn.Sequential(nn.Linear(64, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Linear(100, 10))
-    optimizer = optim.SGD(model.parameters(), lr=0.1 * batch_size / 16 if scaled else 0.1)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
     warm_up = 3 * train.steps_per_epoch(len(data.x_train), batch_size)  # three epochs
+    scale = lr_scheduler.scaled_for_batch(optimizer, batch_size, 16, warm_up) if scaled else None
     train.fit(
         model,
         (data.x_train, data.y_train),
         optimizer=optimizer,
-        scheduler=lr_scheduler.WarmupLR(optimizer, warm_up if scaled else 0),
+        scheduler=scale,
         schedule_per="step",
         epochs=EPOCHS,
         batch_size=batch_size,
