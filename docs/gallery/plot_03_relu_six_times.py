@@ -3,7 +3,7 @@ ReLU against tanh and sigmoid on the same net: the 6x
 =====================================================
 
 Krizhevsky et al. (2012) reached the same training error with ReLU six times as fast as with tanh.
-On the digits ReLU and tanh are level, and sigmoid takes many times as long: the factor is one of
+On the digits ReLU and tanh are level, and sigmoid takes three times as long: the factor is one of
 net and data, so measure yours.
 """
 

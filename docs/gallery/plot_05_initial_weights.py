@@ -43,7 +43,7 @@ for row, activation in zip(axes, (nn.Tanh, nn.ReLU), strict=True):
             ends = layer + 0.9 * counts / counts.max()
             axis.stairs(ends, edges, baseline=layer, orientation="horizontal", fill=True, color="C0")
         print(f"{activation.__name__}, {name}: standard deviation {y.std():.2g} in layer {LAYERS}")
-        axis.set_title(f"std of W: {name}\nlast layer: {y.std():.2g}", fontsize=10)
+        axis.set_title(f"std of W: {name}\nlast layer: {y.std():.2g}", fontsize=10, pad=14)
         axis.set_xticks(range(1, LAYERS + 1))
     row[0].set_ylabel(f"activations of {activation.__name__}")
 figure.supxlabel("layer")

@@ -99,10 +99,12 @@ def test_script_measures_what_it_says(script: Path, agg: None, capsys: pytest.Ca
     assert source.count("\n") <= 60
     exec(compile(short_form(name, source), script, "exec"), {"__name__": "__main__"})
 
-    (number,) = plt.get_fignums()
-    canvas = plt.figure(number, dpi=30).canvas
-    canvas.draw()
-    assert np.ptp(np.asarray(canvas.buffer_rgba())[..., :3]) > 100
+    assert len(plt.get_fignums()) == 1
+    figure = plt.gcf()
+    assert all(axes.has_data() for axes in figure.axes)
+    figure.set_dpi(30)
+    figure.canvas.draw()
+    assert np.ptp(np.asarray(figure.canvas.buffer_rgba())[..., :3]) > 100
 
     printed = capsys.readouterr().out
 
