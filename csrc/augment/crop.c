@@ -31,37 +31,59 @@ static ptrdiff_t place(const crop_axis *axis, size_t i, fastnn_padding padding) 
     }
 }
 
-// ---- runs ----------------------------------------------------------------------------------------------------------
+// ---- parts of a row ------------------------------------------------------------------------------------------------
 
-// memcpy, but that short runs, of which small images have many, take no call.
-static inline void copy(void *to, const void *from, size_t bytes) {
-    enum { STEP = 16, FEW = 8 };
-    if (bytes < STEP || bytes > FEW * STEP) {
+typedef uint8_t chunk __attribute__((vector_size(16)));
+typedef uint16_t chunk_2 __attribute__((vector_size(16)));
+typedef uint32_t chunk_4 __attribute__((vector_size(16)));
+typedef uint64_t chunk_8 __attribute__((vector_size(16)));
+enum { CHUNK = sizeof(chunk), MANY_CHUNKS = 16 };
+
+#ifdef __clang__
+#define SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+#define SHUFFLE(v, ...) __builtin_shuffle(v, (__typeof__(v)){__VA_ARGS__})
+#endif
+
+ALWAYS_INLINE chunk take(const char *from) {
+    chunk taken;
+    memcpy(&taken, from, CHUNK);
+    return taken;
+}
+ALWAYS_INLINE void put(char *to, chunk given) { memcpy(to, &given, CHUNK); }
+
+// The chunk with its pixels, of 1, 4 or 8 bytes, in reverse order.
+ALWAYS_INLINE chunk reverse(chunk c, size_t pixel) {
+    if (pixel == 8) return (chunk)SHUFFLE((chunk_8)c, 1, 0);
+    const chunk_4 fours = SHUFFLE((chunk_4)c, 3, 2, 1, 0);
+    if (pixel == 4) return (chunk)fours;
+    const chunk_2 twos = (chunk_2)(fours << 16 | fours >> 16);  // SSE2 has no quicker way
+    return (chunk)(twos << 8 | twos >> 8);
+}
+
+// Copies a run, of which `from` is the lowest address, forwards or backwards. The last chunk lies over the one before.
+ALWAYS_INLINE void copy_run(char *to, const char *from, size_t bytes, size_t pixel, bool backwards) {
+    if (!backwards && bytes >= MANY_CHUNKS * CHUNK) {
         memcpy(to, from, bytes);
-        return;
+    } else if (bytes >= CHUNK) {
+        const size_t last = bytes - CHUNK;
+        for (size_t i = 0; i < last; i += CHUNK)
+            put(to + i, backwards ? reverse(take(from + last - i), pixel) : take(from + i));
+        put(to + last, backwards ? reverse(take(from), pixel) : take(from + last));
+    } else {
+        for (size_t i = 0; i < bytes; i += pixel) memcpy(to + i, from + (backwards ? bytes - pixel - i : i), pixel);
     }
-    char *out = to;
-    const char *in = from;
-    for (size_t i = 0; i + STEP < bytes; i += STEP) memcpy(out + i, in + i, STEP);
-    memcpy(out + bytes - STEP, in + bytes - STEP, STEP);
 }
 
-// to[i] = from[-i]
-static inline void reverse_1(uint8_t *to, const uint8_t *from, size_t count) {
-    size_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, from - i - 7, 8);
-        eight = __builtin_bswap64(eight);
-        memcpy(to + i, &eight, 8);
+// Fills `left` bytes at the start and `right` at the end of a row, or more: what lies between them is written later.
+ALWAYS_INLINE void fill_ends(char *row, size_t bytes, size_t left, size_t right, chunk fill, size_t pixel) {
+    if (bytes >= CHUNK) {
+        const size_t last = bytes - CHUNK;
+        for (size_t i = 0; i < left; i += CHUNK) put(row + smaller(i, last), fill);
+        for (size_t i = 0; i < right; i += CHUNK) put(row + last - smaller(i, last), fill);
+    } else {
+        for (size_t i = 0; i < bytes; i += pixel) memcpy(row + i, &fill, pixel);
     }
-    for (; i < count; i++) to[i] = *(from - i);
-}
-static inline void reverse_4(uint32_t *restrict to, const uint32_t *restrict from, size_t count) {
-    for (size_t i = 0; i < count; i++) to[i] = *(from - i);
-}
-static inline void reverse_8(uint64_t *restrict to, const uint64_t *restrict from, size_t count) {
-    for (size_t i = 0; i < count; i++) to[i] = *(from - i);
 }
 
 // ---- planes --------------------------------------------------------------------------------------------------------
@@ -73,51 +95,59 @@ typedef struct {
     const int64_t *crops;
 } crop_job;
 
-// One for each size of a pixel, whose bits are moved as those of an integer.
-#define CROP_PLANE(bytes, type)                                                                                        \
-    static void beyond_##bytes(const crop_job *job, const crop_axis *columns, size_t from, size_t to, const type *row, \
-                               type *y, type fill) {                                                                   \
-        for (size_t j = from; j < to; j++) {                                                                           \
-            const ptrdiff_t at = place(columns, j, job->padding);                                                      \
-            y[j] = at < 0 ? fill : row[at];                                                                            \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static void crop_plane_##bytes(const crop_job *job, size_t plane) {                                                \
-        const fastnn_images *m = &job->images;                                                                         \
-        const int64_t *crop = job->crops + 4 * (plane / m->channels);                                                  \
-        const crop_axis rows = make_axis(crop, m->height, m->out_height);                                              \
-        const crop_axis columns = make_axis(crop + 2, m->width, m->out_width);                                         \
-        const type *x = (const type *)m->x + plane * plane_pixels(m);                                                  \
-        const type fill = ((const type *)job->fill)[plane % m->channels];                                              \
-        const size_t count = columns.to - columns.from;                                                                \
-        type *y = (type *)m->y + plane * out_plane_pixels(m);                                                          \
-        for (size_t i = 0; i < rows.count; i++, y += columns.count) {                                                  \
-            const ptrdiff_t at = place(&rows, i, job->padding);                                                        \
-            if (at < 0) {                                                                                              \
-                for (size_t j = 0; j < columns.count; j++) y[j] = fill;                                                \
-                continue;                                                                                              \
-            }                                                                                                          \
-            const type *row = x + at * columns.length;                                                                 \
-            const type *run = row + columns.first + columns.step * (ptrdiff_t)columns.from;                            \
-            beyond_##bytes(job, &columns, 0, columns.from, row, y, fill);                                              \
-            if (columns.step > 0)                                                                                      \
-                copy(y + columns.from, run, count * sizeof(type));                                                     \
-            else                                                                                                       \
-                reverse_##bytes(y + columns.from, run, count);                                                         \
-            beyond_##bytes(job, &columns, columns.to, columns.count, row, y, fill);                                    \
-        }                                                                                                              \
+ALWAYS_INLINE void copy_mirrored(char *y, const char *row, const crop_axis *columns, size_t from, size_t to,
+                                 fastnn_padding padding, size_t pixel) {
+    for (size_t j = from; j < to; j++) memcpy(y + j * pixel, row + (size_t)place(columns, j, padding) * pixel, pixel);
+}
+
+ALWAYS_INLINE void crop_plane(const crop_job *job, size_t plane, size_t pixel, bool backwards) {
+    const fastnn_images *m = &job->images;
+    const int64_t *crop = job->crops + 4 * (plane / m->channels);
+    const crop_axis rows = make_axis(crop, m->height, m->out_height);
+    const crop_axis columns = make_axis(crop + 2, m->width, m->out_width);
+    const size_t bytes = m->out_width * pixel, run = (columns.to - columns.from) * pixel;
+    const ptrdiff_t lowest = columns.first + columns.step * (ptrdiff_t)(backwards ? columns.to - 1 : columns.from);
+    const char *x = (const char *)m->x + plane * plane_pixels(m) * pixel;
+    char *y = (char *)m->y + plane * out_plane_pixels(m) * pixel;
+    chunk fill;
+    for (size_t i = 0; i < CHUNK; i += pixel)
+        memcpy((char *)&fill + i, (const char *)job->fill + plane % m->channels * pixel, pixel);
+    for (size_t i = 0; i < rows.count; i++, y += bytes) {
+        const ptrdiff_t at = place(&rows, i, job->padding);
+        if (at < 0) {
+            fill_ends(y, bytes, bytes, 0, fill, pixel);
+            continue;
+        }
+        const char *row = x + (size_t)at * m->width * pixel;
+        if (job->padding == FASTNN_CONSTANT)
+            fill_ends(y, bytes, columns.from * pixel, bytes - columns.to * pixel, fill, pixel);
+        if (run > 0) copy_run(y + columns.from * pixel, row + (size_t)lowest * pixel, run, pixel, backwards);
+        if (job->padding != FASTNN_CONSTANT) {
+            copy_mirrored(y, row, &columns, 0, columns.from, job->padding, pixel);
+            copy_mirrored(y, row, &columns, columns.to, columns.count, job->padding, pixel);
+        }
     }
-CROP_PLANE(1, uint8_t)
-CROP_PLANE(4, uint32_t)
-CROP_PLANE(8, uint64_t)
+}
+
+#define CROP_PLANE(pixel)                                                              \
+    static void crop_plane_##pixel(const crop_job *job, size_t plane) {                \
+        const bool backwards = job->crops[4 * (plane / job->images.channels) + 3] < 0; \
+        if (backwards)                                                                 \
+            crop_plane(job, plane, pixel, true);                                       \
+        else                                                                           \
+            crop_plane(job, plane, pixel, false);                                      \
+    }
+CROP_PLANE(1)
+CROP_PLANE(4)
+CROP_PLANE(8)
 
 static void crop_piece(const void *context, size_t index) {
-    static void (*const crop_plane[])(const crop_job *, size_t) = {
+    static void (*const crop[])(const crop_job *, size_t) = {
         [FASTNN_BYTES] = crop_plane_1, [FASTNN_FLOATS] = crop_plane_4, [FASTNN_DOUBLES] = crop_plane_8};
     const crop_job *job = context;
     const size_t planes = planes_in_piece(&job->images), first = index * planes;
     const size_t end = smaller(first + planes, planes_of(&job->images));
-    for (size_t plane = first; plane < end; plane++) crop_plane[job->images.pixels](job, plane);
+    for (size_t plane = first; plane < end; plane++) crop[job->images.pixels](job, plane);
 }
 
 fastnn_outcome fastnn_crop_images(const fastnn_images *images, fastnn_padding padding, const void *fill,

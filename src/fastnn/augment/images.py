@@ -10,7 +10,7 @@ import numpy as np
 from fastnn._core.arrays import is_whole, real_number
 from fastnn._core.typing import Array
 
-DTYPES = ("uint8", "float32", "float64")
+DTYPES = "Bfd"  # uint8, float32, float64
 
 Fill = float | Sequence[float]
 
@@ -20,21 +20,24 @@ def as_images(x: Array) -> Array:
     if x.ndim != 4:
         single = "; x[None] makes a batch of one image" if x.ndim == 3 else ""
         raise ValueError(f"x must be images (N, C, H, W), got shape {x.shape}{single}")
-    if x.dtype.newbyteorder("=").name not in DTYPES:
+    if x.dtype.char not in DTYPES:
         raise TypeError(f"x must be images of uint8, float32 or float64, got {x.dtype}")
+    if x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:  # the short way
+        return x
     return np.require(x, x.dtype.newbyteorder("="), ["C", "A"])
 
 
 def pixel_of(name: str, fill: Fill, x: Array) -> Array:
     """The pixel that `fill` means: a number for each channel of x, in its dtype."""
-    numbers = np.asarray(fill, np.float64)
-    if numbers.shape not in ((), (1,), x.shape[1:2]):
+    channels = x.shape[1]
+    numbers = [*fill] if isinstance(fill, Sequence) else [fill]
+    if len(numbers) not in (1, channels):
         raise ValueError(
-            f"{name} must be a number or one for each of {x.shape[1]} channels, got {numbers.size} numbers"
+            f"{name} must be a number or one for each of {channels} channels, got {len(numbers)} numbers"
         )
-    if x.dtype == np.uint8 and not ((numbers == np.floor(numbers)) & (numbers >= 0) & (numbers <= 255)).all():
+    if x.dtype == np.uint8 and not all(0 <= number <= 255 and number == int(number) for number in numbers):
         raise ValueError(f"{name} must be whole and in [0, 255] for images of uint8, got {fill}")
-    return np.ascontiguousarray(np.broadcast_to(numbers.astype(x.dtype), x.shape[1:2]))
+    return np.array(numbers * channels if len(numbers) == 1 else numbers, x.dtype)
 
 
 def check_fill(name: str, fill: Any) -> None:

@@ -109,8 +109,7 @@ class RandomCrop(Move):
         fill: Fill = 0,
         padding_mode: str = "constant",
     ) -> None:
-        size_of("RandomCrop: size", size)
-        _sides(padding)
+        self._size, self._padding = size_of("RandomCrop: size", size), _sides(padding)
         check_fill("RandomCrop: fill", fill)
         if padding_mode not in PADDING_MODES:
             names = ", ".join(map(repr, PADDING_MODES))
@@ -122,15 +121,13 @@ class RandomCrop(Move):
         """Return a view of the crops."""
         if view.is_cropped:  # what its padding is made of ends where the first crop does
             view = View.of(view.images())
-        height, width = size_of("size", self.size)
-        left, top, right, bottom = _sides(self.padding)
+        (height, width), (left, top, right, bottom) = self._size, self._padding
         top, rows = self._room("high", view.height, top, bottom, height)
         left, columns = self._room("wide", view.width, left, right, width)
-        drawn, crops = uniform(key, len(view.x), 2), view.crops
-        crops[:, TOP] += crops[:, ROW_STEP] * (below(rows, drawn[:, 0]) - top)
-        crops[:, LEFT] += crops[:, COLUMN_STEP] * (below(columns, drawn[:, 1]) - left)
+        starts = below(np.array([rows, columns]), uniform(key, len(view.x), 2)) - (top, left)
+        view.crops[:, TOP::2] += view.crops[:, ROW_STEP::2] * starts
         mode = PADDING_MODES.index(self.padding_mode)
-        return View(view.x, crops, height, width, True, mode, self.fill)
+        return View(view.x, view.crops, height, width, True, mode, self.fill)
 
     def _room(self, name: str, size: int, before: int, after: int, wanted: int) -> tuple[int, int]:
         """The padding before an axis, and in how many places a crop of `wanted` pixels can begin."""
