@@ -139,6 +139,11 @@ def _child_seed(seed: int, offset: int) -> int:
     return int(high) << 32 | int(low)
 
 
+def child_key(key: tuple[int, int], number: int) -> Key:
+    """Key `number` of the generator that `spawn` makes of this key: a stream of its own, without state."""
+    return Key(_child_seed(*key), number)
+
+
 def _halves(number: int) -> tuple[int, int]:
     """The low and the high word of 64 bits."""
     return number & 0xFFFFFFFF, number >> 32

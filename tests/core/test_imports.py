@@ -25,7 +25,7 @@ FLOORS = (
     ("_core",),
     ("random", "stages", "datasets", "threadpool", "reference", "metrics"),
     ("_chain", "init", "preprocessing"),
-    ("functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
+    ("augment", "functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
     ("cuda", "nn", "cs231n"),
     ("ensemble",),
     ("optim", "_model_files"),

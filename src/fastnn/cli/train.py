@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import nn, train
+from fastnn import augment, nn, train
 from fastnn._core.extras import require
+from fastnn.cli.augment import augmentation
 from fastnn.cli.ensembles import train_ensemble
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
@@ -34,7 +35,7 @@ from fastnn.preprocessing import Compose, Images
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode"),
+    *("layout", "size", "mode", "augment"),
 )
 
 
@@ -70,13 +71,14 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
+    transform = augmentation(args.augment, network.images, data.x_train.shape[1:], len(data.classes))
     if not args.quiet:
         print(model)
     checkpoints = checkpoints_of(args, output)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
-    history = _fit(args, model, data, checkpoints, callbacks)
+    history = _fit(args, model, data, transform, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
@@ -188,6 +190,7 @@ def _fit(
     args: argparse.Namespace,
     model: nn.Module,
     data: train.Data,
+    transform: augment.Compose | None,
     checkpoints: train.Checkpoints,
     callbacks: list[train.Callback],
 ) -> list[train.Record]:
@@ -205,6 +208,7 @@ def _fit(
         schedule_per=per,
         epochs=args.epochs,
         batch_size=args.batch_size,
+        transform=transform,
         callbacks=[*callbacks, *patience],
         progress=not args.quiet,
         checkpoints=checkpoints,

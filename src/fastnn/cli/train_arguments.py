@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastnn.cli.augment import add_augment
 from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
@@ -117,6 +118,7 @@ def _add_training_arguments(group: Any) -> None:
         ("--batch-size", 32, "samples in a step"),
     ):
         add(option, type=_whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
+    add_augment(group)
     add(
         "--patience",
         type=_whole(1),
