@@ -27,6 +27,7 @@ FLOORS = (
     ("_chain", "init", "preprocessing"),
     ("functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
     ("cuda", "nn", "cs231n"),
+    ("models",),
     ("optim", "_model_files"),
     ("train", "sklearn"),
     ("bench",),

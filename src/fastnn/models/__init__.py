@@ -1,0 +1,23 @@
+"""Networks with torchvision's names, for the weight files that users have, and transfer learning."""
+
+from fastnn.models.alexnet import alexnet
+from fastnn.models.block import ResidualBlock
+from fastnn.models.resnet import resnet18, resnet34, resnet50, resnet101
+from fastnn.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+
+__all__ = [
+    "ResidualBlock",
+    "alexnet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+]
