@@ -227,8 +227,8 @@ class Module:
         """Copy arrays into parameters and buffers of the same names, in place, in their dtypes.
 
         state_dict: arrays or tensors by name, as `state_dict` or PyTorch's returns them, or a file that
-        holds them: .safetensors (with safetensors installed; bfloat16 and 8-bit floats are read as float32),
-        or .pt or .pth (with torch). Of a file of fastnn.save it takes the model's arrays.
+        holds them: .safetensors (with safetensors installed), .pt or .pth; bfloat16 and 8-bit floats are read
+        as float32, and nothing in a file runs. Of a file of fastnn.save it takes the model's arrays.
         strict: every name must be on both sides, but for num_batches_tracked, which PyTorch's older files
         lack, and which then stays as it is. Returns the names that were missing and those that were not
         expected.
