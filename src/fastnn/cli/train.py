@@ -25,6 +25,7 @@ from fastnn._core.extras import require
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
 from fastnn.cli.train_arguments import add_arguments as add_arguments
+from fastnn.cli.transfer import prepare
 from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
 from fastnn.preprocessing import Compose, Images
@@ -32,7 +33,7 @@ from fastnn.preprocessing import Compose, Images
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode"),
+    *("layout", "size", "mode", "init", "freeze"),
 )
 
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
+    prepare(args, model, say)
     output = _folder(args.output or Path("runs") / source.name)
     checkpoints = _checkpoints(args, output)
     counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"

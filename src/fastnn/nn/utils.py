@@ -1,4 +1,4 @@
-"""Clipping of gradients. It knows parameters, and no layer."""
+"""Clipping of gradients, which knows no layer, and the functions of torch.nn.utils for whole models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from fastnn._core.tensor_lists import Move, TensorList, clip_norm, make_lists
 from fastnn._core.uninterrupted import uninterrupted
+from fastnn.nn._fuse_bn import fuse_bn as fuse_bn
 from fastnn.nn.parameter import Parameter
 
 
