@@ -32,7 +32,7 @@ def split(model: Module) -> tuple[Sequential, Sequential]:
     layers = [layer for _, layer in steps(model)]
     frozen = [*takewhile(lambda layer: not any(p.requires_grad for p in layer.parameters()), layers)]
     ends = max((place for place, layer in enumerate(frozen, 1) if has_state(layer)), default=0)
-    frozen = frozen[:ends] + [*takewhile(lambda layer: not _draws(layer), frozen[ends:])]
+    frozen = [*frozen[:ends], *takewhile(lambda layer: not _draws(layer), frozen[ends:])]
     if not ends or not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             "model must be a Sequential of frozen layers, then of trained ones, as models.freeze(model) makes"
