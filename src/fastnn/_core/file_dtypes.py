@@ -15,8 +15,8 @@ NUMPY = {
 }
 
 
-def array_of(what: str, dtype: str, shape: list[int], data: bytes) -> Array:
-    """Return the array of a tensor's bytes; ValueError, begun by `what`, for a dtype that is not known."""
+def array_of(what: str, dtype: str, shape: list[int], data: Array) -> Array:
+    """Return the array of a tensor's bytes, a view; ValueError, begun by `what`, for an unknown dtype."""
     if dtype in NUMPY:
         return np.frombuffer(data, NUMPY[dtype]).reshape(shape)
     if dtype not in WIDENED:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastnn._core.extras import require
 from fastnn._core.file_dtypes import array_of
 from fastnn._core.torch_files import read_torch
@@ -37,15 +39,26 @@ def read_weights(path: Path) -> Mapping[str, Any]:
 
 
 def read_safetensors(what: str, path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the arrays and the metadata of a .safetensors file; ValueError, begun by `what`, if damaged."""
-    safetensors, content = require("safetensors", "demo"), path.read_bytes()
+    """Return the arrays and the metadata of a .safetensors file; ValueError, begun by `what`, if damaged.
+
+    The file is mapped into memory, and arrays are read-only views of it.
+    """
+    safetensors = require("safetensors", "demo")
     try:
-        tensors = safetensors.deserialize(content)
+        with safetensors.safe_open(path, "np"):  # it checks the header
+            pass
     except safetensors.SafetensorError as error:
         raise ValueError(f"{what}{path} is not a whole safetensors file: {error}") from None
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    arrays = {name: array_of(f"{what}{path}: {name}", **tensor) for name, tensor in tensors}
-    return arrays, header.get("__metadata__") or {}
+    content = np.memmap(path, np.uint8, "r")
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:start].tobytes())
+    metadata, arrays = header.pop("__metadata__", None) or {}, {}
+    for name, tensor in header.items():
+        first, last = (start + offset for offset in tensor["data_offsets"])
+        arrays[name] = array_of(
+            f"{what}{path}: {name}", tensor["dtype"], tensor["shape"], content[first:last]
+        )
+    return arrays, metadata
 
 
 def model_entry(metadata: Mapping[str, str]) -> dict[str, Any]:
