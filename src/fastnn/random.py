@@ -7,10 +7,11 @@ it.
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -129,6 +130,31 @@ class Generator:
         seed, offset = self.key()
         counter = np.array([0, 0, offset, 0], np.uint64)  # NumPy would round a list with 2^63 to float64
         return np.random.Generator(np.random.Philox(key=seed, counter=counter))
+
+
+class Zeros(Generator):
+    """Gives layers zeros in the place of what they draw: for weights that are about to be written over.
+
+    elements: how many the array of a call has at most.
+    """
+
+    def __init__(self, elements: int = 2**48) -> None:
+        super().__init__()
+        self._elements = elements
+
+    def numpy(self) -> Any:
+        """Return what draws."""
+        return self
+
+    def uniform(self, low: float, high: float, size: Any) -> Any:
+        """Return zeros; ValueError for more than there may be."""
+        return self.standard_normal(size)
+
+    def standard_normal(self, size: Any) -> Any:
+        """Return zeros; ValueError for more than there may be."""
+        if math.prod(np.atleast_1d(np.array(size, object))) > self._elements:
+            raise ValueError(f"weights of shape {size} are more than the file has")
+        return np.zeros(size)
 
 
 def _child_seed(seed: int, offset: int) -> int:

@@ -27,7 +27,7 @@ FLOORS = (
     ("_chain", "init", "preprocessing"),
     ("augment", "functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
     ("cuda", "nn", "cs231n"),
-    ("ensemble",),
+    ("ensemble", "models"),
     ("optim", "_model_files"),
     ("train", "sklearn"),
     ("bench",),

@@ -28,6 +28,7 @@ from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
 from fastnn.cli.run_folder import check_start, checkpoints_of, make_folder, remove_others
 from fastnn.cli.train_arguments import add_arguments as add_arguments
+from fastnn.cli.transfer import prepare
 from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
 from fastnn.preprocessing import Compose, Images
@@ -35,7 +36,7 @@ from fastnn.preprocessing import Compose, Images
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode", "augment"),
+    *("layout", "size", "mode", "augment", "init", "freeze"),
 )
 
 
@@ -71,9 +72,10 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
     layers = list(network.layers) if args.layers is None else args.layers
     design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
     model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
+    say = _silent if args.quiet else print
+    prepare(args, model, say)
     transform = augmentation(args.augment, network.images, data.x_train.shape[1:], len(data.classes))
-    if not args.quiet:
-        print(model)
+    say(str(model))
     checkpoints = checkpoints_of(args, output)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastnn.cli import transfer
 from fastnn.cli.augment import add_augment
 from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS
@@ -18,6 +19,7 @@ from fastnn.preprocessing import LAYOUTS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
     _add_model_arguments(parser.add_argument_group("the network"))
+    transfer.add_arguments(parser.add_argument_group("transfer learning"))
     _add_training_arguments(parser.add_argument_group("training"))
     _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
     _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
@@ -52,7 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_arguments(group: Any) -> None:
     add = group.add_argument
-    add("--model", choices=NETWORKS, default="mlp", help="cnn and resnet take images (default: %(default)s)")
+    add(
+        "--model",
+        choices=NETWORKS,
+        default="mlp",
+        metavar="NAME",
+        help="one of %(choices)s (default: %(default)s); all but mlp take images; those behind resnet are"
+        " torchvision's, for images of 3 channels, without the options below",
+    )
     add(
         "--layers",
         type=_layers,
