@@ -29,6 +29,7 @@ FLOORS = (
     ("cuda", "nn", "cs231n"),
     ("optim", "_model_files"),
     ("train", "sklearn"),
+    ("search",),
     ("bench",),
     ("cli",),
     ("__main__",),

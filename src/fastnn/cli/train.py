@@ -28,6 +28,7 @@ from fastnn.cli.train_arguments import add_arguments as add_arguments
 from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
 from fastnn.preprocessing import Compose, Images
+from fastnn.train.data import Samples
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
@@ -40,15 +41,12 @@ def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
-    _check_device(args.device)
-    fastnn.manual_seed(args.seed)
-    say = _silent if args.quiet else print
-    network = NETWORKS[args.model]
-    source, data = _read(args, say)
-    layers = list(network.layers) if args.layers is None else args.layers
-    design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
-    model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
-    output = _folder(args.output or Path("runs") / source.name)
+    check_device(args.device)
+    say = silent if args.quiet else print
+    source = read(args, say)
+    data = prepared(args, source, source.train, source.test)
+    design, model = make_model(args, data)
+    output = make_folder(args.output or Path("runs") / source.name)
     checkpoints = _checkpoints(args, output)
     counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
     for line in (*_images(data.preprocessing), counts, str(model)):
@@ -56,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
-    history = _fit(args, model, data, checkpoints, callbacks)
+    history = fit(args, model, data, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
@@ -71,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     fastnn.save(weights, model, preprocessing=data.preprocessing, classes=classes, about=about)
     title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
     train.save_curves(output / "curves.png", history, title)
-    sizes = [*data.x_train.shape[1:], *layers, len(classes)]
+    sizes = [*data.x_train.shape[1:], *design.layers, len(classes)]
     metrics = {
         "fastnn": fastnn.__version__,
         "settings": {**settings, "sizes": sizes},
@@ -86,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source, train.Data]:
-    """The data as they are and as the model takes them; says how they were understood."""
+def read(args: argparse.Namespace, say: Callable[[str], None]) -> Source:
+    """The data as they are; says how they were understood."""
     source = load(
         args.data,
         target=args.target,
@@ -99,15 +97,32 @@ def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source,
     )
     for line in source.about:
         say(line)
-    images = NETWORKS[args.model].images
-    if args.layout and (source.layout or not images):
+    if args.layout and (source.layout or not NETWORKS[args.model].images):
         raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
+    return source
+
+
+def prepared(
+    args: argparse.Namespace, source: Source, training: Samples, held_out: Samples | None
+) -> train.Data:
+    """These samples of the data as the model takes them; without `held_out`, a fifth is held out."""
+    images = NETWORKS[args.model].images
     layout = args.layout or (source.layout if images else None)
     with naming(args.data):
-        return source, train.prepare(source.train, source.test, images=images, layout=layout)
+        return train.prepare(training, held_out, images=images, layout=layout)
 
 
-def _folder(path: Path) -> Path:
+def make_model(args: argparse.Namespace, data: train.Data) -> tuple[Design, nn.Module]:
+    """The network that the options ask for, with its first weights."""
+    fastnn.manual_seed(args.seed)
+    network = NETWORKS[args.model]
+    layers = list(network.layers) if args.layers is None else args.layers
+    design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
+    model = network.build(data.x_train.shape[1:], len(data.classes), design)
+    return design, model.to(args.device)
+
+
+def make_folder(path: Path) -> Path:
     """The output folder, made where it is not there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -137,7 +152,7 @@ def _curves(history: list[train.Record]) -> list[train.Record]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
     """Raise ValueError or ImportError for a device that is not there."""
     try:
         nn.Module().to(name)
@@ -172,7 +187,7 @@ def _as_text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _silent(*values: object) -> None:
+def silent(*values: object) -> None:
     """What `print` is with --quiet."""
 
 
@@ -205,13 +220,14 @@ def _is_result_of(metrics: Path, checkpoint: Path) -> bool:
     return checkpoint.stem == f"step-{step:08}"
 
 
-def _fit(
+def fit(
     args: argparse.Namespace,
     model: nn.Module,
     data: train.Data,
     checkpoints: train.Checkpoints,
     callbacks: list[train.Callback],
 ) -> list[train.Record]:
+    """Train the model as the options say, with their optimizer, schedule and patience."""
     given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
     optimizer = make_optimizer(args.optimizer, model, given)
     steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
