@@ -14,8 +14,9 @@ import contextlib
 import shlex
 import shutil
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,7 +36,7 @@ from fastnn.train.data import HELD_OUT_EVERY, Samples, held_out_rows
 if TYPE_CHECKING:
     from optuna import Trial
 
-    from fastnn.search import Study
+    from fastnn.search import Range, Study
 
 TRIALS = 20
 METRICS = {"accuracy": "maximize", "loss": "minimize"}
@@ -117,12 +118,13 @@ def run(args: argparse.Namespace) -> int:
     source = read(args, say)
     samples = _training_samples(source)
     splits = _splits(samples[1], args.folds)
+    _rehearse(options, ranges, source, samples)
     output = make_folder(args.output or Path("runs") / f"{source.name}-search")
     storage = args.storage or output / "search.log"
     trained, measured = (len(rows) for rows in splits[0])
     times = "" if args.folds is None else f", {args.folds} times in each trial"
     say(f"{source.name}: {trained} training and {measured} validation samples{times}")
-    with _plain_warnings():
+    with _plain_warnings(), _telling_how_to_go_on():
         for number, (trials, epochs) in enumerate(stages, 1):
             study = search.open(
                 storage,
@@ -143,6 +145,29 @@ def run(args: argparse.Namespace) -> int:
         (output / "trials").rmdir()
     _finish(study, options, args.metric, output)
     return 0
+
+
+def _rehearse(options: Options, ranges: Mapping[str, Range], source: Source, samples: Samples) -> None:
+    """Make what a trial needs, at the ends of each range, on a few samples: errors come before the work."""
+    from fastnn.search import ends
+
+    few = _part(samples, slice(0, 2 * HELD_OUT_EVERY))
+    first = {name: ends(wide)[0] for name, wide in ranges.items()}
+    for name, wide in ranges.items():
+        for value in ends(wide):
+            args = train_arguments(options | first | {name: value})
+            args.quiet = True
+            data = prepared(args, source, few, few)
+            with tempfile.TemporaryDirectory() as folder:
+                fit(args, make_model(args, data)[1], data, train.Checkpoints(folder), [_Stop()])
+
+
+class _Stop(train.Callback):
+    """Ends training before the first step."""
+
+    def on_train_start(self, trainer: train.Trainer) -> None:
+        """End it."""
+        trainer.stop("rehearsal")
 
 
 def _finish(study: Study, options: Options, metric: str, output: Path) -> None:
@@ -254,6 +279,15 @@ def _stage(text: str) -> tuple[int, int]:
     if not separator:
         raise argparse.ArgumentTypeError(f"must be TRIALSxEPOCHS, as 20x3, got {text!r}")
     return whole(1)(trials), whole(1)(epochs)
+
+
+@contextlib.contextmanager
+def _telling_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nfastnn search: the same command goes on with the search", file=sys.stderr)
+        raise
 
 
 @contextlib.contextmanager

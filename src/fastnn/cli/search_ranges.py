@@ -44,7 +44,7 @@ def _read(name: str, option: str, texts: list[str]) -> Range:
         if ends is None:
             if len(texts) < 2:
                 raise ValueError(
-                    f"must be LOW..HIGH, LOW..HIGH log, or two values at least, got {' '.join(texts)!r}"
+                    f"must be LOW..HIGH, LOW..HIGH log or several values, got {' '.join(texts)!r}"
                 )
             options = [{"true": True, "false": False}.get(text, as_value(text)) for text in texts]
             return search.choice(_taken(option, value) for value in options)

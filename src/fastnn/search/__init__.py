@@ -15,7 +15,7 @@ from fastnn.search.pictures import (  # noqa: E402
 )
 from fastnn.search.progress import params_as_text  # noqa: E402
 from fastnn.search.pruning import Pruning  # noqa: E402
-from fastnn.search.ranges import Range, as_text, choice, integers, loguniform, uniform  # noqa: E402
+from fastnn.search.ranges import Range, as_text, choice, ends, integers, loguniform, uniform  # noqa: E402
 from fastnn.search.study import Study, open  # noqa: A004, E402
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Study",
     "as_text",
     "choice",
+    "ends",
     "integers",
     "k_fold",
     "loguniform",

@@ -15,6 +15,7 @@ from fastnn._core.files import replacing
 from fastnn.search.ranges import Range, at, position
 from fastnn.search.study import Study
 
+ABOVE: dict[str, Any] = {"clip_on": False, "zorder": 3}  # whole dots, also on the axes
 DOT, BEST, PALE = "#0b6fb8", "#d1495b", "#9a9a9a"
 
 
@@ -26,8 +27,8 @@ def save_slices(path: str | Path, study: Study, *, label: str = "value") -> None
     best, ranges = study.best, study.ranges
     figure, panels = _panels(len(ranges), (3.4, 3.2), sharey=True)
     for axes, (name, wide) in zip(panels, ranges.items(), strict=True):
-        axes.scatter(*_points(study.ranked, name, wide), s=18, color=DOT, alpha=0.6, linewidths=0)
-        axes.scatter(*_points([best], name, wide), s=60, color=BEST, label="best", zorder=3)
+        axes.scatter(*_points(study.ranked, name, wide), s=18, color=DOT, alpha=0.6, linewidths=0, **ABOVE)
+        axes.scatter(*_points([best], name, wide), s=60, color=BEST, label="best", **ABOVE)
         _scale(axes, "x", name, wide)
         _plain(axes)
     panels[0].set_ylabel(label)
@@ -78,8 +79,8 @@ def save_random_against_grid(path: str | Path, random: Study, grid: Study, *, la
     figure, panels = _panels(3, (3.6, 3.4))
     for axes, study, title in zip(panels[:2], (random, grid), ("random", "grid"), strict=True):
         x, y = ([trial.params[name] for trial in study.ranked] for name in names)
-        axes.scatter(x, y, c=range(len(x)), cmap="Blues_r", s=40, edgecolors=PALE, linewidths=0.5)
-        axes.scatter(x[:1], y[:1], s=70, color=BEST, zorder=3)
+        axes.scatter(x, y, c=range(len(x)), cmap="Blues_r", s=40, edgecolors=PALE, linewidths=0.5, **ABOVE)
+        axes.scatter(x[:1], y[:1], s=70, color=BEST, **ABOVE)
         axes.plot(x, np.zeros(len(x)), "|", color=DOT, transform=axes.get_xaxis_transform(), markersize=12)
         axes.plot(np.zeros(len(y)), y, "_", color=DOT, transform=axes.get_yaxis_transform(), markersize=12)
         for letter, name in zip("xy", names, strict=True):
@@ -139,11 +140,11 @@ def _scale(axes: Any, letter: str, name: str, wide: Range) -> None:
         return
     if wide.log:
         axes.set(**{f"{letter}scale": "log"})
-    beyond = (wide.high / wide.low) ** 0.05 if wide.log else (wide.high - wide.low) * 0.05
-    low, high = (
-        (wide.low / beyond, wide.high * beyond) if wide.log else (wide.low - beyond, wide.high + beyond)
-    )
-    axes.set(**{f"{letter}lim": (low, high)})
+        if wide.high < 100 * wide.low:  # too few powers of ten to tell the place
+            marks = [(at(wide, place), text) for place, text in _marks(wide)]
+            getattr(axes, f"set_{letter}ticks")(*zip(*marks, strict=True))
+            getattr(axes, f"set_{letter}ticks")([], minor=True)
+    axes.set(**{f"{letter}lim": (wide.low, wide.high)})
 
 
 def _panels(count: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from fastnn._core.extras import require
 
-if TYPE_CHECKING:
-    from fastnn.search.study import Study
-
 
 class Progress:
-    """Shows nothing unless `shown`. The bar is on stderr, and counts the trials of all workers."""
+    """Shows nothing unless `shown`. The bar is on stderr, and counts the finished trials of all workers."""
 
-    def __init__(self, study: Study, total: int, *, shown: bool) -> None:
-        self._study, self._total, self._shown = study, total, shown
+    def __init__(self, total: int, done: int, *, shown: bool) -> None:
         self._bar: Any = None
+        if shown:
+            tqdm = require("tqdm.auto", "search").tqdm
+            self._bar = tqdm(total=total, initial=done, unit="trial", leave=False, disable=None)
 
     def __enter__(self) -> Self:
-        if self._shown:
-            tqdm = require("tqdm.auto", "search").tqdm
-            done = self._done()
-            self._bar = tqdm(total=self._total, initial=done, unit="trial", leave=False, disable=None)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def show(self, trial: FrozenTrial) -> None:
-        """Print the line of a trial that is over."""
+    def show(self, trial: FrozenTrial, done: int, *, is_best: bool) -> None:
+        """Print the line of a trial that is over, and move the bar to `done`."""
         if self._bar is not None:
-            ranked = self._study.ranked
-            is_best = bool(ranked) and ranked[0].number == trial.number
             self._bar.write(line(trial) + "  best so far" * is_best)
-            self._bar.update(self._done() - self._bar.n)
-
-    def _done(self) -> int:
-        return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self._study.trials)
+            self._bar.update(done - self._bar.n)
 
 
 def line(trial: FrozenTrial) -> str:

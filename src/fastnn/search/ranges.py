@@ -148,6 +148,11 @@ def grid(ranges: Mapping[str, Range], trials: int) -> list[dict[str, Any]]:
     ]
 
 
+def ends(of: Range) -> list[Any]:
+    """Return the ends of a range of numbers, or all options."""
+    return _spread(of, 2)
+
+
 def _spread(of: Range, count: int) -> list[Any]:
     if isinstance(of, CategoricalDistribution):
         return list(of.choices)

@@ -77,12 +77,11 @@ class _JournalLock(JournalFileOpenLock):
 def _mend(path: Path, descriptor: int) -> None:
     """Cut the file to its last whole line; ValueError for a file that is no journal, which stays as it is."""
     size = os.fstat(descriptor).st_size
+    if os.pread(descriptor, len(_BEGINNING), 0) != _BEGINNING[:size]:
+        raise ValueError(f"storage must be a journal, got {path}, which is another kind of file")
     if not size or os.pread(descriptor, 1, size - 1) == b"\n":
         return
-    content = os.pread(descriptor, size, 0)
-    if content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
-        raise ValueError(f"storage must be a journal, got {path}, which is another kind of file")
-    whole = content.rfind(b"\n") + 1
+    whole = os.pread(descriptor, size, 0).rfind(b"\n") + 1
     os.ftruncate(descriptor, whole)
     warnings.warn(
         f"{path}: the last line was not complete and was removed, {size - whole} bytes: a worker was killed"

@@ -18,6 +18,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 import fastnn
@@ -74,7 +75,7 @@ def open(  # noqa: A001
         study = optuna.create_study(
             storage=open_storage(storage),
             study_name=name,
-            direction=direction,
+            direction=StudyDirection[direction.upper()],
             load_if_exists=True,
         )
     finally:
@@ -121,10 +122,12 @@ class Study:
             )
         else:
             self.optuna.sampler = self._sampler
-        with Progress(self, total, shown=progress) as shown:
+        with Progress(total, self._done(), shown=progress) as shown:
             while (trial := self._next(wanted, total)) is not None:
                 self._run_trial(objective, trial)
-                shown.show(self.trials[trial.number])
+                best = self.ranked[:1]
+                is_best = bool(best) and best[0].number == trial.number
+                shown.show(self.trials[trial.number], self._done(), is_best=is_best)
         for line in self.edges():
             warnings.warn(line, stacklevel=2)
 
@@ -169,8 +172,7 @@ class Study:
         """
         if not 0 < real_number("share", share) <= 1:
             raise ValueError(f"share must be in (0, 1], got {share}")
-        tried = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self.trials)
-        best = [self.best, *self.ranked[1 : max(2, math.ceil(share * tried))]]
+        best = [self.best, *self.ranked[1 : max(2, math.ceil(share * self._done()))]]
         return {
             name: narrowed(wide, [trial.params[name] for trial in best]) for name, wide in self.ranges.items()
         }
@@ -231,6 +233,10 @@ class Study:
             raise
         else:
             self.optuna.tell(trial, value)
+
+    def _done(self) -> int:
+        """How many trials have a result, pruned ones included."""
+        return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self.trials)
 
     def _place_of(self, trial: FrozenTrial) -> int:
         return _places(self.trials)[trial.number]
