@@ -30,6 +30,7 @@ FLOORS = (
     ("ensemble", "models"),
     ("optim", "_model_files"),
     ("train", "sklearn"),
+    ("search",),
     ("bench",),
     ("cli",),
     ("__main__",),

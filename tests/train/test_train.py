@@ -476,7 +476,7 @@ def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int
 def test_augmentations_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for shape in ((1, 8, 8), (3, 5, 40)):
         x, y = np.zeros((6, *shape), np.float32), np.arange(6)
-        transform = augmentation([*AUGMENTATIONS], True, shape, 10)
+        transform = augmentation([*AUGMENTATIONS], shape, 10)
         assert transform is not None
         changed, labels = transform(x, y)
         assert (changed.shape, labels.shape) == (x.shape, (6, 10))

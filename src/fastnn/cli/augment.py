@@ -34,16 +34,9 @@ def add_augment(group: Any) -> None:
     )
 
 
-def augmentation(names: list[str] | None, images: bool, shape: Shape, classes: int) -> augment.Compose | None:
-    """The transform of these names; None without any. images: whether the model takes images.
-
-    Raises ValueError for a model that takes none.
-    """
-    if not names:
-        return None
-    if not images:
-        raise ValueError("--augment is for a model of images, as --model cnn")
-    return augment.Compose([AUGMENTATIONS[name](shape, classes) for name in names])
+def augmentation(names: list[str] | None, shape: Shape, classes: int) -> augment.Compose | None:
+    """Return the transform of these names; None without any."""
+    return augment.Compose([AUGMENTATIONS[name](shape, classes) for name in names]) if names else None
 
 
 def _names(text: str) -> list[str]:
