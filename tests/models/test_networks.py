@@ -212,7 +212,10 @@ def test_a_block_s_layers_are_attributes_and_can_be_replaced() -> None:
     made = block().eval()
     assert [*made.state_dict()][-1] == "downsample.1.num_batches_tracked"
     before = made(X)
-    made.bn2 = nn.Identity()
+    y = made(X)
+    made.bn2, norm = nn.Identity(), made.bn2
+    made.backward(y)  # the way of its forward pass
+    assert norm.weight.grad is not None
     del made.downsample[1]
     assert not np.allclose(made(X), before)
     np.testing.assert_allclose(made(X), plain(made)(X), rtol=1e-5, atol=1e-6)

@@ -36,7 +36,7 @@ def prepare(args: argparse.Namespace, model: nn.Module, say: Callable[[str], Non
         for line in str(report).splitlines():
             say(f"{args.init}: {line}")
         if report.mismatched or report.missing_keys:
-            say("the last layer is new, as the classes differ")
+            say("the last layer is new, as the file has none of its shape")
     if args.freeze is not None:
         try:
             models.freeze(model, None if args.freeze == HEAD else args.freeze)

@@ -56,33 +56,33 @@ class ResidualBlock(Sequential):
 
     def forward(self, x: Array) -> Array:
         """Return relu(layers(x) + downsample(x))."""
-        y, last = super().forward(x), self.last
+        y, last, shortcut = super().forward(x), self.last, self._shortcut
         is_fused = type(last) is BatchNorm2d and fusion.enabled and not has_hooks(last)
         if not is_fused:
             y = last(y)
-        for layer in self._shortcut:
+        for layer in shortcut:
             x = layer(x)
         if is_fused:
             chain, arguments = _end(last.stage()), last.stage_arguments(y)
         else:
             chain, arguments = _end(), {}
         out, saved = chain.forward(y, residual=x, **arguments)
-        self._saved = chain, saved, is_fused
+        self._saved = chain, saved, last, is_fused, shortcut
         return out
 
     def backward(self, dy: Array) -> Array:
         """Return the sum of both ways' gradients for x."""
-        chain, saved, is_fused = self._take_saved()
+        chain, saved, last, is_fused, shortcut = self._take_saved()
         gradients = chain.backward(dy, saved)
         dx, around = gradients.input, gradients.residual
         try:
-            with without_input_grad([] if self.needs_input_grad else self._shortcut):
+            with without_input_grad([] if self.needs_input_grad else shortcut):
                 if is_fused:
-                    self.last.take_gradients(gradients)
+                    last.take_gradients(gradients)
                 else:
-                    dx = self.last.backward(dx)
+                    dx = last.backward(dx)
                 dx = super().backward(dx)
-                for layer in self._shortcut:
+                for layer in shortcut:
                     around = layer.backward(around)
         except Exception as error:
             name_place(error, self)

@@ -36,7 +36,7 @@ def split(model: Module) -> tuple[Sequential, Sequential]:
     if not ends or not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             "model must be a Sequential of frozen layers, then of trained ones, as models.freeze(model) makes"
-            f" it; got {type(model).__name__} with {'no frozen layers first' if not frozen else 'all frozen'}"
+            f" it; got {type(model).__name__} with {'no frozen layers first' if not ends else 'all frozen'}"
         )
     return Sequential(*frozen), Sequential(*layers[len(frozen) :])
 
