@@ -25,7 +25,7 @@ def load_pretrained(model: Module, weights: Mapping[str, Any] | str | Path) -> L
     head = {f"{head_name(model)}.{name}" for name in ("weight", "bias")}
     own = dict(model._named_state())
     given = _unwrapped(own.keys(), read_state(weights))
-    shapes = {name: tuple(np.shape(given[name])) for name in head & own.keys() & given.keys()}
+    shapes = {name: tuple(np.shape(given[name])) for name in sorted(head & own.keys() & given.keys())}
     other = {name: (shape, own[name].shape) for name, shape in shapes.items() if shape != own[name].shape}
     absent = (head & own.keys()) - given.keys()
     kept = head if other or absent else set[str]()
