@@ -69,6 +69,14 @@ def test_crops_are_uniform() -> None:
     assert not counts[:, 5:].any()
 
 
+@each("mode", oracle.MODES)
+def test_padding_is_left_top_right_bottom(mode: str) -> None:
+    padded = np.pad(X, ((0, 0), (0, 0), (3, 4), (5, 6)), mode=mode)  # type: ignore[call-overload]
+    assert np.array_equal(augment.RandomCrop((16, 18), (5, 3, 6, 4), padding_mode=mode)(X), padded)
+    padded = np.pad(X, ((0, 0), (0, 0), (2, 2), (1, 1)), mode=mode)  # type: ignore[call-overload]
+    assert np.array_equal(augment.RandomCrop((13, 9), (1, 2), padding_mode=mode)(X), padded)
+
+
 def test_boxes_have_their_areas_and_ratios() -> None:
     scale, ratio = (0.02, 0.2), (0.5, 2.0)  # which all fit
     boxes, found = random_boxes(KEY, MANY, (200, 300), (200, 300), scale, ratio)
@@ -103,6 +111,16 @@ def test_parameters_of_the_others_are_uniform() -> None:
     assert abs(noise.mean() - 0.5) < 5 * 2 / 8 / np.sqrt(MANY)
     assert abs(noise.std() - 2) < 5 * np.sqrt(2) / 8 / np.sqrt(MANY)
     assert near(np.mean(np.abs(noise[:, 0, 0, 0] - 0.5) < 2), 0.6827)
+
+
+def test_mixtures_are_with_the_sample_before() -> None:
+    x, y = np.arange(9.0).reshape(9, 1, 1, 1) + np.zeros((9, 2, 16, 16)), np.arange(9)
+    for transform in (augment.MixUp(num_classes=9), augment.CutMix(num_classes=9)):
+        mixed, labels = transform(x, y, key=KEY)
+        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), labels @ y, rtol=1e-12)
+        assert (labels[np.arange(9), y - 1] > 0).any()
+        again = transform(x, np.eye(9, dtype=np.float32), key=KEY)
+        assert np.array_equal(again[1], labels)
 
 
 def test_shares_of_mixtures_are_of_beta() -> None:

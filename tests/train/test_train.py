@@ -489,6 +489,11 @@ def test_augmentations_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str
     quick = ["train", "--model", "cnn", "--layers", "2", "--epochs", "1", "--quiet", *output]
     assert main([*quick, "--augment", "crop,cutmix"]) == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["settings"]["augment"] == ["crop", "cutmix"]
+    checkpoints = train.Checkpoints(tmp_path / "checkpoints")
+    latest = checkpoints.latest()
+    assert latest is not None
+    used = checkpoints.load(latest)["settings"]["transform"]
+    assert used.startswith("Compose(transforms=[RandomCrop(size=(8, 8), padding=1")
     assert main([*quick, "--resume"]) == 2
     assert (
         "--augment must be as when the run was started (crop,cutmix), got not given"
