@@ -1,7 +1,7 @@
 // The C interface that the binding sees: activations and other elementwise maps over strided arrays, chains, norms,
-// softmax and losses, matrix products, convolution and pooling, dropout and random numbers, steps of optimisers; and
-// beneath them the choice of the instruction set, the thread pool and the caching allocator. Nothing here knows about
-// Python.
+// softmax and losses, matrix products, convolution and pooling, dropout and random numbers, augmentation, steps of
+// optimisers; and beneath them the choice of the instruction set, the thread pool and the caching allocator. Nothing
+// here knows about Python.
 #ifndef FASTNN_H
 #define FASTNN_H
 
@@ -221,6 +221,49 @@ fastnn_outcome fastnn_take_rows(size_t length, size_t bytes, const void *table, 
 // sums[n]: the sum of rows[i] over the i with indices[i] = n, in their order; 0 for n = skipped. Both (..., columns).
 fastnn_outcome fastnn_add_rows(bool float64, size_t length, size_t columns, const void *rows, size_t count,
                                const int64_t *indices, int64_t skipped, void *sums);
+
+// ---- augmentation --------------------------------------------------------------------------------------------------
+
+typedef enum { FASTNN_BYTES, FASTNN_FLOATS, FASTNN_DOUBLES } fastnn_pixels;
+
+// A batch of images x, contiguous (samples, channels, height, width), and one of the same samples and channels that is
+// made of it, y. The two have no memory in common. Parameters are arrays with a row for each sample.
+typedef struct {
+    fastnn_pixels pixels;
+    size_t samples, channels, height, width, out_height, out_width;
+    const void *x;
+    void *y;
+} fastnn_images;
+
+typedef enum { FASTNN_CONSTANT, FASTNN_EDGE, FASTNN_REFLECT, FASTNN_SYMMETRIC } fastnn_padding;
+
+// y[i, j] = x[top + row_step i, left + column_step j], where steps are 1 or -1; what is beyond the image's edge is
+// `fill`, a pixel for each channel, or what `padding` says. crops: (top, row_step, left, column_step).
+fastnn_outcome fastnn_crop_images(const fastnn_images *images, fastnn_padding padding, const void *fill,
+                                  const int64_t *crops);
+// y[i, j] = x[d j + e i + f, a j + b i + c], the nearest pixel or the bilinear mean of four; pixels beyond the edge are
+// `fill`. matrices: (a, b, c, d, e, f).
+fastnn_outcome fastnn_warp_images(const fastnn_images *images, bool bilinear, const double *fill,
+                                  const double *matrices);
+// y is a box of x, resized by bilinear interpolation; antialias: where it shrinks, each pixel is a mean over all that
+// it covers, weighted by a triangle. boxes: (top, left, height, width).
+fastnn_outcome fastnn_resize_boxes(const fastnn_images *images, bool antialias, const int64_t *boxes);
+
+typedef enum { FASTNN_BRIGHTNESS, FASTNN_CONTRAST, FASTNN_SATURATION } fastnn_adjustment;
+
+// Adjusts the colours of images of 1 or 3 channels, step after step. adjustments, factors: one for each step.
+fastnn_outcome fastnn_adjust_colours(const fastnn_images *images, size_t steps, const int64_t *adjustments,
+                                     const double *factors);
+// y = x + mean + sigma z with normal numbers z; element i has number i of the key (noise.c). clip: to [0, 1]. For
+// bytes mean and sigma are in units of 255, and what does not fit is clipped always.
+fastnn_outcome fastnn_add_noise(const fastnn_images *images, uint64_t seed, uint64_t offset, double mean, double sigma,
+                                bool clip);
+// y[n] = weights[n] x[n] + (1 - weights[n]) x[n - 1], the last sample's for n = 0
+fastnn_outcome fastnn_blend_samples(const fastnn_images *images, const double *weights);
+// y is x, but in the box of sample n it is source[n - back], of x's shape, or where `source` is NULL `fill`, a pixel
+// for each channel. boxes: (top, left, bottom, right).
+fastnn_outcome fastnn_patch_images(const fastnn_images *images, const int64_t *boxes, const void *source, size_t back,
+                                   const void *fill);
 
 // ---- matrix products -----------------------------------------------------------------------------------------------
 

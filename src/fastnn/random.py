@@ -7,10 +7,11 @@ it.
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -131,12 +132,42 @@ class Generator:
         return np.random.Generator(np.random.Philox(key=seed, counter=counter))
 
 
+class Zeros(Generator):
+    """Gives layers zeros in the place of what they draw: for weights that are about to be written over.
+
+    elements: how many the array of a call has at most.
+    """
+
+    def __init__(self, elements: int = 2**48) -> None:
+        super().__init__()
+        self._elements = elements
+
+    def numpy(self) -> Any:
+        """Return what draws."""
+        return self
+
+    def uniform(self, low: float, high: float, size: Any) -> Any:
+        """Return zeros; ValueError for more than there may be."""
+        return self.standard_normal(size)
+
+    def standard_normal(self, size: Any) -> Any:
+        """Return zeros; ValueError for more than there may be."""
+        if math.prod(np.atleast_1d(np.array(size, object))) > self._elements:
+            raise ValueError(f"weights of shape {size} are more than the file has")
+        return np.zeros(size)
+
+
 def _child_seed(seed: int, offset: int) -> int:
     """The seed of the generator that takes this key of its parent."""
     block = 2**64 - 1
     counter, key = (word for pair in (block, offset) for word in _halves(pair)), _halves(seed)
     low, high, *_ = _kernels.philox4x32(tuple(counter), key)
     return int(high) << 32 | int(low)
+
+
+def child_key(key: tuple[int, int], number: int) -> Key:
+    """Key `number` of the generator that `spawn` makes of this key: a stream of its own, without state."""
+    return Key(_child_seed(*key), number)
 
 
 def _halves(number: int) -> tuple[int, int]:

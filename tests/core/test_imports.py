@@ -25,11 +25,12 @@ FLOORS = (
     ("_core",),
     ("random", "stages", "datasets", "threadpool", "reference", "metrics"),
     ("_chain", "init", "preprocessing"),
-    ("functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
+    ("augment", "functional", "fastnn"),  # `import fastnn` loads neither the functions nor what is above them
     ("cuda", "nn", "cs231n"),
-    ("ensemble",),
+    ("ensemble", "models"),
     ("optim", "_model_files"),
     ("train", "sklearn"),
+    ("search",),
     ("bench",),
     ("cli",),
     ("__main__",),

@@ -119,7 +119,7 @@ def test_a_pt_file_of_a_whole_model(tmp_path: Path) -> None:
         mlp(nn).load_state_dict(tmp_path / "model.pt")
     for content in (b"", b"garbage", (tmp_path / "model.pt").read_bytes()[:200]):
         (tmp_path / "cut.pt").write_bytes(content)
-        with pytest.raises(ValueError, match=r"cut.pt (is not a whole file of torch.save|must hold tensors)"):
+        with pytest.raises(ValueError, match=r"cut.pt is not a whole file of torch.save"):
             mlp(nn).load_state_dict(tmp_path / "cut.pt")
 
 

@@ -425,3 +425,32 @@ def test_scikit_learn_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         ImportError, match=r"sklearn is not installed: pip install '\.\[sklearn\]' in a checkout of fastnn"
     ):
         import fastnn.sklearn  # noqa: F401
+
+
+def test_searches_share_the_cpus() -> None:
+    """Two workers of joblib have half of the CPUs each, and find the parameters that one process finds."""
+    joblib = pytest.importorskip("joblib")
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, RandomizedSearchCV
+
+    def threads(estimator: Any, x: Array, y: Array) -> dict[str, float]:
+        return {"score": estimator.score(x, y), "threads": fastnn.get_num_threads()}
+
+    x, y = digits()
+    network = ours.MLPClassifier((8,), max_iter=4, random_state=0)
+    rates = {"learning_rate_init": [1e-4, 1e-2]}
+    common: dict[str, Any] = {"cv": 2, "n_jobs": 2}
+    several: dict[str, Any] = {**common, "scoring": threads, "refit": "score"}
+    searches = (
+        GridSearchCV(network, rates, **several),
+        RandomizedSearchCV(network, rates, n_iter=2, random_state=0, **several),
+        HalvingRandomSearchCV(network, rates, n_candidates=2, random_state=0, **common),
+    )
+    for search in searches:
+        search.fit(x, y)
+        assert search.best_params_ == {"learning_rate_init": 1e-2}
+    for search in searches[:2]:  # halving takes one score
+        assert {*search.cv_results_["mean_test_threads"]} == {max(joblib.cpu_count() // 2, 1)}
+    alone = GridSearchCV(network, rates, cv=2).fit(x, y).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(searches[0].cv_results_["mean_test_score"], alone)
+    pytest.importorskip("joblib.externals.loky").get_reusable_executor().shutdown(wait=True)

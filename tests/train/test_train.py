@@ -19,6 +19,7 @@ import fastnn
 from fastnn import cli, datasets, nn, optim, train
 from fastnn._core.typing import Array
 from fastnn.cli import main
+from fastnn.cli.augment import AUGMENTATIONS, augmentation
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
 from support.cases import each
@@ -445,7 +446,7 @@ def test_options_that_an_optimizer_lacks(tmp_path: Path, capsys: pytest.CaptureF
     ("options", "layers"),
     [
         ("--model cnn --layers 8,16", "(0): Conv2d(1, 8, "),
-        ("--model cnn --layers 8 --norm none --dropout 0.1", "(4): Dropout(p=0.1"),
+        ("--model cnn --layers 8 --norm none --dropout 0.1 --augment noise", "(4): Dropout(p=0.1"),
         ("--model resnet --layers 8,16 --norm layer", "AdaptiveAvgPool2d(output_size=1)"),
     ],
 )
@@ -470,6 +471,34 @@ def test_networks_take_images_of_any_size(model: str, shape: tuple[int, int, int
     y = network(x)
     assert y.shape == (6, 10)
     assert network.backward(y).shape == x.shape
+
+
+def test_augmentations_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for shape in ((1, 8, 8), (3, 5, 40)):
+        x, y = np.zeros((6, *shape), np.float32), np.arange(6)
+        transform = augmentation([*AUGMENTATIONS], shape, 10)
+        assert transform is not None
+        changed, labels = transform(x, y)
+        assert (changed.shape, labels.shape) == (x.shape, (6, 10))
+    output = ["--output", str(tmp_path)]
+    assert main(["train", "--augment", "flip", *output]) == 2
+    assert "error: --augment is for a model of images, as --model cnn" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--model", "cnn", "--augment", "flip,flop", *output])
+    assert "--augment: names must be of flip, vflip, " in capsys.readouterr().err
+    quick = ["train", "--model", "cnn", "--layers", "2", "--epochs", "1", "--quiet", *output]
+    assert main([*quick, "--augment", "crop,cutmix"]) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["settings"]["augment"] == ["crop", "cutmix"]
+    checkpoints = train.Checkpoints(tmp_path / "checkpoints")
+    latest = checkpoints.latest()
+    assert latest is not None
+    used = checkpoints.load(latest)["settings"]["transform"]
+    assert used.startswith("Compose(transforms=[RandomCrop(size=(8, 8), padding=1")
+    assert main([*quick, "--resume"]) == 2
+    assert (
+        "--augment must be as when the run was started (crop,cutmix), got not given"
+        in capsys.readouterr().err
+    )
 
 
 def test_data_that_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

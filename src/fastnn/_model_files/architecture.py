@@ -1,9 +1,9 @@
 """Layers and transformers as data for JSON, and back. Data make objects of known classes, and run nothing.
 
-An object is {"layer": name, "arguments": {name: value}}, with "ensemble" or "transformer" in the place of
-"layer", or with "custom" for a class of the user's; without arguments where these are no data. An array is
-{"shape": [...], "dtype": name}, a dict {"items": {name: value}}. All else is as in JSON. This file knows no
-files.
+An object is {"layer": name, "arguments": {name: value}}, with "block" (a layer of fastnn.models), "ensemble"
+or "transformer" in the place of "layer", or with "custom" for a class of the user's; without arguments where
+these are no data. An array is {"shape": [...], "dtype": name}, a dict {"items": {name: value}}. All else is
+as in JSON. This file knows no files.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import ensemble, nn, preprocessing
+from fastnn import ensemble, models, nn, preprocessing
 from fastnn._core.devices import dtype_name
 from fastnn.nn import Module, Parameter
 from fastnn.preprocessing import Transformer
-from fastnn.random import Generator
+from fastnn.random import Generator, Zeros
 
 Data = Any  # what JSON can write
 
@@ -31,6 +31,7 @@ DTYPES = (  # of arrays that are arguments
 )
 KINDS = {
     "layer": (nn, Module),
+    "block": (models, Module),
     "ensemble": (ensemble, Module),
     "transformer": (preprocessing, Transformer),
 }
@@ -129,7 +130,7 @@ class Builder:
             if type(value) is int and value > max(self._elements, SMALL):
                 raise ValueError(f"{_at(place)}{name}: {key} is {value}, more than the file has weights")
         try:
-            made = _make(cls, arguments, Generator() if kind == "custom" else _Zeros(self._elements))
+            made = _make(cls, arguments, Generator() if kind == "custom" else Zeros(self._elements))
         except Exception as error:  # each constructor has its own
             raise ValueError(f"{_at(place)}{name} cannot be made as the file says: {error}") from None
         if kind == "custom" and describe(made) != data:
@@ -152,28 +153,6 @@ class Builder:
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise ValueError(f"{_at(place)}there is no {kind} {name!r} in this version of fastnn")
         return cls
-
-
-class _Zeros(Generator):
-    """Gives layers zeros in the place of what they draw, as their weights come from the file."""
-
-    def __init__(self, elements: int) -> None:
-        super().__init__()
-        self._elements = elements
-
-    def numpy(self) -> Any:
-        """Return what draws."""
-        return self
-
-    def uniform(self, low: float, high: float, size: Any) -> Any:
-        """Return zeros; ValueError for more than there may be."""
-        return self.standard_normal(size)
-
-    def standard_normal(self, size: Any) -> Any:
-        """Return zeros; ValueError for more than there may be."""
-        if math.prod(np.atleast_1d(np.array(size, object))) > self._elements:
-            raise ValueError(f"weights of shape {size} are more than the file has")
-        return np.zeros(size)
 
 
 def _make(cls: type, arguments: dict[str, Any], generator: Generator) -> Any:

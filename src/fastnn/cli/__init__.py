@@ -16,10 +16,12 @@ from typing import Any, TextIO
 
 import fastnn
 from fastnn._core.os_errors import naming_file
+from fastnn.cli.config import read_config, words
 
 COMMANDS = {
     "info": "show what fastnn found on this machine and what it uses",
     "train": "train a small network on handwritten digits or on your own data",
+    "search": "search for the options of fastnn train that give the best network",
     "predict": "predict classes or values with a trained model, and write them as CSV",
     "evaluate": "measure a trained model on labelled data: accuracy, loss, what is taken for what",
     "show": "show what is in a trained model's file: the network, settings, results, curves",
@@ -40,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     parser.print_help()
                     return 0
                 name = f"{parser.prog} {args.command}"
+                if getattr(args, "config", None):  # the words of the command line come later, and so win
+                    args = parser.parse_args([given[0], *words(read_config(args.config)), *given[1:]])
+                args.given = given[1:]
                 return int(args.run(args))
             finally:
                 output.finish()

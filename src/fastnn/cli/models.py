@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fastnn import nn
+from fastnn import models, nn
 
 # threshold's parameters have no defaults; networks with square or exp do not train.
 ACTIVATIONS = {
@@ -91,6 +91,29 @@ def _block(inputs: int, outputs: int, stride: int, design: Design) -> nn.Module:
     return nn.Residual(branch, nn.Sequential(*_convolution(inputs, outputs, design, stride, kernel_size=1)))
 
 
+def torchvision(name: str) -> Callable[[tuple[int, ...], int, Design], nn.Sequential]:
+    """The network of fastnn.models of this name, which takes no options."""
+
+    def build(shape: tuple[int, ...], classes: int, design: Design) -> nn.Sequential:
+        if design != PLAIN:
+            raise ValueError(
+                f"--layers, --activation, --norm and --dropout must not be given with --model {name}, which"
+                " has its own"
+            )
+        if shape[0] != 3:
+            raise ValueError(
+                f"--model {name} takes images of 3 channels, got {shape[0]}; --mode RGB makes them of images"
+                " in a folder"
+            )
+        made: nn.Sequential = getattr(models, name)(num_classes=classes)
+        return made
+
+    return build
+
+
+PLAIN = Design([], "relu", "batch", 0.0)  # without options
+
+
 @dataclass(frozen=True)
 class Network:
     """How to build a network, and its defaults for the command line."""
@@ -105,4 +128,9 @@ NETWORKS = {
     "mlp": Network(mlp, images=False, layers=(128,), norm="none"),
     "cnn": Network(cnn, images=True, layers=(32, 64), norm="batch"),
     "resnet": Network(resnet, images=True, layers=(32, 64), norm="batch"),
+    **{
+        name: Network(torchvision(name), images=True, layers=(), norm="batch")
+        for name in models.__all__
+        if name.startswith(("alexnet", "resnet", "vgg"))
+    },
 }

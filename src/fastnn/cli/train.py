@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,21 +19,19 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import nn, train
+from fastnn import train
 from fastnn._core.extras import require
 from fastnn.cli.ensembles import train_ensemble
-from fastnn.cli.models import NETWORKS, Design
-from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
+from fastnn.cli.rules import ANY_LENGTH
 from fastnn.cli.run_folder import check_start, checkpoints_of, make_folder, remove_others
 from fastnn.cli.train_arguments import add_arguments as add_arguments
-from fastnn.datasets import Source, load
-from fastnn.datasets.files import naming
-from fastnn.preprocessing import Compose, Images
+from fastnn.cli.training import check_device, describe_images, fit, make_model, prepared, read, silent
+from fastnn.datasets import Source
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode"),
+    *("layout", "size", "mode", "augment", "init", "freeze"),
 )
 
 
@@ -42,14 +39,14 @@ def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
-    _check_device(args.device)
-    say = _silent if args.quiet else print
-    source, data = _read(args, say)
+    check_device(args.device)
+    say = silent if args.quiet else print
+    source = read(args, say)
+    data = prepared(args, source, source.train, source.test)
     output = make_folder(args.output or Path("runs") / source.name)
     check_start(args, output)
-    counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
-    for line in (*_images(data.preprocessing), counts):
-        say(line)
+    describe_images(data, say)
+    say(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
     written = "weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints"
     if args.ensemble:
         train_ensemble(args, data, output, partial(_train, source, data))
@@ -65,18 +62,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(source: Source, data: train.Data, args: argparse.Namespace, output: Path) -> None:
     """Train one network, print its held-out accuracy, and write its files into the folder."""
-    fastnn.manual_seed(args.seed)
-    network = NETWORKS[args.model]
-    layers = list(network.layers) if args.layers is None else args.layers
-    design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
-    model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
-    if not args.quiet:
-        print(model)
+    say = silent if args.quiet else print
+    design, model = make_model(args, data, say)
+    say(str(model))
     checkpoints = checkpoints_of(args, output)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
-    history = _fit(args, model, data, checkpoints, callbacks)
+    history = fit(args, model, data, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
@@ -91,7 +84,7 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
     fastnn.save(weights, model, preprocessing=data.preprocessing, classes=classes, about=about)
     title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
     train.save_curves(output / "curves.png", history, title)
-    sizes = [*data.x_train.shape[1:], *layers, len(classes)]
+    sizes = [*data.x_train.shape[1:], *design.layers, len(classes)]
     metrics = {
         "fastnn": fastnn.__version__,
         "settings": {**settings, "sizes": sizes},
@@ -103,37 +96,6 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
     train.save_json(output / "metrics.json", metrics)
 
 
-def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source, train.Data]:
-    """The data as they are and as the model takes them; says how they were understood."""
-    source = load(
-        args.data,
-        target=args.target,
-        delimiter=args.delimiter,
-        index=args.index,
-        header=args.header,
-        size=args.size,
-        mode=args.mode,
-    )
-    for line in source.about:
-        say(line)
-    images = NETWORKS[args.model].images
-    if args.layout and (source.layout or not images):
-        raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
-    layout = args.layout or (source.layout if images else None)
-    with naming(args.data):
-        return source, train.prepare(source.train, source.test, images=images, layout=layout)
-
-
-def _images(preprocessing: Compose) -> list[str]:
-    """A line that says how images were understood; none for rows."""
-    form = preprocessing.steps[0]
-    if not isinstance(form, Images):
-        return []
-    channels, height, width = form.image_shape
-    where = " (the channels last in the data)" if form.channels_last_ else ""
-    return [f"images: {channels} channel{'s' * (channels > 1)} of {height} x {width}{where}"]
-
-
 def _data(source: Source, args: argparse.Namespace) -> dict[str, Any]:
     """What `fastnn predict` needs to read files as this one."""
     columns = None if source.columns is None else asdict(source.columns)
@@ -143,14 +105,6 @@ def _data(source: Source, args: argparse.Namespace) -> dict[str, Any]:
 def _curves(history: list[train.Record]) -> list[train.Record]:
     """The history without times, so that equal runs give equal files."""
     return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
-
-
-def _check_device(name: str) -> None:
-    """Raise ValueError or ImportError for a device that is not there."""
-    try:
-        nn.Module().to(name)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"--{error}") from error
 
 
 class _Options(train.Callback):
@@ -178,35 +132,3 @@ def _as_text(value: object) -> str:
     if value is None:
         return "not given"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _silent(*values: object) -> None:
-    """What `print` is with --quiet."""
-
-
-def _fit(
-    args: argparse.Namespace,
-    model: nn.Module,
-    data: train.Data,
-    checkpoints: train.Checkpoints,
-    callbacks: list[train.Callback],
-) -> list[train.Record]:
-    given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
-    optimizer = make_optimizer(args.optimizer, model, given)
-    steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
-    per, schedule = SCHEDULES[args.schedule]
-    patience = [train.EarlyStopping(args.patience)] if args.patience else []
-    return train.fit(
-        model,
-        (data.x_train, data.y_train),
-        validation=(data.x_test, data.y_test),
-        optimizer=optimizer,
-        scheduler=schedule(optimizer, args.epochs, steps),
-        schedule_per=per,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        callbacks=[*callbacks, *patience],
-        progress=not args.quiet,
-        checkpoints=checkpoints,
-        resume=args.resume,
-    )

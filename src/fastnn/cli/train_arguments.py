@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastnn.cli import transfer
+from fastnn.cli.augment import add_augment
 from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
@@ -16,18 +18,9 @@ from fastnn.preprocessing import LAYOUTS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
-    _add_model_arguments(parser.add_argument_group("the network"))
-    _add_training_arguments(parser.add_argument_group("training"))
-    _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
-    _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
+    add_settings(parser)
     add = parser.add_argument_group("files").add_argument
-    add(
-        "--data",
-        default="digits",
-        metavar="SOURCE",
-        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with a folder of PNG"
-        " or JPEG images for each class, or with MNIST or CIFAR files",
-    )
+    add_config(add)
     add(
         "--output",
         type=Path,
@@ -49,14 +42,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add those that say what is trained on what, and how: all that a search may vary."""
+    parser.add_argument(
+        "--data",
+        default="digits",
+        metavar="SOURCE",
+        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with a folder of PNG"
+        " or JPEG images for each class, or with MNIST or CIFAR files",
+    )
+    _add_model_arguments(parser.add_argument_group("the network"))
+    transfer.add_arguments(parser.add_argument_group("transfer learning"))
+    _add_training_arguments(parser.add_argument_group("training"))
+    _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
+    _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
+
+
+def add_config(add: Callable[..., Any]) -> None:
+    """Add the file of options, which cli/config.py reads."""
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE.json",
+        help='options by name, as {"lr": 0.1, "layers": [64, 32]}, which fastnn search writes (best.json);'
+        " those given here as well win over the file's",
+    )
+
+
 def _add_model_arguments(group: Any) -> None:
     add = group.add_argument
-    add("--model", choices=NETWORKS, default="mlp", help="cnn and resnet take images (default: %(default)s)")
+    add(
+        "--model",
+        choices=NETWORKS,
+        default="mlp",
+        metavar="NAME",
+        help="one of %(choices)s (default: %(default)s); all but mlp take images; those behind resnet are"
+        " torchvision's, for images of 3 channels, without the options below",
+    )
     add(
         "--layers",
-        type=_layers,
         nargs="+",
-        action=_Joined,
+        action=_Layers,
         metavar="N",
         help="sizes of the hidden layers, as 64,32 or 64 32, '' for none; channels of the convolutions"
         " (default: 128; 32,64)",
@@ -116,10 +142,11 @@ def _add_training_arguments(group: Any) -> None:
         ("--epochs", 30, "passes through the training data"),
         ("--batch-size", 32, "samples in a step"),
     ):
-        add(option, type=_whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
+        add(option, type=whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
+    add_augment(group)
     add(
         "--patience",
-        type=_whole(1),
+        type=whole(1),
         metavar="N",
         help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
     )
@@ -131,14 +158,14 @@ def _add_training_arguments(group: Any) -> None:
     )
     add(
         "--seed",
-        type=_whole(0),
+        type=whole(0),
         default=0,
         metavar="N",
         help="decides the first weights, the order of samples and what dropout drops (default: %(default)s)",
     )
     add(
         "--ensemble",
-        type=_whole(2),
+        type=whole(2),
         default=0,
         metavar="N",
         help="train N networks with seeds made of --seed, and predict by the mean of their probabilities",
@@ -179,19 +206,21 @@ def _column(text: str) -> str | int:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
-def _layers(text: str) -> list[int]:
-    sizes = text.strip().removesuffix(",")
-    return [_whole(1)(size) for size in sizes.split(",")] if sizes else []
-
-
-class _Joined(argparse.Action):
-    """Makes one list of the lists of an option's words."""
+class _Layers(argparse.Action):
+    """Makes one list of sizes of an option's words, each of which may be several: 64,32."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, [size for sizes in values for size in sizes])
+        texts = [word.strip().removesuffix(",") for word in values]
+        try:
+            sizes = [whole(1)(size) for text in texts if text for size in text.split(",")]
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        setattr(namespace, self.dest, sizes)
 
 
-def _whole(minimum: int) -> Callable[[str], int]:
+def whole(minimum: int) -> Callable[[str], int]:
+    """Return what reads an option that is a whole number of at least this."""
+
     def parse(text: str) -> int:
         if not (text.strip().isdecimal() and int(text) >= minimum):
             raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}, got {text!r}")

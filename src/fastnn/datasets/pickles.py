@@ -1,32 +1,21 @@
 """Python pickles of plain data and NumPy arrays, read without running anything that is in them.
 
-A pickle is a program. Before one is run, every instruction must be among those that plain data needs. In the
-place of each array it then makes an object with the array's parts, from which this file makes the array after
-checking them.
+In the place of each array the pickle makes an object with the array's parts, from which this file makes the
+array after checking them.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
-import pickletools
 from typing import Any
 
 import numpy as np
 
+from fastnn._core.pickles import run_pickle
 from fastnn._core.typing import Array
 
-INSTRUCTIONS = (
-    "PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2"
-    " EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS"
-    " BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
-    " BINUNICODE SHORT_BINUNICODE BINUNICODE8"
-    " BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD"
-)
-ALLOWED = frozenset(INSTRUCTIONS.split())
 NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-MAX_TUPLES = 1000  # an array needs five; without a limit, nested ones could exhaust the stack
 
 
 def read_pickle(content: bytes) -> Any:
@@ -34,31 +23,16 @@ def read_pickle(content: bytes) -> Any:
 
     Raises ValueError for anything else in it, and for one that is damaged.
     """
-    _check_instructions(content)
+    file = io.BytesIO(content)
+    made = run_pickle(file, NAMES)
+    if rest := len(content) - file.tell():
+        raise ValueError(f"{rest} bytes too many after the end of the pickle")
     try:
-        return _arrays_in(_Unpickler(io.BytesIO(content), encoding="bytes").load())
+        return _arrays_in(made)
     except ValueError:
         raise
-    except Exception as error:  # a damaged program can fail at anything: IndexError, KeyError, TypeError ...
+    except Exception as error:  # parts of an array that are none
         raise ValueError(f"not a pickle, or a damaged one: {type(error).__name__}: {error}") from None
-
-
-def _check_instructions(content: bytes) -> None:
-    tuples = end = 0
-    try:
-        for count, (instruction, argument, place) in enumerate(pickletools.genops(content)):
-            name, end = instruction.name, (place or 0) + 1
-            if name not in ALLOWED:
-                raise ValueError(f"byte {place}: plain data does not need {name}")
-            if name == "LONG_BINPUT" and int(argument or 0) > count:  # it would take that much memory
-                raise ValueError(f"byte {place}: value {argument} is to be remembered after {count}")
-            tuples += name.startswith("TUPLE")
-            if tuples > MAX_TUPLES:
-                raise ValueError(f"byte {place}: more than {MAX_TUPLES} tuples")
-    except (ValueError, DeprecationWarning) as error:  # a warning where the user makes them errors
-        raise ValueError(f"not a pickle of plain data and arrays, or a damaged one: {error}") from None
-    if end != len(content):
-        raise ValueError(f"{len(content) - end} bytes too many after the end of the pickle")
 
 
 class _Dtype:
@@ -121,13 +95,6 @@ NAMES = {
     ("numpy._core.numeric", "_frombuffer"): _Buffer,
     ("_codecs", "encode"): _encode,
 }
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in NAMES:
-            raise ValueError(f"the pickle asks for {module}.{name}, which plain data and arrays do not need")
-        return NAMES[module, name]
 
 
 def _arrays_in(value: Any) -> Any:

@@ -22,6 +22,41 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+Shape = tuple[int, ...]
+
+
+class LoadReport(IncompatibleKeys):
+    """What load_state_dict did: PyTorch's pair of lists; str() of it says in lines what fitted.
+
+    loaded: the names of what was copied. mismatched: the shape that was given and the module's own.
+    """
+
+    loaded: list[str]
+    mismatched: Mapping[str, tuple[Shape, Shape]]
+
+    @classmethod
+    def of(
+        cls,
+        loaded: list[str],
+        missing: list[str],
+        unexpected: list[str],
+        mismatched: Mapping[str, tuple[Shape, Shape]],
+    ) -> LoadReport:
+        """Return the report of these names."""
+        report = cls(missing, unexpected)
+        report.loaded, report.mismatched = loaded, mismatched
+        return report
+
+    def __str__(self) -> str:
+        total = len(self.loaded) + len(self.missing_keys) + len(self.mismatched)
+        lines = [f"loaded: {len(self.loaded)} of {total} arrays of the model"]
+        for name, (got, own) in self.mismatched.items():
+            lines.append(f"kept: {name}, of shape {own}, as the shape given is {got}")
+        for label, names in (("not given", self.missing_keys), ("not the model's", self.unexpected_keys)):
+            lines += [f"{label}: {', '.join(names)}"] if names else []
+        return "\n".join(lines)
+
+
 def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     """Return arrays by name: of a mapping as it is, else of a file."""
     if isinstance(source, Mapping):
@@ -52,7 +87,7 @@ def load_arrays(
     given: Mapping[str, Any],
     strict: bool,
     optional: Collection[str],
-) -> IncompatibleKeys:
+) -> LoadReport:
     """Copy given arrays into own ones of the same names, after all of them were checked.
 
     source: the file's name and a colon for the errors, or nothing. optional: names of own ones that stay as
@@ -68,13 +103,17 @@ def load_arrays(
     for name, value in known.items():
         check_whole(f"{source}state_dict[{name!r}]", value)
     values = {name: on_host(value) for name, value in known.items()}
+    if wrong := [name for name, value in values.items() if value.shape != own[name].shape]:
+        what, others = f"{source}state_dict[{wrong[0]!r}]", f"; so must {', '.join(wrong[1:])}"
+        raise ValueError(
+            f"{what} must have the shape of the module's, {own[wrong[0]].shape}, got {values[wrong[0]].shape}"
+            f"{others if wrong[1:] else ''}"
+        )
     for name, value in values.items():
         array, what = own[name], f"{source}state_dict[{name!r}]"
-        if value.shape != array.shape:
-            raise ValueError(f"{what} must have the shape of the module's, {array.shape}, got {value.shape}")
         if not np.can_cast(value.dtype, array.dtype, "same_kind"):
             raise TypeError(f"{what} must have a dtype that converts to {array.dtype}, got {value.dtype}")
         if isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(f"{owner}: {name} must be writeable for load_state_dict, got a read-only array")
     uninterrupted([assignment(own[name], value) for name, value in values.items()])
-    return IncompatibleKeys(missing, unexpected)
+    return LoadReport.of([*values], missing, unexpected, {})

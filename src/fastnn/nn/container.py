@@ -130,7 +130,7 @@ class Sequential(ItemList[Module]):
     """
 
     _kind = Module
-    _registered: ClassVar = ("_items", "_layers", "_fusible")
+    _registered: ClassVar[tuple[str, ...]] = ("_items", "_layers", "_fusible")
     _plan: _Plan | None = None
     _plan_of_pass: _Plan | Unusable | None = None  # the last forward pass's, which backward follows
     _transient: ClassVar = ("_saved", "_plan", "_plan_of_pass")
@@ -159,9 +159,13 @@ class Sequential(ItemList[Module]):
                 )
             seen.add(id(module))
         super()._replace(items)
-        self._layers = tuple(items.values())
+        self._layers = tuple(self._in_line(items).values())
         self._fusible = [layer for layer in self._layers if _computes_its_stage(type(layer))]  # type: ignore[arg-type]
         self._plan = None
+
+    def _in_line(self, items: Mapping[str, Module]) -> Mapping[str, Module]:
+        """Those of the items that run one after the other, each on what the one before returns: here all."""
+        return items
 
     def _part(self, items: Mapping[str, Module]) -> Sequential:
         return Sequential(OrderedDict(items))

@@ -20,7 +20,7 @@ from fastnn.nn._arguments import arguments_of
 from fastnn.nn._hooks import Hook, RemovableHandle, add_hook
 from fastnn.nn._places import name_place, naming_places
 from fastnn.nn._registered import PLAIN, check_registered
-from fastnn.nn._state import IncompatibleKeys, load_arrays, read_state
+from fastnn.nn._state import LoadReport, load_arrays, read_state
 from fastnn.nn.parameter import Parameter
 from fastnn.random import Generator, default_generator
 from fastnn.stages import Stage
@@ -221,24 +221,21 @@ class Module:
         named = ((name, array, on_host(array)) for name, array in self._named_state())
         return {name: host.copy() if host is array else host for name, array, host in named}
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any] | str | Path, strict: bool = True
-    ) -> IncompatibleKeys:
+    def load_state_dict(self, state_dict: Mapping[str, Any] | str | Path, strict: bool = True) -> LoadReport:
         """Copy arrays into parameters and buffers of the same names, in place, in their dtypes.
 
         state_dict: arrays or tensors by name, as `state_dict` or PyTorch's returns them, or a file that
-        holds them: .safetensors (with safetensors installed; bfloat16 and 8-bit floats are read as float32),
-        or .pt or .pth (with torch). Of a file of fastnn.save it takes the model's arrays.
+        holds them: .safetensors (with safetensors installed), .pt or .pth; bfloat16 and 8-bit floats are read
+        as float32, and nothing in a file runs. Of a file of fastnn.save it takes the model's arrays.
         strict: every name must be on both sides, but for num_batches_tracked, which PyTorch's older files
-        lack, and which then stays as it is. Returns the names that were missing and those that were not
-        expected.
+        lack, and which then stays as it is. Returns (missing_keys, unexpected_keys), the names that are on
+        one side alone, which as a text is a report of what fitted.
         Raises ValueError for names that do not fit, with what to pass where all are there but within another
         mapping or after a prefix (`strict` or not), for a wrong shape, for a read-only array of the module,
         and for a file that is damaged or holds more than tensors by name, as a whole model; TypeError for a
         dtype that does not convert; then nothing is changed.
         """
-        own = dict(self._named_state())
-        optional = [prefix + name for prefix, module in self._dotted_modules() for name in module._optional]
+        own, optional = dict(self._named_state()), self._optional_names()
         source = f"{state_dict}: " if isinstance(state_dict, str | Path) else ""
         return load_arrays(source, type(self).__name__, own, read_state(state_dict), strict, optional)
 
@@ -258,14 +255,14 @@ class Module:
 
         Layers with buffers, as BatchNorm, become `frozen` with them: from the next `train()` on, they are in
         evaluation mode, and their running statistics stay as they are. Unlike in PyTorch, where a loop that
-        calls model.train() undoes it.
+        calls model.train() undoes it. With True no layer stays frozen.
         """
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
             if not requires_grad:
                 parameter.grad = None
         for module in self.modules():
-            if module._buffers:
+            if module._buffers or requires_grad:
                 module.frozen = not requires_grad
         return self
 
@@ -385,6 +382,10 @@ class Module:
                 yield prefix + name, parameter.data
             for name, array in module._own_buffers():
                 yield prefix + name, array
+
+    def _optional_names(self) -> list[str]:
+        """The names of the buffers that a loaded state need not have."""
+        return [prefix + name for prefix, module in self._dotted_modules() for name in module._optional]
 
     def _take_saved(self) -> Any:
         """Return what the last forward pass saved, and free it here."""

@@ -1,4 +1,4 @@
-"""Clipping of gradients, which knows parameters and no layer; and the statistics of batch norms."""
+"""Clipping of gradients, which knows no layer, and functions for whole models: update_bn and fuse_bn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from fastnn._core.tensor_lists import Move, TensorList, clip_norm, make_lists
 from fastnn._core.uninterrupted import uninterrupted
+from fastnn.nn._fuse_bn import fuse_bn as fuse_bn
 from fastnn.nn._update_bn import update_bn as update_bn
 from fastnn.nn.parameter import Parameter
 

@@ -57,7 +57,11 @@ def _samples(batch: Samples, name: str, data: Samples) -> Finding | None:
         several = isinstance(whole, tuple)
         for place, (array, rows) in enumerate(zip(leaves(whole), leaves(in_batch), strict=True)):
             if not _finite(rows):
-                return _in_data(f"{name}: {part}", f"[{place}]" if several else "", array)
+                where = f"[{place}]" if several else ""
+                if _finite(array):
+                    text = f"transform must return finite numbers, got {_count(rows)} in {part}{where}"
+                    return Finding("", text, in_data=True)
+                return _in_data(f"{name}: {part}", where, array)
     return None
 
 

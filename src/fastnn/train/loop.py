@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from fastnn import optim
 from fastnn._core.arrays import is_whole, real_number
 from fastnn._core.inference import is_inference
+from fastnn.augment import Transform
 from fastnn.nn import Module
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.train.checkpoint import Checkpoints
@@ -23,6 +24,7 @@ from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measu
 from fastnn.train.nested import Nested, as_arrays, leaves, length, mapped
 from fastnn.train.progress import Progress
 from fastnn.train.trainer import Callback, Trainer
+from fastnn.train.transform import check_transform
 
 Metrics = Iterable[str | Metric] | Mapping[str, Metric]
 Data = tuple[Any, Any]
@@ -43,6 +45,7 @@ def fit(
     epochs: int = 10,
     batch_size: int = 32,
     accumulate: int = 1,
+    transform: Transform | Callable[[Any, Any], tuple[Any, Any]] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | Literal["lines"] = False,
     checkpoints: Checkpoints | str | Path | None = None,
@@ -60,6 +63,11 @@ def fit(
     Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
     joins the batch before it, and `accumulate` batches make one step of the optimizer, with the gradient of
     one large batch.
+    transform: what changes each training batch on its way to the model: one of fastnn.augment, or a function
+    (x, y) -> (x, y) of NumPy arrays, which are copies of the data's rows and have as many rows afterwards; of
+    several inputs it gets the tuple. fastnn.augment's draws follow from the epoch's order and the batch's
+    place in it, so that a resumed run repeats them; a function's own draws are its own. Validation batches
+    go through the transformers of fastnn.preprocessing in an augment.Compose alone.
     loss: a name (cross_entropy, nll_loss, hinge_loss, binary_cross_entropy_with_logits, binary_cross_entropy,
     kl_div, mse_loss, l1_loss, smooth_l1_loss, huber_loss), a function (output, target) -> (loss, doutput), or
     a loss layer of fastnn.nn; the mean over a batch.
@@ -96,6 +104,7 @@ def fit(
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
     if progress not in (True, False, "lines"):
         raise ValueError(f"progress must be True, False or 'lines', got {progress!r}")
+    check_transform(transform, x)
     if resume and checkpoints is None:
         raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
     saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
@@ -123,6 +132,7 @@ def fit(
         epochs=epochs,
         batch_size=batch_size,
         accumulate=accumulate,
+        transform=transform,
         divergence=divergence,
         callbacks=[*callbacks, *others],
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import fastnn.functional as F
@@ -156,25 +157,23 @@ def measure(
     loss: Loss,
     metrics: Mapping[str, Metric],
     check: Callable[[float, tuple[Nested, Nested]], object] = lambda loss, batch: None,
+    prepare: Callable[[Nested], Nested] = lambda x: x,
 ) -> dict[str, float]:
     """Return the means of loss and metrics, by name; `check` gets each batch's loss, and the batch.
 
-    Batches are moved to the model's device.
+    The inputs of a batch go through `prepare`; batches are moved to the model's device.
     """
     running, device = RunningMeans(metrics), device_of_model(model)
     for start in range(0, length(x), EVALUATION_BATCH):
         batch = slice(start, start + EVALUATION_BATCH)
-        inputs, targets = mapped(partial(_part, batch, device), (x, y))
+        part = prepare(mapped(itemgetter(batch), x)), mapped(itemgetter(batch), y)
+        inputs, targets = mapped(partial(moved, device=device), part)
         with inference():
             output = call(model, inputs)
         values = running.measure(loss(output, targets)[0], output, targets)
         check(values[0], (inputs, targets))
         running.add(values, output, targets)
     return running.means()
-
-
-def _part(rows: slice, device: int | None, array: Array) -> Any:
-    return moved(array[rows], device)
 
 
 def better(monitor: str, mode: str | None) -> str:

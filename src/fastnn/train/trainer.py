@@ -23,12 +23,13 @@ from fastnn.nn import Module
 from fastnn.nn.module import device_of_model, generators_of
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
-from fastnn.random import Key, default_generator
+from fastnn.random import Key, child_key, default_generator
 from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
 from fastnn.train.diagnosis import Diverged, Samples, diagnose
 from fastnn.train.divergence import DivergenceTest
 from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
 from fastnn.train.nested import Nested, call, length, mapped
+from fastnn.train.transform import described, transformed_batch, validation_of
 
 # `stopped` is none of them: whoever stopped a run (a limit of time) decides in the resumed one again.
 SAVED_ATTRIBUTES = ("epoch", "step", "step_loss", "history", "_order", "_position")
@@ -93,6 +94,7 @@ class Trainer:
     epochs: int
     batch_size: int
     accumulate: int
+    transform: Any
     divergence: float
     callbacks: Sequence[Callback]
 
@@ -158,7 +160,7 @@ class Trainer:
         self._is_between_steps = False
         samples, self.step_loss = sum(map(len, group)), 0.0
         for index, rows in enumerate(group):
-            x, y = mapped(partial(self._batch, rows), (self.x, self.y))
+            x, y = self._batch(rows, index)
             before = [generator.get_state() for generator in self._generators]
             output = call(self.model, x)
             loss, doutput = self.loss(output, y)
@@ -180,8 +182,14 @@ class Trainer:
         self._is_between_steps = True
         self._call("on_step_end")
 
-    def _batch(self, rows: Array, array: Array) -> Any:
-        return moved(take(array, rows), self._device)
+    def _batch(self, rows: Array, index: int) -> tuple[Nested, Nested]:
+        """The samples `rows`, as the model gets them; they are batch `index` of the present step."""
+        assert self._order is not None
+        x, y = mapped(partial(take, rows=rows), (self.x, self.y))
+        if self.transform is not None:
+            number = self._position * self.accumulate + index  # of the batch in its epoch
+            x, y = transformed_batch(self.transform, x, y, child_key(self._order, number))
+        return mapped(partial(moved, device=self._device), (x, y))  # type: ignore[no-any-return]
 
     def _end_epoch(self, start: float) -> None:
         self._is_between_steps = False
@@ -189,7 +197,15 @@ class Trainer:
         if self.validation is not None:
             self.model.eval()
             x, y = self.validation
-            means = measure(self.model, x, y, self.validation_loss, self.metrics, self._check_validation)
+            means = measure(
+                self.model,
+                x,
+                y,
+                self.validation_loss,
+                self.metrics,
+                check=self._check_validation,
+                prepare=validation_of(self.transform),
+            )
             record |= {f"val_{name}": mean for name, mean in means.items()}
         self.history.append(record | {"seconds": time.perf_counter() - start})
         self._order = None
@@ -295,6 +311,7 @@ class Trainer:
             "samples": length(self.x),
             "batch_size": self.batch_size,
             "accumulate": self.accumulate,
+            "transform": described(self.transform),
             "optimizer": type(self.optimizer).__name__,
             "scheduler": type(self.scheduler).__name__,
             "generators": len(self._generators),

@@ -1,0 +1,72 @@
+"""Test-time augmentation: predictions averaged over changed copies of the samples. It knows no layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastnn._core.arrays import as_array, is_whole
+from fastnn._core.inference import inference
+from fastnn._core.typing import Array
+from fastnn.augment.transform import Transform
+from fastnn.random import child_key, given_or_next
+
+
+def predict_tta(
+    model: Callable[[Any], Any],
+    x: ArrayLike,
+    transforms: Sequence[Transform | Callable[[Array], Array] | None],
+    *,
+    activation: Callable[[Any], Any] | None = None,
+    batch_size: int = 1024,
+    key: tuple[int, int] | None = None,
+) -> Array:
+    """Return the mean of the model's outputs, (N, ...), over the transforms of x.
+
+    model: a layer, which is in evaluation mode meanwhile and afterwards in that in which it was, or any
+    function of samples, as a predictor's `predict_proba`. transforms: those of fastnn.augment, functions, or
+    None for x as it is. activation: what makes probabilities of outputs, as partial(F.softmax, dim=1); means
+    of probabilities are usual for classifiers, and without it outputs are averaged as they are. The model
+    gets `batch_size` samples at a time. key: what all draws follow from (None: the default generator's next).
+
+    Raises ValueError for no transforms and for no samples.
+    """
+    samples, start = as_array("x", x), given_or_next(key)
+    if not isinstance(transforms, Sequence) or not transforms:
+        raise ValueError(f"transforms must be a list of at least one transform, got {transforms!r}")
+    if not is_whole(batch_size) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    if not samples.ndim or not len(samples):
+        raise ValueError(f"x must have at least one sample, got shape {samples.shape}")
+    total: Any = 0
+    with _evaluating(model), inference():
+        for number, transform in enumerate(transforms):
+            changed = _changed(transform, samples, child_key(start, number))
+            parts = (changed[i : i + batch_size] for i in range(0, len(changed), batch_size))
+            outputs = [np.asarray(model(part)) for part in parts]
+            total = total + np.concatenate([activation(part) if activation else part for part in outputs])
+    return np.asarray(total / len(transforms))
+
+
+def _changed(transform: Any, x: Array, key: tuple[int, int]) -> Array:
+    if transform is None:
+        return x
+    return transform(x, key=key) if isinstance(transform, Transform) else transform(x)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode for a model that has one; afterwards each layer's own again."""
+    modules = [*model.modules()] if hasattr(model, "modules") else []
+    modes = [module.training for module in modules]
+    try:
+        if modules:
+            model.eval()
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
