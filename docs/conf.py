@@ -5,6 +5,7 @@ import re
 project = "fastnn"
 html_theme = "pydata_sphinx_theme"
 extensions = ["myst_parser", "sphinx_gallery.gen_gallery"]
+# A page named search.md would be lost: Sphinx has its own search.html.
 exclude_patterns = ["_build", "gallery"]
 
 myst_heading_anchors = 3
