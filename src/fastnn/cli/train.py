@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import nn, train
+from fastnn import nn, optim, train
 from fastnn._core.extras import require
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import ANY_LENGTH, SCHEDULES, make_optimizer
@@ -40,18 +40,12 @@ def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
-    _check_device(args.device)
-    fastnn.manual_seed(args.seed)
     say = _silent if args.quiet else print
-    network = NETWORKS[args.model]
-    source, data = _read(args, say)
-    layers = list(network.layers) if args.layers is None else args.layers
-    design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
-    model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
-    output = _folder(args.output or Path("runs") / source.name)
+    source, data, model, design = prepared(args, say)
+    output = make_folder(args.output or Path("runs") / source.name)
     checkpoints = _checkpoints(args, output)
     counts = f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples"
-    for line in (*_images(data.preprocessing), counts, str(model)):
+    for line in (counts, str(model)):
         say(line)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
@@ -71,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     fastnn.save(weights, model, preprocessing=data.preprocessing, classes=classes, about=about)
     title = f"{source.name}: {measured['accuracy']:.1%} of held-out samples right"
     train.save_curves(output / "curves.png", history, title)
-    sizes = [*data.x_train.shape[1:], *layers, len(classes)]
+    sizes = [*data.x_train.shape[1:], *design.layers, len(classes)]
     metrics = {
         "fastnn": fastnn.__version__,
         "settings": {**settings, "sizes": sizes},
@@ -84,6 +78,28 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints to {output}")
     print(f"to predict: fastnn predict {shlex.quote(str(weights))} --data FILE --output predictions.csv")
     return 0
+
+
+def prepared(
+    args: argparse.Namespace, say: Callable[[str], None]
+) -> tuple[Source, train.Data, nn.Module, Design]:
+    """The data as they are and as the model takes them, and the model; says how they were understood."""
+    _check_device(args.device)
+    fastnn.manual_seed(args.seed)
+    network = NETWORKS[args.model]
+    source, data = _read(args, say)
+    layers = list(network.layers) if args.layers is None else args.layers
+    design = Design(layers, args.activation, args.norm or network.norm, args.dropout)
+    model = network.build(data.x_train.shape[1:], len(data.classes), design).to(args.device)
+    for line in _images(data.preprocessing):
+        say(line)
+    return source, data, model, design
+
+
+def optimizer_of(args: argparse.Namespace, model: nn.Module) -> optim.Optimizer:
+    """The optimizer with the options that were given."""
+    given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
+    return make_optimizer(args.optimizer, model, given)
 
 
 def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source, train.Data]:
@@ -107,7 +123,7 @@ def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source,
         return source, train.prepare(source.train, source.test, images=images, layout=layout)
 
 
-def _folder(path: Path) -> Path:
+def make_folder(path: Path) -> Path:
     """The output folder, made where it is not there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -212,8 +228,7 @@ def _fit(
     checkpoints: train.Checkpoints,
     callbacks: list[train.Callback],
 ) -> list[train.Record]:
-    given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
-    optimizer = make_optimizer(args.optimizer, model, given)
+    optimizer = optimizer_of(args, model)
     steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
     per, schedule = SCHEDULES[args.schedule]
     patience = [train.EarlyStopping(args.patience)] if args.patience else []

@@ -1,4 +1,4 @@
-"""The options of `fastnn train`, and how their texts are read."""
+"""The options of `fastnn train`, those that `fastnn check` shares with it, and how their texts are read."""
 
 from __future__ import annotations
 
@@ -16,18 +16,9 @@ from fastnn.preprocessing import LAYOUTS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
-    _add_model_arguments(parser.add_argument_group("the network"))
-    _add_training_arguments(parser.add_argument_group("training"))
-    _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
-    _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
-    add = parser.add_argument_group("files").add_argument
-    add(
-        "--data",
-        default="digits",
-        metavar="SOURCE",
-        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with a folder of PNG"
-        " or JPEG images for each class, or with MNIST or CIFAR files",
-    )
+    training, files = add_shared_arguments(parser)
+    _add_run_arguments(training)
+    add = files.add_argument
     add(
         "--output",
         type=Path,
@@ -47,6 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start anew in the folder of a run that did not come to its end, and remove its checkpoints",
     )
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser) -> tuple[Any, Any]:
+    """Add the options of the network, its optimizer and the data; return the groups of training and files."""
+    _add_model_arguments(parser.add_argument_group("the network"))
+    training = parser.add_argument_group("training")
+    _add_optimizer_arguments(training)
+    _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
+    _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--data",
+        default="digits",
+        metavar="SOURCE",
+        help="digits (the default), a .npz file (x and y), a .csv or .tsv file, a folder with a folder of PNG"
+        " or JPEG images for each class, or with MNIST or CIFAR files",
+    )
+    return training, files
 
 
 def _add_model_arguments(group: Any) -> None:
@@ -83,7 +92,7 @@ def _add_model_arguments(group: Any) -> None:
     )
 
 
-def _add_training_arguments(group: Any) -> None:
+def _add_optimizer_arguments(group: Any) -> None:
     add, number = group.add_argument, _number(below=math.inf)
     add(
         "--optimizer",
@@ -106,22 +115,11 @@ def _add_training_arguments(group: Any) -> None:
         help="pull of the weights towards 0 (default: 0.001 for sgd, others have their own)",
     )
     add(
-        "--schedule",
-        choices=SCHEDULES,
-        default="none",
-        metavar="NAME",
-        help="how the learning rate changes: one of %(choices)s (default: none)",
-    )
-    for option, default, text in (
-        ("--epochs", 30, "passes through the training data"),
-        ("--batch-size", 32, "samples in a step"),
-    ):
-        add(option, type=_whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
-    add(
-        "--patience",
+        "--batch-size",
         type=_whole(1),
+        default=32,
         metavar="N",
-        help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
+        help="samples in a step (default: %(default)s)",
     )
     add(
         "--device",
@@ -135,6 +133,30 @@ def _add_training_arguments(group: Any) -> None:
         default=0,
         metavar="N",
         help="decides the first weights, the order of samples and what dropout drops (default: %(default)s)",
+    )
+
+
+def _add_run_arguments(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        default="none",
+        metavar="NAME",
+        help="how the learning rate changes: one of %(choices)s (default: none)",
+    )
+    add(
+        "--epochs",
+        type=_whole(1),
+        default=30,
+        metavar="N",
+        help="passes through the training data (default: %(default)s)",
+    )
+    add(
+        "--patience",
+        type=_whole(1),
+        metavar="N",
+        help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
     )
 
 

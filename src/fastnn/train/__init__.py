@@ -7,10 +7,12 @@ from fastnn.train.curves import Curves, save_curves
 from fastnn.train.data import Data, prepare
 from fastnn.train.diagnosis import Diverged
 from fastnn.train.early_stopping import EarlyStopping
+from fastnn.train.first_layer import first_layer
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
 from fastnn.train.progress import Progress
+from fastnn.train.statistics import Statistics
 from fastnn.train.trainer import Callback, Trainer
 
 __all__ = [
@@ -23,9 +25,11 @@ __all__ = [
     "JsonLog",
     "Progress",
     "Record",
+    "Statistics",
     "TensorBoard",
     "Trainer",
     "evaluate",
+    "first_layer",
     "fit",
     "prepare",
     "save_curves",

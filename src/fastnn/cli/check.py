@@ -1,0 +1,43 @@
+"""Look at a network and its data before training: data, initial loss, gradients, learning rate, layers.
+
+Data and network have the options of `fastnn train`, and the same seed gives the network that it trains. Each
+finding has a judgement and says what to do. The output folder gets check.html, a page with pictures, and the
+same as check.md and check.json. The exit status is 1 where there is a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import fastnn
+from fastnn.cli.train import make_folder, optimizer_of, prepared
+from fastnn.cli.train_arguments import add_shared_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fastnn check`."""
+    _, files = add_shared_arguments(parser)
+    files.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where check.html, check.md and check.json go (default: runs/digits, or runs/FILE)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print and write the files."""
+    source, data, model, _ = prepared(args, print)
+    output = make_folder(args.output or Path("runs") / source.name)
+    report = fastnn.check(
+        model,
+        (data.x_train, data.y_train),
+        optimizer=optimizer_of(args, model),
+        test=(data.x_test, data.y_test),
+        batch_size=args.batch_size,
+    )
+    report.save(output)
+    print(report)
+    print(f"wrote check.html, check.md and check.json to {output}")
+    return int(bool(report.failures))
