@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 
 import fastnn
-from fastnn import nn, optim, train
+from fastnn import augment, nn, optim, train
 from fastnn.cli import transfer
 from fastnn.cli.augment import augmentation
 from fastnn.cli.models import NETWORKS, Design
@@ -50,8 +50,6 @@ def read(args: argparse.Namespace, say: Say) -> Source:
     images = NETWORKS[args.model].images
     if args.layout and (source.layout or not images):
         raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
-    if args.augment and not images:
-        raise ValueError("--augment is for a model of images, as --model cnn")
     return source
 
 
@@ -91,15 +89,22 @@ def optimizer_of(args: argparse.Namespace, model: nn.Module) -> optim.Optimizer:
     return make_optimizer(args.optimizer, model, given)
 
 
+def transform_of(args: argparse.Namespace, data: train.Data) -> augment.Compose | None:
+    """Return what changes training batches; ValueError for a model that takes no images."""
+    if args.augment and not NETWORKS[args.model].images:
+        raise ValueError("--augment is for a model of images, as --model cnn")
+    return augmentation(args.augment, data.x_train.shape[1:], len(data.classes))
+
+
 def fit(
     args: argparse.Namespace,
     model: nn.Module,
     data: train.Data,
+    transform: augment.Compose | None,
     checkpoints: train.Checkpoints,
     callbacks: list[train.Callback],
 ) -> list[train.Record]:
-    """Train the model with the optimizer, schedule, augmentation and patience that the options ask for."""
-    transform = augmentation(args.augment, data.x_train.shape[1:], len(data.classes))
+    """Train the model with the optimizer, schedule and patience that the options ask for."""
     optimizer = optimizer_of(args, model)
     steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
     per, schedule = SCHEDULES[args.schedule]
