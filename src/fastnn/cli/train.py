@@ -36,6 +36,8 @@ SETTINGS = (  # of the options, those that decide the result
     *("layout", "size", "mode"),
 )
 
+READING = ("target", "delimiter", "index", "header", "size", "mode")  # how the data's files are read
+
 
 def run(args: argparse.Namespace) -> int:
     """Train, print and write the files."""
@@ -86,15 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def read(args: argparse.Namespace, say: Callable[[str], None]) -> Source:
     """The data as they are; says how they were understood."""
-    source = load(
-        args.data,
-        target=args.target,
-        delimiter=args.delimiter,
-        index=args.index,
-        header=args.header,
-        size=args.size,
-        mode=args.mode,
-    )
+    source = load(args.data, **{name: getattr(args, name) for name in READING})
     for line in source.about:
         say(line)
     if args.layout and (source.layout or not NETWORKS[args.model].images):
