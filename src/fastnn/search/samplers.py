@@ -32,7 +32,7 @@ PRUNERS: dict[str, Callable[[], BasePruner]] = {
 
 
 class ByPlace(BaseSampler):
-    """For each trial a new sampler, which `make` makes for its place; `begin` comes first and returns that."""
+    """For each trial a new sampler, which `make` makes for its place; `begin`, called first, returns it."""
 
     def __init__(self, begin: Callable[[FrozenTrial], int], make: Callable[[int], BaseSampler]) -> None:
         self._begin, self._make = begin, make
