@@ -19,6 +19,8 @@ from fastnn.datasets.files import naming
 from fastnn.preprocessing import Images
 from fastnn.train.data import Samples
 
+READING = ("target", "delimiter", "index", "header", "size", "mode")  # how the data's files are read
+
 Say = Callable[[str], None]
 
 
@@ -36,15 +38,7 @@ def check_device(name: str) -> None:
 
 def read(args: argparse.Namespace, say: Say) -> Source:
     """Return the data as they are; say how they were understood."""
-    source = load(
-        args.data,
-        target=args.target,
-        delimiter=args.delimiter,
-        index=args.index,
-        header=args.header,
-        size=args.size,
-        mode=args.mode,
-    )
+    source = load(args.data, **{name: getattr(args, name) for name in READING})
     for line in source.about:
         say(line)
     images = NETWORKS[args.model].images
