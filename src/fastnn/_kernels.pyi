@@ -229,6 +229,17 @@ def wrong_row(indices: NDArray[Any], rows: int) -> int | None: ...
 def take_rows(table: NDArray[Any], indices: NDArray[Any], out: NDArray[Any]) -> None: ...
 def add_rows(rows: NDArray[Any], indices: NDArray[Any], skipped: int, sums: NDArray[Any]) -> None: ...
 
+# ---- _binding/preprocessing.pxi
+
+def standardize(
+    x: NDArray[Any],
+    channels_last: bool,
+    mean: NDArray[Any],
+    mean_low: NDArray[Any],
+    factor: NDArray[Any],
+    out: NDArray[Any],
+) -> None: ...
+
 # ---- the table, the machine
 
 def nothing() -> None: ...
