@@ -32,7 +32,7 @@ from fastnn.preprocessing import Compose, Images
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode"),
+    *("layout", "size", "mode", "preprocess"),
 )
 
 
@@ -55,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
         say(line)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
-    callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
+    callbacks = [
+        _Options(settings | {"data": source.name}),
+        train.Preprocessing(data.preprocessing),
+        train.JsonLog(output / "log.jsonl"),
+    ]
     history = _fit(args, model, data, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
@@ -104,7 +108,9 @@ def _read(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[Source,
         raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
     layout = args.layout or (source.layout if images else None)
     with naming(args.data):
-        return source, train.prepare(source.train, source.test, images=images, layout=layout)
+        return source, train.prepare(
+            source.train, source.test, images=images, layout=layout, preprocess=args.preprocess
+        )
 
 
 def _folder(path: Path) -> Path:

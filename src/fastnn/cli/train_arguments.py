@@ -12,6 +12,7 @@ from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
 from fastnn.preprocessing import LAYOUTS
+from fastnn.train.data import PREPROCESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +123,14 @@ def _add_training_arguments(group: Any) -> None:
         type=_whole(1),
         metavar="N",
         help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
+    )
+    add(
+        "--preprocess",
+        choices=PREPROCESS,
+        default="standardize",
+        metavar="NAME",
+        help="what is done to the samples first, by statistics of the training data, to each feature or to"
+        " each channel of images: one of %(choices)s (default: %(default)s)",
     )
     add(
         "--device",

@@ -170,13 +170,15 @@ class PCA(Rotation):
 
     def __init__(self, n_components: float | None = None) -> None:
         super().__init__()
-        if not (n_components is None or (is_whole(n_components) and n_components >= 1)):
-            share = not isinstance(n_components, bool | int | np.integer) and 0 < real_number("n_components", n_components) <= 1
-            if not share:
-                raise ValueError(
-                    "n_components must be None, a whole number of at least 1 or a share of the variance in"
-                    f" (0, 1], got {n_components!r}"
-                )
+        number = isinstance(n_components, bool | int | np.integer)
+        if n_components is not None and not (
+            (is_whole(n_components) and n_components >= 1)
+            or (not number and 0 < real_number("n_components", n_components) <= 1)
+        ):
+            raise ValueError(
+                "n_components must be None, a whole number of at least 1 or a share of the variance in"
+                f" (0, 1], got {n_components!r}"
+            )
         self.n_components = n_components
 
     def _learn(self, x: Array) -> None:

@@ -10,6 +10,7 @@ from fastnn.train.early_stopping import EarlyStopping
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
+from fastnn.train.preprocessing import Preprocessing
 from fastnn.train.progress import Progress
 from fastnn.train.trainer import Callback, Trainer
 
@@ -21,6 +22,7 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "JsonLog",
+    "Preprocessing",
     "Progress",
     "Record",
     "TensorBoard",
