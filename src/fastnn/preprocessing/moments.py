@@ -34,7 +34,7 @@ class RunningMean:
             first = x[tuple(slice(1) if axis in self.axes else slice(None) for axis in range(x.ndim))]
             self.mean = check_finite(first)[0].astype(np.float64)
         for rows in parts(x):
-            part = check_finite(x[rows], rows.start) - self.mean
+            part = np.subtract(check_finite(x[rows], rows.start), self.mean, dtype=np.float64)
             shift = part.mean(axis=self.axes, keepdims=True)
             part -= shift
             total = self.count + len(part)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fastnn._core.arrays import apart, is_whole, write
+from fastnn._core.products import matmul
 from fastnn._core.typing import Array
 from fastnn._kernels import real_number
 from fastnn.preprocessing.moments import RunningMean
@@ -138,7 +139,7 @@ class Rotation(Transformer):
         for rows in parts(x):
             centred = centre.apply(x[rows], np.empty(x[rows].shape, dtype))
             place = target[rows]
-            write(place, (centred.reshape(len(centred), -1) @ matrix).reshape(place.shape))
+            write(place, matmul(centred.reshape(len(centred), -1), matrix).reshape(place.shape))
         return target
 
     def _inverse(self, x: Array, out: Array | None) -> Array:

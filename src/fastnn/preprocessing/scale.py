@@ -54,8 +54,8 @@ class Scale:
             form = self._shift.shape if self._shift.size == shape[0] == self._shift.shape[0] else shape
             shift, factor = (np.broadcast_to(array, form) for array in (self._shift, self._factor))
             high = shift.astype(dtype)
-            low = (shift - high).astype(dtype)
-            self._ready[key] = np.ascontiguousarray(high), low, factor.astype(dtype, order="C")
+            ready = (np.ascontiguousarray(array, dtype) for array in (high, shift - high, factor))
+            self._ready[key] = next(ready), next(ready), next(ready)
         return self._ready[key]
 
 

@@ -93,7 +93,7 @@ class Transformer:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of what `fit` has learnt, arrays by name."""
         self._check_fitted()
-        return {name: np.array(getattr(self, f"{name}_")) for name in self.state}
+        return {name: np.array(getattr(self, f"{name}_"), order="C") for name in self.state}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take what `state_dict` returned; ValueError where it does not fit, and then nothing is changed."""
