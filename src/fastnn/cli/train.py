@@ -40,7 +40,7 @@ from fastnn.datasets import Source
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode", "augment", "init", "freeze"),
+    *("layout", "size", "mode", "preprocess", "augment", "init", "freeze"),
 )
 
 
@@ -78,7 +78,11 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
     checkpoints = checkpoints_of(args, output)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
-    callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
+    callbacks = [
+        _Options(settings | {"data": source.name}),
+        train.Preprocessing(data.preprocessing),
+        train.JsonLog(output / "log.jsonl"),
+    ]
     history = fit(args, model, data, transform, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))

@@ -14,6 +14,7 @@ from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
 from fastnn.preprocessing import LAYOUTS
+from fastnn.train.data import PREPROCESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +130,14 @@ def _add_model_arguments(group: Any) -> None:
 
 def _add_optimizer_arguments(group: Any) -> None:
     add, number = group.add_argument, _number(below=math.inf)
+    add(
+        "--preprocess",
+        choices=PREPROCESS,
+        default="standardize",
+        metavar="NAME",
+        help="what is done to the samples first, by statistics of the training data, to each feature or to"
+        " each channel of images: one of %(choices)s (default: %(default)s)",
+    )
     add(
         "--optimizer",
         choices=OPTIMIZERS,

@@ -54,7 +54,7 @@ def prepared(
     images = NETWORKS[args.model].images
     layout = args.layout or (source.layout if images else None)
     with naming(args.data):
-        return train.prepare(training, held_out, images=images, layout=layout)
+        return train.prepare(training, held_out, images=images, layout=layout, preprocess=args.preprocess)
 
 
 def describe_images(data: train.Data, say: Say) -> None:

@@ -11,6 +11,7 @@ from fastnn.train.first_layer import first_layer
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
+from fastnn.train.preprocessing import Preprocessing
 from fastnn.train.progress import Progress
 from fastnn.train.snapshots import Snapshots
 from fastnn.train.statistics import Statistics
@@ -25,6 +26,7 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "JsonLog",
+    "Preprocessing",
     "Progress",
     "Record",
     "Snapshots",
