@@ -1,7 +1,7 @@
 // The C interface that the binding sees: activations and other elementwise maps over strided arrays, chains, norms,
-// softmax and losses, matrix products, convolution and pooling, dropout and random numbers, augmentation, steps of
-// optimisers; and beneath them the choice of the instruction set, the thread pool and the caching allocator. Nothing
-// here knows about Python.
+// softmax and losses, preprocessing and augmentation, matrix products, convolution and pooling, dropout and random
+// numbers, steps of optimisers; and beneath them the choice of the instruction set, the thread pool and the caching
+// allocator. Nothing here knows about Python.
 #ifndef FASTNN_H
 #define FASTNN_H
 
@@ -264,6 +264,20 @@ fastnn_outcome fastnn_blend_samples(const fastnn_images *images, const double *w
 // for each channel. boxes: (top, left, bottom, right).
 fastnn_outcome fastnn_patch_images(const fastnn_images *images, const int64_t *boxes, const void *source, size_t back,
                                    const void *fill);
+
+// ---- preprocessing of samples --------------------------------------------------------------------------------------
+
+// y = ((x - mean) - mean_low) factor, with statistics for each channel or, with `each`, for each of a sample's
+// (channels, inner) elements. x is (samples, channels, inner), or with `channels_last` (samples, inner, channels); y is
+// always the former. x is of uint8 with `bytes`, else of y's dtype, which the statistics have too.
+typedef struct {
+    bool float64, bytes, channels_last, each;
+    size_t samples, channels, inner;
+    const void *mean, *mean_low, *factor;
+} fastnn_standardization;
+
+// y may be x if both have the same layout and dtype.
+fastnn_outcome fastnn_standardize(const fastnn_standardization *standardization, const void *x, void *y);
 
 // ---- matrix products -----------------------------------------------------------------------------------------------
 

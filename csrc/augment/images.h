@@ -3,8 +3,6 @@
 #ifndef FASTNN_AUGMENT_IMAGES_H
 #define FASTNN_AUGMENT_IMAGES_H
 
-#include <math.h>
-
 #include "fastnn.h"
 #include "runtime/sizes.h"
 
@@ -26,10 +24,13 @@ static inline size_t planes_in_piece(const fastnn_images *m) {
 }
 static inline bool is_empty(const fastnn_images *m) { return planes_of(m) * out_plane_pixels(m) == 0; }
 
+// The nearest whole number, of two the even one, without a call: up to 2^51 the sum has no fraction.
+ALWAYS_INLINE double nearest(double value) { return value + 0x1.8p52 - 0x1.8p52; }
+
 // y[i] = value, rounded for bytes, into which it fits.
 ALWAYS_INLINE void store(fastnn_pixels pixels, void *y, size_t i, double value) {
     if (pixels == FASTNN_BYTES)
-        ((uint8_t *)y)[i] = (uint8_t)nearbyint(value);
+        ((uint8_t *)y)[i] = (uint8_t)nearest(value);
     else if (pixels == FASTNN_FLOATS)
         ((float *)y)[i] = (float)value;
     else

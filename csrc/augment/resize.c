@@ -1,5 +1,7 @@
 // Boxes of images resized by bilinear interpolation, with or without antialiasing. A row of the result is first
 // summed from rows of the box, as long as they are, and then from that row's own pixels.
+#include <math.h>
+
 #include "augment/images.h"
 #include "runtime/scratch.h"
 

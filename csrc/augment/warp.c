@@ -1,4 +1,6 @@
 // Affine maps of images, pixel by pixel of the result: where in x it comes from, and what x has there.
+#include <math.h>
+
 #include "augment/images.h"
 
 enum { STRIP_ROWS = 16 };
@@ -35,8 +37,8 @@ ALWAYS_INLINE void warp_pixel(const warp_job *job, fastnn_pixels pixels, size_t 
                               size_t to) {
     const fastnn_images *m = &job->images;
     const bool inside = is_within(m, row, column, job->bilinear ? 1 : 0.5 + 1e-9);
-    const double low_row = job->bilinear ? floor(row) : nearbyint(row);
-    const double low_column = job->bilinear ? floor(column) : nearbyint(column);
+    const double low_row = job->bilinear ? floor(row) : nearest(row);
+    const double low_column = job->bilinear ? floor(column) : nearest(column);
     const double down = job->bilinear ? row - low_row : 0, right = job->bilinear ? column - low_column : 0;
     pixel_place low = {0, 0};
     if (inside) low = (pixel_place){(ptrdiff_t)low_row, (ptrdiff_t)low_column};
@@ -49,10 +51,11 @@ ALWAYS_INLINE void warp_pixel(const warp_job *job, fastnn_pixels pixels, size_t 
         if (inside) {
             value = pixel(m, pixels, plane, low, fill);
             if (down > 0 || right > 0) {
-                const double b = pixel(m, pixels, plane, (pixel_place){low.row, high.column}, fill);
-                const double c_ = pixel(m, pixels, plane, (pixel_place){high.row, low.column}, fill);
-                const double d = pixel(m, pixels, plane, high, fill);
-                value = (1 - down) * ((1 - right) * value + right * b) + down * ((1 - right) * c_ + right * d);
+                const double beside = pixel(m, pixels, plane, (pixel_place){low.row, high.column}, fill);
+                const double below = pixel(m, pixels, plane, (pixel_place){high.row, low.column}, fill);
+                const double across = pixel(m, pixels, plane, high, fill);
+                value =
+                    (1 - down) * ((1 - right) * value + right * beside) + down * ((1 - right) * below + right * across);
             }
         }
         store(pixels, m->y, plane * out_plane_pixels(m) + to, value);

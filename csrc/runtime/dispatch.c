@@ -9,6 +9,7 @@
 #include "gemm/gemm_kernels.h"
 #include "norm/row_kernels.h"
 #include "optim/optimizer_kernels.h"
+#include "preprocessing/standardize_kernels.h"
 #include "random/random_kernels.h"
 #include "softmax/softmax_kernels.h"
 #include "window/window_kernels.h"
@@ -64,11 +65,13 @@ static bool always(void) { return true; }
     extern const fastnn_per_channel_table fastnn_per_channel_##isa##_##bits; \
     extern const fastnn_gemm_table fastnn_gemm_##isa##_##bits;               \
     extern const fastnn_window_table fastnn_window_##isa##_##bits;           \
-    extern const fastnn_optimizer_table fastnn_optimizer_##isa##_##bits;
+    extern const fastnn_optimizer_table fastnn_optimizer_##isa##_##bits;     \
+    extern const fastnn_standardize_table fastnn_standardize_##isa##_##bits;
 #define TABLES(isa, bits)                                                                                    \
     {&fastnn_elementwise_##isa##_##bits, &fastnn_random_##isa##_##bits,  &fastnn_row_##isa##_##bits,         \
      &fastnn_softmax_##isa##_##bits,     &fastnn_channel_##isa##_##bits, &fastnn_per_channel_##isa##_##bits, \
-     &fastnn_gemm_##isa##_##bits,        &fastnn_window_##isa##_##bits,  &fastnn_optimizer_##isa##_##bits}
+     &fastnn_gemm_##isa##_##bits,        &fastnn_window_##isa##_##bits,  &fastnn_optimizer_##isa##_##bits,   \
+     &fastnn_standardize_##isa##_##bits}
 #define ROW(isa, runs) \
     #isa, runs, { TABLES(isa, 32), TABLES(isa, 64) }
 #ifdef FASTNN_HAS_AVX512

@@ -58,6 +58,7 @@ typedef struct {
     const struct fastnn_gemm_table *gemm;
     const struct fastnn_window_table *window;
     const struct fastnn_optimizer_table *optimizer;
+    const struct fastnn_standardize_table *standardize;
 } fastnn_tables;
 // Those of the selected instruction set (dispatch.c).
 const fastnn_tables *fastnn_current(bool float64);

@@ -62,6 +62,9 @@ FORCE_INLINE M vmask_of_bits(unsigned bits) {
 FORCE_INLINE V vload_draws(const uint16_t *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
+FORCE_INLINE V vload_bytes(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
 #else
 FORCE_INLINE M vmask_of_bits(unsigned bits) {
     const __m256i each = _mm256_setr_epi64x(1, 2, 4, 8);
@@ -70,6 +73,7 @@ FORCE_INLINE M vmask_of_bits(unsigned bits) {
 FORCE_INLINE V vload_draws(const uint16_t *p) {
     return _mm256_cvtepi32_pd(_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
+FORCE_INLINE V vload_bytes(const uint8_t *p) { return _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_loadu_si32(p))); }
 #endif
 
 #if FASTNN_BITS == 32
@@ -95,6 +99,24 @@ FORCE_INLINE V vzip_low(V a, V b) {
 }
 FORCE_INLINE V vzip_high(V a, V b) {
     return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}
+#endif
+
+#if FASTNN_BITS == 32
+#define PIXEL_BYTES(n) (4 * (n) + 16)
+typedef __m256i PixelOrder;
+FORCE_INLINE PixelOrder pixel_order(size_t n) { return _mm256_broadcastsi128_si256(order_of_4_bytes(n)); }
+FORCE_INLINE V vload_pixels(const uint8_t *p, size_t n, PixelOrder order) {
+    return _mm256_cvtepi32_ps(
+        _mm256_shuffle_epi8(_mm256_loadu2_m128i((const void *)(p + 4 * n), (const void *)p), order));
+}
+#else
+#define PIXEL_BYTES(n) 16
+typedef __m128i PixelOrder;
+FORCE_INLINE PixelOrder pixel_order(size_t n) { return order_of_4_bytes(n); }
+FORCE_INLINE V vload_pixels(const uint8_t *p, size_t n, PixelOrder order) {
+    (void)n;
+    return _mm256_cvtepi32_pd(_mm_shuffle_epi8(load_16_bytes(p), order));
 }
 #endif
 

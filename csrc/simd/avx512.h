@@ -50,9 +50,15 @@ FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_pd(_mm512_slli_epi64(_
 FORCE_INLINE V vload_draws(const uint16_t *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)));
 }
+FORCE_INLINE V vload_bytes(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
 #else
 FORCE_INLINE V vload_draws(const uint16_t *p) {
     return _mm512_cvtepi32_pd(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+FORCE_INLINE V vload_bytes(const uint8_t *p) {
+    return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 #endif
 
@@ -79,6 +85,27 @@ FORCE_INLINE V vodd(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi
 FORCE_INLINE V vzip_low(V a, V b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
 FORCE_INLINE V vzip_high(V a, V b) {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+#endif
+
+#if FASTNN_BITS == 32
+#define PIXEL_BYTES(n) (12 * (n) + 16)
+typedef __m512i PixelOrder;
+FORCE_INLINE PixelOrder pixel_order(size_t n) { return _mm512_broadcast_i32x4(order_of_4_bytes(n)); }
+FORCE_INLINE V vload_pixels(const uint8_t *p, size_t n, PixelOrder order) {
+    __m512i bytes = _mm512_castsi128_si512(load_16_bytes(p));
+    bytes = _mm512_inserti32x4(bytes, load_16_bytes(p + 4 * n), 1);
+    bytes = _mm512_inserti32x4(bytes, load_16_bytes(p + 8 * n), 2);
+    bytes = _mm512_inserti32x4(bytes, load_16_bytes(p + 12 * n), 3);
+    return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(bytes, order));
+}
+#else
+#define PIXEL_BYTES(n) (4 * (n) + 16)
+typedef __m256i PixelOrder;
+FORCE_INLINE PixelOrder pixel_order(size_t n) { return _mm256_broadcastsi128_si256(order_of_4_bytes(n)); }
+FORCE_INLINE V vload_pixels(const uint8_t *p, size_t n, PixelOrder order) {
+    return _mm512_cvtepi32_pd(
+        _mm256_shuffle_epi8(_mm256_loadu2_m128i((const void *)(p + 4 * n), (const void *)p), order));
 }
 #endif
 

@@ -56,9 +56,11 @@ FORCE_INLINE real vsum(V x) { return OP(vaddv)(x); }
 #if FASTNN_BITS == 32
 FORCE_INLINE M vmask_of_bits(unsigned bits) { return vtstq_u32(vdupq_n_u32(bits), (M){1, 2, 4, 8}); }
 FORCE_INLINE V vload_draws(const uint16_t *p) { return vcvtq_f32_u32(vmovl_u16(vld1_u16(p))); }
+FORCE_INLINE V vload_bytes(const uint8_t *p) { return vcvtq_f32_u32((M){p[0], p[1], p[2], p[3]}); }
 #else
 FORCE_INLINE M vmask_of_bits(unsigned bits) { return vtstq_u64(vdupq_n_u64(bits), (M){1, 2}); }
 FORCE_INLINE V vload_draws(const uint16_t *p) { return vcvtq_f64_u64((M){p[0], p[1]}); }
+FORCE_INLINE V vload_bytes(const uint8_t *p) { return vcvtq_f64_u64((M){p[0], p[1]}); }
 #endif
 FORCE_INLINE V vkeep(M m, V a) { return CAST_FROM_INT(CAST_TO_INT(a) & m); }
 FORCE_INLINE V vestimate(V x) { return vset(1) / x; }
@@ -72,6 +74,21 @@ FORCE_INLINE V veven(V a, V b) { return OP(vuzp1)(a, b); }
 FORCE_INLINE V vodd(V a, V b) { return OP(vuzp2)(a, b); }
 FORCE_INLINE V vzip_low(V a, V b) { return OP(vzip1)(a, b); }
 FORCE_INLINE V vzip_high(V a, V b) { return OP(vzip2)(a, b); }
+
+#if FASTNN_BITS == 32
+#define PIXEL_BYTES(n) 16
+typedef uint8x16_t PixelOrder;
+FORCE_INLINE PixelOrder pixel_order(size_t n) {
+    const uint8_t a = (uint8_t)n, b = (uint8_t)(2 * n), c = (uint8_t)(3 * n), none = 255;
+    return (PixelOrder){0, none, none, none, a, none, none, none, b, none, none, none, c, none, none, none};
+}
+FORCE_INLINE V vload_pixels(const uint8_t *p, size_t n, PixelOrder order) {
+    (void)n;
+    return vcvtq_f32_u32(vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8(p), order)));
+}
+#else
+#define FASTNN_PIXELS_ONE_BY_ONE
+#endif
 
 typedef uint64x2_t U;
 #define ULANES 2

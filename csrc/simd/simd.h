@@ -22,7 +22,9 @@
 //   vestimate(x)                              1 / x to 11 bits or more; x normal, not huge
 //   vmask_of_bits(bits)                       bit i as lane i of a mask; the bits beyond LANES are ignored
 //   vkeep(m, a)                               m ? a : 0
-//   vload_draws(p)                            LANES uint16_t as numbers
+//   vload_draws(p)  vload_bytes(p)            LANES uint16_t or uint8_t as numbers
+//   vload_pixels(p, n, order)                 LANES uint8_t, each n <= 4 behind the one before, as numbers; `order` is
+//                                             pixel_order(n), and PIXEL_BYTES(n) bytes of p are read
 //   veven(a, b)  vodd(a, b)                   a's lanes 0, 2, ... and then b's; lanes 1, 3, ...
 //   vzip_low(a, b)  vzip_high(a, b)           the first and the second half of a[0], b[0], a[1], b[1], ...
 //
@@ -117,6 +119,18 @@ PART void vstore_part(real *p, size_t n, V x) {
     real lanes[LANES];
     vstore(lanes, x);
     memcpy(p, lanes, n * sizeof(real));
+}
+#endif
+
+#ifdef FASTNN_PIXELS_ONE_BY_ONE
+#define PIXEL_BYTES(n) ((LANES - 1) * (n) + 1)
+typedef char PixelOrder;
+FORCE_INLINE PixelOrder pixel_order(size_t n) { return (PixelOrder)n; }
+FORCE_INLINE V vload_pixels(const uint8_t *p, size_t n, PixelOrder order) {
+    (void)order;
+    uint8_t lanes[LANES];
+    for (size_t i = 0; i < LANES; i++) lanes[i] = p[i * n];
+    return vload_bytes(lanes);
 }
 #endif
 

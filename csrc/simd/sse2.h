@@ -79,12 +79,14 @@ FORCE_INLINE M vmask_of_bits(unsigned bits) {
 FORCE_INLINE V vload_draws(const uint16_t *p) {
     return _mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_loadl_epi64((const __m128i *)p), _mm_setzero_si128()));
 }
+FORCE_INLINE V vload_bytes(const uint8_t *p) { return _mm_setr_ps(p[0], p[1], p[2], p[3]); }
 #else
 FORCE_INLINE M vmask_of_bits(unsigned bits) {
     const __m128i each = _mm_setr_epi32(1, 1, 2, 2);
     return _mm_castsi128_pd(_mm_cmpeq_epi32(_mm_set1_epi32((int)bits) & each, each));
 }
 FORCE_INLINE V vload_draws(const uint16_t *p) { return _mm_setr_pd(p[0], p[1]); }
+FORCE_INLINE V vload_bytes(const uint8_t *p) { return _mm_setr_pd(p[0], p[1]); }
 #endif
 
 #if FASTNN_BITS == 32
@@ -96,6 +98,8 @@ FORCE_INLINE V vodd(V a, V b) { return _mm_unpackhi_pd(a, b); }
 #endif
 FORCE_INLINE V vzip_low(V a, V b) { return OP(unpacklo)(a, b); }
 FORCE_INLINE V vzip_high(V a, V b) { return OP(unpackhi)(a, b); }
+
+#define FASTNN_PIXELS_ONE_BY_ONE
 
 typedef __m128i U;
 #define ULANES 2

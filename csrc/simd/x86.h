@@ -15,6 +15,15 @@ FORCE_INLINE V vcopysign(V size, V sign) {
     return OP(or)(OP(and)(bit, sign), OP(andnot)(bit, size));
 }
 
+#ifdef __SSSE3__
+FORCE_INLINE __m128i load_16_bytes(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+// The shuffle that makes 32-bit numbers of bytes 0, n, 2 n and 3 n.
+FORCE_INLINE __m128i order_of_4_bytes(size_t n) {
+    const int step = (int)n, rest = -256;  // the three higher bytes of a number become 0
+    return _mm_setr_epi32(rest, rest | step, rest | 2 * step, rest | 3 * step);
+}
+#endif
+
 FORCE_INLINE float sum_of_4(__m128 x) {
     const __m128 pair = x + _mm_movehl_ps(x, x);
     return _mm_cvtss_f32(pair) + _mm_cvtss_f32(_mm_shuffle_ps(pair, pair, 1));

@@ -17,6 +17,7 @@ from fastnn._version import __version__
 from fastnn.random import Generator, Key, manual_seed
 
 if TYPE_CHECKING:
+    from fastnn._check import check
     from fastnn._model_files import Predictor, load, save
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Key",
     "Predictor",
     "__version__",
+    "check",
     "empty_cache",
     "fuse",
     "fusion",
@@ -47,4 +49,8 @@ def __getattr__(name: str) -> Any:
         from fastnn import _model_files
 
         return getattr(_model_files, name)
+    if name == "check":
+        from fastnn._check import check
+
+        return check
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

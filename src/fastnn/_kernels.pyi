@@ -249,6 +249,17 @@ def patch_images(
     x: NDArray[Any], boxes: NDArray[Any], source: object, back: int, fill: object
 ) -> NDArray[Any]: ...
 
+# ---- _binding/preprocessing.pxi
+
+def standardize(
+    x: NDArray[Any],
+    channels_last: bool,
+    mean: NDArray[Any],
+    mean_low: NDArray[Any],
+    factor: NDArray[Any],
+    out: NDArray[Any],
+) -> None: ...
+
 # ---- the table, the machine
 
 def nothing() -> None: ...

@@ -320,6 +320,7 @@ BYTES = np.zeros((2, 3, 8, 8), np.uint8)
             "ColorJitter: x must have 1 or 3 channels",
         ),
         (lambda: augment.RandomErasing(value="white"), ValueError, "RandomErasing: value must be numbers or"),
+        (lambda: augment.GaussianNoise(np.nan), ValueError, "GaussianNoise: mean must be finite, got nan"),
         (lambda: augment.GaussianNoise(sigma=-1), ValueError, "GaussianNoise: sigma must be at least 0"),
         (lambda: augment.MixUp(alpha=0), ValueError, "MixUp: alpha must be above 0, got 0"),
         (lambda: augment.MixUp(num_classes=0), ValueError, "MixUp: num_classes must be a whole number"),

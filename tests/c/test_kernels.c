@@ -1,6 +1,6 @@
-// Every elementwise kernel of every instruction set of this machine, random numbers, softmax, and the drivers that call
-// them. Buffers have exactly the size that is needed, so that AddressSanitizer sees an access beyond them. And an
-// element's result does not depend on its place in the array.
+// Every elementwise kernel of every instruction set of this machine, random numbers, softmax, preprocessing, and the
+// drivers that call them. Buffers have exactly the size that is needed, so that AddressSanitizer sees an access beyond
+// them. And an element's result does not depend on its place in the array.
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -204,6 +204,57 @@ static void check_samples(bool float64, size_t outer, size_t classes, size_t inn
     free(x), free(y), free(dx), free(labels);
 }
 
+// Centring and scaling against the formula, of every layout and dtype of x.
+static void check_standardize(bool float64, bool bytes, bool channels_last, bool each, size_t samples, size_t channels,
+                              size_t inner) {
+    const size_t size = size_of(float64), sample = channels * inner, count = samples * sample;
+    const size_t statistics = each ? sample : channels;
+    char *x = malloc(count * (bytes ? 1 : size)), *y = malloc(count * size), *of = malloc(3 * statistics * size);
+    for (size_t i = 0; i < count; i++)
+        if (bytes)
+            ((uint8_t *)x)[i] = (uint8_t)(i * 7919 % 256);
+        else
+            set(x, float64, i, (double)(i * 7919 % 256));
+    for (size_t i = 0; i < 3 * statistics; i++) set(of, float64, i, (double)(i * 31 % 64) / 8);
+    const fastnn_standardization call = {float64,
+                                         bytes,
+                                         channels_last,
+                                         each,
+                                         samples,
+                                         channels,
+                                         inner,
+                                         of,
+                                         of + statistics * size,
+                                         of + 2 * statistics * size};
+    CHECK(fastnn_standardize(&call, x, y) == FASTNN_DONE, "interrupted");
+    for (size_t i = 0; i < count; i++) {  // all is exact
+        const size_t n = i / sample, c = i / inner % channels, k = i % inner, s = each ? i % sample : c;
+        const size_t at = channels_last ? (n * inner + k) * channels + c : i;
+        const double from = bytes ? ((uint8_t *)x)[at] : get(x, float64, at);
+        const double expected =
+            (from - get(of, float64, s) - get(of, float64, statistics + s)) * get(of, float64, 2 * statistics + s);
+        CHECK(get(y, float64, i) == expected, "%s: float64 %d, bytes %d, last %d, each %d, (%zu, %zu, %zu): %zu",
+              fastnn_isa(), float64, bytes, channels_last, each, samples, channels, inner, i);
+    }
+    if (!bytes && !channels_last) {  // in place
+        CHECK(fastnn_standardize(&call, x, x) == FASTNN_DONE, "interrupted");
+        CHECK(memcmp(x, y, count * size) == 0, "%s: in place", fastnn_isa());
+    }
+    free(x), free(y), free(of);
+}
+
+static void check_standardizations(bool float64) {
+    for (int kind = 0; kind < 8; kind++) {
+        const bool bytes = kind & 1, last = kind & 2, each = kind & 4;
+        for (size_t channels = 1; channels < 7; channels++)
+            for (size_t inner = 1; inner < 40; inner += 3)
+                check_standardize(float64, bytes, last, each, 2, channels, inner);
+        check_standardize(float64, bytes, last, each, 3, 3, 5001);
+        check_standardize(float64, bytes, last, each, 40, 3, 1024);
+        check_standardize(float64, bytes, last, each, 2, 300, 67);
+    }
+}
+
 static void check_prelu_and_maxout(bool float64, size_t outer, size_t channels, size_t inner) {
     const size_t size = size_of(float64), count = outer * channels * inner;
     char *x = malloc(count * size), *weight = malloc(channels * size), *dx = malloc(count * size);
@@ -343,6 +394,7 @@ int main(void) {
             check_samples(float64, 2, 70, 300);
             check_samples(float64, 3, 260, 21);
         }
+        for (int float64 = 0; float64 < 2; float64++) check_standardizations(float64);
         for (int type = 0; type < 2; type++) check_halves(type);
         check_philox();
         for (int float64 = 0; float64 < 2; float64++) {
@@ -352,6 +404,7 @@ int main(void) {
         }
     }
     fastnn_select_isa(NULL);
+    check_standardize(false, true, true, false, 3, 3, (FASTNN_STREAM_BYTES / 3 / 4 + 1000) / 9);  // streamed
     for (int float64 = 0; float64 < 2; float64++) {
         const size_t streamed = FASTNN_STREAM_BYTES / (2 * size_of(float64)) + 1000;  // elements of two arrays
         const size_t counts[] = {1, 1025, 30001, 70003, streamed};

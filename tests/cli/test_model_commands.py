@@ -211,7 +211,7 @@ def test_show(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         "classes: lily, rose (2)",
     ):
         assert line in out
-    assert "input: samples of shape (2,), through Compose(Flatten(), Standardize(per='feature'))" in out
+    assert "input: samples of shape (2,), through Compose(Flatten(), Standardize())" in out
     assert "  optimizer: sgd\n" in out
     assert out.rstrip().splitlines()[-1].startswith("epoch 12/12  loss ")
     assert out.count("\nepoch ") == 12

@@ -30,14 +30,20 @@ FLOORS = (
     ("ensemble", "models"),
     ("optim", "_model_files"),
     ("train", "sklearn"),
-    ("search",),
+    ("_check", "search"),
     ("bench",),
     ("cli",),
     ("__main__",),
 )
 
 #: Parts that are loaded on demand: the importing part must do so inside a function, or for types alone.
-ON_DEMAND = {("_core", "cuda"), ("nn", "cuda"), ("init", "nn"), ("fastnn", "_model_files")}
+ON_DEMAND = {
+    ("_core", "cuda"),
+    ("nn", "cuda"),
+    ("init", "nn"),
+    ("fastnn", "_model_files"),
+    ("fastnn", "_check"),
+}
 
 
 class Import(NamedTuple):

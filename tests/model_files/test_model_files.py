@@ -13,7 +13,18 @@ import pytest
 import fastnn
 from fastnn import nn, train
 from fastnn._core.typing import Array
-from fastnn.preprocessing import Compose, Flatten, Standardize
+from fastnn.preprocessing import (
+    PCA,
+    Compose,
+    Flatten,
+    Images,
+    MinMax,
+    OneHot,
+    Standardize,
+    Transformer,
+    Whiten,
+    ZeroCenter,
+)
 from support.cases import each
 from support.pages import run_page
 
@@ -26,6 +37,20 @@ LABELS = np.where(X[:, 0, 0] > 5, "high", "low")
 def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_page("saving.md")
+
+
+def test_every_transformer_comes_back(tmp_path: Path) -> None:
+    """As a step with its parameters and statistics, and alone."""
+    x = np.random.default_rng(0).integers(0, 255, (9, 4, 4, 3), np.uint8)
+    steps = [ZeroCenter("channel", "nhwc"), MinMax((-1, 1)), PCA(0.5), Whiten(eps=0.1), Images("nhwc")]
+    cases: list[tuple[Transformer, Any]] = [(step, x) for step in steps]
+    cases += [(Compose(Images(), Whiten("pca")), x), (OneHot(), ["b", "a"]), (OneHot(), [7, 3])]
+    for made, samples in cases:
+        fastnn.save(tmp_path / "m.safetensors", nn.ReLU(), preprocessing=made.fit(samples))
+        found = fastnn.load(tmp_path / "m.safetensors").preprocessing
+        assert isinstance(found, Transformer)
+        assert repr(found) == repr(made)
+        np.testing.assert_array_equal(found.transform(samples), made.transform(samples))
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -80,7 +105,7 @@ def test_a_model_comes_back_with_all_that_was_saved(path: Path) -> None:
     assert found.classes.tolist() == ["high", "low"]
     assert found.about == {"lr": 0.5, "sizes": [8, 2], "curve": [0, 1, 2], "none": None}
     assert repr(found) == (
-        "Predictor(Sequential, preprocessing=Compose(Flatten(), Standardize(per='feature')), 2 classes)"
+        "Predictor(Sequential, preprocessing=Compose(Flatten(), Standardize()), 2 classes)"
     )
     assert not any(module.training for module in found.model.modules())
     assert {*found.predict(X)} <= {"high", "low"}

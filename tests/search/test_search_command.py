@@ -186,6 +186,7 @@ def test_bad_words_are_named(arguments: str, message: str, capsys: Capture) -> N
         ("--range lr 0..1 --range lr 0..2", "--range lr: the option must be given once, got two"),
         ("--range lrr 0..1", "fastnn train has no option 'lrr' that says what is trained; did you mean lr?"),
         ("--range output a b", "fastnn train has no option 'output' that says what is trained"),
+        ("--range size 8 16", "--range size: the data must be the same in all trials, which size changes"),
         ("--range dropout 0..1.5", "--range dropout: argument --dropout: must be a number from 0 to below 1"),
         ("--range batch-size 1.5..4", "--range batch-size: argument --batch-size: must be a whole number"),
         ("--range optimizer sgd sdg", "--range optimizer: argument --optimizer: invalid choice: 'sdg'"),

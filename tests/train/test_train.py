@@ -22,6 +22,7 @@ from fastnn.cli import main
 from fastnn.cli.augment import AUGMENTATIONS, augmentation
 from fastnn.cli.models import NETWORKS, Design
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES, make_optimizer
+from fastnn.preprocessing import PCA, Standardize, Transformer
 from support.cases import each
 
 pytest.importorskip("sklearn")
@@ -530,6 +531,65 @@ def test_images_are_standardised_by_channel() -> None:
         ValueError, match=r"x must be \(samples, channels, .* for a model of images, got shape \(30, 15\)"
     ):
         train.prepare((x[:, 0, :3].reshape(30, 15), y), images=True)
+
+
+def test_what_is_done_to_samples_is_chosen() -> None:
+    x, y = np.random.default_rng(0).integers(0, 255, (40, 6, 6, 3), np.uint8), np.arange(40) % 2
+    for name, form, of_images in (
+        ("standardize", "Standardize()", "Standardize(per='channel')"),
+        ("center", "ZeroCenter()", "ZeroCenter(per='channel')"),
+        ("minmax", "MinMax()", "MinMax(per='channel')"),
+        ("whiten", "Whiten()", "Whiten()"),
+    ):
+        for images, expected in ((False, f"Flatten(), {form}"), (True, f"Images(), {of_images}")):
+            data = train.prepare((x, y), images=images, preprocess=name)
+            assert repr(data.preprocessing) == f"Compose({expected})"
+            assert data.x_train.shape == ((32, 3, 6, 6) if images else (32, 108))
+    plain = train.prepare((x, y), preprocess="none").x_train
+    np.testing.assert_array_equal(np.unique(plain), np.unique(np.rint(plain)))
+    own = train.prepare((x, y), preprocess=PCA(3))
+    assert own.x_test.shape == (8, 3)
+    for wrong in ("centre", None, 3):
+        with pytest.raises(ValueError, match="preprocess must be a transformer or one of 'standardize', "):
+            train.prepare((x, y), preprocess=wrong)  # type: ignore[arg-type]
+
+
+def test_statistics_are_in_checkpoints(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(3, 2, (40, 6)), np.arange(40) % 2
+    data = train.prepare((x, y))
+
+    def run(epochs: int, preprocessing: Transformer) -> None:
+        fastnn.manual_seed(0)
+        train.fit(
+            nn.Linear(6, 2),
+            (data.x_train, data.y_train),
+            epochs=epochs,
+            callbacks=[train.Preprocessing(preprocessing)],
+            checkpoints=tmp_path,
+            resume=epochs > 1,
+        )
+
+    run(1, data.preprocessing)
+    close, other = (train.prepare((samples, y)).preprocessing for samples in (x * (1 + 1e-12), x + 1))
+    run(2, close)
+    for name, value in data.preprocessing.state_dict().items():
+        np.testing.assert_array_equal(close.state_dict()[name], value)
+    with pytest.raises(ValueError, match=r"samples must be as when the run was started: .* 1\.mean now"):
+        run(3, other)
+    with pytest.raises(ValueError, match="Standardize must be fitted first"):
+        train.Preprocessing(Standardize())
+    with pytest.raises(TypeError, match=r"transformer must be one of fastnn.preprocessing, got int"):
+        train.Preprocessing(3)  # type: ignore[arg-type]
+
+
+def test_preprocess_is_an_option_that_decides_the_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["train", "--epochs", "1", "--quiet", "--output", str(tmp_path)]
+    assert main([*line, "--preprocess", "minmax"]) == 0
+    assert repr(fastnn.load(tmp_path / "weights.safetensors").preprocessing) == "Compose(Flatten(), MinMax())"
+    assert main([*line, "--resume"]) == 2
+    assert "--preprocess must be as when the run was started (minmax)" in capsys.readouterr().err
 
 
 def test_more_samples_than_fit_in_a_part() -> None:

@@ -17,6 +17,7 @@ import fastnn
 import fastnn.functional as F
 from fastnn import nn, optim, train
 from fastnn._core.typing import Array
+from fastnn.nn._hooks import has_hooks
 from fastnn.train import batches
 from fastnn.train.measures import accuracy
 from support.documents import ROOT, blocks
@@ -592,9 +593,9 @@ def test_curves(tmp_path: Path, panels: int) -> None:
     curves = train.Curves(tmp_path / "curves.png", title="a title")
     train.fit(network(), DATA, validation=DATA, epochs=3, metrics=metrics, callbacks=[curves])
     pixels = image.imread(tmp_path / "curves.png")[..., :3]
-    assert pixels.shape == (570, 675 * panels, 3)
+    assert pixels.shape == (570, 675 * (panels + 1), 3)  # one more for the update ratio
     line = np.abs(pixels - np.array([0x0B, 0x6F, 0xB8]) / 255).max(axis=2) < 0.02  # the colour of "held out"
-    assert all(part.any() for part in np.array_split(line.any(axis=0), panels))
+    assert all(part.any() for part in np.array_split(line.any(axis=0), panels + 1)[:panels])
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
@@ -745,3 +746,90 @@ def test_targets_of_other_dtypes_train_as_their_own() -> None:
             assert other["loss"] == first["loss"]
     with pytest.raises(ValueError, match=r"target must have the shape of input, .*; target.reshape\(-1, 1\)"):
         train.fit(nn.Linear(x.shape[1], 1), (x, np.float64(y)), loss="mse_loss", epochs=1)
+
+
+# ---- statistics of layers, and the first layer -------------------------------------------------------------
+
+
+def test_statistics_measure_the_layers_and_change_nothing(tmp_path: Path) -> None:
+    def trained(*callbacks: train.Callback) -> tuple[nn.Sequential, list[train.Record]]:
+        fastnn.manual_seed(0)
+        first = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5)
+        model = nn.Sequential(*first, nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 3))
+        model[1].bias.data[:2] = -50  # two dead units
+        model[4].weight.data *= 300  # units that are saturated
+        history = train.fit(model, DATA, validation=DATA, epochs=2, batch_size=25, callbacks=callbacks)
+        return model, [
+            {key: value for key, value in record.items() if key != "seconds"} for record in history
+        ]
+
+    statistics = train.Statistics(every=3, path=tmp_path / "layers.jsonl")
+    plain, measured = trained(), trained(statistics)
+    assert plain[1] == measured[1]
+    for name, array in plain[0].state_dict().items():
+        assert np.array_equal(array, measured[0].state_dict()[name]), name
+    assert not any(has_hooks(module) for module in measured[0].modules())
+    steps = [record["step"] for record in statistics.records]
+    assert steps == list(range(1, measured[1][-1]["step"] + 1, 3))
+    first = {layer["layer"]: layer for layer in statistics.records[0]["layers"]}
+    assert [layer["kind"] for layer in first.values()] == [type(layer).__name__ for layer in plain[0]]
+    assert first["2"]["dead"] == 0.25
+    assert first["5"]["saturated"] > 0.5
+    assert first["0"]["saturated"] is first["0"]["dead"] is None
+    assert sum(first["0"]["activations"]["histogram"]) == 25 * 8
+    assert sum(first["6"]["gradients"]["histogram"]) == 25 * 3
+    lines = [json.loads(line) for line in (tmp_path / "layers.jsonl").read_text().splitlines()]
+    assert lines == [{"event": "step", **record} for record in statistics.records]
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1, got 0"):
+        train.Statistics(every=0)
+
+
+def test_the_numbers_of_statistics_are_numpys() -> None:
+    x, y = DATA
+    model = nn.Sequential(nn.Linear(4, 3))
+    before = model[0].weight.data.copy()
+    output = model(x)
+    gradient = F.cross_entropy(output, y)[1]
+    statistics, optimizer = train.Statistics(), optim.SGD(model.parameters(), lr=0.5)
+    train.fit(model, DATA, epochs=1, batch_size=len(x), optimizer=optimizer, callbacks=[statistics])
+    (record,) = statistics.records
+    (layer,) = record["layers"]
+    for array, found in ((output, layer["activations"]), (gradient, layer["gradients"])):
+        assert found["mean"] == pytest.approx(float(array.mean()), abs=1e-6)
+        assert found["std"] == pytest.approx(float(array.std()), rel=1e-5)
+        low, high = float(array.min()), float(array.max())
+        assert (found["min"], found["max"]) == (pytest.approx(low), pytest.approx(high))
+        assert np.abs(np.subtract(found["histogram"], np.histogram(array, 30, (low, high))[0])).sum() <= 4
+    ratio = np.linalg.norm(model[0].weight.data - before) / np.linalg.norm(before)
+    assert layer["update_ratios"]["weight"] == record["update_ratio"] == pytest.approx(ratio, rel=1e-5)
+
+
+def test_curves_have_the_update_ratio(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    statistics = train.Statistics(every=1)
+    callbacks = [statistics, train.Curves(tmp_path / "curves.png")]
+    history = train.fit(network(), DATA, epochs=2, batch_size=25, callbacks=callbacks)
+    by_step = {record["step"]: record["update_ratio"] for record in statistics.records}
+    assert [record["update_ratio"] for record in history] == [by_step[record["step"]] for record in history]
+
+
+def test_the_first_layer_as_images(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    given: dict[str, Any]
+    for layer, given, shape in (
+        (nn.Linear(16, 5), {}, (2 * 5 - 1, 3 * 5 - 1)),
+        (nn.Linear(12, 4), {"image_shape": (3, 2, 2)}, (5, 5, 3)),
+        (nn.Conv2d(3, 4, 5), {}, (11, 11, 3)),
+        (nn.Conv2d(2, 100, 3), {}, (31, 31)),
+    ):
+        figure = train.first_layer(nn.Sequential(nn.ReLU(), layer), tmp_path / "first.png", **given)
+        assert figure.axes[0].get_images()[0].get_array().shape == shape
+    assert [path.name for path in tmp_path.iterdir()] == ["first.png"]
+    wrong: list[tuple[nn.Module, dict[str, Any], str]] = [
+        (nn.ReLU(), {}, "model must have a weight of two or more dimensions to draw, got none"),
+        (nn.Linear(12, 4), {}, r"image_shape must be .* of weight's 12 features, got None"),
+        (nn.Conv2d(1, 4, 3), {"image_shape": (3, 3)}, "image_shape must be None for weight of shape"),
+    ]
+    for model, given, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            train.first_layer(model, **given)

@@ -47,7 +47,7 @@ def describe(value: Module | Transformer | None) -> Data:
     kind, name = _kind_of(type(value)), type(value).__name__
     state = {id(array) for _, array in value._named_state()} if isinstance(value, Module) else set[int]()
     try:
-        arguments = value.init_arguments() if isinstance(value, Module) else value.get_params()
+        arguments = value.init_arguments() if isinstance(value, Module) else value.get_params(deep=False)
         return {kind: name, "arguments": {key: _as_data(item, state) for key, item in arguments.items()}}
     except TypeError:
         if kind != "custom":

@@ -30,7 +30,9 @@ class _Warp(ImageTransform):
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"{name}: interpolation must be 'nearest' or 'bilinear', got {interpolation!r}")
         check_fill(f"{name}: fill", fill)
-        if center is not None and (not isinstance(center, Sequence) or len(center) != 2):
+        if center is not None and (
+            not isinstance(center, Sequence) or len(center) != 2 or not np.isfinite(center).all()
+        ):
             raise ValueError(f"{name}: center must be (x, y), in pixels from the top left, got {center!r}")
         self.interpolation, self.fill, self.center = interpolation, fill, center
 

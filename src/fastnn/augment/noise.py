@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastnn import _kernels
 from fastnn._core.arrays import real_number
 from fastnn._core.typing import Array
@@ -21,8 +23,10 @@ class GaussianNoise(ImageTransform):
             real_number("GaussianNoise: mean", mean),
             real_number("GaussianNoise: sigma", sigma),
         )
-        if self.sigma < 0:
-            raise ValueError(f"GaussianNoise: sigma must be at least 0, got {sigma}")
+        if not np.isfinite(self.mean):
+            raise ValueError(f"GaussianNoise: mean must be finite, got {mean}")
+        if not 0 <= self.sigma < np.inf:
+            raise ValueError(f"GaussianNoise: sigma must be at least 0 and finite, got {sigma}")
         self.clip = clip
 
     def _changed(self, x: Array, key: Key) -> Array:

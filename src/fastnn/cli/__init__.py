@@ -22,6 +22,7 @@ COMMANDS = {
     "info": "show what fastnn found on this machine and what it uses",
     "train": "train a small network on handwritten digits or on your own data",
     "search": "search for the options of fastnn train that give the best network",
+    "check": "look at a network and its data before training: gradients, learning rate, layers, faults",
     "predict": "predict classes or values with a trained model, and write them as CSV",
     "evaluate": "measure a trained model on labelled data: accuracy, loss, what is taken for what",
     "show": "show what is in a trained model's file: the network, settings, results, curves",

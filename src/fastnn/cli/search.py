@@ -30,7 +30,7 @@ from fastnn.cli.config import Options, given_options, read_config, train_argumen
 from fastnn.cli.run_folder import make_folder
 from fastnn.cli.search_ranges import read_ranges
 from fastnn.cli.train_arguments import add_config, add_settings, whole
-from fastnn.cli.training import check_device, fit, make_model, prepared, read, silent
+from fastnn.cli.training import check_device, fit, make_model, prepared, read, silent, transform_of
 from fastnn.datasets import Source
 from fastnn.train.data import HELD_OUT_EVERY, Samples, held_out_rows
 
@@ -159,8 +159,9 @@ def _rehearse(options: Options, ranges: Mapping[str, Range], source: Source, sam
             args = train_arguments(options | first | {name: value})
             args.quiet = True
             data = prepared(args, source, few, few)
+            _, model = make_model(args, data, silent)
             with tempfile.TemporaryDirectory() as folder:
-                fit(args, make_model(args, data, silent)[1], data, train.Checkpoints(folder), [_Stop()])
+                fit(args, model, data, transform_of(args, data), train.Checkpoints(folder), [_Stop()])
 
 
 class _Stop(train.Callback):
@@ -235,7 +236,7 @@ class _Objective:
 
         _, model = make_model(args, data, silent)
         pruning = [Pruning(trial, f"val_{self.metric}")] if len(self.splits) == 1 else []
-        fit(args, model, data, checkpoints, [*pruning])
+        fit(args, model, data, transform_of(args, data), checkpoints, [*pruning])
         return train.evaluate(model, (data.x_test, data.y_test))[self.metric]
 
 

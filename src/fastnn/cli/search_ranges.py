@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnn.cli.config import Options, as_value, check_name, train_arguments
+from fastnn.cli.training import READING
 
 if TYPE_CHECKING:
     from fastnn.search import Range
@@ -32,6 +33,8 @@ def read_ranges(given: Sequence[Sequence[str]] | None, typed: Options) -> dict[s
         option = check_name(name)
         if option in typed or option in ranges:
             raise ValueError(f"--range {name}: the option must be given once, got two")
+        if option in ("data", *READING):
+            raise ValueError(f"--range {name}: the data must be the same in all trials, which {name} changes")
         ranges[option] = _read(name, option, texts)
     return ranges
 

@@ -25,13 +25,22 @@ from fastnn.cli.ensembles import train_ensemble
 from fastnn.cli.rules import ANY_LENGTH
 from fastnn.cli.run_folder import check_start, checkpoints_of, make_folder, remove_others
 from fastnn.cli.train_arguments import add_arguments as add_arguments
-from fastnn.cli.training import check_device, describe_images, fit, make_model, prepared, read, silent
+from fastnn.cli.training import (
+    check_device,
+    describe_images,
+    fit,
+    make_model,
+    prepared,
+    read,
+    silent,
+    transform_of,
+)
 from fastnn.datasets import Source
 
 SETTINGS = (  # of the options, those that decide the result
     *("data", "model", "optimizer", "lr", "momentum", "weight_decay", "schedule"),
     *("epochs", "batch_size", "patience", "seed", "target", "delimiter", "index", "header"),
-    *("layout", "size", "mode", "augment", "init", "freeze"),
+    *("layout", "size", "mode", "preprocess", "augment", "init", "freeze"),
 )
 
 
@@ -64,12 +73,17 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
     """Train one network, print its held-out accuracy, and write its files into the folder."""
     say = silent if args.quiet else print
     design, model = make_model(args, data, say)
+    transform = transform_of(args, data)
     say(str(model))
     checkpoints = checkpoints_of(args, output)
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
-    callbacks = [_Options(settings | {"data": source.name}), train.JsonLog(output / "log.jsonl")]
-    history = fit(args, model, data, checkpoints, callbacks)
+    callbacks = [
+        _Options(settings | {"data": source.name}),
+        train.Preprocessing(data.preprocessing),
+        train.JsonLog(output / "log.jsonl"),
+    ]
+    history = fit(args, model, data, transform, checkpoints, callbacks)
     seconds = time.perf_counter() - start
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")

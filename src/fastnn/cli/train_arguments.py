@@ -1,4 +1,4 @@
-"""The options of `fastnn train`, and how their texts are read."""
+"""The options of `fastnn train`, which other commands share in part, and how their texts are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ from fastnn.cli.data_arguments import add_delimiter, add_forms_of_images
 from fastnn.cli.models import ACTIVATIONS, IMAGE_NORMS, NETWORKS
 from fastnn.cli.rules import OPTIMIZERS, SCHEDULES
 from fastnn.preprocessing import LAYOUTS
+from fastnn.train.data import PREPROCESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
-    add_settings(parser)
+    add_settings(parser).add_argument(
+        "--ensemble",
+        type=whole(2),
+        default=0,
+        metavar="N",
+        help="train N networks with seeds made of --seed, and predict by the mean of their probabilities",
+    )
     add = parser.add_argument_group("files").add_argument
     add_config(add)
     add(
@@ -42,8 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add those that say what is trained on what, and how: all that a search may vary."""
+def add_settings(parser: argparse.ArgumentParser) -> Any:
+    """Add those that say what is trained on what, and how: all that a search may vary.
+
+    Returns the group of those on training.
+    """
+    training = add_first_steps(parser)
+    _add_run_arguments(training)
+    return training
+
+
+def add_first_steps(parser: argparse.ArgumentParser) -> Any:
+    """Add those of the first steps of training: data, network, optimizer. Returns what add_settings does."""
     parser.add_argument(
         "--data",
         default="digits",
@@ -53,9 +70,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     _add_model_arguments(parser.add_argument_group("the network"))
     transfer.add_arguments(parser.add_argument_group("transfer learning"))
-    _add_training_arguments(parser.add_argument_group("training"))
+    training = parser.add_argument_group("training")
+    _add_optimizer_arguments(training)
     _add_csv_arguments(parser.add_argument_group(".csv files (what was understood is printed)"))
     _add_image_arguments(parser.add_argument_group("images (what was understood is printed)"))
+    return training
 
 
 def add_config(add: Callable[..., Any]) -> None:
@@ -109,8 +128,16 @@ def _add_model_arguments(group: Any) -> None:
     )
 
 
-def _add_training_arguments(group: Any) -> None:
+def _add_optimizer_arguments(group: Any) -> None:
     add, number = group.add_argument, _number(below=math.inf)
+    add(
+        "--preprocess",
+        choices=PREPROCESS,
+        default="standardize",
+        metavar="NAME",
+        help="what is done to the samples first, by statistics of the training data, to each feature or to"
+        " each channel of images: one of %(choices)s (default: %(default)s)",
+    )
     add(
         "--optimizer",
         choices=OPTIMIZERS,
@@ -132,23 +159,11 @@ def _add_training_arguments(group: Any) -> None:
         help="pull of the weights towards 0 (default: 0.001 for sgd, others have their own)",
     )
     add(
-        "--schedule",
-        choices=SCHEDULES,
-        default="none",
-        metavar="NAME",
-        help="how the learning rate changes: one of %(choices)s (default: none)",
-    )
-    for option, default, text in (
-        ("--epochs", 30, "passes through the training data"),
-        ("--batch-size", 32, "samples in a step"),
-    ):
-        add(option, type=whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
-    add_augment(group)
-    add(
-        "--patience",
+        "--batch-size",
         type=whole(1),
+        default=32,
         metavar="N",
-        help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
+        help="samples in a step (default: %(default)s)",
     )
     add(
         "--device",
@@ -163,12 +178,30 @@ def _add_training_arguments(group: Any) -> None:
         metavar="N",
         help="decides the first weights, the order of samples and what dropout drops (default: %(default)s)",
     )
+
+
+def _add_run_arguments(group: Any) -> None:
+    add = group.add_argument
     add(
-        "--ensemble",
-        type=whole(2),
-        default=0,
+        "--schedule",
+        choices=SCHEDULES,
+        default="none",
+        metavar="NAME",
+        help="how the learning rate changes: one of %(choices)s (default: none)",
+    )
+    add(
+        "--epochs",
+        type=whole(1),
+        default=30,
         metavar="N",
-        help="train N networks with seeds made of --seed, and predict by the mean of their probabilities",
+        help="passes through the training data (default: %(default)s)",
+    )
+    add_augment(group)
+    add(
+        "--patience",
+        type=whole(1),
+        metavar="N",
+        help="stop where the held-out loss has not been better for N epochs, and keep the best weights",
     )
 
 

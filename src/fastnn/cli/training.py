@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 
 import fastnn
-from fastnn import nn, optim, train
+from fastnn import augment, nn, optim, train
 from fastnn.cli import transfer
 from fastnn.cli.augment import augmentation
 from fastnn.cli.models import NETWORKS, Design
@@ -18,6 +18,8 @@ from fastnn.datasets import Source, load
 from fastnn.datasets.files import naming
 from fastnn.preprocessing import Images
 from fastnn.train.data import Samples
+
+READING = ("target", "delimiter", "index", "header", "size", "mode")  # how the data's files are read
 
 Say = Callable[[str], None]
 
@@ -36,22 +38,12 @@ def check_device(name: str) -> None:
 
 def read(args: argparse.Namespace, say: Say) -> Source:
     """Return the data as they are; say how they were understood."""
-    source = load(
-        args.data,
-        target=args.target,
-        delimiter=args.delimiter,
-        index=args.index,
-        header=args.header,
-        size=args.size,
-        mode=args.mode,
-    )
+    source = load(args.data, **{name: getattr(args, name) for name in READING})
     for line in source.about:
         say(line)
     images = NETWORKS[args.model].images
     if args.layout and (source.layout or not images):
         raise ValueError(f"--layout is for images of .npz files and a model of images, got {args.data}")
-    if args.augment and not images:
-        raise ValueError("--augment is for a model of images, as --model cnn")
     return source
 
 
@@ -62,7 +54,7 @@ def prepared(
     images = NETWORKS[args.model].images
     layout = args.layout or (source.layout if images else None)
     with naming(args.data):
-        return train.prepare(training, held_out, images=images, layout=layout)
+        return train.prepare(training, held_out, images=images, layout=layout, preprocess=args.preprocess)
 
 
 def describe_images(data: train.Data, say: Say) -> None:
@@ -91,15 +83,22 @@ def optimizer_of(args: argparse.Namespace, model: nn.Module) -> optim.Optimizer:
     return make_optimizer(args.optimizer, model, given)
 
 
+def transform_of(args: argparse.Namespace, data: train.Data) -> augment.Compose | None:
+    """Return what changes training batches; ValueError for a model that takes no images."""
+    if args.augment and not NETWORKS[args.model].images:
+        raise ValueError("--augment is for a model of images, as --model cnn")
+    return augmentation(args.augment, data.x_train.shape[1:], len(data.classes))
+
+
 def fit(
     args: argparse.Namespace,
     model: nn.Module,
     data: train.Data,
+    transform: augment.Compose | None,
     checkpoints: train.Checkpoints,
     callbacks: list[train.Callback],
 ) -> list[train.Record]:
-    """Train the model with the optimizer, schedule, augmentation and patience that the options ask for."""
-    transform = augmentation(args.augment, data.x_train.shape[1:], len(data.classes))
+    """Train the model with the optimizer, schedule and patience that the options ask for."""
     optimizer = optimizer_of(args, model)
     steps = args.epochs * train.steps_per_epoch(len(data.x_train), args.batch_size)
     per, schedule = SCHEDULES[args.schedule]

@@ -6,7 +6,22 @@ Transformers follow scikit-learn's contract (`fit`, `partial_fit`, `transform`, 
 
 from fastnn.preprocessing.compose import Compose
 from fastnn.preprocessing.forms import LAYOUTS, Flatten, Images
-from fastnn.preprocessing.standardize import Standardize
+from fastnn.preprocessing.one_hot import OneHot
+from fastnn.preprocessing.rotate import PCA, Whiten
+from fastnn.preprocessing.standardize import MinMax, Standardize, ZeroCenter
 from fastnn.preprocessing.transformer import Transformer, transformed
 
-__all__ = ["LAYOUTS", "Compose", "Flatten", "Images", "Standardize", "Transformer", "transformed"]
+__all__ = [
+    "LAYOUTS",
+    "PCA",
+    "Compose",
+    "Flatten",
+    "Images",
+    "MinMax",
+    "OneHot",
+    "Standardize",
+    "Transformer",
+    "Whiten",
+    "ZeroCenter",
+    "transformed",
+]

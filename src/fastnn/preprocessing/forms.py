@@ -22,6 +22,8 @@ class Flatten(Transformer):
     rows, images of one channel as well; axes of length 1 do not count.
     """
 
+    moves_only = True
+
     def _fitted(self, x: ArrayLike) -> Array:
         self._check_fitted()
         array, shape = self._samples(x, fitted=False), self.sample_shape
@@ -49,6 +51,7 @@ class Images(Transformer):
     """
 
     state = ("shape", "channels_last")
+    moves_only = True
     channels_last_: Array
 
     def __init__(self, layout: str | None = None) -> None:

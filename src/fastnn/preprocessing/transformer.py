@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastnn import _kernels
 from fastnn._core.arrays import as_array, check_out, write
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import check_numbers
@@ -23,16 +25,24 @@ class Transformer:
     A transformer of your own keeps each argument of its constructor in an attribute of the same name, what
     `fit` finds in attributes whose names end in an underscore, as scikit-learn's do, and defines `_learn`,
     `_transform` and `_inverse`. `state` names those of its attributes, without the underscore, that are
-    arrays: they are what is saved.
+    arrays: they are what is saved. An array is never changed in place, so that a call that fails can leave
+    everything as it was. `moves_only` is True where nothing but the shape of a sample is learnt.
     """
 
     state: tuple[str, ...] = ("shape",)
+    moves_only = False
     shape_: Array  # of a sample, as fit saw it
 
     def fit(self, x: ArrayLike, y: object = None) -> Self:
-        """Forget what was learnt, learn from the samples `x`, and return the transformer."""
-        self._forget()
-        return self.partial_fit(x)
+        """Forget what was learnt, learn from the samples `x`, and return the transformer.
+
+        Errors are those of `partial_fit`; then nothing is forgotten.
+        """
+        with self._all_or_nothing():
+            self._forget()
+            self.partial_fit(x)
+            self._finish()
+        return self
 
     def partial_fit(self, x: ArrayLike, y: object = None) -> Self:
         """Learn from more samples, as if all had come in one array; return the transformer.
@@ -43,8 +53,9 @@ class Transformer:
         samples = self._samples(x)
         if not samples.size:
             raise ValueError(f"x must have at least one sample and one feature, got shape {samples.shape}")
-        self._learn(samples)
-        self.shape_ = np.array(samples.shape[1:], np.int64)
+        with self._all_or_nothing():
+            self._learn(samples)
+            self.shape_ = np.array(samples.shape[1:], np.int64)
         return self
 
     def transform(self, x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -71,7 +82,7 @@ class Transformer:
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor; ValueError for one that it does not have. Fit again then."""
-        known = _arguments(type(self))
+        known = [*_arguments(type(self))]
         if unknown := params.keys() - {*known}:
             raise ValueError(f"{type(self).__name__}: parameters must be of {known}, got {sorted(unknown)}")
         type(self)(**self.get_params() | params)  # a bad one is reported here
@@ -82,7 +93,7 @@ class Transformer:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of what `fit` has learnt, arrays by name."""
         self._check_fitted()
-        return {name: np.array(getattr(self, f"{name}_")) for name in self.state}
+        return {name: np.array(getattr(self, f"{name}_"), order="C") for name in self.state}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take what `state_dict` returned; ValueError where it does not fit, and then nothing is changed."""
@@ -91,9 +102,11 @@ class Transformer:
         shape = np.asarray(state["shape"])
         if shape.ndim != 1 or shape.dtype.kind not in "iu" or (shape < 1).any():
             raise ValueError(f"{type(self).__name__}: shape must be a sample's, got {shape.tolist()}")
-        self._check_state({name: np.asarray(value) for name, value in state.items()})
-        for name, value in state.items():
-            setattr(self, f"{name}_", np.array(value))
+        arrays = {name: np.array(value) for name, value in state.items()}
+        self._check_state(arrays)
+        self._forget()
+        self.shape_ = arrays.pop("shape")
+        self._take(arrays)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -108,11 +121,19 @@ class Transformer:
     def _learn(self, x: Array) -> None:
         """Learn from samples that were checked."""
 
+    def _finish(self) -> None:
+        """Find what needs all samples: `fit` has seen them."""
+
     def _transform(self, x: Array, out: Array | None) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not define _transform")
 
     def _inverse(self, x: Array, out: Array | None) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no inverse_transform")
+
+    def _take(self, state: Mapping[str, Array]) -> None:
+        """Take the arrays of a state that was checked, all but the shape."""
+        for name, value in state.items():
+            setattr(self, f"{name}_", value)
 
     def _check_state(self, state: Mapping[str, Array]) -> None:
         """ValueError for arrays that are no state of this transformer."""
@@ -136,8 +157,45 @@ class Transformer:
             check_shape(array, self.sample_shape)
         return array
 
+    def _own(self) -> list[Transformer]:
+        """The transformers whose attributes a call may change."""
+        return [self]
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave all attributes as they were where the block fails."""
+        before = [(each, dict(vars(each))) for each in self._own()]
+        try:
+            yield
+        except BaseException:
+            for each, attributes in before:
+                vars(each).clear()
+                vars(each).update(attributes)
+            raise
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy, for scikit-learn's clone."""
+        return type(self)(**self.get_params(deep=False))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there was a `fit`, for scikit-learn's check_is_fitted."""
+        return hasattr(self, "shape_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn, which alone calls this, wants to know of a step of its pipelines."""
+        from sklearn.utils import Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(),
+        )
+
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        defaults = _arguments(type(self))
+        given = ", ".join(
+            f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name]
+        )
         return f"{type(self).__name__}({given})"
 
 
@@ -154,7 +212,7 @@ def transformed(transformer: Transformer, x: Array, dtype: DTypeLike) -> Array:
     """Return `transformer.transform(x)` in a new array of this dtype."""
     transformer._fitted(x)
     shape = transformer.transform(x[:1]).shape[1:]
-    return transformer.transform(x, out=np.empty((len(x), *shape), dtype))
+    return transformer.transform(x, out=_kernels.empty((len(x), *shape), dtype))
 
 
 def parts(x: Array) -> Iterator[slice]:
@@ -177,5 +235,14 @@ def checked_out(out: object, shape: tuple[int, ...]) -> Array:
     return check_out(out, shape, dtype if dtype.kind == "f" else np.dtype(np.float32))
 
 
-def _arguments(cls: type) -> list[str]:
-    return [name for name in inspect.signature(cls).parameters if name != "self"]
+def target_for(x: Array, out: Array | None, shape: tuple[int, ...] | None = None) -> Array:
+    """Where the result for samples x is written: `out`, or a new array. shape: the samples' of the result."""
+    shape = x.shape if shape is None else (len(x), *shape)
+    if out is None:
+        return _kernels.empty(shape, np.float64 if x.dtype.name == "float64" else np.float32)
+    return checked_out(out, shape)
+
+
+def _arguments(cls: type) -> dict[str, Any]:
+    """The constructor's arguments, with their defaults."""
+    return {name: each.default for name, each in inspect.signature(cls).parameters.items() if name != "self"}

@@ -32,15 +32,15 @@ PRUNERS: dict[str, Callable[[], BasePruner]] = {
 
 
 class ByPlace(BaseSampler):
-    """For each trial a new sampler, which `make` makes for its place."""
+    """For each trial a new sampler, which `make` makes for its place; `begin`, called first, returns it."""
 
-    def __init__(self, place_of: Callable[[FrozenTrial], int], make: Callable[[int], BaseSampler]) -> None:
-        self._place_of, self._make = place_of, make
+    def __init__(self, begin: Callable[[FrozenTrial], int], make: Callable[[int], BaseSampler]) -> None:
+        self._begin, self._make = begin, make
         self._sampler: BaseSampler = RandomSampler(0)  # until the first trial
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's sampler."""
-        self._sampler = self._make(self._place_of(trial))
+        self._sampler = self._make(self._begin(trial))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:

@@ -115,13 +115,7 @@ class Study:
             raise ValueError(f"trials must be a whole number of at least 1, got {trials!r}")
         total = len(grid(wanted, trials)) if self._sampler == "grid" else int(trials)
         self.keep("ranges", {name: distribution_to_json(value) for name, value in wanted.items()})
-        if isinstance(self._sampler, str):
-            make, name = SAMPLERS[self._sampler], self.optuna.study_name
-            self.optuna.sampler = ByPlace(
-                self._place_of, lambda place: make(wanted, trials, place, seed_at(self.seed, name, place))
-            )
-        else:
-            self.optuna.sampler = self._sampler
+        self.optuna.sampler = ByPlace(self._begin, lambda place: self._sampler_at(place, wanted, trials))
         with Progress(total, self._done(), shown=progress) as shown:
             while (trial := self._next(wanted, total)) is not None:
                 self._run_trial(objective, trial)
@@ -210,7 +204,6 @@ class Study:
             states = {trial.state for trial in self.trials}
             if TrialState.WAITING in states or len(set(_places(self.trials))) < total:
                 trial = self.optuna.ask(ranges)  # type: ignore[arg-type]
-                trial.set_user_attr("worker", this_worker())
                 trial.set_user_attr("place", _places(self.trials)[trial.number])
                 return trial
             if TrialState.RUNNING not in states:
@@ -238,15 +231,23 @@ class Study:
         """How many trials have a result, pruned ones included."""
         return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self.trials)
 
-    def _place_of(self, trial: FrozenTrial) -> int:
+    def _begin(self, trial: FrozenTrial) -> int:
+        """Say who runs a new trial, which a kill must not leave without; return its place."""
+        self.optuna._storage.set_trial_user_attr(trial._trial_id, "worker", this_worker())
         return _places(self.trials)[trial.number]
+
+    def _sampler_at(self, place: int, ranges: dict[str, Range], trials: int) -> BaseSampler:
+        if isinstance(self._sampler, BaseSampler):
+            return self._sampler
+        seed = seed_at(self.seed, self.optuna.study_name, place)
+        return SAMPLERS[self._sampler](ranges, trials, place, seed)
 
     def _fail_lost_trials(self) -> None:
         """Fail the running trials whose workers are dead, and enqueue them again."""
         for trial in self.trials:
             if trial.state != TrialState.RUNNING:
                 continue
-            worker = trial.user_attrs.get("worker")  # None: it was killed before, or is about to write it
+            worker = trial.user_attrs.get("worker")  # None: it is about to write that, or was killed before
             gone = None if worker is None else is_gone(worker)
             if gone or (gone is None and self._silence.lasts(trial.number, trial.user_attrs.get("alive"))):
                 self._fail(trial)

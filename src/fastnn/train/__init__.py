@@ -7,11 +7,14 @@ from fastnn.train.curves import Curves, save_curves
 from fastnn.train.data import Data, prepare
 from fastnn.train.diagnosis import Diverged
 from fastnn.train.early_stopping import EarlyStopping
+from fastnn.train.first_layer import first_layer
 from fastnn.train.log import JsonLog, TensorBoard
 from fastnn.train.loop import evaluate, fit
 from fastnn.train.measures import Record
+from fastnn.train.preprocessing import Preprocessing
 from fastnn.train.progress import Progress
 from fastnn.train.snapshots import Snapshots
+from fastnn.train.statistics import Statistics
 from fastnn.train.trainer import Callback, Trainer
 from fastnn.train.weight_averaging import WeightAveraging
 
@@ -23,13 +26,16 @@ __all__ = [
     "Diverged",
     "EarlyStopping",
     "JsonLog",
+    "Preprocessing",
     "Progress",
     "Record",
     "Snapshots",
+    "Statistics",
     "TensorBoard",
     "Trainer",
     "WeightAveraging",
     "evaluate",
+    "first_layer",
     "fit",
     "prepare",
     "save_curves",

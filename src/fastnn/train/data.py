@@ -1,7 +1,8 @@
-"""Data for classifiers, split and standardised. It knows nothing of models, nor of files."""
+"""Data for classifiers, split and preprocessed. It knows nothing of models, nor of files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -10,9 +11,28 @@ import numpy as np
 from fastnn._core.arrays import check_whole
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import MIN_SAMPLES
-from fastnn.preprocessing import Compose, Flatten, Images, Standardize, transformed
+from fastnn.preprocessing import (
+    Compose,
+    Flatten,
+    Images,
+    MinMax,
+    Standardize,
+    Transformer,
+    Whiten,
+    ZeroCenter,
+    transformed,
+)
 
 Samples = tuple[Array, Array]  # x, labels
+
+# What `prepare` knows by name: functions of "feature" or "channel", over which statistics are taken.
+PREPROCESS: dict[str, Callable[[str], list[Transformer]]] = {
+    "standardize": lambda per: [Standardize(per)],
+    "center": lambda per: [ZeroCenter(per)],
+    "minmax": lambda per: [MinMax(per=per)],
+    "whiten": lambda per: [Whiten("zca")],
+    "none": lambda per: [],
+}
 
 HELD_OUT_EVERY = MIN_SAMPLES  # one sample in this many is held out
 
@@ -34,17 +54,25 @@ class Data:
 
 
 def prepare(
-    train: Samples, test: Samples | None = None, *, images: bool = False, layout: str | None = None
+    train: Samples,
+    test: Samples | None = None,
+    *,
+    images: bool = False,
+    layout: str | None = None,
+    preprocess: str | Transformer = "standardize",
 ) -> Data:
-    """Standardise by the training samples; without `test`, hold out a fifth, drawn at random in each class.
+    """Preprocess by the training samples; without `test`, hold out a fifth, drawn at random in each class.
 
     The same samples are held out in every run, so that runs compare. images=False: x becomes rows of
-    features, and each is standardised. images=True: x becomes (N, channels, height, width), from that,
-    (N, height, width, channels), (N, height, width) or rows of square images, and each channel is
-    standardised. layout: "nchw" or "nhwc", where the channels are; None: by the shape, as
-    preprocessing.Images finds it. A feature or channel that is constant in the training samples becomes 0
-    and is not scaled. Raises ValueError for x that cannot be images, and for a shape that does not tell the
-    layout.
+    features. images=True: x becomes (N, channels, height, width), from that, (N, height, width, channels),
+    (N, height, width) or rows of square images. layout: "nchw" or "nhwc", where the channels are; None: by
+    the shape, as preprocessing.Images finds it.
+
+    preprocess: what is done then, by statistics of the training samples, with each feature, or with
+    images=True with each channel: "standardize" (preprocessing.Standardize), "center" (ZeroCenter), "minmax"
+    (MinMax), "whiten" (Whiten by ZCA, of all elements of a sample), "none"; or a transformer, which is
+    fitted. Raises ValueError for another name, for x that cannot be images, and for a shape that does not
+    tell the layout.
     """
     check_whole("train", train)
     check_whole("test", test)
@@ -52,6 +80,7 @@ def prepare(
         raise ValueError(f"layout must be None unless images=True, got {layout!r}")
     x = train[0]
     form, per = (Images(layout), "channel") if images else (Flatten(), "feature")
+    steps = [preprocess] if isinstance(preprocess, Transformer) else _named(preprocess, per)
     form.fit(x)  # a shape that cannot be is reported as it was given, and not that of a part
     classes, labels = np.unique(
         np.concatenate([train[1], *([] if test is None else [test[1]])]), return_inverse=True
@@ -62,9 +91,16 @@ def prepare(
         x, y, x_test, y_test = x[~held_out], y[~held_out], x[held_out], y[held_out]
     else:
         x_test = test[0]
-    preprocessing = Compose(form, Standardize(per)).fit(x)
+    preprocessing = Compose(form, *steps).fit(x)
     made, made_test = (transformed(preprocessing, samples, np.float32) for samples in (x, x_test))
     return Data(made, y, made_test, y_test, preprocessing, classes)
+
+
+def _named(preprocess: object, per: str) -> list[Transformer]:
+    if not (isinstance(preprocess, str) and preprocess in PREPROCESS):
+        known = ", ".join(map(repr, PREPROCESS))
+        raise ValueError(f"preprocess must be a transformer or one of {known}, got {preprocess!r}")
+    return PREPROCESS[preprocess](per)
 
 
 def held_out_rows(labels: Array, share: Fraction) -> Array:

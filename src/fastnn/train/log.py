@@ -39,11 +39,11 @@ class JsonLog(Callback):
     def on_step(self, trainer: Trainer) -> None:
         """Write a step's line."""
         if self.steps:
-            self._write("step", _step_record(trainer))
+            self.write("step", _step_record(trainer))
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Write the epoch's line."""
-        self._write("epoch", trainer.history[-1])
+        self.write("epoch", trainer.history[-1])
 
     def on_train_end(self, trainer: Trainer) -> None:
         """Close the file."""
@@ -51,15 +51,24 @@ class JsonLog(Callback):
             with naming_file(self.path):
                 self._file.close()
 
-    def _write(self, event: str, record: dict[str, Any]) -> None:
+    def write(self, event: str, record: dict[str, Any]) -> None:
+        """Write a line; the record may have lists and dicts in it."""
         assert self._file is not None
-        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
         with naming_file(self.path):
-            self._file.write(json.dumps({"event": event, **finite}) + "\n")
+            self._file.write(json.dumps({"event": event, **finite(record)}) + "\n")
             self._file.flush()
 
     def _lines(self) -> list[str]:
         return self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
+
+
+def finite(value: Any) -> Any:
+    """The same with None for each number that is not finite, which JSON has no form for."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_done(line: str, trainer: Trainer) -> bool:

@@ -95,8 +95,8 @@ def fit(
         raise RuntimeError(
             "fit must be called outside fastnn.inference(): inside, nothing is kept for backward"
         )
-    x, y = _arrays("data", data)
-    _check_parts(model, optimizer, scheduler, callbacks)
+    x, y = samples_of("data", data)
+    check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
         if not is_whole(value) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -113,7 +113,7 @@ def fit(
     others: list[Callback] = [*shown, *([saver] if saver else [])]
     plain_loss = find_loss(loss)
     weighted = plain_loss if class_weight is None else weighted_loss(loss, class_weight, y)
-    held_out = None if validation is None else _arrays("validation", validation)
+    held_out = None if validation is None else samples_of("validation", validation)
     if validation_split is not None:
         if held_out is not None:
             raise ValueError("validation_split must be None where validation is given, got both")
@@ -154,7 +154,7 @@ def evaluate(
 
     It is left in that mode. Arguments as for `fit`.
     """
-    x, y = _arrays("data", data)
+    x, y = samples_of("data", data)
     found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss)
     return measure(model.eval(), x, y, find_loss(loss), found)
 
@@ -176,7 +176,8 @@ def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
         raise ValueError(f"{latest}: {error}") from error
 
 
-def _arrays(name: str, data: Data) -> tuple[Nested, Nested]:
+def samples_of(name: str, data: Data) -> tuple[Nested, Nested]:
+    """Return x and y as arrays. Raises TypeError for what is no pair, ValueError for rows that do not fit."""
     try:
         x, y = data
     except (TypeError, ValueError):
@@ -205,7 +206,8 @@ def _split(x: Nested, y: Nested, share: object) -> tuple[tuple[Nested, Nested], 
     return kept, out
 
 
-def _check_parts(model: object, optimizer: object, scheduler: Any, callbacks: object) -> None:
+def check_parts(model: object, optimizer: object, scheduler: Any = None, callbacks: object = ()) -> None:
+    """Raise TypeError or ValueError for what cannot be trained with, or does not belong together."""
     if not isinstance(model, Module):
         got = _got(model) if isinstance(model, type) else type(model).__name__
         raise TypeError(f"model must be a layer of fastnn.nn, got {got}")
