@@ -62,6 +62,14 @@ def test_examples_run_and_show_what_they_say(
     assert not failures.failed, "".join(report)
 
 
+def test_the_guide_is_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("sklearn", "matplotlib", "optuna", "safetensors"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    program = "\n".join(blocks((DOCS / "guide.md").read_text(), "python"))
+    exec(compile(program, "guide.md", "exec"), {"__name__": "guide"})
+
+
 def test_set_up_is_one_line_each() -> None:
     shell = blocks(README, "sh")
     assert f"{TRAIN_LINE}\n" in shell

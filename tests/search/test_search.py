@@ -380,4 +380,4 @@ def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     for name in ("save_slices", "save_parallel_coordinates"):  # test_search_parts.py draws them
         monkeypatch.setattr(search, name, lambda path, study, label: None)
-    run_page("search.md")
+    run_page("hyperparameters.md")
