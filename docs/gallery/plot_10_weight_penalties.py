@@ -38,7 +38,7 @@ def trained(penalty):
 # Above, the histogram of the hidden layer's weights; below, the weights of ten units as images.
 
 plt.style.use("petroff10")
-figure, axes = plt.subplots(2, 4, figsize=(11, 4.6), layout="constrained", height_ratios=(2, 1))
+figure, axes = plt.subplots(2, 4, figsize=(11, 4.9), layout="constrained", height_ratios=(2, 1))
 for (name, penalty), (top, bottom) in zip(penalties.items(), axes.T, strict=True):
     model = trained(penalty)
     weight = model[0].weight.data
@@ -46,7 +46,7 @@ for (name, penalty), (top, bottom) in zip(penalties.items(), axes.T, strict=True
     accuracy = train.evaluate(model, held_out)["accuracy"]
     print(f"{name}: {zeros:.0%} of the weights are 0, largest norm {norm:.2f}, accuracy {accuracy:.1%}")
     top.hist(weight.ravel(), bins=np.linspace(-0.8, 0.8, 81), log=True)
-    top.set(title=f"{name}\n{zeros:.0%} near 0, largest norm {norm:.1f}", xlabel="weight", ylim=(0.8, 4000))
+    top.set(title=f"{name}\n{zeros:.0%} near 0\nlargest norm {norm:.1f}", xlabel="weight", ylim=(0.8, 4000))
     image = np.pad(weight[:10].reshape(2, 5, 8, 8), ((0, 0), (0, 0), (1, 0), (1, 0)), constant_values=np.nan)
     bottom.imshow(np.block([list(row) for row in image]), cmap="RdBu_r", vmin=-0.5, vmax=0.5)
     bottom.axis("off")
