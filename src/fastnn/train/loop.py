@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import optim
-from fastnn._core.arrays import is_whole, real_number
+from fastnn._core.arrays import check_count, real_number
 from fastnn._core.inference import is_inference
 from fastnn.augment import Transform
 from fastnn.nn import Module
@@ -98,8 +98,7 @@ def fit(
     x, y = samples_of("data", data)
     check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
-        if not is_whole(value) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_count(name, value)
     if schedule_per not in ("epoch", "step"):
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
     if progress not in (True, False, "lines"):
