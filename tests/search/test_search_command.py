@@ -22,7 +22,7 @@ pytest.importorskip("optuna")
 pytest.importorskip("safetensors")
 
 from fastnn import search
-from fastnn.cli import search as command
+from fastnn.cli import search_trials
 from fastnn.cli import training as cli_training
 
 Capture = pytest.CaptureFixture[str]
@@ -113,7 +113,7 @@ def test_the_held_out_samples_are_not_searched_on(data: Path, monkeypatch: pytes
         seen.extend(sides)
         return cli_training.prepared(args, source, *sides)
 
-    monkeypatch.setattr(command, "prepared", prepared)
+    monkeypatch.setattr(search_trials, "prepared", prepared)
     held_out = train.prepare(load(data).train)
     raw = held_out.preprocessing.inverse_transform(held_out.x_test)
     arguments = ["search", "--data", data, "--output", data.parent / "out", "--trials", "2", "--folds", "3"]
