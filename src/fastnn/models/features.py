@@ -15,10 +15,10 @@ from fastnn._core.files import replacing
 from fastnn._core.inference import inference
 from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
-from fastnn.models.steps import check_model, has_state, steps
+from fastnn.models.steps import has_state, steps
 from fastnn.nn import Module, Sequential
 from fastnn.nn._draws import draws
-from fastnn.nn.module import device_of_model
+from fastnn.nn.module import check_model, device_of_model
 
 
 def split(model: Module) -> tuple[Sequential, Sequential]:

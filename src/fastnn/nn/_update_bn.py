@@ -11,7 +11,7 @@ from fastnn._core.inference import inference
 from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
 from fastnn.nn.batchnorm import _BatchNorm
-from fastnn.nn.module import Module, device_of_model
+from fastnn.nn.module import Module, check_model, device_of_model
 
 Data = Any  # Array | tuple[Inputs, labels] | Iterable of batches
 
@@ -30,8 +30,7 @@ def update_bn(model: Module, data: Data, batch_size: int = 128) -> None:
     frozen or have no running statistics stay as they are. Raises ValueError for no batch and for what a
     layer does not take; then all statistics are as before.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    check_model(model)
     check_count("batch_size", batch_size)
     norms = [
         module

@@ -12,6 +12,7 @@ from fastnn._core.devices import on_host
 from fastnn._core.figures import new_figure, save_figure
 from fastnn._core.typing import Array
 from fastnn.nn import Module
+from fastnn.nn.module import check_model
 
 MOST = 64  # images that are drawn
 
@@ -30,8 +31,7 @@ def first_layer(
     ImportError. Raises TypeError for what is no layer, ValueError where there is no such weight, and for
     features that do not fit.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    check_model(model)
     weights = [(name, p) for name, p in model.named_parameters() if p.ndim >= 2]
     if not weights:
         raise ValueError("model must have a weight of two or more dimensions to draw, got none")
