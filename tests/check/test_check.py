@@ -28,7 +28,7 @@ from fastnn._check import subject as subject_module
 from fastnn._check.gradients import check_gradients
 from fastnn._check.initial_loss import check_loss_values
 from fastnn._check.overfit import check_overfitting
-from fastnn._check.rates import suggest
+from fastnn._check.rates import smoothed, suggest
 from fastnn._check.report import Finding
 from fastnn._check.subject import Subject, generators_kept
 from fastnn._core.typing import Array
@@ -512,6 +512,11 @@ def test_the_suggestion_is_the_steepest_stable_descent(name: str) -> None:
     assert 1e-4 < found.low < 1e-3 < found.high < 0.3
     assert found.diverged is not None
     assert 0.1 < found.diverged < 2
+
+
+def test_spikes_of_two_steps_leave_no_trace() -> None:
+    flat = np.full(20, 2.0)
+    np.testing.assert_allclose(smoothed(spiked(flat, 9, 10, size=1e6)), flat)
 
 
 def test_curves_that_say_nothing_and_one_that_never_diverges() -> None:
