@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._core.arrays import as_array, check_whole
+from fastnn._core.arrays import as_array, check_count, check_whole
 from fastnn._core.devices import on_host
 from fastnn._core.typing import Array
 
@@ -257,8 +257,7 @@ class TopKAccuracy(_Stateful):
     """The share of the samples whose label is among the k largest outputs, of (N, C)."""
 
     def __init__(self, k: int = 5) -> None:
-        if not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
+        check_count("k", k)
         self.k, self.right, self.samples = int(k), 0, 0
         self.__name__ = f"top{k}_accuracy"
 

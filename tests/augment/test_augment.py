@@ -240,6 +240,7 @@ def test_predictions_are_averaged() -> None:
     noisy = [augment.GaussianNoise(), augment.GaussianNoise()]
     a, b = (augment.predict_tta(model, X, noisy, key=KEY) for _ in range(2))
     assert np.array_equal(a, b)
+    assert not np.array_equal(a, augment.predict_tta(model, X, noisy[:1], key=KEY))  # each has its own draws
 
 
 def test_the_examples_of_the_page_run() -> None:

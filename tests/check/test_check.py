@@ -21,12 +21,14 @@ import fastnn.functional as F
 from fastnn import nn, optim, train
 from fastnn._check import data as data_part
 from fastnn._check import layers as layers_part
+from fastnn._check import overfit as overfit_part
+from fastnn._check import rates as rates_part
 from fastnn._check import run
 from fastnn._check import subject as subject_module
 from fastnn._check.gradients import check_gradients
 from fastnn._check.initial_loss import check_loss_values
 from fastnn._check.overfit import check_overfitting
-from fastnn._check.rates import suggest
+from fastnn._check.rates import smoothed, suggest
 from fastnn._check.report import Finding
 from fastnn._check.subject import Subject, generators_kept
 from fastnn._core.typing import Array
@@ -186,7 +188,18 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_pictures", lambda findings, tables: ({}, []))
 
 
-@pytest.mark.usefixtures("without_pictures")
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not ask what the steps find."""
+    for part, name, steps in (
+        (overfit_part, "STEPS", 40),
+        (rates_part, "PER_DECADE", 5),
+        (layers_part, "STEPS", 4),
+    ):
+        monkeypatch.setattr(part, name, steps)
+
+
+@pytest.mark.usefixtures("without_pictures", "few_steps")
 def test_it_leaves_everything_as_it_was_to_the_last_bit() -> None:
     setting = Setting()
     before = setting.state()
@@ -195,7 +208,7 @@ def test_it_leaves_everything_as_it_was_to_the_last_bit() -> None:
     assert setting.state() == before
 
 
-@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.usefixtures("without_pictures", "few_steps")
 def test_it_does_so_where_a_part_raises_or_is_interrupted() -> None:
     """In each of the parts: the passes of a whole check are counted, and some of them are interrupted."""
     passes, limit, error = 0, 10**9, KeyboardInterrupt
@@ -447,7 +460,8 @@ def test_overfitting_without_dropout_and_penalties() -> None:
     assert found.judgement == "ok", found
 
 
-def test_what_was_tried_is_told_where_nothing_is_learnt() -> None:
+def test_what_was_tried_is_told_where_nothing_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overfit_part, "STEPS", 150)
     model = mlp()
     optimizer = optim.SGD(model.parameters(), lr=1e-7)
     (found,), rows = check_overfitting(subject(model, X[:12], Y[:12], optimizer=optimizer))
@@ -498,6 +512,11 @@ def test_the_suggestion_is_the_steepest_stable_descent(name: str) -> None:
     assert 1e-4 < found.low < 1e-3 < found.high < 0.3
     assert found.diverged is not None
     assert 0.1 < found.diverged < 2
+
+
+def test_spikes_of_two_steps_leave_no_trace() -> None:
+    flat = np.full(20, 2.0)
+    np.testing.assert_allclose(smoothed(spiked(flat, 9, 10, size=1e6)), flat)
 
 
 def test_curves_that_say_nothing_and_one_that_never_diverges() -> None:
@@ -569,7 +588,8 @@ FAULTS: dict[str, tuple[Callable[[], nn.Sequential], float, str, str]] = {  # mo
 
 
 @each("name", FAULTS)
-def test_each_fault_of_layers_is_recognised(name: str) -> None:
+def test_each_fault_of_layers_is_recognised(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers_part, "STEPS", 8)
     make, lr, where, told = FAULTS[name]
     model = make()
     findings = bad(layers_part.check_layers(subject(model, optimizer=sgd(model, lr)))[0])
@@ -696,7 +716,7 @@ def both(output: Any, target: Any) -> Any:
     return sum(loss for loss, _ in pairs), tuple(gradient for _, gradient in pairs)
 
 
-@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.usefixtures("without_pictures", "few_steps")
 def test_several_inputs_and_outputs_few_samples_and_weights_of_classes() -> None:
     fastnn.manual_seed(0)
     adam = partial(optim.Adam, lr=0.01)
@@ -710,6 +730,7 @@ def test_several_inputs_and_outputs_few_samples_and_weights_of_classes() -> None
     assert not [f for f in report.failures if f.part != "data"]
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_the_report_has_the_same_records_in_all_forms(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     model = with_weights(mlp(), 3.0)
@@ -733,6 +754,7 @@ def test_the_report_has_the_same_records_in_all_forms(tmp_path: Path) -> None:
     assert report._repr_html_() == report.to_html()
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_without_matplotlib_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -745,6 +767,7 @@ def test_without_matplotlib_the_report_says_so(monkeypatch: pytest.MonkeyPatch) 
     assert "no pictures" in report.to_markdown()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_page_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)

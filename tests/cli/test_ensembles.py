@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,6 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_curves() -> Iterator[None]:
-    """No run draws its curves: that would take longer than the run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "save_curves", lambda path, history, title: None)
-        yield
 
 
 @pytest.fixture(scope="module")

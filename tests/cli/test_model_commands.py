@@ -7,7 +7,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,6 @@ Capture = pytest.CaptureFixture[str]
 
 
 DRAW = train.save_curves
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_curves() -> Iterator[None]:
-    """No run draws its curves: that would take longer than the run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "save_curves", lambda path, history, title: None)
-        yield
 
 
 def fastnn_(*arguments: object) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fastnn import train
 from fastnn._core.weight_files import read_weights
 from fastnn.cli import main
 from support.cases import each
@@ -17,14 +15,6 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_curves() -> Iterator[None]:
-    """No run draws its curves: that would take longer than the run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "save_curves", lambda path, history, title: None)
-        yield
 
 
 def data(folder: Path, classes: int) -> str:

@@ -587,7 +587,7 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: init.constant_(W, 10**400), ValueError, "val must be in the range of float64"),
     (lambda: init.dirac_(np.empty((3, 2, 0))), ValueError, r"tensor must have a kernel .* shape \(3, 2, 0\)"),
     (lambda: init.dirac_(np.empty((4, 2, 3)), 2.0), TypeError, "groups must be an integer, got float"),  # type: ignore[arg-type]
-    (lambda: init.apply(W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (lambda: init.apply(W), TypeError, r"model must be a layer of fastnn\.nn, got ndarray"),  # type: ignore[arg-type]
     (
         lambda: init.apply(nn.BatchNorm1d(3)),
         ValueError,
@@ -600,13 +600,13 @@ BAD: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: init.apply(deep(), gain=math.nan), ValueError, "gain must be finite, got nan"),
     (lambda: init.apply(deep(), gain=1e200), ValueError, "the square of gain must be finite, got inf"),
-    (lambda: init.lsuv_(W, W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (lambda: init.lsuv_(W, W), TypeError, r"model must be a layer of fastnn\.nn, got ndarray"),  # type: ignore[arg-type]
     (
         lambda: init.lsuv_(nn.Linear(3, 2), np.empty((0, 3), np.float32)),
         ValueError,
         r"batch must have at least one sample, got an output of shape \(0, 2\)",
     ),
-    (lambda: init.fixup_(W), TypeError, r"model must be an nn\.Module, got ndarray"),  # type: ignore[arg-type]
+    (lambda: init.fixup_(W), TypeError, r"model must be a layer of fastnn\.nn, got ndarray"),  # type: ignore[arg-type]
     (lambda: init.eye_(np.empty(3)), ValueError, r"tensor must have 2 dimensions, got shape \(3,\)"),
     (lambda: init.sparse_(np.empty(3), 0.1), ValueError, "tensor must have 2 dimensions"),
     (lambda: init.sparse_(W, 1.1), ValueError, r"sparsity must be in \[0, 1\]"),

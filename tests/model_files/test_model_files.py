@@ -271,7 +271,7 @@ def flipped(content: bytes, place: int, bit: int) -> bytes:
     [
         ({"path": "a.pt"}, ValueError, r"^path must end in .safetensors, got a.pt"),
         ({"path": 3}, TypeError, r"^path must be a str or a Path, got int"),
-        ({"model": dict}, TypeError, r"^model must be a layer of fastnn.nn, got type"),
+        ({"model": dict}, TypeError, r"^model must be a layer of fastnn.nn, got the class dict"),
         ({"preprocessing": len}, TypeError, r"^preprocessing must be a transformer of fastnn.preprocessing"),
         ({"preprocessing": Standardize()}, ValueError, r"^Standardize must be fitted first"),
         ({"classes": [1.5, 2]}, TypeError, r"^classes must be a list of texts or of whole numbers, "),

@@ -307,6 +307,8 @@ def test_what_is_frozen_stays_and_errors_change_nothing() -> None:
         for name, array in model.state_dict().items():
             np.testing.assert_array_equal(array, before[name])
         assert model[3].momentum == 0.1
+    nn.utils.update_bn(model, x[:50], 20)
+    assert model[3].num_batches_tracked == 2  # equal batches of at least 20
     with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
         nn.utils.update_bn(model, x, 0)
     with pytest.raises(TypeError, match=r"model must be a layer of fastnn\.nn, got list"):

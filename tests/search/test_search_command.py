@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 
 from fastnn import train
+from fastnn.cli import config as cli_config
 from fastnn.cli import main
 from fastnn.cli.config import given_options, train_arguments, words
+from fastnn.cli.models import Design
+from fastnn.cli.train import SETTINGS
 from fastnn.datasets import load
 from support.cases import each
 
@@ -22,7 +25,7 @@ pytest.importorskip("optuna")
 pytest.importorskip("safetensors")
 
 from fastnn import search
-from fastnn.cli import search as command
+from fastnn.cli import search_trials
 from fastnn.cli import training as cli_training
 
 Capture = pytest.CaptureFixture[str]
@@ -113,7 +116,7 @@ def test_the_held_out_samples_are_not_searched_on(data: Path, monkeypatch: pytes
         seen.extend(sides)
         return cli_training.prepared(args, source, *sides)
 
-    monkeypatch.setattr(command, "prepared", prepared)
+    monkeypatch.setattr(search_trials, "prepared", prepared)
     held_out = train.prepare(load(data).train)
     raw = held_out.preprocessing.inverse_transform(held_out.x_test)
     arguments = ["search", "--data", data, "--output", data.parent / "out", "--trials", "2", "--folds", "3"]
@@ -143,10 +146,13 @@ def test_a_trial_goes_on_from_its_checkpoints(
         if epochs == 3:
             raise KeyboardInterrupt
 
+    (stopped / "trials" / "search-1-0").mkdir(parents=True)
+    (stopped / "trials" / "search-1-0" / "of another search").touch()
     with monkeypatch.context() as patch:
         patch.setattr(search.Pruning, "on_epoch_start", stop, raising=False)
         assert main([*map(str, line), "--output", str(stopped)]) == 130
     assert [path.name for path in (stopped / "trials").iterdir()] == ["search-1-0"]
+    assert [path.name for path in (stopped / "trials" / "search-1-0").iterdir()] == ["fold-0"]
     begun: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(search.Pruning, "on_epoch_start", lambda self, trainer: begun.append(trainer.epoch))
@@ -193,16 +199,16 @@ def test_bad_words_are_named(arguments: str, message: str, capsys: Capture) -> N
         ("--range optimizer sgd sgd", "--range optimizer: choice: options must be different"),
         ("--stages 2x3 --epochs 3", "--stages must be given instead of --trials and --epochs, got both"),
         ("--stages 2x3 --trials 3", "--stages must be given instead of --trials and --epochs, got both"),
-        ("--folds 200", "--folds must be at most the samples of each class, got 200 for the"),
+        ("--folds 30", "--folds must be at most the samples of each class, got 30 for the"),
         ("--sampler grid --trials 3", "trials must be at least 4 for a grid of these ranges, got 3"),
         ("--optimizer adam --momentum 0.9 --trials 1", "--momentum: adam has no such option"),
         ("--storage /proc/none/search.log", "/proc/none/search.log"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused(
-    arguments: str, message: str, tmp_path: Path, capsys: Capture
+    arguments: str, message: str, data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    told = error_of(capsys, "search", *arguments.split(), "--output", tmp_path / "out")
+    told = error_of(capsys, "search", "--data", data, *arguments.split(), "--output", tmp_path / "out")
     assert f"fastnn search: error: {message}" in told or (message.startswith("/proc") and message in told)
 
 
@@ -256,3 +262,7 @@ def test_options_are_data_and_back(given: str, options: dict[str, Any]) -> None:
         assert getattr(again, name) == getattr(train_arguments(given_options(words(options))), name)
     assert train_arguments({"layers": []}).layers == []
     assert train_arguments({"header": None}).header is None
+
+
+def test_a_run_is_resumed_with_all_settings_but_the_device() -> None:
+    assert {*cli_config._actions()} - {"device"} == {*SETTINGS, *Design.__dataclass_fields__}

@@ -212,7 +212,7 @@ def test_another_json_file_is_reported(tmp_path: Path, text: str, message: str) 
 @pytest.mark.parametrize("option", ["every_epochs", "every_steps", "keep"])
 def test_numbers_below_one_are_refused(option: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {option: 0}
-    with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{option} must be a whole number of at least 1, got 0"):
         train.Checkpoints(tmp_path, **options)
 
 

@@ -136,7 +136,7 @@ def test_the_average_is_of_what_was_seen_from_an_epoch_on(per: str, start: int, 
 @each(
     ("make", "error", "message"),
     [
-        (lambda: train.Snapshots(0), ValueError, "keep must be at least 1, got 0"),
+        (lambda: train.Snapshots(2.5), ValueError, r"keep must be a whole number of at least 1, got 2\.5"),  # type: ignore[arg-type]
         (lambda: train.Snapshots().ensemble(), RuntimeError, "no cycle of the schedule has come to its end"),
         (
             lambda: run(lambda o: lr_scheduler.StepLR(o, 2), train.Snapshots()),

@@ -457,7 +457,7 @@ def test_early_stopping() -> None:
         for options in ({"monitor": "val_f2"}, {"mode": "best"}, {"monitor": "lr"}):
             with pytest.raises(ValueError, match=r"^mode must be 'min' or 'max' for monitor="):
                 make(**options)
-    with pytest.raises(ValueError, match="patience must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="patience must be a whole number of at least 1, got 0"):
         train.EarlyStopping(0)
 
 

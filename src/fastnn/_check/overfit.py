@@ -13,7 +13,7 @@ from fastnn._check.report import Finding
 from fastnn._check.subject import Copies, Subject, outputs, taken
 from fastnn._check.training import train_some
 from fastnn._core.typing import Array
-from fastnn.nn.dropout import _Drawing
+from fastnn.nn._draws import draws
 
 SAMPLES, STEPS = 20, 800
 NEAR = 0.02  # of the way from knowing nothing to the lowest loss may be left
@@ -75,7 +75,7 @@ def _try(subject: Subject, rows: Array, rate: float | None, goal: float) -> Row:
 
 def _without_dropout(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, _Drawing):
+        if draws(module):
             module.frozen = True  # in evaluation mode, also in training
 
 

@@ -19,7 +19,7 @@ from fastnn._check.overfit import check_overfitting
 from fastnn._check.rates import check_rates
 from fastnn._check.report import Finding, Report
 from fastnn._check.subject import Subject, check_loss, generators_kept
-from fastnn._core.arrays import is_whole
+from fastnn._core.arrays import check_count
 from fastnn._core.extras import require
 from fastnn._core.inference import is_inference
 from fastnn.nn import Module
@@ -107,8 +107,7 @@ def _subject(
         )
     x, y = samples_of("data", data)
     check_parts(model, optimizer)
-    if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    check_count("batch_size", batch_size)
     if regularization is not None and not callable(regularization):
         raise TypeError(
             f"regularization must be a function of the model, got {type(regularization).__name__}"

@@ -26,6 +26,12 @@ def is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
+def check_count(name: str, value: object) -> None:
+    """ValueError unless it is a whole number of at least 1."""
+    if not is_whole(value) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
 def integer(name: str, value: object) -> int:
     """`value` as an integer; a TypeError that names the parameter if it is none."""
     try:

@@ -23,6 +23,7 @@ from fastnn._model_files.architecture import Builder, describe
 from fastnn._model_files.predictor import Predictor
 from fastnn._version import __version__
 from fastnn.nn import Module, Parameter
+from fastnn.nn.module import check_model
 from fastnn.preprocessing import Transformer
 
 FORMAT = 1
@@ -48,8 +49,7 @@ def save(
     written, ImportError without safetensors.
     """
     target = _path(path)
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    check_model(model)
     if not isinstance(about, Mapping | None):
         raise TypeError(f"about must be a dict, got {type(about).__name__}")
     tensors = model.state_dict()
@@ -79,8 +79,8 @@ def load(path: str | Path, *, model: Module | None = None, layers: Iterable[type
     and then `model` is as before; FileNotFoundError; TypeError for arguments that are not so.
     """
     source = _path(path)
-    if model is not None and not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    if model is not None:
+        check_model(model)
     custom = _checked_layers(layers)
     if not source.exists():
         raise FileNotFoundError(f"path: there is no file {source}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _kernels
-from fastnn._core.arrays import as_array, is_whole, real_number
+from fastnn._core.arrays import as_array, check_count, real_number
 from fastnn._core.typing import Array
 from fastnn.augment.draws import below, beta, uniform
 from fastnn.augment.images import as_images
@@ -23,8 +23,8 @@ class _Mix(Transform):
         self.alpha = real_number(f"{name}: alpha", alpha)
         if not 0 < self.alpha < np.inf:
             raise ValueError(f"{name}: alpha must be above 0, got {alpha}")
-        if num_classes is not None and (not is_whole(num_classes) or num_classes < 1):
-            raise ValueError(f"{name}: num_classes must be a whole number of at least 1, got {num_classes!r}")
+        if num_classes is not None:
+            check_count(f"{name}: num_classes", num_classes)
         self.num_classes = num_classes
 
     def apply(self, x: Array, y: Any, key: Key) -> tuple[Array, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._core.arrays import as_array, is_whole
+from fastnn._core.arrays import as_array, check_count
 from fastnn._core.inference import inference
+from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
 from fastnn.augment.transform import Transform
 from fastnn.random import child_key, given_or_next
@@ -38,12 +39,11 @@ def predict_tta(
     samples, start = as_array("x", x), given_or_next(key)
     if not isinstance(transforms, Sequence) or not transforms:
         raise ValueError(f"transforms must be a list of at least one transform, got {transforms!r}")
-    if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    check_count("batch_size", batch_size)
     if not samples.ndim or not len(samples):
         raise ValueError(f"x must have at least one sample, got shape {samples.shape}")
     total: Any = 0
-    with _evaluating(model), inference():
+    with evaluating(model) if hasattr(model, "modules") else nullcontext(), inference():
         for number, transform in enumerate(transforms):
             changed = _changed(transform, samples, child_key(start, number))
             parts = (changed[i : i + batch_size] for i in range(0, len(changed), batch_size))
@@ -56,17 +56,3 @@ def _changed(transform: Any, x: Array, key: tuple[int, int]) -> Array:
     if transform is None:
         return x
     return transform(x, key=key) if isinstance(transform, Transform) else transform(x)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode for a model that has one; afterwards each layer's own again."""
-    modules = [*model.modules()] if hasattr(model, "modules") else []
-    modes = [module.training for module in modules]
-    try:
-        if modules:
-            model.eval()
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode

@@ -12,32 +12,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import shutil
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fastnn import train
 from fastnn._core.extras import require
-from fastnn.cli.config import Options, given_options, read_config, train_arguments, words
+from fastnn.cli.config import Options, given_options, read_config, words
 from fastnn.cli.run_folder import make_folder
 from fastnn.cli.search_ranges import read_ranges
+from fastnn.cli.search_trials import Objective, rehearse, splits_of, training_samples
 from fastnn.cli.train_arguments import add_config, add_settings, whole
-from fastnn.cli.training import check_device, fit, make_model, prepared, read, silent, transform_of
-from fastnn.datasets import Source
-from fastnn.train.data import HELD_OUT_EVERY, Samples, held_out_rows
+from fastnn.cli.training import check_device, read, silent
 
 if TYPE_CHECKING:
-    from optuna import Trial
-
-    from fastnn.search import Range, Study
+    from fastnn.search import Study
 
 TRIALS = 20
 METRICS = {"accuracy": "maximize", "loss": "minimize"}
@@ -117,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     say = silent if args.quiet else print
     source = read(args, say)
-    samples = _training_samples(source)
-    splits = _splits(samples[1], args.folds)
-    _rehearse(options, ranges, source, samples)
+    samples = training_samples(source)
+    splits = splits_of(samples[1], args.folds)
+    rehearse(options, ranges, source, samples)
     output = make_folder(args.output or Path("runs") / f"{source.name}-search")
     storage = args.storage or output / "search.log"
     trained, measured = (len(rows) for rows in splits[0])
@@ -139,37 +130,13 @@ def run(args: argparse.Namespace) -> int:
             study.keep("options", options | {"folds": args.folds, "metric": args.metric})
             for name, wide in ranges.items():
                 say(f"{name}: {search.as_text(wide)}")
-            objective = _Objective(args.metric, source, samples, splits, options, output / "trials")
+            objective = Objective(args.metric, source, samples, splits, options, output / "trials")
             study.run(objective, ranges, trials, progress=not args.quiet)
             ranges = study.narrowed()
     with contextlib.suppress(OSError):  # another worker's checkpoints are in it, or it is gone
         (output / "trials").rmdir()
     _finish(study, options, args.metric, output)
     return 0
-
-
-def _rehearse(options: Options, ranges: Mapping[str, Range], source: Source, samples: Samples) -> None:
-    """Make what a trial needs, at the ends of each range, on a few samples: errors come before the work."""
-    from fastnn.search import ends
-
-    few = _part(samples, slice(0, 2 * HELD_OUT_EVERY))
-    first = {name: ends(wide)[0] for name, wide in ranges.items()}
-    for name, wide in ranges.items():
-        for value in ends(wide):
-            args = train_arguments(options | first | {name: value})
-            args.quiet = True
-            data = prepared(args, source, few, few)
-            _, model = make_model(args, data, silent)
-            with tempfile.TemporaryDirectory() as folder:
-                fit(args, model, data, transform_of(args, data), train.Checkpoints(folder), [_Stop()])
-
-
-class _Stop(train.Callback):
-    """Ends training before the first step."""
-
-    def on_train_start(self, trainer: train.Trainer) -> None:
-        """End it."""
-        trainer.stop("rehearsal")
 
 
 def _finish(study: Study, options: Options, metric: str, output: Path) -> None:
@@ -186,85 +153,6 @@ def _finish(study: Study, options: Options, metric: str, output: Path) -> None:
     )
     print(f"wrote best.json, slices.png and parallel.png to {output}")
     print(f"to train it: {shlex.join(['fastnn', 'train', *words(found)])}")
-
-
-@dataclass
-class _Objective:
-    """What a trial does: train with its options on each split, and return the mean of the metric."""
-
-    metric: str
-    source: Source
-    samples: Samples
-    splits: list[tuple[Any, Any]]
-    options: Options
-    folder: Path  # for the checkpoints of trials that are not over
-
-    def __call__(self, params: dict[str, Any], trial: Trial) -> float:
-        args = train_arguments(self.options | params)
-        args.quiet, args.resume = True, "attempt" in trial.user_attrs
-        folder = self.folder / f"{trial.study.study_name}-{trial.user_attrs['place']}"
-        if not args.resume:  # what is there is another search's
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            value = self._mean(args, trial, folder)
-        except (KeyboardInterrupt, SystemExit, MemoryError, OSError):  # the next attempt goes on from it
-            raise
-        except Exception:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
-        return value
-
-    def _mean(self, args: argparse.Namespace, trial: Trial, folder: Path) -> float:
-        import optuna
-
-        values: list[float] = []
-        for number, rows in enumerate(self.splits):
-            data = prepared(args, self.source, *(_part(self.samples, side) for side in rows))
-            checkpoints = train.Checkpoints(folder / f"fold-{number}")
-            values.append(self._measure(args, data, checkpoints, trial))
-            if len(self.splits) > 1:
-                trial.report(float(np.mean(values)), number)
-                if trial.should_prune():
-                    raise optuna.TrialPruned(f"after fold {number + 1}")
-        return float(np.mean(values))
-
-    def _measure(
-        self, args: argparse.Namespace, data: train.Data, checkpoints: train.Checkpoints, trial: Trial
-    ) -> float:
-        from fastnn.search import Pruning
-
-        _, model = make_model(args, data, silent)
-        pruning = [Pruning(trial, f"val_{self.metric}")] if len(self.splits) == 1 else []
-        fit(args, model, data, transform_of(args, data), checkpoints, [*pruning])
-        return train.evaluate(model, (data.x_test, data.y_test))[self.metric]
-
-
-def _part(samples: Samples, rows: Any) -> Samples:
-    x, y = samples
-    return x[rows], y[rows]
-
-
-def _training_samples(source: Source) -> Samples:
-    """The samples that `fastnn train` trains on: without those that it holds out."""
-    x, y = source.train
-    if source.test is None:
-        kept = ~held_out_rows(y, Fraction(1, HELD_OUT_EVERY))
-        x, y = x[kept], y[kept]
-    return x, y
-
-
-def _splits(y: Any, folds: int | None) -> list[tuple[Any, Any]]:
-    """The rows to train on and those to measure on: once, or for each fold."""
-    from fastnn.search import stratified_k_fold
-
-    if folds is None:
-        held_out = held_out_rows(y, Fraction(1, HELD_OUT_EVERY))
-        return [(np.flatnonzero(~held_out), np.flatnonzero(held_out))]
-    try:
-        return [*stratified_k_fold(y, folds)]
-    except ValueError as error:
-        raise ValueError(f"--{error}") from None
 
 
 def _stages(args: argparse.Namespace, typed: Options) -> list[tuple[int, Options]]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._core.arrays import as_array, is_whole
+from fastnn._core.arrays import as_array, check_count
 from fastnn._core.devices import moved, on_host
 from fastnn._core.files import replacing
 from fastnn._core.inference import inference
+from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
-from fastnn.models.steps import check_model, has_state, steps
+from fastnn.models.steps import has_state, steps
 from fastnn.nn import Module, Sequential
-from fastnn.nn.module import device_of_model
+from fastnn.nn._draws import draws
+from fastnn.nn.module import check_model, device_of_model
 
 
 def split(model: Module) -> tuple[Sequential, Sequential]:
@@ -32,18 +33,13 @@ def split(model: Module) -> tuple[Sequential, Sequential]:
     layers = [layer for _, layer in steps(model)]
     frozen = [*takewhile(lambda layer: not any(p.requires_grad for p in layer.parameters()), layers)]
     ends = max((place for place, layer in enumerate(frozen, 1) if has_state(layer)), default=0)
-    frozen = [*frozen[:ends], *takewhile(lambda layer: not _draws(layer), frozen[ends:])]
+    frozen = [*frozen[:ends], *takewhile(lambda layer: not any(map(draws, layer.modules())), frozen[ends:])]
     if not ends or not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             "model must be a Sequential of frozen layers, then of trained ones, as models.freeze(model) makes"
             f" it; got {type(model).__name__} with {'no frozen layers first' if not ends else 'all frozen'}"
         )
     return Sequential(*frozen), Sequential(*layers[len(frozen) :])
-
-
-def _draws(layer: Module) -> bool:
-    """Whether a layer may draw random numbers, as dropout does."""
-    return any("generator" in vars(module) for module in layer.modules())
 
 
 def extract_features(
@@ -64,11 +60,10 @@ def extract_features(
     samples = as_array("x", x)
     if not samples.ndim or not len(samples):
         raise ValueError(f"x must have at least one sample, got shape {samples.shape}")
-    if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    check_count("batch_size", batch_size)
     if out is not None and Path(out).suffix != ".npy":
         raise ValueError(f"out must end in .npy, got {out}")
-    with _evaluation(model), inference():
+    with evaluating(model), inference():
         if out is None:
             return np.concatenate([*_batches(model, samples, batch_size)])
         with replacing(Path(out)) as temporary:
@@ -91,15 +86,3 @@ def _write(path: Path, samples: int, batches: Iterator[Array]) -> None:
             target = np.lib.format.open_memmap(path, "w+", batch.dtype, (samples, *batch.shape[1:]))
         target[place : place + len(batch)] = batch
         place += len(batch)
-
-
-@contextmanager
-def _evaluation(model: Module) -> Iterator[None]:
-    """Within the context the model is in evaluation mode."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training

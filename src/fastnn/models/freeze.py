@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import dropwhile, takewhile
 
 from fastnn.models.head import head_name
-from fastnn.models.steps import check_model, has_state
+from fastnn.models.steps import has_state
 from fastnn.nn import Module
+from fastnn.nn.module import check_model
 
 
 def freeze(model: Module, until: str | None = None) -> Module:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._core.arrays import real_number
-from fastnn.models.steps import check_model, steps
+from fastnn.models.steps import steps
 from fastnn.nn import Module, Parameter
+from fastnn.nn.module import check_model
 
 
 def parameter_groups(model: Module, lr: float, layer_decay: float) -> list[dict[str, Any]]:

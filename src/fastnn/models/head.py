@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fastnn._core.devices import device_name
-from fastnn.models.steps import check_model
 from fastnn.nn import Linear, Module
 from fastnn.nn._initialize.layers import matrix_layers
-from fastnn.nn.module import device_of_model
+from fastnn.nn.module import check_model, device_of_model
 from fastnn.random import Generator
 
 

@@ -6,12 +6,6 @@ from fastnn.nn import Module, Sequential
 from fastnn.nn._hooks import has_hooks
 
 
-def check_model(model: object) -> None:
-    """TypeError unless the model is a module."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
-
-
 def steps(model: Module, name: str = "") -> list[tuple[str, Module]]:
     """The layers of a Sequential, and of those in it, in order, with their dotted names; else the module."""
     if type(model).forward is not Sequential.forward or has_hooks(model):

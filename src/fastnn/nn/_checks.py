@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastnn._core.arrays import is_whole, real_number
+from fastnn._core.arrays import check_count, real_number
 from fastnn._core.devices import check_same_device, dtype_name
 from fastnn._core.typing import Array
 
@@ -22,9 +22,8 @@ MOST = 2**60  # elements: of float64, of which weights are drawn, NumPy's arrays
 def check_counts(layer: str, **counts: object) -> None:
     """ValueError unless all are whole numbers of at least 1 that can be a dimension of an array."""
     for name, value in counts.items():
-        if not is_whole(value) or value < 1:
-            raise ValueError(f"{layer}: {name} must be a whole number of at least 1, got {value!r}")
-        if value >= MOST:
+        check_count(f"{layer}: {name}", value)
+        if value >= MOST:  # type: ignore[operator]
             raise ValueError(f"{layer}: {name} must be below 2**60, got {value!r}")
 
 

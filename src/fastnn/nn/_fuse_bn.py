@@ -14,7 +14,7 @@ from fastnn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from fastnn.nn.container import Sequential
 from fastnn.nn.conv import Conv1d, Conv2d
 from fastnn.nn.linear import Linear
-from fastnn.nn.module import Module
+from fastnn.nn.module import Module, check_model
 from fastnn.nn.parameter import Parameter
 
 M = TypeVar("M", bound=Module)
@@ -32,8 +32,7 @@ def fuse_bn(model: M) -> M:
     are in several places, and in modules of your own, whose order nobody else knows. A Linear before a
     BatchNorm1d must get rows (N, features), as it does in a classifier. Raises ValueError in training mode.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    check_model(model)
     if any(module.training for module in model.modules()):
         raise ValueError("model must be in evaluation mode, model.eval(), as the norms' statistics must stay")
     fused = copy.deepcopy(model)

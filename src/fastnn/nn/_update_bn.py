@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastnn._core.arrays import is_whole
+from fastnn._core.arrays import check_count
 from fastnn._core.devices import moved
 from fastnn._core.inference import inference
+from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
 from fastnn.nn.batchnorm import _BatchNorm
-from fastnn.nn.module import Module, device_of_model
+from fastnn.nn.module import Module, check_model, device_of_model
 
 Data = Any  # Array | tuple[Inputs, labels] | Iterable of batches
 
@@ -29,10 +30,8 @@ def update_bn(model: Module, data: Data, batch_size: int = 128) -> None:
     frozen or have no running statistics stay as they are. Raises ValueError for no batch and for what a
     layer does not take; then all statistics are as before.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
-    if not is_whole(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    check_model(model)
+    check_count("batch_size", batch_size)
     norms = [
         module
         for module in model.modules()
@@ -41,21 +40,18 @@ def update_bn(model: Module, data: Data, batch_size: int = 128) -> None:
     if not norms:
         return
     statistics = [(array, array.copy()) for norm in norms for array in norm.buffers()]
-    modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
     try:
-        model.eval()
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.training, norm.momentum = True, None
-        _run(model, _batches(data, batch_size))
+        with evaluating(model):
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.training, norm.momentum = True, None
+            _run(model, _batches(data, batch_size))
     except BaseException:
         for array, before in statistics:
             array[...] = before
         raise
     finally:
-        for module, mode in modes:
-            module.training = mode
         for norm, momentum in momenta:
             norm.momentum = momentum
 

@@ -401,6 +401,13 @@ class Module:
         return RuntimeError(f"{type(self).__name__}.backward {advice}")
 
 
+def check_model(model: object) -> None:
+    """TypeError for what is no layer."""
+    if not isinstance(model, Module):
+        got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(f"model must be a layer of fastnn.nn, got {got}")
+
+
 def device_of_model(model: Module) -> int | None:
     """The device of a module's parameters and buffers; CPU if it has none.
 

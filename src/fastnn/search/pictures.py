@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from fastnn._core.extras import require
-from fastnn._core.files import replacing
+from fastnn._core.figures import new_figure, plain, save_figure
 from fastnn.search.ranges import Range, at, position
 from fastnn.search.study import Study
 
@@ -30,10 +30,10 @@ def save_slices(path: str | Path, study: Study, *, label: str = "value") -> None
         axes.scatter(*_points(study.ranked, name, wide), s=18, color=DOT, alpha=0.6, linewidths=0, **ABOVE)
         axes.scatter(*_points([best], name, wide), s=60, color=BEST, label="best", **ABOVE)
         _scale(axes, "x", name, wide)
-        _plain(axes)
+        plain(axes)
     panels[0].set_ylabel(label)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_parallel_coordinates(path: str | Path, study: Study, *, label: str = "value") -> None:
@@ -63,7 +63,7 @@ def save_parallel_coordinates(path: str | Path, study: Study, *, label: str = "v
     axes.set_xlim(-0.2, len(ranges) + 0.5)
     axes.vlines(range(len(ranges) + 1), 0, 1, color=PALE, linewidth=0.8, zorder=0)
     axes.spines[:].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_random_against_grid(path: str | Path, random: Study, grid: Study, *, label: str = "value") -> None:
@@ -86,13 +86,13 @@ def save_random_against_grid(path: str | Path, random: Study, grid: Study, *, la
         for letter, name in zip("xy", names, strict=True):
             _scale(axes, letter, name, study.ranges[name])
         axes.set_title(title, loc="left", fontsize="medium")
-        _plain(axes)
+        plain(axes)
         _draw_best_so_far(panels[2], study, DOT if study is random else PALE, title)
     panels[2].set(xlabel="trials", ylabel=label)
     panels[2].set_title("best so far", loc="left", fontsize="medium")
     panels[2].legend(frameon=False)
-    _plain(panels[2])
-    _save(figure, path)
+    plain(panels[2])
+    save_figure(figure, path)
 
 
 def _draw_best_so_far(axes: Any, study: Study, color: str, label: str) -> None:
@@ -149,18 +149,5 @@ def _scale(axes: Any, letter: str, name: str, wide: Range) -> None:
 
 def _panels(count: int, size: tuple[float, float], **options: Any) -> tuple[Any, Any]:
     width, height = size
-    figure = require("matplotlib.figure", "search").Figure(
-        figsize=(width * count, height), dpi=150, layout="constrained"
-    )
+    figure = new_figure(width * count, height, "search")
     return figure, figure.subplots(1, count, squeeze=False, **options)[0]
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Any, path: str | Path) -> None:
-    with replacing(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")

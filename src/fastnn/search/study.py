@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 import fastnn
-from fastnn._core.arrays import is_whole, real_number
+from fastnn._core.arrays import check_count, is_whole, real_number
 from fastnn.search.progress import Progress
 from fastnn.search.ranges import Range, as_text, checked, edge, grid, narrowed
 from fastnn.search.samplers import PRUNERS, SAMPLERS, ByPlace, seed_at
@@ -111,8 +111,7 @@ class Study:
         raises.
         """
         wanted = checked(ranges)
-        if not is_whole(trials) or trials < 1:
-            raise ValueError(f"trials must be a whole number of at least 1, got {trials!r}")
+        check_count("trials", trials)
         total = len(grid(wanted, trials)) if self._sampler == "grid" else int(trials)
         self.keep("ranges", {name: distribution_to_json(value) for name, value in wanted.items()})
         self.optuna.sampler = ByPlace(self._begin, lambda place: self._sampler_at(place, wanted, trials))

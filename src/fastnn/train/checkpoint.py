@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fastnn._core.arrays import check_count
 from fastnn._core.extras import require
 from fastnn._core.files import replacing, save_json
 from fastnn._core.locks import FolderLock
@@ -50,8 +51,8 @@ class Checkpoints(Callback):
         mode: str | None = None,
     ) -> None:
         for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps), ("keep", keep)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            if value is not None:
+                check_count(name, value)
         self._safetensors = require("safetensors.numpy", "demo")
         self.folder = Path(folder)
         self.every_epochs, self.every_steps, self.keep = every_epochs, every_steps, keep

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.extras import require
-from fastnn._core.files import replacing
+from fastnn._core.figures import new_figure, save_figure
 from fastnn._core.typing import Array
 
 MOST_NUMBERS = 20  # classes with a number in each cell of the picture
@@ -94,7 +94,7 @@ def save_confusion(path: str | Path, confusion: Confusion, title: str = "") -> N
     names, counts = confusion.names, confusion.counts
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(14.0, 2.5 + 0.45 * len(names))
-    figure = require("matplotlib.figure", "demo").Figure((side + 1, side), dpi=150, layout="constrained")
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_title(title, loc="left", fontsize="medium")
@@ -111,5 +111,4 @@ def save_confusion(path: str | Path, confusion: Confusion, title: str = "") -> N
     ticker = require("matplotlib.ticker", "demo")
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, format=ticker.PercentFormatter(xmax=1.0))
     bar.set_label("share of the class")
-    with replacing(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(figure, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn._core.extras import require
-from fastnn._core.files import replacing
+from fastnn._core.figures import new_figure, plain, save_figure
 from fastnn.train.measures import Record
 from fastnn.train.statistics import Updates
 from fastnn.train.trainer import Callback, Trainer
@@ -58,16 +58,13 @@ def save_curves(path: str | Path, history: Sequence[Record], title: str = "") ->
     names = [name.removeprefix("val_") for name in history[0] if f"val_{name}" in history[0]]
     names = names or [name for name in history[0] if name not in NOT_DRAWN]
     ratios = [UPDATE_RATIO] if all(UPDATE_RATIO in record for record in history) else []
-    size = (4.5 * len(names + ratios), 3.8)
-    figure = require("matplotlib.figure", "demo").Figure(figsize=size, dpi=150, layout="constrained")
+    figure = new_figure(4.5 * len(names + ratios), 3.8)
     figure.suptitle(title)
     panels = figure.subplots(1, len(names + ratios), squeeze=False)[0]
     for axes, name in zip(panels, names + ratios, strict=True):
         _draw(axes, history, name)
     panels[len(names) - 1].legend(frameon=False)
-    path = Path(path)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(figure, path)
 
 
 NOT_DRAWN = ("epoch", "step", "lr", "seconds", UPDATE_RATIO)
@@ -91,8 +88,7 @@ def _draw(axes: Any, history: Sequence[Record], name: str) -> None:
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_title(name.replace("_", " "), loc="left", fontsize="medium")
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
 
 
 def _draw_gap(axes: Any, history: Sequence[Record], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn._core.arrays import check_count
 from fastnn.train.measures import better, monitored
 from fastnn.train.trainer import Callback, Trainer
 
@@ -21,8 +22,7 @@ class EarlyStopping(Callback):
     def __init__(
         self, patience: int, monitor: str = "val_loss", min_delta: float = 0.0, mode: str | None = None
     ) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1, got {patience}")
+        check_count("patience", patience)
         self.patience, self.monitor, self.min_delta = patience, monitor, min_delta
         self.mode = better(monitor, mode)
         self.best_epoch = 0

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.devices import on_host
-from fastnn._core.extras import require
-from fastnn._core.files import replacing
+from fastnn._core.figures import new_figure, save_figure
 from fastnn._core.typing import Array
 from fastnn.nn import Module
+from fastnn.nn.module import check_model
 
 MOST = 64  # images that are drawn
 
@@ -31,21 +31,19 @@ def first_layer(
     ImportError. Raises TypeError for what is no layer, ValueError where there is no such weight, and for
     features that do not fit.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a layer of fastnn.nn, got {type(model).__name__}")
+    check_model(model)
     weights = [(name, p) for name, p in model.named_parameters() if p.ndim >= 2]
     if not weights:
         raise ValueError("model must have a weight of two or more dimensions to draw, got none")
     name, weight = weights[0]
     images = _images(name, on_host(weight.data).astype(np.float64), image_shape)[:MOST]
-    figure = require("matplotlib.figure", "demo").Figure(figsize=(5, 5.3), dpi=150, layout="constrained")
+    figure = new_figure(5, 5.3)
     axes = figure.subplots()
     axes.imshow(_grid(images), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(f"{name}: {len(images)} of {weight.shape[0]}", fontsize="medium")
     if path is not None:
-        with replacing(Path(path)) as temporary:
-            figure.savefig(temporary, format="png")
+        save_figure(figure, path)
     return figure
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import optim
-from fastnn._core.arrays import is_whole, real_number
+from fastnn._core.arrays import check_count, real_number
 from fastnn._core.inference import is_inference
 from fastnn.augment import Transform
 from fastnn.nn import Module
+from fastnn.nn.module import check_model
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.class_weight import weighted_loss
@@ -98,8 +99,7 @@ def fit(
     x, y = samples_of("data", data)
     check_parts(model, optimizer, scheduler, callbacks)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
-        if not is_whole(value) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_count(name, value)
     if schedule_per not in ("epoch", "step"):
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
     if progress not in (True, False, "lines"):
@@ -206,11 +206,9 @@ def _split(x: Nested, y: Nested, share: object) -> tuple[tuple[Nested, Nested], 
     return kept, out
 
 
-def check_parts(model: object, optimizer: object, scheduler: Any = None, callbacks: object = ()) -> None:
+def check_parts(model: Module, optimizer: object, scheduler: Any = None, callbacks: object = ()) -> None:
     """Raise TypeError or ValueError for what cannot be trained with, or does not belong together."""
-    if not isinstance(model, Module):
-        got = _got(model) if isinstance(model, type) else type(model).__name__
-        raise TypeError(f"model must be a layer of fastnn.nn, got {got}")
+    check_model(model)
     if not isinstance(optimizer, optim.Optimizer | None):
         raise TypeError(
             "optimizer must be one of fastnn.optim, for the model's parameters, as"

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn._core.arrays import check_count
 from fastnn._core.typing import Array
 from fastnn.ensemble import Ensemble
 from fastnn.nn import Module
@@ -24,8 +25,8 @@ class Snapshots(Callback):
     """
 
     def __init__(self, keep: int | None = None) -> None:
-        if keep is not None and keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
+        if keep is not None:
+            check_count("keep", keep)
         self.keep = keep
         self.weights: list[dict[str, Array]] = []
         self._model: Module | None = None

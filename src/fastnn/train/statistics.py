@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core.arrays import is_whole
+from fastnn._core.arrays import check_count
 from fastnn._core.devices import as_floats, on_host
 from fastnn._core.typing import Array
 from fastnn.nn import Activation, Linear, Module, Parameter
@@ -54,8 +54,7 @@ class Statistics(Callback):
     """
 
     def __init__(self, every: int = 100, path: str | Path | None = None) -> None:
-        if not is_whole(every) or every < 1:
-            raise ValueError(f"every must be a whole number of at least 1, got {every!r}")
+        check_count("every", every)
         self.every = every
         self.records: list[Record] = []
         self._log = None if path is None else JsonLog(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn._core.arrays import is_whole
+from fastnn._core.arrays import check_count
 from fastnn.optim.average import WeightAverage
 from fastnn.train.trainer import Callback, Trainer
 
@@ -21,8 +21,7 @@ class WeightAveraging(Callback):
         if not isinstance(average, WeightAverage):
             got = type(average).__name__
             raise TypeError(f"average must be an average of fastnn.optim, got {got}")
-        if not is_whole(start_epoch) or start_epoch < 1:
-            raise ValueError(f"start_epoch must be a whole number of at least 1, got {start_epoch!r}")
+        check_count("start_epoch", start_epoch)
         if per not in ("epoch", "step"):
             raise ValueError(f"per must be 'epoch' or 'step', got {per!r}")
         self.average, self.start_epoch, self.per = average, start_epoch, per

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from fastnn.init.constants import zeros_
-from fastnn.nn.module import Module
+from fastnn.nn.module import Module, check_model
 from fastnn.nn.norm import LayerNorm, RMSNorm
 from fastnn.nn.parameter import Parameter
 from fastnn.nn.slope import PReLU
-
-
-def check_model(model: object) -> None:
-    """TypeError unless the model is a module."""
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
 
 
 def layers_with_weight(model: Module) -> list[Module]:

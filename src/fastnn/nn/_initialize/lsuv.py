@@ -7,7 +7,8 @@ import warnings
 
 import numpy as np
 
-from fastnn._core.arrays import is_whole, real_number, write
+from fastnn._core.arrays import check_count, real_number, write
+from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
 from fastnn.init.draws import orthogonal_
 from fastnn.init.target import Draws
@@ -31,8 +32,7 @@ def lsuv_(
     """
     if not real_number("tol", tol) > 0:
         raise ValueError(f"tol must be above 0, got {tol}")
-    if not is_whole(max_iterations) or max_iterations < 1:
-        raise ValueError(f"max_iterations must be a whole number of at least 1, got {max_iterations!r}")
+    check_count("max_iterations", max_iterations)
     layers = matrix_layers(model)
     if not layers:
         got = type(model).__name__
@@ -40,14 +40,9 @@ def lsuv_(
     for layer in layers:
         orthogonal_(weight_of(layer), generator=generator)
         zero_bias(layer)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         for layer, _ in _outputs(model, layers, batch):
             _scale(model, layer, batch, tol, max_iterations)
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return model
 
 

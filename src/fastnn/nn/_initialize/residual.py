@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastnn.init.constants import zeros_
 from fastnn.init.scaling import kaiming_normal_
 from fastnn.init.target import Draws
-from fastnn.nn._initialize.layers import check_model, layers_with_weight, matrix_layers, weight_of, zero_bias
-from fastnn.nn.module import Module
+from fastnn.nn._initialize.layers import layers_with_weight, matrix_layers, weight_of, zero_bias
+from fastnn.nn.module import Module, check_model
 from fastnn.nn.residual import Residual
 
 

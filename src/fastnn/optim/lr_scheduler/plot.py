@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastnn._core.extras import require
-from fastnn._core.files import replacing
+from fastnn._core.figures import new_figure, plain, save_figure
 from fastnn.optim.lr_scheduler.checks import whole
 from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.lr_scheduler.scheduler import Group, LRScheduler
@@ -50,8 +49,7 @@ def plot(
     several = schedule if isinstance(schedule, Mapping) else {"": schedule}
     lines = [line for name, one in several.items() for line in _lines(name, _copy(one, lr), steps, metrics)]
     panels = ["lr", "momentum"] if any(len(set(line["momentum"])) > 1 for line in lines) else ["lr"]
-    size = (7, 2.6 * len(panels) + 0.6)
-    figure = require("matplotlib.figure", "demo").Figure(figsize=size, dpi=150, layout="constrained")
+    figure = new_figure(7, 2.6 * len(panels) + 0.6)
     all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw(axes, lines, panel)
@@ -59,8 +57,7 @@ def plot(
     if any(line["name"] for line in lines):
         figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     if path is not None:
-        with replacing(Path(path)) as temporary:
-            figure.savefig(temporary, format="png")
+        save_figure(figure, path)
     return figure
 
 
@@ -115,5 +112,4 @@ def _draw(axes: Any, lines: Sequence[dict[str, Any]], panel: str) -> None:
     if panel == "lr":
         axes.set_ylim(bottom=min(0.0, *(min(line[panel]) for line in lines)))
     axes.set_title("learning rate" if panel == "lr" else panel, loc="left", fontsize="medium")
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
