@@ -158,7 +158,8 @@ class MinMax(Scaler):
 
     def _learn(self, x: Array) -> None:
         axes = self._axes(x.ndim)
-        low, high = getattr(self, "data_min_", np.inf), getattr(self, "data_max_", -np.inf)
+        low: Any = getattr(self, "data_min_", np.inf)
+        high: Any = getattr(self, "data_max_", -np.inf)
         for rows in parts(x):
             part = check_finite(x[rows], rows.start)
             low = np.minimum(low, part.min(axes, keepdims=True)[0].astype(np.float64))
