@@ -152,6 +152,8 @@ def _numbers(weights: Sequence[float], models: int) -> tuple[float, ...]:
     numbers = tuple(real_number(f"Ensemble: weights[{i}]", weight) for i, weight in enumerate(weights))
     if len(numbers) != models:
         raise ValueError(f"Ensemble: weights must be one for each of {models} models, got {len(numbers)}")
-    if not (min(numbers) >= 0 and 0 < math.fsum(numbers) < math.inf):
-        raise ValueError(f"Ensemble: weights must be finite, at least 0, and not all 0, got {list(numbers)}")
+    if not (min(numbers) >= 0 and 0 < sum(numbers) < math.inf):
+        raise ValueError(
+            f"Ensemble: weights must be finite, as their sum, at least 0, and not all 0, got {list(numbers)}"
+        )
     return numbers

@@ -169,6 +169,14 @@ def test_compose_is_one_after_another(steps: list[Any]) -> None:
     assert np.array_equal(labels, y)
 
 
+def test_compose_takes_what_a_subclass_of_a_move_does() -> None:
+    class Inverted(augment.RandomHorizontalFlip):
+        def apply(self, x: Any, y: Any, key: fastnn.Key) -> tuple[Any, Any]:
+            return 1 - x, y
+
+    assert np.array_equal(augment.Compose([Inverted(), augment.RandomVerticalFlip(1)])(X), 1 - X[:, :, ::-1])
+
+
 def test_compose_knows_its_fixed_steps() -> None:
     scale = Standardize("channel").fit(X)
     assert augment.Compose([H]).preprocessing() is None

@@ -129,6 +129,7 @@ def test_nothing_is_kept_for_backward() -> None:
         (lambda: Ensemble(nets(), [1, 2]), ValueError, "weights must be one for each of 3 models, got 2"),
         (lambda: Ensemble(nets(), [1, -2, 3]), ValueError, r"at least 0, and not all 0, got \[1.0, -2.0, 3"),
         (lambda: Ensemble(nets(), [0, 0, 0]), ValueError, "and not all 0"),
+        (lambda: Ensemble(nets(), [1e308, 1e308, 0]), ValueError, "weights must be finite, as their sum"),
         (lambda: Ensemble(nets(), [1, np.nan, 1]), ValueError, "weights must be finite"),
         (lambda: Ensemble(nets(), ["a", 1, 1]), TypeError, r"weights\[0\] must be"),  # type: ignore[list-item]
         (lambda: Ensemble(nets(), average="mean"), ValueError, "average must be one of 'softmax', 'sig"),

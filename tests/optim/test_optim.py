@@ -746,6 +746,11 @@ def test_the_average_of_saved_states(tmp_path: Path) -> None:
             [states[0], {**states[0], "0.bias": np.zeros(3)}],
             r"states\[1\]\['0.bias'\] must have the shape of the first state's, \(2,\), got \(3,\)",
         ),
+        (
+            [{"w": np.array([1])}, {"w": np.array([1.5])}],
+            "of the first state's kind, int64, got float64",
+        ),
+        ([{"w": np.array([1j])}], r"states\[0\]\['w'\] must have real numbers .* got complex128"),
     ]
     for wrong, message in refused:
         with pytest.raises(ValueError, match=message):

@@ -140,3 +140,29 @@ def test_a_file_is_never_in_memory_as_a_whole(
     finally:
         tracemalloc.stop()
     np.testing.assert_allclose(out[5], found.transform(x[5:6])[0])
+
+
+def test_a_range_keeps_no_copy_of_the_samples() -> None:
+    x = np.zeros((40, 2**17), np.uint8)  # five parts
+    tracemalloc.start()
+    MinMax().fit(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes + 2**20
+
+
+def test_a_range_too_narrow_to_divide_by_counts_as_constant() -> None:
+    x = np.array([[0.0], [1e-310]])
+    np.testing.assert_allclose(MinMax((2, 3)).fit_transform(x), 2)
+
+
+def test_other_parameters_need_another_fit() -> None:
+    x = draw((9, 5, 5, 3), "float64")
+    alone, after = MinMax().fit(x), Compose(ZeroCenter(), Standardize()).fit(x)
+    alone.transform(x)
+    alone.set_params(feature_range=(0, 10))
+    after.set_params(**{"0__per": "channel"})
+    for found in (alone, after, *after.steps):
+        with pytest.raises(ValueError, match="must be fitted first"):
+            found.transform(x)
+    np.testing.assert_allclose(alone.fit_transform(x).max(0), 10)

@@ -23,8 +23,8 @@ def average_weights(states: Iterable[Mapping[str, Any] | str | Path]) -> dict[st
     batch norms become means as well: nn.utils.update_bn computes those that fit. Vaswani et al., "Attention
     Is All You Need", 2017; Wortsman et al., "Model soups", 2022.
 
-    Raises ValueError for no states, and for names and shapes that differ, naming them; else what reading a
-    file raises.
+    Raises ValueError for no states, for names, shapes and kinds of numbers that differ, naming them, and for
+    complex numbers; else what reading a file raises.
     """
     if isinstance(states, Mapping | str | Path):
         raise TypeError(f"states must be a list of dicts or files, got one, {type(states).__name__}")
@@ -71,4 +71,9 @@ def _check_fits(place: str, state: Mapping[str, Array], first: Mapping[str, Arra
             raise ValueError(
                 f"{place}[{name!r}] must have the shape of the first state's, {first[name].shape}, got"
                 f" {array.shape}"
+            )
+        if array.dtype.kind == "c" or _is_float(array) != _is_float(first[name]):
+            raise ValueError(
+                f"{place}[{name!r}] must have real numbers of the first state's kind, {first[name].dtype},"
+                f" got {array.dtype}"
             )

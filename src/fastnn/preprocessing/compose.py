@@ -91,6 +91,8 @@ class Compose(Transformer):
             for name, value in params.items():
                 place, _, rest = name.partition("__")
                 self.steps[int(place)].set_params(**{rest: value})
+            if params:
+                self._forget()  # what a step has learnt depends on those before it
         return self
 
     def __sklearn_clone__(self) -> Self:

@@ -158,18 +158,18 @@ class MinMax(Scaler):
 
     def _learn(self, x: Array) -> None:
         axes = self._axes(x.ndim)
-        seen = [(self.data_min_, self.data_max_)] if hasattr(self, "data_min_") else []
+        low: Any = getattr(self, "data_min_", np.inf)
+        high: Any = getattr(self, "data_max_", -np.inf)
         for rows in parts(x):
             part = check_finite(x[rows], rows.start)
-            extremes = (part.min(axes, keepdims=True), part.max(axes, keepdims=True))
-            seen.append((extremes[0][0].astype(np.float64), extremes[1][0].astype(np.float64)))
-        lows, highs = zip(*seen, strict=True)
-        self.data_min_, self.data_max_ = np.minimum.reduce(lows), np.maximum.reduce(highs)
+            low = np.minimum(low, part.min(axes, keepdims=True)[0].astype(np.float64))
+            high = np.maximum(high, part.max(axes, keepdims=True)[0].astype(np.float64))
+        self.data_min_, self.data_max_ = low, high
 
     def _shift_and_divisor(self) -> tuple[Array, Array]:
         low, high = self.feature_range
-        width = self.data_max_ - self.data_min_
-        divisor = np.where(width == 0, 1.0, width / (high - low))
+        divisor = (self.data_max_ - self.data_min_) / (high - low)
+        divisor = np.where(divisor < np.finfo(np.float64).tiny, 1.0, divisor)  # 1 / divisor must be finite
         return self.data_min_ - low * divisor, divisor
 
     def _check_state(self, state: Mapping[str, Array]) -> None:

@@ -81,13 +81,18 @@ class Transformer:
         return {name: getattr(self, name) for name in _arguments(type(self))}
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments of the constructor; ValueError for one that it does not have. Fit again then."""
+        """Change arguments of the constructor; ValueError for one that it does not have.
+
+        What was learnt with other arguments is forgotten: fit again then.
+        """
         known = [*_arguments(type(self))]
         if unknown := params.keys() - {*known}:
             raise ValueError(f"{type(self).__name__}: parameters must be of {known}, got {sorted(unknown)}")
         type(self)(**self.get_params() | params)  # a bad one is reported here
         for name, value in params.items():
             setattr(self, name, value)
+        if params:
+            self._forget()
         return self
 
     def state_dict(self) -> dict[str, Array]:

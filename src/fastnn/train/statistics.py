@@ -45,7 +45,7 @@ class Statistics(Callback):
     - saturated: the share of outputs whose derivative is below 5% of the largest (sigmoid, tanh, softsign,
       hardsigmoid, hardtanh, relu6), else None;
     - dead: the share of units (features, channels) that were 0 for all samples of all steps measured so far
-      in the epoch, of activations and of layers of your own, else None;
+      in the epoch (in a resumed run, since then), of activations and of layers of your own, else None;
     - update_ratios: |change of the step| / |weight| by name, of weights with two or more dimensions.
 
     path: also write them there, as a line of JSON for each. A layer that is measured is not fused with its
