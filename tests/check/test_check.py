@@ -617,6 +617,13 @@ def test_a_healthy_net_has_no_warning() -> None:
         assert not bad(list(report.findings)), name
 
 
+def test_one_sample_in_a_batch_and_a_rule_with_a_large_first_step_are_no_fault() -> None:
+    for rule, lr, batch_size in ((optim.SGD, 0.05, 1), (optim.RMSprop, 0.01, 16)):
+        model = mlp()
+        looked_at = subject(model, optimizer=rule(model.parameters(), lr=lr), batch_size=batch_size)
+        assert not bad(layers_part.check_layers(looked_at)[0]), rule
+
+
 def test_dead_units_are_those_of_the_whole_data_and_layers_are_not_fused_away() -> None:
     model = mlp()
     model[0].weight.data[:3] = 0

@@ -73,9 +73,9 @@ def test_a_run_goes_on_with_the_same_options(source: Path, tmp_path: Path, capsy
 @each(
     ("options", "message"),
     [
-        ("--init nowhere.pth", "there is no file nowhere.pth"),
+        ("--init nowhere.pth", "--init: state_dict: there is no file nowhere.pth"),
         ("--freeze 9", "--freeze: until must be the name of a layer, as one of 0, 1, 2, 3, 4, 5, 6, got '9'"),
-        ("--init SOURCE --layers 7,5", "SOURCE: state_dict['0.weight'] must have the shape of the module's"),
+        ("--init SOURCE --layers 7,5", "--init: SOURCE: state_dict['0.weight'] must have the shape of"),
         ("--model resnet18", "--norm and --dropout must not be given with --model resnet18, which"),
     ],
 )  # fmt: skip

@@ -212,6 +212,12 @@ def test_what_cannot_be_searched_is_refused(
     assert f"fastnn search: error: {message}" in told or (message.startswith("/proc") and message in told)
 
 
+def test_too_few_samples_to_measure_on_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    np.savez(tmp_path / "few.npz", x=np.ones((5, 2)), y=[0, 1, 0, 1, 0])
+    told = error_of(capsys, "search", "--data", tmp_path / "few.npz", "--output", tmp_path / "out")
+    assert "--data must have more samples: of 4 for training none can be held out" in told
+
+
 # ---- options as data ---------------------------------------------------------------------------------------
 
 
@@ -223,6 +229,7 @@ def test_what_cannot_be_searched_is_refused(
         ('{"lrr": 1}', "fastnn train has no option 'lrr' that says what is trained; did you mean lr?"),
         ('{"output": "x"}', "fastnn train has no option 'output'"),
         ('{"lr": {"low": 1}}', "lr must be a text, a number, a boolean or a list of them, got {'low': 1}"),
+        ('{"augment": ["flip", "crop"]}', "augment must be one value, got the list ['flip', 'crop']"),
         ('{"lr": true}', "argument --lr: must be a number of at least 0, got 'True'"),
         ('{"epochs": 1.5}', "argument --epochs: must be a whole number of at least 1, got '1.5'"),
         ('{"layers": [64, "x"]}', "argument --layers: must be a whole number of at least 1, got 'x'"),

@@ -43,7 +43,8 @@ def check_layers(subject: Subject) -> tuple[list[Finding], list[Row]]:
     copies = subject.copies()
     dead_before = dead_units(copies.model, subject)
     watch = train.Statistics(every=1)
-    finite = train_some(copies, (subject.x, subject.y), STEPS, subject.batch_size, watch)
+    # The signal is a deviation over the samples of a batch, and of one sample it would be 0.
+    finite = train_some(copies, (subject.x, subject.y), STEPS, max(subject.batch_size, 2), watch)
     if not watch.records:
         advice = "initialisation or inputs too large: see Data and Initial loss"
         return [Finding("layers", "first step", "the loss is not finite", "failure", advice)], []
@@ -231,8 +232,8 @@ def _updates(rows: list[Row], records: Sequence[Row], finite: bool) -> Finding:
     high, low = "learning rate too high: lower it", "learning rate too low: raise it"
     cases: list[tuple[bool, Judgement, str]] = [
         (not finite, "failure", f"{high}; the loss became infinite"),
-        (ratio == 0, "failure", "the weights get no gradient: see dead units, and requires_grad"),
-        (largest > WILD or after > 3 * abs(before), "failure", high),
+        (ratio == 0, "failure", "the weights do not move: see dead units, requires_grad, the learning rate"),
+        ((largest > WILD and after >= before) or after > 3 * abs(before), "failure", high),
         (ratio > FAST or after > 1.5 * abs(before), "warning", high),
         (ratio < STILL, "failure", low),
         (ratio < SLOW, "warning", low),

@@ -61,8 +61,11 @@ def _words_of(name: str, value: Any, actions: Sequence[argparse.Action]) -> list
             if flag.const is value:
                 return [flag.option_strings[0]]
         return []  # False is how a flag is not given
-    option = next((action for action in actions if action not in flags), actions[0]).option_strings[0]
+    action = next((action for action in actions if action not in flags), actions[0])
+    option = action.option_strings[0]
     if isinstance(value, list):
+        if action.nargs is None:
+            raise ValueError(f"{name} must be one value, got the list {value!r}")
         return [option, *(map(str, value) if value else [""])]
     if isinstance(value, str | int | float):
         return [f"{option}={value}"]

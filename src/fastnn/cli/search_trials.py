@@ -40,6 +40,8 @@ def splits_of(y: Any, folds: int | None) -> list[tuple[Any, Any]]:
 
     if folds is None:
         held_out = held_out_rows(y, Fraction(1, HELD_OUT_EVERY))
+        if not held_out.any():
+            raise ValueError(f"--data must have more samples: of {len(y)} for training none can be held out")
         return [(np.flatnonzero(~held_out), np.flatnonzero(held_out))]
     try:
         return [*stratified_k_fold(y, folds)]

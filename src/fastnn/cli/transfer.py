@@ -32,7 +32,10 @@ def add_arguments(group: Any) -> None:
 def prepare(args: argparse.Namespace, model: nn.Module, say: Callable[[str], None]) -> None:
     """Load the first weights and freeze layers, as the options say."""
     if args.init is not None:
-        report = models.load_pretrained(model, args.init)
+        try:
+            report = models.load_pretrained(model, args.init)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"--init: {error}") from None
         for line in str(report).splitlines():
             say(f"{args.init}: {line}")
         if report.mismatched or report.missing_keys:
