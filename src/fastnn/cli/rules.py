@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     and value is not optim.Optimizer
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # where the optimizer's own do not suit a small network
-    "sgd": {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.001},
+    "sgd": {"momentum": 0.9, "weight_decay": 0.001},
     "lars": {"lr": 5.0, "momentum": 0.9},
     "lamb": {"lr": 0.01},
     "lion": {"lr": 0.001},

@@ -145,7 +145,12 @@ def _add_optimizer_arguments(group: Any) -> None:
         metavar="NAME",
         help="one of %(choices)s (default: sgd)",
     )
-    add("--lr", type=number, metavar="X", help="learning rate (default: 0.05 for sgd, others have their own)")
+    add(
+        "--lr",
+        type=number,
+        metavar="X",
+        help="learning rate (default: for sgd 0.02, with images 0.01; others have their own)",
+    )
     add(
         "--momentum",
         type=_number(below=1.0),

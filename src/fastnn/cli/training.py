@@ -80,6 +80,8 @@ def make_model(args: argparse.Namespace, data: train.Data, say: Say) -> tuple[De
 def optimizer_of(args: argparse.Namespace, model: nn.Module) -> optim.Optimizer:
     """Return the optimizer with the options that were given."""
     given = {name: getattr(args, name) for name in ("lr", "momentum", "weight_decay")}
+    if args.optimizer == "sgd" and args.lr is None:
+        given["lr"] = NETWORKS[args.model].lr
     return make_optimizer(args.optimizer, model, given)
 
 
