@@ -146,6 +146,9 @@ def test_evaluate(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     data = flowers(tmp_path / "new.csv", "length,width,kind")
     data.write_text(data.read_text().replace("2.0,lily", "2.0,rose").replace("0,lily", "0,rose", 3))
     y = datasets.csv(data)[1]
+    (tmp_path / "file").touch()
+    message = f"--output: cannot make the folder {tmp_path / 'file'}: File exists"
+    assert message in error_of(capsys, "evaluate", model, "--data", data, "--output", tmp_path / "file")
     fastnn_("evaluate", model, "--data", data, "--output", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     predicted = fastnn.load(model).predict(datasets.csv(data)[0])

@@ -70,6 +70,14 @@ def test_a_resumed_run_repeats_the_draws(tmp_path: Path) -> None:
     assert fit(Noise(0.2)) != expected
 
 
+def test_a_resumed_run_has_the_statistics_of_its_transform(tmp_path: Path) -> None:
+    fit(Noise(), checkpoints=tmp_path)
+    other = Noise()
+    other.scale.fit(X + 1)
+    with pytest.raises(ValueError, match=r"the training samples must be as when .* has another mean now"):
+        fit(other, checkpoints=tmp_path, resume=True)
+
+
 def test_a_function_gets_training_batches_alone() -> None:
     seen: list[int] = []
 

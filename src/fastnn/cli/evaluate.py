@@ -16,6 +16,7 @@ from fastnn._core.extras import require
 from fastnn._core.files import save_json
 from fastnn._core.typing import Array
 from fastnn.cli.model_files import add_data_arguments, read_data, say, writing
+from fastnn.cli.run_folder import make_folder
 from fastnn.datasets import Samples
 from fastnn.datasets.csv_labels import make_labels
 from fastnn.datasets.files import naming
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, and write the files."""
     if args.output is not None:
         require("matplotlib.figure", "demo")
+        make_folder(args.output)
     predictor = fastnn.load(args.model)
     if predictor.classes is None:
         raise ValueError(f"{args.model}: evaluate is for models with classes, and the file has none")
@@ -59,7 +61,6 @@ def run(args: argparse.Namespace) -> int:
         print(*matrix, sep="\n", file=file)
     _say_if_trained_on(predictor, samples, args.data)
     if args.output is not None:
-        args.output.mkdir(parents=True, exist_ok=True)
         title = f"{found.accuracy:.1%} of {len(labels)} samples right"
         save_confusion(args.output / "confusion.png", found, title)
         save_json(args.output / "evaluation.json", {"samples": len(labels), "loss": loss, **found.numbers()})

@@ -23,6 +23,7 @@ from fastnn.train.class_weight import weighted_loss
 from fastnn.train.data import held_out_rows
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
 from fastnn.train.nested import Nested, as_arrays, leaves, length, mapped
+from fastnn.train.preprocessing import Preprocessing
 from fastnn.train.progress import Progress
 from fastnn.train.trainer import Callback, Trainer
 from fastnn.train.transform import check_transform
@@ -110,7 +111,9 @@ def fit(
     saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
     # Checkpoints come last, so that they have what all other callbacks did.
     shown = [Progress(bar=progress is True)] if progress else []
-    others: list[Callback] = [*shown, *([saver] if saver else [])]
+    fixed = transform.preprocessing() if isinstance(transform, Transform) else None
+    statistics = [] if fixed is None else [Preprocessing(fixed)]
+    others: list[Callback] = [*shown, *statistics, *([saver] if saver else [])]
     plain_loss = find_loss(loss)
     weighted = plain_loss if class_weight is None else weighted_loss(loss, class_weight, y)
     held_out = None if validation is None else samples_of("validation", validation)
