@@ -267,6 +267,8 @@ def test_options_are_data_and_back(given: str, options: dict[str, Any]) -> None:
     assert given_options(words(options)) == options
     for name in options:
         assert getattr(again, name) == getattr(train_arguments(given_options(words(options))), name)
+    assert train_arguments({"freeze": True}).freeze == train_arguments({"freeze": ""}).freeze == ""
+    assert train_arguments({"freeze": False}).freeze is None
     assert train_arguments({"layers": []}).layers == []
     assert train_arguments({"header": None}).header is None
 

@@ -51,14 +51,14 @@ def words(options: Mapping[str, Any]) -> list[str]:
 
 
 def _words_of(name: str, value: Any, actions: Sequence[argparse.Action]) -> list[str]:
-    flags = [action for action in actions if action.nargs == 0]
+    flags = [action for action in actions if action.nargs in (0, "?")]  # what may stand without a value
     if value is None:
         return []  # as if it were not given
     if isinstance(value, bool) and flags:
         for flag in flags:
             if isinstance(flag, argparse.BooleanOptionalAction):
                 return [flag.option_strings[0 if value else 1]]
-            if flag.const is value:
+            if flag.const is value or (flag.nargs == "?" and value):
                 return [flag.option_strings[0]]
         return []  # False is how a flag is not given
     action = next((action for action in actions if action not in flags), actions[0])

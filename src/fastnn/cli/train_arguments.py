@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train N networks with seeds made of --seed, and predict by the mean of their probabilities",
     )
-    add = parser.add_argument_group("files").add_argument
+    files = parser.add_argument_group("files")
+    add = files.add_argument
     add_config(add)
     add(
         "--output",
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the files go; an earlier run's are replaced (default: runs/digits, or runs/FILE)",
     )
     add("--quiet", action="store_true", help="print the result alone")
-    start = parser.add_mutually_exclusive_group().add_argument
+    start = files.add_mutually_exclusive_group().add_argument
     start(
         "--resume",
         action="store_true",
