@@ -664,6 +664,18 @@ def test_averages_are_applied_and_taken_away() -> None:
         average.restore()
 
 
+def test_averages_beyond_the_dtype_are_infinite_without_a_warning() -> None:
+    wide, half = (
+        nn.Parameter(np.full(2, np.longdouble("1e400"))),
+        nn.Parameter(np.full(2, 60_000, np.float16)),
+    )
+    average = optim.ExponentialMovingAverage([wide, half])
+    np.testing.assert_array_equal(average.averages[0], np.inf)
+    average.averages[1][:] = 1e6
+    average.apply()
+    np.testing.assert_array_equal(half.data, np.inf)
+
+
 def test_an_average_s_state_goes_on_bitwise() -> None:
     params = parameters(np.float32)
     average = optim.ExponentialMovingAverage(params, 0.9, warm_up=True)

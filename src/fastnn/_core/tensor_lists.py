@@ -98,7 +98,8 @@ def new_array(data: Array, value: float) -> Array:
 @by_device
 def computing_copy(data: Array) -> Array:
     """A copy in C order, in the dtype that rules compute in."""
-    return np.array(data, computing_dtype(data.dtype), order="C")
+    with np.errstate(all="ignore"):  # as in the kernels, an overflow is an infinity, and no warning
+        return np.array(data, computing_dtype(data.dtype), order="C")
 
 
 @by_device

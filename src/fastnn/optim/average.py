@@ -90,7 +90,8 @@ class WeightAverage:
             if isinstance(array, np.ndarray) and not array.flags.writeable:
                 raise ValueError(f"params[{index}].data must be writable, got a read-only array")
         writes = [(operator.setitem, target, ..., new) for target, new in zip(data, arrays, strict=True)]
-        uninterrupted([*writes, (setattr, self, "_weights", replaced)])
+        with np.errstate(all="ignore"):  # an average of float32 may not fit into float16
+            uninterrupted([*writes, (setattr, self, "_weights", replaced)])
 
     def _check_not_applied(self) -> None:
         if self._weights is not None:
