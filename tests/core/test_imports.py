@@ -131,6 +131,11 @@ def test_the_reference_stands_apart_from_the_kernels() -> None:
     assert "fastnn._kernels" not in found
 
 
+def test_the_command_loads_what_it_is_asked_for() -> None:
+    at_once = {each.imported for each in IMPORTS if each.importer == "fastnn.cli" and each.at_once}
+    assert {part(module) for module in at_once} == {"fastnn", "_core"}
+
+
 def test_cuda_is_loaded_when_an_array_on_a_gpu_is_met() -> None:
     outside = [each for each in IMPORTS if part(each.imported) == "cuda" and part(each.importer) != "cuda"]
     assert outside

@@ -16,7 +16,6 @@ from typing import Any, TextIO
 
 import fastnn
 from fastnn._core.os_errors import naming_file
-from fastnn.cli.config import read_config, words
 
 COMMANDS = {
     "info": "show what fastnn found on this machine and what it uses",
@@ -43,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     parser.print_help()
                     return 0
                 name = f"{parser.prog} {args.command}"
-                if getattr(args, "config", None):  # the words of the command line come later, and so win
+                if getattr(args, "config", None):
+                    from fastnn.cli.config import read_config, words  # it loads the options of fastnn train
+
+                    # The words of the command line come later, and so win.
                     args = parser.parse_args([given[0], *words(read_config(args.config)), *given[1:]])
                 args.given = given[1:]
                 return int(args.run(args))

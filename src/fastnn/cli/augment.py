@@ -10,7 +10,8 @@ from fastnn import augment
 
 Shape = tuple[int, ...]  # of an image: channels, height, width
 
-#: What each name makes of a shape and a number of classes. Images are standardised: 0 is their mean.
+#: What each name makes of a shape and a number of classes. Images are standardised unless --preprocess says
+#: otherwise: 0 is their mean.
 AUGMENTATIONS: dict[str, Callable[[Shape, int], augment.Transform]] = {
     "flip": lambda shape, classes: augment.RandomHorizontalFlip(),
     "vflip": lambda shape, classes: augment.RandomVerticalFlip(),
