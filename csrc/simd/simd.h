@@ -5,6 +5,7 @@
 //   LANES  REGISTERS                         elements in a vector, vector registers
 //   vset(x)  vload(p)  vstore(p, x)           broadcast, unaligned load and store
 //   vload_part(p, n)  vstore_part(p, n, x)    the first n <= LANES lanes; the other lanes load as 0
+//   vahead(p)                                 how many elements are before the first aligned vector of memory at p
 //   vstream(p, x)                             store to p aligned to a vector, past the caches where there is a way
 //   vfma(a, b, c)  vfnma(a, b, c)             a b + c, c - a b, rounded once
 //   vmadd(a, b, c)                            a b + c, rounded once or twice, as is quicker
@@ -141,6 +142,13 @@ FORCE_INLINE V vscale(V x, V n) {
     return x * vpower_of_2(inner + start) * vpower_of_2(n - inner + start);
 }
 #endif
+
+// From there on no store of a whole vector crosses a cache line. 0 where p is not aligned to its elements: no vector
+// is.
+FORCE_INLINE size_t vahead(const real *p) {
+    const size_t beyond = (uintptr_t)p % sizeof(V);
+    return beyond % sizeof(real) == 0 ? (sizeof(V) - beyond) % sizeof(V) / sizeof(real) : 0;
+}
 
 // The first n lanes, for loops that are inlined twice: once with n the constant LANES, and once for what is left.
 FORCE_INLINE V vload_some(const real *p, size_t n) { return n == LANES ? vload(p) : vload_part(p, n); }
