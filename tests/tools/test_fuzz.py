@@ -94,6 +94,27 @@ def test_each_kind_of_fault_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
             assert fault.kind == kind
 
 
+def test_rounding_of_an_ill_conditioned_result_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "result = F.linear(input=input, weight=weight)"
+    cancelling = np.array([[1e8, 1.0, -1e8]]), np.ones((1, 3))
+    names = ("input", "weight")
+    good = case("F.linear", source, **dict(zip(names, cancelling, strict=True)))
+    good.reference, good.tolerance = source, 1.0
+    for off, kind in ((1e-8, None), (1e-6, "differs from the reference")):
+        got = np.array([[1.0 + off]])
+        monkeypatch.setattr(F, "linear", lambda got=got, **_: got)
+        assert getattr(judge(good), "kind", None) == kind
+
+
+def test_what_follows_from_an_overflow_is_not_compared() -> None:
+    good = case(
+        "F.exp", "y = F.exp(input)\nresult = [y, F.exp_backward(dy, y)]", input=np.full(1, 90, np.float16)
+    )
+    good.arguments["dy"] = np.zeros(1, np.float16)
+    good.reference, good.tolerance = good.source, 16.0
+    assert judge(good) is None  # 0 times infinity
+
+
 def test_a_case_is_the_same_again_and_its_program_runs() -> None:
     for number in range(60):
         made = targets.case(1, number)
