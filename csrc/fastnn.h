@@ -432,9 +432,7 @@ fastnn_outcome fastnn_run_regions(const fastnn_regions *regions);
 // Exported under these names: a threadpoolctl controller finds them in the module.
 __attribute__((visibility("default"))) int fastnn_get_num_threads(void);
 __attribute__((visibility("default"))) void fastnn_set_num_threads(int count);  // count >= 1
-int fastnn_usable_cpus(void);  // those that CPU affinity and the cgroup's quota allow
-// CPUs in a cgroup v2 cpu.max line ("max 100000", "150000 100000"), rounded up; 0: no limit.
-int fastnn_parse_cpu_max(const char *line);
+int fastnn_usable_cpus(void);  // those that CPU affinity and a container's quota allow; on macOS the performance cores
 // Sets what the calling thread of a long call asks now and then: if it returns nonzero, the pieces that have not begun
 // are given up, and the call is interrupted.
 void fastnn_set_interrupt_check(int (*check)(void));

@@ -4,8 +4,11 @@
 
 #include <stddef.h>
 
-// The smallest limit that holds for this process: `parse` reads it from the first line of `file` (such as "cpu.max") in
-// the process' group and in each group above it. 0, from `parse` as well, means that there is no limit.
-size_t fastnn_cgroup_limit(const char *file, size_t (*parse)(const char *line));
+// The smallest limit that holds for this process' group and each group above it; 0: no limit.
+int fastnn_cgroup_cpus(void);       // the quota, rounded up
+size_t fastnn_cgroup_memory(void);  // bytes
+
+// CPUs in a line of a cpu.max file ("max 100000", "150000 100000"), rounded up; 0: no limit.
+int fastnn_parse_cpu_max(const char *line);
 
 #endif

@@ -1,15 +1,11 @@
 // The caching allocator: fresh memory costs a page fault for every page, often more than the arithmetic, so freed
 // blocks are kept for the next request of their size class. Thread-safe, and usable in a forked child.
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "fastnn.h"
-#include "runtime/cgroup.h"
 #include "runtime/sizes.h"
+#include "runtime/system.h"
 
 // In a build with AddressSanitizer, all memory of a block that its user did not ask for is out of bounds, as is all of
 // a block that is kept for the next request: else the rounding of sizes and the cache would hide overruns.
@@ -33,31 +29,24 @@ _Static_assert(sizeof(block) == 64, "the header keeps the data aligned");
 enum {
     STEPS = 8,  // size classes to a power of two: at most an eighth is wasted
     CLASSES = 64 * STEPS,
-    HUGE_PAGE = 2 << 20,
 };
 // Blocks of at least so many bytes are mapped one by one, on huge pages where the system gives them.
 static const size_t MAPPED_BYTES = 4 << 20;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static fastnn_lock lock = FASTNN_LOCK;
 static block *free_blocks[CLASSES];
 static size_t cached_bytes;
 
-static void lock_cache(void) { pthread_mutex_lock(&lock); }
-static void unlock_cache(void) { pthread_mutex_unlock(&lock); }
+static void lock_cache(void) { fastnn_take_lock(&lock); }
+static void unlock_cache(void) { fastnn_give_lock(&lock); }
 __attribute__((constructor)) static void protect_over_fork(void) {
-    pthread_atfork(lock_cache, unlock_cache, unlock_cache);
+    fastnn_at_fork(lock_cache, unlock_cache, unlock_cache);
 }
 
-static size_t memory_max(const char *line) { return strtoull(line, NULL, 10); }  // "max" is 0
-
-// At most so many bytes are kept: a quarter of the machine's memory, or of what a container may use.
+// At most so many bytes are kept.
 static size_t cache_limit(void) {
     static atomic_size_t limit;
-    if (limit == 0) {
-        const size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-        const size_t group = fastnn_cgroup_limit("memory.max", memory_max);
-        limit = (group > 0 && group < machine ? group : machine) / 4;
-    }
+    if (limit == 0) limit = fastnn_usable_memory() / 4;
     return limit;
 }
 
@@ -71,28 +60,15 @@ static size_t size_class(size_t bytes, size_t *rounded) {
 }
 
 static block *map_block(size_t bytes) {
-    if (bytes < MAPPED_BYTES) {
-        void *memory;
-        return posix_memalign(&memory, 64, bytes) == 0 ? memory : NULL;
-    }
-    // A mapping that is one huge page longer than needed contains an aligned part; the rest is unmapped.
-    char *start = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED) return NULL;
-    const size_t before = (size_t)(-(uintptr_t)start) % HUGE_PAGE;
-    if (before > 0) munmap(start, before);
-    munmap(start + before + bytes, HUGE_PAGE - before);
-#ifdef MADV_HUGEPAGE
-    madvise(start + before, bytes, MADV_HUGEPAGE);
-#endif
-    return (block *)(start + before);
+    return bytes < MAPPED_BYTES ? fastnn_allocate_lines(bytes) : fastnn_map_pages(bytes);
 }
 
 static void unmap_block(block *b) {
     ASAN_UNPOISON_MEMORY_REGION(b + 1, b->bytes - sizeof(block));
     if (b->bytes < MAPPED_BYTES)
-        free(b);
+        fastnn_free_lines(b);
     else
-        munmap(b, b->bytes);
+        fastnn_unmap_pages(b, b->bytes);
 }
 
 static void unmap_list(block *b) {

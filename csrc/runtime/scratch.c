@@ -1,10 +1,10 @@
 // See scratch.h.
 #include "runtime/scratch.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "runtime/sizes.h"
+#include "runtime/system.h"
 
 bool fastnn_open_scratch(fastnn_scratch *scratch, size_t pieces, size_t slot_bytes, size_t shared_bytes) {
     const size_t threads = (size_t)fastnn_get_num_threads();
@@ -24,7 +24,7 @@ void fastnn_close_scratch(fastnn_scratch *scratch) { fastnn_release(scratch->sha
 
 // A piece finds no free slot only if the number of threads was raised during the call; then it waits for one.
 char *fastnn_take_scratch(const fastnn_scratch *scratch) {
-    for (;; sched_yield())
+    for (;; fastnn_yield())
         for (size_t i = 0; i < scratch->count; i++)
             if (!__atomic_test_and_set(&scratch->taken[i], __ATOMIC_ACQUIRE))
                 return scratch->slots + i * scratch->slot_bytes;

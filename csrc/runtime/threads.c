@@ -6,18 +6,11 @@
 // takes pieces of the others' shares, so that a thread that the system has descheduled delays the call by one piece and
 // not by its whole share. A caller that finds the pool busy, with another thread's job or with the job that the caller
 // itself is a piece of, does all the work alone.
-#include <pthread.h>
-#include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "fastnn.h"
-#include "runtime/cgroup.h"
 #include "runtime/sizes.h"
+#include "runtime/system.h"
 #include "runtime/workspace.h"
 
 enum {
@@ -54,10 +47,10 @@ static struct {
 
 static struct {
     atomic_bool asleep;
-    sem_t wake;
+    fastnn_semaphore wake;
 } workers[MAX_THREADS];
 
-static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER;  // held by the thread whose job it is
+static fastnn_lock owner = FASTNN_LOCK;  // held by the thread whose job it is
 static _Thread_local bool is_owner;
 static int started;  // how many workers there are; only the owner uses it
 static atomic_int thread_count;
@@ -71,19 +64,13 @@ static void relax(void) {
 #endif
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 // Whether the user wants to stop. The calling thread asks after each piece; the interrupt check itself, which is slow,
 // is called once in INTERRUPT_CHECK_SECONDS. NULL: the work must not be interrupted.
 static bool is_interrupted(double *next_check) {
     int (*check)(void) = interrupt_check;
-    if (next_check == NULL || check == NULL || now() < *next_check) return false;
+    if (next_check == NULL || check == NULL || fastnn_seconds() < *next_check) return false;
     const bool stop = check() != 0;
-    *next_check = now() + INTERRUPT_CHECK_SECONDS;
+    *next_check = fastnn_seconds() + INTERRUPT_CHECK_SECONDS;
     return stop;
 }
 
@@ -119,21 +106,21 @@ static void wait_for_job(int number, unsigned seen) {
         if (i < SPINS)
             relax();
         else
-            sched_yield();
+            fastnn_yield();
     }
     // Either open_job sees that the worker sleeps, or the worker sees the new generation, so no wake-up is missed. The
     // semaphore may still hold a wake-up of an earlier job, so the generation is checked again after each.
     for (;;) {
         atomic_store(&workers[number].asleep, true);
         if (atomic_load(&job.generation) != seen) break;
-        sem_wait(&workers[number].wake);
+        fastnn_wait_semaphore(&workers[number].wake);
     }
     atomic_store(&workers[number].asleep, false);
 }
 
-static void *work(void *argument) {
+static void work(void *argument) {
     const int number = (int)(intptr_t)argument;
-    if (!fastnn_open_workspace()) return NULL;  // then the others do its pieces
+    if (!fastnn_open_workspace()) return;  // then the others do its pieces
     for (unsigned seen = 0;;) {
         wait_for_job(number, seen);
         seen = atomic_load(&job.generation);
@@ -141,28 +128,17 @@ static void *work(void *argument) {
             run_pieces(number + 1, NULL);
         atomic_fetch_sub(&job.gate, 1);
     }
-    return NULL;
 }
 
 // Starts workers until there are `count`; returns how many there are, fewer if the system refuses one, and at most
-// `count`. Workers block all signals: handling those is left to the program's own threads.
+// `count`.
 static int start_workers(int count) {
     if (started >= count) return count;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     for (; started < count; started++) {
-        pthread_t thread;
         workers[started].asleep = false;
-        sem_init(&workers[started].wake, 0, 0);
-        if (pthread_create(&thread, &attributes, work, (void *)(intptr_t)started) != 0) break;
+        fastnn_open_semaphore(&workers[started].wake);
+        if (!fastnn_start_thread(work, (void *)(intptr_t)started, STACK_BYTES)) break;
     }
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return started;
 }
 
@@ -179,7 +155,8 @@ static void open_job(fastnn_task task, const void *context, size_t pieces, int i
     atomic_fetch_and(&job.gate, ~CLOSED);
     atomic_fetch_add(&job.generation, 1);
     for (int i = 0; i < invited; i++)
-        if (atomic_load(&workers[i].asleep) && atomic_exchange(&workers[i].asleep, false)) sem_post(&workers[i].wake);
+        if (atomic_load(&workers[i].asleep) && atomic_exchange(&workers[i].asleep, false))
+            fastnn_post_semaphore(&workers[i].wake);
 }
 
 // Lets no more workers in, and waits for those that have entered.
@@ -187,7 +164,7 @@ static void close_job(void) {
     atomic_fetch_or(&job.gate, CLOSED);
     for (unsigned i = 1; atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED; i++) {
         relax();
-        if (i % SPINS == 0) sched_yield();
+        if (i % SPINS == 0) fastnn_yield();
     }
 }
 
@@ -198,30 +175,30 @@ static void prepare_fork(void) {
     if (is_owner) close_job();
 }
 static void reset_in_child(void) {
-    if (!is_owner) pthread_mutex_init(&owner, NULL);
+    if (!is_owner) fastnn_reset_lock(&owner);
     job.gate = CLOSED;
     started = 0;
 }
 __attribute__((constructor)) static void register_fork_handlers(void) {
-    pthread_atfork(prepare_fork, NULL, reset_in_child);
+    fastnn_at_fork(prepare_fork, NULL, reset_in_child);
 }
 
 static bool run_job(size_t pieces, fastnn_task task, const void *context, double *next_check) {
     const int threads = fastnn_get_num_threads();
     const int helpers = (size_t)threads < pieces ? threads - 1 : (int)pieces - 1;
-    if (helpers < 1 || pthread_mutex_trylock(&owner) != 0) return run_alone(pieces, task, context, next_check);
+    if (helpers < 1 || !fastnn_try_lock(&owner)) return run_alone(pieces, task, context, next_check);
     is_owner = true;
     open_job(task, context, pieces, start_workers(helpers));
     const bool done = run_pieces(0, next_check);
     close_job();
     is_owner = false;
-    pthread_mutex_unlock(&owner);
+    fastnn_give_lock(&owner);
     return done;
 }
 
 fastnn_outcome fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
     if (!fastnn_open_workspace()) return FASTNN_NO_MEMORY;
-    double next_check = now() + INTERRUPT_CHECK_SECONDS;
+    double next_check = fastnn_seconds() + INTERRUPT_CHECK_SECONDS;
     return run_job(pieces, task, context, &next_check) ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }
 
@@ -233,27 +210,10 @@ void fastnn_set_interrupt_check(int (*check)(void)) { interrupt_check = check; }
 
 // ---- how many ------------------------------------------------------------------------------------------------------
 
-int fastnn_parse_cpu_max(const char *line) {
-    char *end;
-    const long long quota = strtoll(line, &end, 10), period = strtoll(end, NULL, 10);
-    if (quota <= 0 || period <= 0) return 0;
-    const long long cpus = (quota - 1) / period + 1;
-    return cpus < MAX_THREADS ? (int)cpus : MAX_THREADS;
-}
-static size_t quota(const char *line) { return (size_t)fastnn_parse_cpu_max(line); }
-
-int fastnn_usable_cpus(void) {
-    cpu_set_t set;
-    int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    const int most = (int)fastnn_cgroup_limit("cpu.max", quota);
-    if (most > 0 && most < cpus) cpus = most;
-    return cpus > 0 ? cpus : 1;
-}
-
 int fastnn_get_num_threads(void) {
     int count = atomic_load_explicit(&thread_count, memory_order_relaxed);
     if (count > 0) return count;
-    const int cpus = fastnn_usable_cpus();
+    const int usable = fastnn_usable_cpus(), cpus = usable < MAX_THREADS ? usable : MAX_THREADS;
     return atomic_compare_exchange_strong(&thread_count, &count, cpus) ? cpus : count;
 }
 

@@ -1,10 +1,8 @@
 // See workspace.h.
 #include "runtime/workspace.h"
 
-#include <pthread.h>
-#include <stdlib.h>
-
 #include "runtime/sizes.h"
+#include "runtime/system.h"
 
 // Tests with the address sanitizer see an access outside of the parts that are borrowed.
 #if defined(__SANITIZE_ADDRESS__)
@@ -21,15 +19,12 @@ enum { GAP = 0 };
 enum { WORKSPACE_BYTES = 512 << 10 };
 
 static _Thread_local char *top;  // where the free part begins; NULL: there is no workspace yet
-static pthread_key_t key;        // its value is the workspace, which is freed when the thread ends
-
-__attribute__((constructor)) static void make_key(void) { pthread_key_create(&key, free); }
 
 bool fastnn_open_workspace(void) {
     if (top != NULL) return true;
-    char *memory = aligned_alloc(LINE, WORKSPACE_BYTES);
-    if (memory == NULL || pthread_setspecific(key, memory) != 0) {
-        free(memory);
+    char *memory = fastnn_allocate_lines(WORKSPACE_BYTES);
+    if (memory == NULL || !fastnn_free_at_thread_end(memory)) {
+        fastnn_free_lines(memory);
         return false;
     }
     ASAN_POISON_MEMORY_REGION(memory, WORKSPACE_BYTES);

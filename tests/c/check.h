@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#ifndef _WIN32
+#include <unistd.h>
+#endif
 
 #define CHECK(condition, ...)                                               \
     do {                                                                    \
@@ -15,11 +18,18 @@
         }                                                                   \
     } while (0)
 
-// The sanitizers' own locks do not survive the fork of a process with threads.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { CAN_FORK = 0 };
-#else
-enum { CAN_FORK = 1 };
+// Windows has no fork, and the sanitizers' own locks do not survive that of a process with threads.
+#if !defined(_WIN32) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+#define CAN_FORK
 #endif
+
+// Ends the program after so many seconds, where the system can do that.
+static inline void limit_seconds(unsigned seconds) {
+#ifdef _WIN32
+    (void)seconds;
+#else
+    alarm(seconds);
+#endif
+}
 
 #endif

@@ -2,9 +2,9 @@
 // stages one after the other, bit by bit, for any number of threads, and nothing but its outputs may be written.
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "check.h"
+#include "runtime/system.h"
 #include "runtime/tables.h"
 
 enum { GUARD = 64, GUARD_BYTE = 0xa5 };
@@ -13,8 +13,7 @@ enum { GUARD = 64, GUARD_BYTE = 0xa5 };
 
 // `bytes` bytes between guards; the end is not rounded up, so that a single byte too many is seen.
 static void *guarded(size_t bytes) {
-    char *memory;
-    CHECK(posix_memalign((void **)&memory, GUARD, bytes + 2 * GUARD) == 0, "no memory");
+    char *memory = fastnn_allocate_lines(bytes + 2 * GUARD);
     memset(memory, GUARD_BYTE, bytes + 2 * GUARD);
     return memory + GUARD;
 }
@@ -22,7 +21,7 @@ static void release(void *array, size_t bytes, const char *name) {
     const unsigned char *memory = (const unsigned char *)array - GUARD;
     for (size_t i = 0; i < GUARD; i++)
         CHECK(memory[i] == GUARD_BYTE && memory[GUARD + bytes + i] == GUARD_BYTE, "written beside %s", name);
-    free((void *)memory);
+    fastnn_free_lines((void *)memory);
 }
 
 static void set(void *array, bool float64, size_t i, double value) {
@@ -255,7 +254,7 @@ static void check_running(bool float64) {
 // With an argument, the small shapes alone: for an emulator.
 int main(int count, char **arguments) {
     (void)arguments;
-    alarm(1800);
+    limit_seconds(1800);
     // outer, channels, inner: nothing, one of everything, around a vector and a tile, rows that are taken
     // together, of even and odd number, and channels that are cut.
     static const size_t small[][3] = {{0, 3, 2},  {3, 0, 2},  {1, 1, 1},  {2, 1, 1},  {1, 1, 2},

@@ -3,11 +3,11 @@
 // them. And an element's result does not depend on its place in the array.
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "random/random_kernels.h"
 #include "runtime/streaming.h"
+#include "runtime/system.h"
 
 enum { LONGEST = 2 * 16 + 1 };  // two of the longest vectors and one element
 
@@ -100,8 +100,7 @@ static void check_copies_and_sums(bool float64) {
     const fastnn_table *table = fastnn_current_table(float64);
     const size_t size = size_of(float64);
     for (size_t count = 0; count < 300; count = count < 40 ? count + 1 : count * 2) {
-        void *to;
-        CHECK(posix_memalign(&to, 64, count * size + 1) == 0, "no memory");
+        void *to = fastnn_allocate_lines(count * size + 1);
         char *from = malloc(count * size + 1);
         for (size_t i = 0; i < count; i++) set(from, float64, i, (double)i);
         table->stream_copy(count, to, from);
@@ -112,7 +111,7 @@ static void check_copies_and_sums(bool float64) {
         table->add_to(count, sums, from);
         for (size_t i = 0; i < count; i++)
             CHECK(sums[i] == (double)i + 0.5 && table->get(from, i) == (double)i, "element %zu of %zu", i, count);
-        free(to), free(from), free(sums);
+        fastnn_free_lines(to), free(from), free(sums);
     }
 }
 
@@ -380,7 +379,7 @@ static void check_dropout(bool float64, size_t rows, size_t columns) {
 }
 
 int main(void) {
-    alarm(1800);
+    limit_seconds(1800);
     const char *isa;
     for (int i = 0; (isa = fastnn_available_isa(i)) != NULL; i++) {
         CHECK(fastnn_select_isa(isa), "%s", isa);

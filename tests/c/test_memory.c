@@ -1,11 +1,12 @@
 // The caching allocator: blocks do not overlap, are reused and given back, from many threads and after a fork.
 #include <pthread.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "check.h"
 #include "fastnn.h"
+#ifdef CAN_FORK
+#include <sys/wait.h>
+#endif
 
 static const size_t MANY = (size_t)3 << 20;  // just below what is mapped for itself
 
@@ -109,13 +110,14 @@ static void test_threads(void) {
     CHECK(fastnn_cached_bytes() == 0, "%zu", fastnn_cached_bytes());
 }
 
+#ifdef CAN_FORK
 static void test_fork_while_busy(void) {
     pthread_t threads[THREADS];
     start(threads);
     for (int i = 0; i < 50; i++) {
         const pid_t child = fork();
         if (child == 0) {
-            alarm(600);
+            limit_seconds(600);
             for (size_t bytes = 1; bytes < MANY; bytes *= 2) fastnn_release(fastnn_allocate(bytes));
             fastnn_empty_cache();
             _exit(fastnn_cached_bytes() != 0);
@@ -126,13 +128,16 @@ static void test_fork_while_busy(void) {
     join(threads);
     fastnn_empty_cache();
 }
+#endif
 
 int main(void) {
-    alarm(1800);
+    limit_seconds(1800);
     test_sizes();
     test_reuse();
     test_resize();
     test_too_much();
     test_threads();
-    if (CAN_FORK) test_fork_while_busy();
+#ifdef CAN_FORK
+    test_fork_while_busy();
+#endif
 }

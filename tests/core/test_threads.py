@@ -177,34 +177,6 @@ def test_usable_cpus() -> None:
     assert 1 <= _kernels.usable_cpus() <= len(os.sched_getaffinity(0))
 
 
-@pytest.mark.parametrize(
-    ("line", "cpus"),
-    [
-        ("max 100000\n", 0),
-        ("100000 100000\n", 1),
-        ("150000 100000\n", 2),
-        ("1 100000\n", 1),
-        ("400000 100000\n", 4),
-        ("200000 50000", 4),
-        ("", 0),
-        ("\n", 0),
-        ("max", 0),
-        ("100000", 0),
-        ("-100000 100000", 0),
-        ("0 100000", 0),
-        ("100000 0", 0),
-        ("100000 -1", 0),
-        ("some words", 0),
-        ("100000 words", 0),
-        ("1e5 100000", 0),
-        ("9223372036854775807 1", 1024),
-        ("999999999999999999999999999 100000", 1024),
-    ],
-)
-def test_cgroup_quota(line: str, cpus: int) -> None:
-    assert _kernels.parse_cpu_max(line) == cpus
-
-
 def test_threadpoolctl_limits(x: Array, expected: Array) -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
     import fastnn.threadpool

@@ -8,7 +8,6 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_get_num_threads()
     void fastnn_set_num_threads(int)
     int fastnn_usable_cpus()
-    int fastnn_parse_cpu_max(const char *)
     size_t fastnn_cached_bytes()
     void fastnn_empty_cache()
 
@@ -55,11 +54,6 @@ def set_num_threads(int count):
 def usable_cpus():
     """The CPUs that this process may use, by affinity and cgroup quota."""
     return fastnn_usable_cpus()
-
-
-def parse_cpu_max(str line):
-    """CPUs in a line of cgroup v2's cpu.max, rounded up; 0 for no limit."""
-    return fastnn_parse_cpu_max(line.encode())
 
 
 def cached_bytes():
