@@ -433,6 +433,7 @@ fastnn_outcome fastnn_run_regions(const fastnn_regions *regions);
 __attribute__((visibility("default"))) int fastnn_get_num_threads(void);
 __attribute__((visibility("default"))) void fastnn_set_num_threads(int count);  // count >= 1
 int fastnn_usable_cpus(void);  // those that CPU affinity and a container's quota allow; on macOS the performance cores
+size_t fastnn_usable_memory(void);  // bytes: the machine's, or those of its container
 // Sets what the calling thread of a long call asks now and then: if it returns nonzero, the pieces that have not begun
 // are given up, and the call is interrupted.
 void fastnn_set_interrupt_check(int (*check)(void));

@@ -1,5 +1,5 @@
 // What the thread pool and the allocator ask of the operating system. Nothing else in csrc knows which one it is:
-// system_posix.c (Linux, macOS) and system_windows.c answer.
+// system_posix.c (Linux, macOS) and system_windows.c answer, and have fastnn_usable_cpus and fastnn_usable_memory.
 #ifndef FASTNN_SYSTEM_H
 #define FASTNN_SYSTEM_H
 
@@ -45,11 +45,6 @@ double fastnn_seconds(void);  // since some moment; quick, and exact to some mil
 
 // The functions run around each fork of the process: before it, and after it in the parent and in the child.
 void fastnn_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));
-
-// ---- the machine ---------------------------------------------------------------------------------------------------
-
-// Bytes that the process may use: the machine's, or those of its container. (fastnn_usable_cpus is in fastnn.h.)
-size_t fastnn_usable_memory(void);
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 

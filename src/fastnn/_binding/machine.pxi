@@ -8,6 +8,7 @@ cdef extern from "fastnn.h" nogil:
     int fastnn_get_num_threads()
     void fastnn_set_num_threads(int)
     int fastnn_usable_cpus()
+    size_t fastnn_usable_memory()
     size_t fastnn_cached_bytes()
     void fastnn_empty_cache()
 
@@ -52,8 +53,13 @@ def set_num_threads(int count):
 
 
 def usable_cpus():
-    """The CPUs that this process may use, by affinity and cgroup quota."""
+    """The CPUs that this process may use, by affinity and a container's quota; on macOS the performance cores."""
     return fastnn_usable_cpus()
+
+
+def usable_memory():
+    """The bytes of memory of the machine, or of the container."""
+    return fastnn_usable_memory()
 
 
 def cached_bytes():

@@ -5,15 +5,44 @@ This file knows paths and processes, and nothing of what the locks are for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import fcntl
 import os
 import socket
+import sys
+import time
 from pathlib import Path
 
 from fastnn._core.os_errors import naming_file
 
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without locks answer
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Windows locks bytes, which nobody else can read then: one far behind the end of any file.
+    _LOCKED_BYTE, _RETRY = 2**31 - 2, 0.01
+
+    def lock(descriptor: int, *, wait: bool) -> None:
+        """Lock an open file; BlockingIOError where another has it, unless this waits."""
+        while True:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                return
+            except PermissionError as error:
+                if not wait:
+                    raise BlockingIOError(errno.EWOULDBLOCK, error.strerror) from None
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+            time.sleep(_RETRY)
+
+else:
+    import fcntl
+
+    def lock(descriptor: int, *, wait: bool) -> None:
+        """Lock an open file; BlockingIOError where another has it, unless this waits."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 class Lock:
@@ -28,7 +57,7 @@ class Lock:
         _held.add(self)
         self.is_real = True
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._descriptor, wait=False)
         except OSError as error:
             self.is_real = False
             if error.errno not in _WITHOUT_LOCKS:
@@ -59,7 +88,8 @@ def _forget_locks() -> None:
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_forget_locks)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 class FolderLock:
@@ -90,5 +120,6 @@ class FolderLock:
     def release(self) -> None:
         """Give the right back."""
         if self._process == os.getpid():
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows removes no file that is open, as this one is
+                self._path.unlink(missing_ok=True)
         self._lock.release()

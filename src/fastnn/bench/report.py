@@ -15,6 +15,7 @@ from statistics import geometric_mean
 from typing import Any
 
 import fastnn
+from fastnn import _kernels
 from fastnn._core.files import replacing
 from fastnn.bench.measure import Cell, Copy, Plan, Timing
 from fastnn.bench.memory import Peak
@@ -83,8 +84,8 @@ def machine() -> dict[str, Any]:
             continue
     return {
         **fastnn.info(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 2),
+        "cores": _kernels.usable_cpus(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,  # not on Windows
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": versions,

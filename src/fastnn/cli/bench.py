@@ -9,13 +9,13 @@ and writes bench.json and PNG charts into the output folder. The default run tak
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import fastnn
+from fastnn import _kernels
 from fastnn._core.extras import require, way_to
 from fastnn.bench.data import DIRECTIONS, DTYPES, Size
 
@@ -178,7 +178,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         seconds=args.time_per_cell or seconds[0 if args.quick else 1],
     )
     need = ARRAYS * plan.elements * 8 / 2**30
-    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    have = _kernels.usable_memory() / 2**30
     if need > have:
         raise ValueError(
             f"sizes: {plan.elements} elements take about {need:.0f} GiB; this machine has {have:.0f} GiB"

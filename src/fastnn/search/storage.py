@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import warnings
 from pathlib import Path
 
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
+
+from fastnn._core.locks import lock
 
 _BEGINNING = b'{"op_code":'  # of each line of a journal
 
@@ -61,7 +62,7 @@ class _JournalLock(JournalFileOpenLock):
         """Wait for the lock, then mend the file."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
             _mend(self._path, descriptor)
         except BaseException:
             os.close(descriptor)
@@ -77,14 +78,19 @@ class _JournalLock(JournalFileOpenLock):
 def _mend(path: Path, descriptor: int) -> None:
     """Cut the file to its last whole line; ValueError for a file that is no journal, which stays as it is."""
     size = os.fstat(descriptor).st_size
-    if os.pread(descriptor, len(_BEGINNING), 0) != _BEGINNING[:size]:
+    if _read(descriptor, 0, len(_BEGINNING)) != _BEGINNING[:size]:
         raise ValueError(f"storage must be a journal, got {path}, which is another kind of file")
-    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+    if not size or _read(descriptor, size - 1, 1) == b"\n":
         return
-    whole = os.pread(descriptor, size, 0).rfind(b"\n") + 1
+    whole = _read(descriptor, 0, size).rfind(b"\n") + 1
     os.ftruncate(descriptor, whole)
     warnings.warn(
         f"{path}: the last line was not complete and was removed, {size - whole} bytes: a worker was killed"
         " while it wrote",
         stacklevel=2,
     )
+
+
+def _read(descriptor: int, start: int, count: int) -> bytes:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, count)

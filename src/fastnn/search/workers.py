@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,12 @@ def is_gone(worker: Worker) -> bool | None:
 
 @functools.cache
 def _machine() -> str:
-    """Return what names the machine since its last start, and the container, which numbers its processes."""
+    """Return what names the machine since its last start, and the container, which numbers its processes.
+
+    Where Linux's /proc is not there, each worker counts as a machine of its own.
+    """
+    if not Path("/proc/self/ns/pid").exists():
+        return f"{socket.gethostname()} {uuid.uuid4()}"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
 

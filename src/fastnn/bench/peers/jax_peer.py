@@ -7,13 +7,13 @@ only in rows on all threads. Its backward starts from the input, as that is what
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from fastnn import _kernels
 from fastnn.bench.data import Data
 from fastnn.bench.layers import Layer
 from fastnn.bench.peers import Call, jax_layers
@@ -81,7 +81,7 @@ class Peer:
 
     def set_threads(self, threads: int) -> bool:
         """JAX uses every core that the process may run on, and has no switch for it."""
-        self._all_threads = threads == len(os.sched_getaffinity(0))
+        self._all_threads = threads == _kernels.usable_cpus()
         return self._all_threads
 
 
