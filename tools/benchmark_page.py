@@ -42,8 +42,9 @@ A contestant is timed in blocks: it runs alone for 30 ms (on one thread 2) witho
 are taken, then it is the next one's turn, in random order. A library's threads spin for some milliseconds
 after a call. Where the libraries take turns call by call, the threads of one hold the core that those of the
 other need: ratios of several hundred, in older tables on two threads, were such stalls of torch and no speed.
-`stall` is a cell in which another program held a core all the time, so that
-torch took more than four times its time on one thread; it is in no mean.
+`stall` is a cell in which another program held a core whenever torch was timed, four times: it took more than
+four times its time on one thread. Such a cell is in no mean.
+
 Arrays begin where NumPy's large arrays do, 16 bytes after a cache line (`--aligned`: at one).
 
 The machines were shared: repeat the table on yours before you rely on a difference of a few percent. Rows on
@@ -85,20 +86,12 @@ imports, and over what is there after a step of a tiny network, which loads code
 
 def measured() -> Iterator[Report]:
     """Run `fastnn bench` for each of RUNS beside torch, on one thread and on all."""
-    threads = sorted({1, fastnn.get_num_threads()})
+    threads = map(str, sorted({1, fastnn.get_num_threads()}))
+    common = ["--dtypes", "float32", "--peers", "torch", "--threads", *threads]
     for name, options in RUNS.items():
         folder = ROOT / "runs" / name
-        words = [
-            "bench",
-            *options,
-            "--dtypes",
-            "float32",
-            "--peers",
-            "torch",
-            "--threads",
-            *map(str, threads),
-        ]
-        words += ["--time-per-cell", SECONDS[name], "--output", str(folder)]
+        own = ["--time-per-cell", SECONDS[name], "--output", str(folder)]
+        words = ["bench", *options, *common, *own]
         print("fastnn", *words, flush=True)
         subprocess.run([sys.executable, "-m", "fastnn", *words], check=True, stdout=subprocess.DEVNULL)
         yield Report.read_json(folder / "bench.json")
@@ -112,23 +105,15 @@ def rivals(report: Report) -> list[str]:
 def losing(reports: Sequence[Report]) -> Iterator[str]:
     """The cells below 1, the lowest first."""
     cells = [(report, cell, peer) for report in reports for cell in report.cells for peer in rivals(report)]
-    rows = sorted(
-        (
-            value,
-            where(cell),
-            duration(cell.timings["fastnn"].minimum),
-            peer,
-            both(cell, peer),
-            share(report, cell),
-        )
-        for report, cell, peer in cells
-        if (value := ratio(cell, peer)) is not None and value < 1
-    )
-    yield f"## Below 1: {len(rows)} of {plural(len(cells), 'cell')}\n"
-    if rows:
+    found = [(value, row) for row in cells if (value := ratio(*row[1:])) is not None]
+    below = sorted((pair for pair in found if pair[0] < 1), key=lambda pair: pair[0])
+    yield f"## Below 1: {len(below)} of {plural(len(found), 'cell')}\n"
+    if below:
         yield from head(["what", "direction", "size", "threads", "peer"], ["fastnn", "ratio", "limit"])
-    for _, place, time, peer, ratios, part in rows:
-        yield line([*place, peer, time, ratios, part])
+    for _, (report, cell, peer) in below:
+        time = duration(cell.timings["fastnn"].minimum)
+        yield line([*where(cell), peer, time, both(cell, peer), share(report, cell)])
+    yield ""
 
 
 def where(cell: Cell) -> tuple[str, ...]:
@@ -149,7 +134,7 @@ def shown(cell: Cell, peer: str) -> str:
 
 def activations(report: Report) -> Iterator[str]:
     """A chart, then a table for each thread count and direction, with the geometric means under it."""
-    yield f"\n![The ratios on one thread as a chart]({chart_name(report)})\n"
+    yield f"![The ratios on one thread as a chart]({chart_name(report)})\n"
     cells = report.cells
     for threads in sorted({cell.threads for cell in cells}):
         for direction in ("forward", "backward"):
@@ -238,8 +223,8 @@ def section(reports: Sequence[Report], commit: str) -> str:
         text += [f"A copy on {place}, GB/s by bytes read and written: {copies(last, threads)}.", ""]
     text += losing(reports)
     for report in reports:
-        text += ["", *TABLES[report.cells[0].group](report)]
-    return "\n".join(text) + "\n"
+        text += [*TABLES[report.cells[0].group](report), ""]
+    return "\n".join(text)
 
 
 def page(old: str, reports: Sequence[Report], commit: str) -> str:

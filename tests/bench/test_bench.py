@@ -25,6 +25,8 @@ from fastnn.cli import main
 from support.cases import each
 from support.operations import CALLS
 
+pytestmark = pytest.mark.usefixtures("short_benchmarks")
+
 TIMING = measure.Timing(1e-6, 2e-6, 3, 10)
 
 ACTIVATIONS = list(all_activations())
@@ -291,6 +293,21 @@ def test_command_without_matplotlib_and_tqdm(
     )
     assert "[1/4] relu forward float32" in shown.err
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_the_limit_is_the_faster_copy_of_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = iter([(3e9, 1e9), (2e9, 4e9)])  # bytes per second of two copies, at the beginning and at the end
+
+    def copies(*_: object) -> Iterator[measure.Copy]:
+        for speed in next(runs):
+            yield measure.Copy(1, 64, speed, "x")
+
+    monkeypatch.setattr(measure, "copy_bandwidths", copies)
+    assert bench(tmp_path) == 0
+    found = Report.read_json(tmp_path / "bench.json")
+    assert [copy.bytes_per_second for copy in found.copies] == [3e9, 4e9]
 
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

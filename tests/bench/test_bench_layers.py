@@ -20,6 +20,8 @@ from fastnn.bench.report import Report, lines, machine
 from fastnn.cli import main
 from tools.benchmark_page import page
 
+pytestmark = pytest.mark.usefixtures("short_benchmarks")
+
 LAYERS = list(all_layers())
 LAST = Size((2, 64, 6, 5), channels_last=True)
 

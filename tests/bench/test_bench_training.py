@@ -28,6 +28,8 @@ from tools.benchmark_page import page
 NETWORKS = [case for case in all_training() if isinstance(case, Training)]
 UPDATES = [case for case in all_training() if isinstance(case, Update)]
 
+pytestmark = pytest.mark.usefixtures("short_benchmarks")
+
 
 def small(network: Any) -> Training:
     """A network of one's own in place of a large one."""
