@@ -210,7 +210,8 @@ def again_if_stalled(
 
     fewer: what they took on fewer threads, as far as that is known.
     """
-    timings, pending = {}, list(calls)
+    timings: dict[str, Timing] = {}
+    pending = list(calls)
     for _ in range(1 + REPEATS):
         timings |= measure({name: calls[name] for name in pending})
         known = [name for name in pending if name in fewer]
