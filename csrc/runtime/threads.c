@@ -22,15 +22,15 @@
 
 enum {
     MAX_THREADS = 1024,
-    // How long a worker waits for the next job before it sleeps: about 50 us of spinning, then some 10 ms in which it
-    // yields its core to any other thread. Sleeping at once would cost more: a core that was idle takes a while to
-    // reach its full speed again.
-    SPINS = 4000,
-    YIELDS = 30000,
     STACK_BYTES = 1 << 20,  // of a worker: much more than the 32 KB that pieces need; unused pages cost nothing
     CLOSED = 1 << 30,       // a bit of job.gate
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
+// A thread that waits spins for SPIN_SECONDS and then yields its core, again and again, to any other thread, which may
+// be another library's. A worker without a job sleeps after AWAKE_SECONDS: many times the 25 to 100 us that waking it
+// up costs the next call, on a core that was idle meanwhile.
+#define SPIN_SECONDS 10e-6
+#define AWAKE_SECONDS 1e-3
 
 // What is left of each thread's share, pieces next ... end - 1. The caller has share 0, worker n has share n + 1.
 static struct {
@@ -71,19 +71,29 @@ static void relax(void) {
 #endif
 }
 
-static double now(void) {
+static double now(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Lets a moment pass in a wait that began at `start`; returns the seconds since then.
+static double wait_a_moment(double start) {
+    const double waited = now(CLOCK_MONOTONIC) - start;
+    if (waited < SPIN_SECONDS)
+        relax();
+    else
+        sched_yield();
+    return waited;
 }
 
 // Whether the user wants to stop. The calling thread asks after each piece; the interrupt check itself, which is slow,
 // is called once in INTERRUPT_CHECK_SECONDS. NULL: the work must not be interrupted.
 static bool is_interrupted(double *next_check) {
     int (*check)(void) = interrupt_check;
-    if (next_check == NULL || check == NULL || now() < *next_check) return false;
+    if (next_check == NULL || check == NULL || now(CLOCK_MONOTONIC_COARSE) < *next_check) return false;
     const bool stop = check() != 0;
-    *next_check = now() + INTERRUPT_CHECK_SECONDS;
+    *next_check = now(CLOCK_MONOTONIC_COARSE) + INTERRUPT_CHECK_SECONDS;
     return stop;
 }
 
@@ -114,13 +124,10 @@ static bool run_alone(size_t pieces, fastnn_task task, const void *context, doub
 // Waits until there is another job than generation `seen`. A worker that the last job did not invite sleeps at once,
 // since spinning it would take time from those that work.
 static void wait_for_job(int number, unsigned seen) {
-    for (int i = 0; i < SPINS + YIELDS && number < atomic_load_explicit(&job.invited, memory_order_relaxed); i++) {
+    const double start = now(CLOCK_MONOTONIC);
+    do {
         if (atomic_load_explicit(&job.generation, memory_order_acquire) != seen) return;
-        if (i < SPINS)
-            relax();
-        else
-            sched_yield();
-    }
+    } while (number < atomic_load_explicit(&job.invited, memory_order_relaxed) && wait_a_moment(start) < AWAKE_SECONDS);
     // Either open_job sees that the worker sleeps, or the worker sees the new generation, so no wake-up is missed. The
     // semaphore may still hold a wake-up of an earlier job, so the generation is checked again after each.
     for (;;) {
@@ -185,10 +192,8 @@ static void open_job(fastnn_task task, const void *context, size_t pieces, int i
 // Lets no more workers in, and waits for those that have entered.
 static void close_job(void) {
     atomic_fetch_or(&job.gate, CLOSED);
-    for (unsigned i = 1; atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED; i++) {
-        relax();
-        if (i % SPINS == 0) sched_yield();
-    }
+    const double start = now(CLOCK_MONOTONIC);
+    while (atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED) wait_a_moment(start);
 }
 
 // A forked child has none of the workers. It goes on with a job only if the thread that forks is the job's owner, which
@@ -221,7 +226,7 @@ static bool run_job(size_t pieces, fastnn_task task, const void *context, double
 
 fastnn_outcome fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
     if (!fastnn_open_workspace()) return FASTNN_NO_MEMORY;
-    double next_check = now() + INTERRUPT_CHECK_SECONDS;
+    double next_check = now(CLOCK_MONOTONIC_COARSE) + INTERRUPT_CHECK_SECONDS;
     return run_job(pieces, task, context, &next_check) ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }
 
