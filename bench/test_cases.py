@@ -1,8 +1,8 @@
 """pytest-benchmark over the cases of `fastnn bench`: a group per case, size and dtype, a row per contestant.
 
 Run `pytest bench`, or a part of it: `pytest bench -k "gelu and 16384 and float32"`. The sizes are those of
-`fastnn bench --quick`. On all threads; the peers are those installed. `fastnn bench` interleaves the
-contestants, so its ratios are the ones to quote: this suite is for following one case over time
+`fastnn bench --quick`. On all threads; the peers are those installed. `fastnn bench` times the
+contestants in turns, so its ratios are the ones to quote: this suite is for following one case over time
 (--benchmark-autosave, --benchmark-compare).
 """
 

@@ -1,7 +1,7 @@
 """pytest-benchmark over the cases of `fastnn bench --training`: a group per case and size.
 
 Run `pytest bench/test_training.py`, or a part of it: `-k "mlp and torch"`. As in test_cases.py, on all
-threads, with the sizes of `--quick`; `fastnn bench --training` interleaves the contestants.
+threads, with the sizes of `--quick`; `fastnn bench --training` times the contestants in turns.
 """
 
 from __future__ import annotations

@@ -47,3 +47,13 @@ def threads() -> Iterator[None]:
     before = fastnn.get_num_threads()
     yield
     fastnn.set_num_threads(before)
+
+
+@pytest.fixture
+def short_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes runs of `fastnn bench` as short as their results allow."""
+    from fastnn.bench import measure
+
+    monkeypatch.setattr(measure, "COPY_ELEMENTS", (2**14,))
+    monkeypatch.setattr(measure, "UNTIMED", 1e-3)
+    monkeypatch.setattr(measure, "TIMED", 1e-3)

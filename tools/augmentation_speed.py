@@ -14,7 +14,7 @@ import numpy as np
 import fastnn
 import fastnn.functional as F
 from fastnn import augment
-from fastnn.bench.measure import interleave
+from fastnn.bench.measure import in_turns, untimed
 
 THREADS, SECONDS = 2, 8.0
 CASES = [(256, 32, 4, "uint8"), (256, 32, 4, "float32"), (64, 224, 28, "uint8"), (64, 224, 28, "float32")]
@@ -67,7 +67,7 @@ def main() -> None:
     fastnn.set_num_threads(THREADS)
     print("| batch | torchvision | gather in torch | albumentations | copy |\n|---|---|---|---|---|")
     for samples, size, padding, dtype in CASES:
-        timings = interleave(contestants(samples, size, padding, dtype), SECONDS, spinning=True)
+        timings = in_turns(contestants(samples, size, padding, dtype), SECONDS, untimed=untimed(THREADS))
         ours = timings["fastnn"].median
         ratio = {name: timing.median / ours for name, timing in timings.items()}
         torchvision = (ratio["torchvision, flipped"] + ratio["torchvision, not flipped"]) / 2

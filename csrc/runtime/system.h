@@ -40,8 +40,9 @@ void fastnn_post_semaphore(fastnn_semaphore *semaphore);
 bool fastnn_start_thread(void (*run)(void *), void *argument, size_t stack_bytes);
 // Memory of fastnn_allocate_lines that is freed when the calling thread ends; one block for each thread.
 bool fastnn_free_at_thread_end(void *memory);
-void fastnn_yield(void);      // the calling thread's core to another thread, if one wants it
-double fastnn_seconds(void);  // since some moment; quick, and exact to some milliseconds
+void fastnn_yield(void);             // the calling thread's core to another thread, if one wants it
+double fastnn_seconds(void);         // since some moment, exact to less than a microsecond
+double fastnn_coarse_seconds(void);  // the same, quicker, and exact to some milliseconds
 
 // The functions run around each fork of the process: before it, and after it in the parent and in the child.
 void fastnn_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));

@@ -70,17 +70,20 @@ bool fastnn_free_at_thread_end(void *memory) { return pthread_setspecific(memory
 
 void fastnn_yield(void) { sched_yield(); }
 
-double fastnn_seconds(void) {
-#if defined(CLOCK_MONOTONIC_COARSE)
-    const clockid_t clock = CLOCK_MONOTONIC_COARSE;
-#elif defined(__APPLE__)
-    const clockid_t clock = CLOCK_MONOTONIC_RAW_APPROX;
-#else
-    const clockid_t clock = CLOCK_MONOTONIC;
-#endif
+static double seconds_of(clockid_t clock) {
     struct timespec t;
     clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+double fastnn_seconds(void) { return seconds_of(CLOCK_MONOTONIC); }
+double fastnn_coarse_seconds(void) {
+#if defined(CLOCK_MONOTONIC_COARSE)
+    return seconds_of(CLOCK_MONOTONIC_COARSE);
+#elif defined(CLOCK_MONOTONIC_RAW_APPROX)
+    return seconds_of(CLOCK_MONOTONIC_RAW_APPROX);
+#else
+    return fastnn_seconds();
+#endif
 }
 
 void fastnn_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void)) {

@@ -55,7 +55,13 @@ __attribute__((constructor)) static void make_key(void) { memory_of_thread = Fls
 bool fastnn_free_at_thread_end(void *memory) { return FlsSetValue(memory_of_thread, memory) != 0; }
 
 void fastnn_yield(void) { SwitchToThread(); }
-double fastnn_seconds(void) { return 1e-3 * (double)GetTickCount64(); }
+double fastnn_seconds(void) {
+    LARGE_INTEGER count, per_second;
+    QueryPerformanceCounter(&count);
+    QueryPerformanceFrequency(&per_second);
+    return (double)count.QuadPart / (double)per_second.QuadPart;
+}
+double fastnn_coarse_seconds(void) { return 1e-3 * (double)GetTickCount64(); }
 
 void fastnn_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void)) {
     (void)before, (void)in_parent, (void)in_child;  // Windows has no fork

@@ -15,15 +15,15 @@
 
 enum {
     MAX_THREADS = 1024,
-    // How long a worker waits for the next job before it sleeps: about 50 us of spinning, then some 10 ms in which it
-    // yields its core to any other thread. Sleeping at once would cost more: a core that was idle takes a while to
-    // reach its full speed again.
-    SPINS = 4000,
-    YIELDS = 30000,
     STACK_BYTES = 1 << 20,  // of a worker: much more than the 32 KB that pieces need; unused pages cost nothing
     CLOSED = 1 << 30,       // a bit of job.gate
 };
 #define INTERRUPT_CHECK_SECONDS 0.05
+// A thread that waits spins for SPIN_SECONDS and then yields its core, again and again, to any other thread, which may
+// be another library's. A worker without a job sleeps after AWAKE_SECONDS: many times the 25 to 100 us that waking it
+// up costs the next call, on a core that was idle meanwhile.
+#define SPIN_SECONDS 10e-6
+#define AWAKE_SECONDS 1e-3
 
 // What is left of each thread's share, pieces next ... end - 1. The caller has share 0, worker n has share n + 1.
 static struct {
@@ -64,13 +64,23 @@ static void relax(void) {
 #endif
 }
 
+// Lets a moment pass in a wait that began at `start`; returns the seconds since then.
+static double wait_a_moment(double start) {
+    const double waited = fastnn_seconds() - start;
+    if (waited < SPIN_SECONDS)
+        relax();
+    else
+        fastnn_yield();
+    return waited;
+}
+
 // Whether the user wants to stop. The calling thread asks after each piece; the interrupt check itself, which is slow,
 // is called once in INTERRUPT_CHECK_SECONDS. NULL: the work must not be interrupted.
 static bool is_interrupted(double *next_check) {
     int (*check)(void) = interrupt_check;
-    if (next_check == NULL || check == NULL || fastnn_seconds() < *next_check) return false;
+    if (next_check == NULL || check == NULL || fastnn_coarse_seconds() < *next_check) return false;
     const bool stop = check() != 0;
-    *next_check = fastnn_seconds() + INTERRUPT_CHECK_SECONDS;
+    *next_check = fastnn_coarse_seconds() + INTERRUPT_CHECK_SECONDS;
     return stop;
 }
 
@@ -101,13 +111,10 @@ static bool run_alone(size_t pieces, fastnn_task task, const void *context, doub
 // Waits until there is another job than generation `seen`. A worker that the last job did not invite sleeps at once,
 // since spinning it would take time from those that work.
 static void wait_for_job(int number, unsigned seen) {
-    for (int i = 0; i < SPINS + YIELDS && number < atomic_load_explicit(&job.invited, memory_order_relaxed); i++) {
+    const double start = fastnn_seconds();
+    do {
         if (atomic_load_explicit(&job.generation, memory_order_acquire) != seen) return;
-        if (i < SPINS)
-            relax();
-        else
-            fastnn_yield();
-    }
+    } while (number < atomic_load_explicit(&job.invited, memory_order_relaxed) && wait_a_moment(start) < AWAKE_SECONDS);
     // Either open_job sees that the worker sleeps, or the worker sees the new generation, so no wake-up is missed. The
     // semaphore may still hold a wake-up of an earlier job, so the generation is checked again after each.
     for (;;) {
@@ -162,10 +169,8 @@ static void open_job(fastnn_task task, const void *context, size_t pieces, int i
 // Lets no more workers in, and waits for those that have entered.
 static void close_job(void) {
     atomic_fetch_or(&job.gate, CLOSED);
-    for (unsigned i = 1; atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED; i++) {
-        relax();
-        if (i % SPINS == 0) fastnn_yield();
-    }
+    const double start = fastnn_seconds();
+    while (atomic_load_explicit(&job.gate, memory_order_acquire) != CLOSED) wait_a_moment(start);
 }
 
 // A forked child has none of the workers. It goes on with a job only if the thread that forks is the job's owner, which
@@ -198,7 +203,7 @@ static bool run_job(size_t pieces, fastnn_task task, const void *context, double
 
 fastnn_outcome fastnn_parallel(size_t pieces, fastnn_task task, const void *context) {
     if (!fastnn_open_workspace()) return FASTNN_NO_MEMORY;
-    double next_check = fastnn_seconds() + INTERRUPT_CHECK_SECONDS;
+    double next_check = fastnn_coarse_seconds() + INTERRUPT_CHECK_SECONDS;
     return run_job(pieces, task, context, &next_check) ? FASTNN_DONE : FASTNN_INTERRUPTED;
 }
 

@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -20,18 +20,14 @@ import fastnn
 from fastnn.bench import cases, measure, peers
 from fastnn.bench.activations import all_activations
 from fastnn.bench.data import DTYPES, Buffers, Case, Data, Size
-from fastnn.bench.report import Report, machine
+from fastnn.bench.report import Report, both, machine, ratio
 from fastnn.cli import main
 from support.cases import each
 from support.operations import CALLS
 
+pytestmark = pytest.mark.usefixtures("short_benchmarks")
+
 TIMING = measure.Timing(1e-6, 2e-6, 3, 10)
-
-
-@pytest.fixture(autouse=True)
-def small_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "COPY_ELEMENTS", 2**14)
-
 
 ACTIVATIONS = list(all_activations())
 CELL = measure.Cell(
@@ -147,17 +143,62 @@ def test_check_names_the_contestant_that_is_wrong() -> None:
         measure.check(one("identity"), [peers.load("reference"), Fake(1.01)], memory)
 
 
-def test_interleave_takes_turns() -> None:
-    log: list[str] = []
-    calls = {name: partial(log.append, name) for name in ("a", "b")}
-    timings = measure.interleave(calls, 0.05, spinning=False)
+def test_contestants_are_timed_in_blocks_that_begin_without_a_clock() -> None:
+    log: list[tuple[str, int]] = []  # who was called, and how many times for one reading of the clock
+
+    class Clock:
+        """10 us for a call, whatever it does."""
+
+        def __init__(self, call: peers.Call) -> None:
+            self.name = call()
+
+        def timeit(self, number: int) -> float:
+            log.append((self.name, number))
+            time.sleep(1e-4)
+            return 1e-5 * number
+
+    calls = {name: partial(str, name) for name in ("a", "b")}
+    timings = measure.in_turns(calls, 0.01, untimed=3e-3, sample=2e-4, timer=Clock)
     assert list(timings) == ["a", "b"]
+    blocks = [[number for _, number in turn] for _, turn in groupby(log[2:], key=lambda entry: entry[0])]
+    timed = [[number for number in block if number >= 20] for block in blocks]  # those that last a sample
+    assert len(blocks) >= 2 * measure.BLOCKS - 2  # two blocks of one may follow each other
+    assert all(block[:5] == [1] * 5 for block in blocks)
+    assert all(len(samples) >= measure.SAMPLES for samples in timed)
     for timing in timings.values():
-        assert 0 < timing.minimum <= timing.median
-        assert timing.samples >= 2
-        assert timing.batch > 1
-    turns = sum(1 for _ in groupby(log))
-    assert turns > min(timing.samples for timing in timings.values())
+        assert timing.minimum == pytest.approx(1e-5)
+        assert timing.median == pytest.approx(1e-5)
+        assert timing.samples >= measure.BLOCKS * measure.SAMPLES
+        assert timing.batch == 22
+
+
+def test_on_several_threads_a_block_begins_with_more_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def in_turns(*_: object, untimed: float, **rest: object) -> dict[str, measure.Timing]:
+        seen.append(untimed)
+        return {"fastnn": TIMING}
+
+    monkeypatch.setattr(measure, "in_turns", in_turns)
+    plan = measure.Plan([(one("identity"), [Size((16,))])], ["float32"], [1, 2], out=True, seconds=0.001)
+    list(measure.run(plan, [peers.load("fastnn")]))
+    assert seen == [measure.WARM_UP, measure.UNTIMED]
+
+
+@each(["medians", "measured", "stalled"], [([1.0], 1, False), ([5.0, 3.9], 2, False), ([5.0] * 9, 4, True)])
+def test_a_stalled_contestant_is_timed_again(medians: list[float], measured: int, stalled: bool) -> None:
+    fewer = {"a": measure.Timing(1.0, 1.0, 4, 1)}
+    taken: list[list[str]] = []
+
+    def timed(calls: Mapping[str, peers.Call]) -> dict[str, measure.Timing]:
+        taken.append(list(calls))
+        return {name: measure.Timing(1.0, medians[len(taken) - 1], 4, 1) for name in calls}
+
+    found = measure.again_if_stalled({"a": str, "b": str}, timed, fewer)
+    assert taken == [["a", "b"], *[["a"]] * (measured - 1)]
+    assert (found["a"].stalled, found["b"].stalled) == (stalled, False)
+    cell = replace(CELL, timings={"fastnn": TIMING, "torch": found["a"]})
+    assert (ratio(cell, "torch") is None) == (both(cell, "torch") == "stall") == stalled
 
 
 def test_a_slow_call_is_sampled_once() -> None:
@@ -167,8 +208,18 @@ def test_a_slow_call_is_sampled_once() -> None:
         count[0] += 1
         time.sleep(0.02)
 
-    timing = measure.interleave({"slow": slow}, 0.001, spinning=False)["slow"]
+    timing = measure.in_turns({"slow": slow}, 0.001, untimed=0.0)["slow"]
     assert (timing.samples, timing.batch, count[0]) == (1, 1, 1)
+
+
+@each("dtype", DTYPES)
+@each("offset", [0, 16])
+def test_arrays_begin_where_they_are_asked_to(dtype: str, offset: int) -> None:
+    memory = measure.cpu(offset).buffers(dtype, 1000)
+    arrays = (memory.input, memory.dy, memory.output, memory.out)
+    assert [array.ctypes.data % 64 for array in arrays] == [offset] * 4
+    assert all(array.size >= 1000 for array in arrays)
+    assert np.unique(memory.input).size > 900
 
 
 def test_rows_have_those_who_can_use_the_threads() -> None:
@@ -187,9 +238,14 @@ def test_rows_have_those_who_can_use_the_threads() -> None:
 
 
 def test_json_holds_the_report(tmp_path: Path) -> None:
-    copies = [measure.Copy(1, 1e9, "x")]
+    copies = [
+        measure.Copy(1, 64, 0.5e9, "x"),
+        measure.Copy(1, 256, 1.5e9, "x"),
+        measure.Copy(2, 64, 1.0, "x"),
+    ]
     report = Report(machine(), {"out": True}, ["fastnn", "reference"], [], copies, [CELL])
-    assert report.share(CELL) == pytest.approx(0.128)
+    assert report.share(CELL) == pytest.approx(0.128)  # of 1 GB/s, between the copies of 64 and 256 bytes
+    assert report.share(replace(CELL, moved=1024)) == pytest.approx(1.024 / 1.5)
     report.write_json(tmp_path / "bench.json")
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
     assert json.loads((tmp_path / "bench.json").read_text()) == json.loads(json.dumps(asdict(report)))
@@ -206,6 +262,8 @@ def test_command_writes_table_json_and_chart(tmp_path: Path, capsys: pytest.Capt
     assert str(fastnn.info()["cpu"]) in shown
     found = json.loads((tmp_path / "new" / "bench.json").read_text())
     assert found["settings"]["out"]
+    assert found["settings"]["offset"] == 16
+    assert "arrays begin 16 bytes after a cache line" in shown
     cells = {(cell["label"], cell["direction"], cell["elements"]) for cell in found["cells"]}
     assert cells == {
         (label, direction, 16) for label in ("relu", "glu") for direction in ("forward", "backward")
@@ -214,10 +272,12 @@ def test_command_writes_table_json_and_chart(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "new" / "bench-activations-float32-1.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_command_without_out(tmp_path: Path) -> None:
-    assert bench(tmp_path, "--no-out", "--direction", "forward") == 0
+def test_command_without_out_aligned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(tmp_path, "--no-out", "--aligned", "--direction", "forward") == 0
+    assert "arrays begin at a cache line (--aligned)" in capsys.readouterr().out
     found = json.loads((tmp_path / "bench.json").read_text())
     assert not found["settings"]["out"]
+    assert found["settings"]["offset"] == 0
     assert {cell["direction"] for cell in found["cells"]} == {"forward"}
 
 
@@ -233,6 +293,21 @@ def test_command_without_matplotlib_and_tqdm(
     )
     assert "[1/4] relu forward float32" in shown.err
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_the_limit_is_the_faster_copy_of_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = iter([(3e9, 1e9), (2e9, 4e9)])  # bytes per second of two copies, at the beginning and at the end
+
+    def copies(*_: object) -> Iterator[measure.Copy]:
+        for speed in next(runs):
+            yield measure.Copy(1, 64, speed, "x")
+
+    monkeypatch.setattr(measure, "copy_bandwidths", copies)
+    assert bench(tmp_path) == 0
+    found = Report.read_json(tmp_path / "bench.json")
+    assert [copy.bytes_per_second for copy in found.copies] == [3e9, 4e9]
 
 
 def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from fastnn.bench.report import Report, lines, machine
 from fastnn.cli import main
 from tools.benchmark_page import page
 
+pytestmark = pytest.mark.usefixtures("short_benchmarks")
+
 LAYERS = list(all_layers())
 LAST = Size((2, 64, 6, 5), channels_last=True)
 
@@ -30,14 +32,17 @@ def one(label: str, direction: str = "forward") -> Case:
 
 
 def cell(size: str, elements: int, **seconds: float) -> measure.Cell:
-    timings = {name: measure.Timing(minimum, minimum, 4, 1) for name, minimum in seconds.items()}
+    timings = {
+        name: measure.Timing(minimum, 2e-6 if name == "fastnn" else minimum, 4, 1)
+        for name, minimum in seconds.items()
+    }
     return measure.Cell("softmax", "forward", "layers", size, elements, "float32", 1, 8 * elements, timings)
 
 
 def report(*cells: measure.Cell) -> Report:
-    settings = {"out": True, "threads": [1], "dtypes": ["float32"]}
+    settings = {"out": True, "threads": [1], "dtypes": ["float32"], "offset": 16}
     names = ["fastnn", "reference", "torch", "jax"]
-    return Report(machine(), settings, names, [], [measure.Copy(1, 1e9, "x")], list(cells))
+    return Report(machine(), settings, names, [], [measure.Copy(1, 2**20, 1e9, "x")], list(cells))
 
 
 def bench(folder: Path, *options: str) -> int:
@@ -288,18 +293,31 @@ def test_report_has_the_means_of_each_layer() -> None:
     assert line == ["softmax", "forward", "float32", "1", "2.00", "2.00", "1.41"]
 
 
-def test_page_names_the_cells_below_1() -> None:
+def test_page_has_the_cells_below_1_first() -> None:
     cells = [
         cell("4x4", 16, fastnn=1e-6, torch=4e-6, jax=2e-6),
         cell("8x4", 32, fastnn=1e-6, torch=1e-6, jax=5e-7),
     ]
-    text = page([report(*cells)])
-    assert "fastnn bench --kernels layers --threads 1 --dtypes float32 --peers torch jax" in text
+    text = page("", [report(*cells)], "abc1234")
+    assert "arrays begin 16 bytes after a cache line, as NumPy's do" in text
+    assert "commit abc1234" in text
+    below = "| softmax | forward | 8x4 | 1 | jax | 1 us | 0.50 (0.25) | 26% |"
+    assert f"## Below 1: 1 of 4 cells\n\n{text[text.index('| what') :].partition(below)[0]}{below}" in text
     assert "| softmax | forward | 2.00 | 1.00 | 1.00 |" in text
-    assert "| softmax | forward | 4x4 | 1 us | 4.00 | 2.00 | 0.1 | 13% |" in text
-    assert "Below 1, of 2 cells: softmax forward 8x4 0.50 (jax)." in text
+    assert "| softmax | forward | 4x4 | 1 us | 4.00 (2.00) | 2.00 (1.00) | 0.1 | 13% |" in text
+    assert "| softmax | forward | 8x4 | 1 us | 1.00 (0.50) | **0.50 (0.25)** | 0.3 | 26% |" in text
     activation = replace(cells[1], group="activations", label="relu", size="32")
-    assert "| relu | 1.00 |" in page([report(activation)])
+    assert "| relu | 1.00 (0.50) 26% |" in page("", [report(activation)], "abc1234")
+
+
+def test_page_keeps_the_sections_of_other_machines() -> None:
+    found = report(cell("4x4", 16, fastnn=1e-6, torch=4e-6, jax=2e-6))
+    this = f"{found.machine['cpu']}, {found.machine['isa']}"
+    other = "Zilog Z80, mmx\n\n## Below 1: all\n"
+    first = page(f"# Speed\n\nwords\n\n# {this}\n\nold\n\n# {other}", [found], "abc1234")
+    assert "old" not in first.split(f"\n# {this}\n")[1]
+    assert first.endswith(f"\n# {other}")
+    assert page(first, [found], "abc1234") == first
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")

@@ -28,6 +28,8 @@ from tools.benchmark_page import page
 NETWORKS = [case for case in all_training() if isinstance(case, Training)]
 UPDATES = [case for case in all_training() if isinstance(case, Update)]
 
+pytestmark = pytest.mark.usefixtures("short_benchmarks")
+
 
 def small(network: Any) -> Training:
     """A network of one's own in place of a large one."""
@@ -51,8 +53,7 @@ def bench(folder: Path, *options: str) -> int:
 
 
 @pytest.fixture(autouse=True)
-def small_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "COPY_ELEMENTS", 2**14)
+def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "sample", 1e-4)
 
 
@@ -241,15 +242,14 @@ def test_report_shows_what_a_library_needs() -> None:
         memory.Peak("mlp", "8x784", "fastnn", 10**7, 10**7),
         memory.Peak("mlp", "8x784", "torch", 25 * 10**6, 10**7),
     ]
-    copies = [measure.Copy(2, 1e9, "x")]
-    settings = {"out": True, "threads": [2], "dtypes": ["float32"]}
+    copies = [measure.Copy(2, 2**20, 1e9, "x")]
+    settings = {"out": True, "threads": [2], "dtypes": ["float32"], "offset": 16}
     found = Report(machine(), settings, ["fastnn"], [], copies, [cell], True, peaks)
     text = list(lines(found))
     assert any(re.search(r"torch .* 25\.0 MB \(2\.50 x\) +10\.0 MB \(1\.00 x\)$", line) for line in text)
     (row,) = (line.split() for line in text if line.startswith("mlp ") and "step" in line)
     assert row[-2:] == ["-", "-"]  # no bytes are counted
-    written = page([found])
-    assert "fastnn bench --training --threads 2 --dtypes float32\n" in written
+    written = page("", [found], "abc1234")
     assert "| mlp | step | 8x784 | 2 | 1 ms |  |" in written
     assert "| torch | 8x784 | 25.0 MB | 10.0 MB |" in written
 

@@ -160,6 +160,14 @@ def test_one_thread_starts_no_worker() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_workers_without_a_job_sleep(x: Array) -> None:
+    fastnn.set_num_threads(2)
+    F.mish(x)
+    before = time.process_time()
+    time.sleep(0.05)
+    assert time.process_time() - before < 0.01  # seconds of all threads of this process
+
+
 def test_affinity_of_one_cpu_means_one_thread() -> None:
     code = """if True:
         import os

@@ -117,8 +117,9 @@ def test_data_is_on_the_gpu(device: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--training"], "device: --training and --threads are for the CPU"),
-        (["--threads", "2"], "device: --training and --threads are for the CPU"),
+        (["--training"], "device: --training, --threads and --aligned are for the CPU"),
+        (["--threads", "2"], "device: --training, --threads and --aligned are for the CPU"),
+        (["--aligned"], "device: --training, --threads and --aligned are for the CPU"),
         (["--dtypes", "float64"], "dtypes: on a GPU float32, float16, bfloat16, got float64"),
         (["--sizes", "2^40"], "this GPU has 16 GiB free"),
         (["--peers", "jax"], "peers: unknown jax; known are torch, compile, cudnn, cupy"),

@@ -1,4 +1,4 @@
-"""The run as a picture: a heat map of the ratio per kernel and size, beside the share of the copy bandwidth.
+"""The run as a picture: a heat map of the ratio per kernel and size, beside the share of a copy's bandwidth.
 
 One PNG for each table, dtype and thread count. Needs matplotlib, which is imported where it is used.
 """
@@ -46,7 +46,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def draw(report: Report, cells: Sequence[Cell], title: str) -> Any:
-    """Return a figure: the ratios of each direction, and the share of the copy bandwidth."""
+    """Return a figure: the ratios of each direction, and the share of a copy's bandwidth."""
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -66,7 +66,7 @@ def draw(report: Report, cells: Sequence[Cell], title: str) -> Any:
         image = heat_map(axis, [c for c in cells if c.direction == direction], labels, sizes, peer)
         axis.set_title(direction, fontsize=10)
     shares(bars, report, [c for c in cells if c.size == largest[labels.index(c.label)]], labels)
-    bars.set_title("share of the copy bandwidth, largest size", fontsize=10)
+    bars.set_title("share of a copy's bandwidth, largest size", fontsize=10)
     maps[0].set_yticks(range(len(labels)), labels, fontsize=9)
     maps[0].set_ylim(len(labels) - 0.5, -0.5)
 
@@ -108,7 +108,7 @@ def heat_map(axis: Any, cells: Sequence[Cell], labels: list[str], sizes: list[st
 
 
 def shares(axis: Any, report: Report, cells: Sequence[Cell], labels: list[str]) -> None:
-    """Draw the share of the copy bandwidth at the largest size: a bar for each kernel and direction."""
+    """Draw the share of a copy's bandwidth at the largest size: a bar for each kernel and direction."""
     used = [direction for direction in DIRECTIONS if any(cell.direction == direction for cell in cells)]
     height = 0.8 / len(used)
     for number, direction in enumerate(used):

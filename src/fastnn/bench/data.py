@@ -22,6 +22,9 @@ DTYPES = ("float32", "float64")
 DIRECTIONS = ("forward", "backward", "forward+backward")
 LAST = ":last"
 
+LINE = 64  # bytes of a cache line
+NUMPY_OFFSET = 16  # bytes after a line at which NumPy's large arrays begin, behind malloc's header
+
 
 @dataclass(frozen=True)
 class Size:
@@ -125,17 +128,28 @@ class Data:
 
 
 class Buffers:
-    """The memory that all cases of one dtype share: normal data (never zeros), reused for every size."""
+    """The memory that all cases of one dtype share: normal data (never zeros), reused for every size.
 
-    def __init__(self, dtype: str, elements: int, seed: int = 0) -> None:
+    offset: bytes after a cache line at which each array begins.
+    """
+
+    def __init__(self, dtype: str, elements: int, *, offset: int = NUMPY_OFFSET, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         normal: Any = dtype
         self.dtype = np.dtype(dtype)
         elements += 4  # what a layout may add by rounding up
-        self.input = rng.standard_normal(elements, normal)
-        self.dy = rng.standard_normal(elements, normal)
-        self.output = np.ones_like(self.input)
-        self.out = np.ones_like(self.input)
+        self.input, self.dy, self.output, self.out = (empty(elements, self.dtype, offset) for _ in range(4))
+        for drawn in (self.input, self.dy):
+            rng.standard_normal(out=drawn, dtype=normal)
+        for result in (self.output, self.out):
+            result.fill(1)
+
+
+def empty(elements: int, dtype: np.dtype[Any], offset: int) -> Array:
+    """Return a flat array that begins this many bytes after a cache line."""
+    raw = np.empty(elements * dtype.itemsize + LINE, np.uint8)
+    start = (offset - raw.ctypes.data) % LINE
+    return raw[start : start + elements * dtype.itemsize].view(dtype)
 
 
 def view(buffer: Array, shape: Shape) -> Array:

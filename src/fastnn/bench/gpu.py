@@ -37,7 +37,7 @@ class DeviceBuffers(Buffers):
 
     def __init__(self, dtype: str, elements: int, seed: int = 0) -> None:
         cupy = require("cupy", "cuda")
-        host = Buffers("float32", min(elements, DRAWN_ELEMENTS), seed)
+        host = Buffers("float32", min(elements, DRAWN_ELEMENTS), seed=seed)
         self.dtype = np.dtype(require("ml_dtypes", "cuda").bfloat16 if dtype == "bfloat16" else dtype)
 
         def spread(values: Array) -> Any:
@@ -89,7 +89,7 @@ def on_host(given: Data) -> Data:
     return replace(given, values=arrays, out=host(given.out))
 
 
-GPU = measure.Place("cuda", DeviceBuffers, Events, data, host, on_host)
+GPU = measure.Place("cuda", DeviceBuffers, None, Events, data, host, on_host)
 
 
 def sizes(case: Case, *, quick: bool) -> tuple[Size, ...]:
@@ -130,5 +130,5 @@ def copy_bandwidth(seconds: float = 0.5) -> measure.Copy:
         "cupy.copyto": partial(cupy.copyto, y, x),
         "fastnn.functional.identity": partial(F.identity, x, out=y),
     }
-    timings = measure.interleave(calls, seconds, spinning=False, sample=2e-3, timer=GPU.timer)
+    timings = measure.in_turns(calls, seconds, untimed=measure.WARM_UP, sample=2e-3, timer=GPU.timer)
     return measure.fastest_copy(1, 2 * x.nbytes, timings)

@@ -1,16 +1,15 @@
-"""Interleaved timing: the contestants of a row take turns in one process, on the same memory and threads.
+"""Timing in blocks: the contestants of a row take turns in one process, on the same memory and threads.
 
-Machines are noisy, so only ratios within a row mean anything; the copy bandwidth is measured in the same run
-for the same reason. Contestants are known only as calls without arguments, or through `Contestant`.
+Machines are noisy, so only ratios within a row mean anything; copies are measured in the same run for the
+same reason. Contestants are known only as calls without arguments, or through `Contestant`.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from timeit import Timer
@@ -21,14 +20,22 @@ import numpy as np
 import fastnn
 import fastnn.functional as F
 from fastnn._core.typing import Array
-from fastnn.bench.data import Buffers, Case, Data, Size
+from fastnn.bench.data import NUMPY_OFFSET, Buffers, Case, Data, Size, empty
 from fastnn.bench.peers import OURS, Call, Contestant, load
 
-# Seconds: idle threads of a library spin for a few milliseconds and would hold a core of the next library.
-SETTLE = 5e-3
-FEWEST = 4  # samples: another process that takes a thread's core costs one sample tens of milliseconds
-WARM_UP = 2e-3  # seconds of untimed calls before a sample of short ones: they wake the library's own threads
-COPY_ELEMENTS = 2**25  # 128 MiB of float32, beyond any cache
+# A block is one contestant alone. Its first seconds are not timed: on several threads, those of the library
+# before it spin for some milliseconds, and would hold a core of this one.
+UNTIMED = 30e-3  # seconds, on several threads
+WARM_UP = 2e-3  # seconds, on one thread
+TIMED = 10e-3  # seconds of a block's samples, which are several where one call takes longer
+BLOCKS = 2  # of each contestant, at least: another process may have a core in one of them
+SAMPLES = 2  # of a block, at least
+
+COPY_ELEMENTS = tuple(2**power for power in range(5, 26, 2))  # of float32: from the first cache to memory
+# Times the median on fewer threads, above which a contestant has stalled and is timed again. OpenMP's threads
+# wait for each other: a program which takes one of their cores costs every call a turn of the scheduler.
+STALL = 4.0
+REPEATS = 3
 BUDGET = 2.0  # seconds: a call that would take longer, by its time at the size before, is not made
 KNOWN = 2**15  # elements: times of smaller sizes are overhead, from which no larger one can be estimated
 TOLERANCE = {
@@ -49,6 +56,7 @@ class Timing:
     median: float
     samples: int
     batch: int  # calls in a sample
+    stalled: bool = False  # its threads waited for a core that another program held
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Copy:
-    """The best copy found at this thread count; read and written bytes both count."""
+    """The best copy found of this size, at this thread count; read and written bytes both count."""
 
     threads: int
+    moved: int  # bytes
     bytes_per_second: float
     by: str
 
@@ -93,13 +102,23 @@ class Place:
 
     name: str
     buffers: Callable[[str, int], Buffers]
+    offset: int | None  # bytes after a cache line at which arrays begin; None where the device decides
     timer: Callable[[Call], Clock]
     data: Callable[[Case, Buffers, Size], Data]
     host: Callable[[Any], Array]  # copies an array to NumPy
     on_host: Callable[[Data], Data] | None  # for the reference; None where it is a contestant
 
 
-CPU = Place("cpu", Buffers, Timer, lambda case, buffers, size: case.data(buffers, size), copied, None)
+def cpu(offset: int) -> Place:
+    """Return the CPU, with arrays that begin this many bytes after a cache line."""
+    make = partial(Buffers, offset=offset)
+    return Place(
+        "cpu", make, offset, Timer, lambda case, buffers, size: case.data(buffers, size), copied, None
+    )
+
+
+CPU = cpu(NUMPY_OFFSET)
+ALIGNED = cpu(0)
 
 
 @dataclass(frozen=True)
@@ -150,6 +169,7 @@ def rows(
     """One cell for each thread count; contestants that do not depend on it are timed in the first alone."""
     data = plan.place.data(case, buffers, size)
     kept: dict[str, Timing] = {}
+    fewer: dict[str, Timing] = {}
     for threads in plan.threads:
         calls = {}
         for contestant in contestants:
@@ -157,9 +177,15 @@ def rows(
                 continue
             if call := contestant.prepare(data, out=plan.out):
                 calls[contestant.name] = call
-        timings = interleave(
-            calls, plan.seconds, spinning=threads > 1, sample=case.sample, timer=plan.place.timer
+        timed = partial(
+            in_turns,
+            seconds=plan.seconds,
+            untimed=untimed(threads),
+            sample=case.sample,
+            timer=plan.place.timer,
         )
+        timings = again_if_stalled(calls, timed, fewer)
+        fewer = fewer or timings
         kept |= {c.name: timings[c.name] for c in contestants if c.serial and c.name in timings}
         ordered = {c.name: (kept | timings)[c.name] for c in contestants if c.name in kept | timings}
         yield Cell(
@@ -175,18 +201,43 @@ def rows(
         )
 
 
-def interleave(
+def again_if_stalled(
+    calls: Mapping[str, Call],
+    measure: Callable[[Mapping[str, Call]], dict[str, Timing]],
+    fewer: Mapping[str, Timing],
+) -> dict[str, Timing]:
+    """Measure the calls, and those that stalled again; marked are those that always did.
+
+    fewer: what they took on fewer threads, as far as that is known.
+    """
+    timings: dict[str, Timing] = {}
+    pending = list(calls)
+    for _ in range(1 + REPEATS):
+        timings |= measure({name: calls[name] for name in pending})
+        known = [name for name in pending if name in fewer]
+        pending = [name for name in known if timings[name].median > STALL * fewer[name].median]
+        if not pending:
+            break
+    return timings | {name: replace(timings[name], stalled=True) for name in pending}
+
+
+def untimed(threads: int) -> float:
+    """Seconds at the beginning of a block that are not timed, on this many threads."""
+    return UNTIMED if threads > 1 else WARM_UP
+
+
+def in_turns(
     calls: Mapping[str, Call],
     seconds: float,
     *,
-    spinning: bool,
+    untimed: float,
     sample: float = Case.sample,
     timer: Callable[[Call], Clock] = Timer,
 ) -> dict[str, Timing]:
-    """Time the calls in turns, in random order, until each has used its share of the time.
+    """Time the calls in blocks, in turns and in random order, until each has used its share of the time.
 
-    The first call is not counted, unless it alone takes several shares. `spinning`: the libraries' threads
-    may spin, so each sample waits for those of the one before. sample: the seconds that one lasts at least.
+    The first call is not counted, unless it alone takes several shares. untimed: the seconds at the beginning
+    of a block that are not timed. sample: the seconds that a sample lasts at least.
     """
     share = seconds / max(len(calls), 1)
     order = random.Random(0)
@@ -194,20 +245,30 @@ def interleave(
     first = {name: each.timeit(1) for name, each in timers.items()}
     samples = {name: [seconds] if seconds > 5 * share else [] for name, seconds in first.items()}
     pending = [name for name in calls if not samples[name]]
-    warm_up = max(WARM_UP, sample / 4)
-    batch = {name: batch_size(timers[name], sample) if name in pending else 1 for name in calls}
+    batch = dict.fromkeys(calls, 1)
     spent = dict.fromkeys(calls, 0.0)
+    blocks = 0
     while pending:
         for name in order.sample(pending, len(pending)):
             start = time.perf_counter()
-            if spinning:
-                time.sleep(SETTLE)
-            if first[name] < warm_up:
-                timers[name].timeit(math.ceil(warm_up / max(first[name], 1e-7)))
-            samples[name].append(timers[name].timeit(batch[name]) / batch[name])
+            while time.perf_counter() - start < untimed:
+                timers[name].timeit(1)
+            if blocks == 0:
+                batch[name] = batch_size(timers[name], sample)
+            samples[name] += block(timers[name], batch[name])
             spent[name] += time.perf_counter() - start
-        pending = [name for name in pending if spent[name] < share or len(samples[name]) < FEWEST]
+        blocks += 1
+        pending = [name for name in pending if spent[name] < share or blocks < BLOCKS]
     return {name: Timing(min(s), median(s), len(s), batch[name]) for name, s in samples.items()}
+
+
+def block(timer: Clock, batch: int) -> list[float]:
+    """Return the seconds of a call in each of some samples, one right after the other."""
+    start = time.perf_counter()
+    samples: list[float] = []
+    while len(samples) < SAMPLES or time.perf_counter() - start < TIMED:
+        samples.append(timer.timeit(batch) / batch)
+    return samples
 
 
 def batch_size(timer: Clock, sample: float) -> int:
@@ -272,19 +333,23 @@ def floats(result: Any, host: Callable[[Any], Array] = copied) -> list[Array]:
     return [a for a in copies if a.dtype.kind == "f"]
 
 
-def copy_bandwidth(threads: int, seconds: float = 0.5) -> Copy:
-    """Measure the fastest copy of COPY_ELEMENTS float32: NumPy's (one thread) or fastnn's identity."""
-    x = np.random.default_rng(0).standard_normal(COPY_ELEMENTS, np.float32)
-    y = np.ones_like(x)
+def copy_bandwidths(threads: int, offset: int, seconds: float = 0.1) -> Iterator[Copy]:
+    """Measure the fastest copy of each of COPY_ELEMENTS: NumPy's (one thread) or fastnn's identity."""
+    x, y = (empty(max(COPY_ELEMENTS), np.dtype(np.float32), offset) for _ in range(2))
+    np.random.default_rng(0).standard_normal(out=x, dtype=np.float32)
+    y.fill(1)
     fastnn.set_num_threads(threads)
-    calls: dict[str, Callable[[], Any]] = {
-        "numpy.copyto": partial(np.copyto, y, x),
-        "fastnn.functional.identity": partial(F.identity, x, out=y),
-    }
-    return fastest_copy(threads, 2 * x.nbytes, interleave(calls, seconds, spinning=threads > 1))
+    for elements in COPY_ELEMENTS:
+        source, target = x[:elements], y[:elements]
+        calls: dict[str, Callable[[], Any]] = {
+            "numpy.copyto": partial(np.copyto, target, source),
+            "fastnn.functional.identity": partial(F.identity, source, out=target),
+        }
+        timings = in_turns(calls, seconds, untimed=untimed(threads))
+        yield fastest_copy(threads, 2 * source.nbytes, timings)
 
 
 def fastest_copy(threads: int, moved: int, timings: Mapping[str, Timing]) -> Copy:
     """Return the fastest of several copies of `moved` bytes, read and written."""
     best = min(timings, key=lambda name: timings[name].minimum)
-    return Copy(threads, moved / timings[best].minimum, best)
+    return Copy(threads, moved, moved / timings[best].minimum, best)

@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+import numpy as np
+
 import fastnn
 from fastnn import _kernels
 from fastnn._core.files import replacing
@@ -22,12 +24,13 @@ from fastnn.bench.memory import Peak
 
 LIBRARIES = ("numpy", "torch", "jax", "jaxlib", "numba", "numba-cuda", "cupy-cuda13x")
 WORST = 10
+ALIGNED = "arrays begin at a cache line (--aligned)"
 BUSY = 0.3  # load per core from which the machine is not ours alone
 
 
 @dataclass(frozen=True)
 class Report:
-    """A run: the machine, the settings, the copy bandwidth per thread count, and the cells."""
+    """A run: the machine, the settings, the copies of several sizes per thread count, and the cells."""
 
     machine: dict[str, Any]
     settings: dict[str, Any]
@@ -43,9 +46,15 @@ class Report:
         return [name for name in self.contestants if name != "fastnn"]
 
     def share(self, cell: Cell) -> float:
-        """Bytes that must move, per second, as a fraction of the copy bandwidth on as many threads."""
-        copy = next(copy for copy in self.copies if copy.threads == cell.threads)
-        return cell.moved / cell.timings["fastnn"].minimum / copy.bytes_per_second
+        """Bytes that must move, per second, as a fraction of what a copy of as many bytes reaches.
+
+        That is the limit of the cache, or of the memory, that the cell fits in; between the sizes of the
+        copies that were measured it is interpolated.
+        """
+        copies = [copy for copy in self.copies if copy.threads == cell.threads]
+        sizes = np.log([copy.moved for copy in copies])
+        limit = np.interp(np.log(cell.moved), sizes, [copy.bytes_per_second for copy in copies])
+        return float(cell.moved / cell.timings["fastnn"].minimum / limit)
 
     def json(self) -> str:
         """Everything, as text."""
@@ -68,8 +77,8 @@ class Report:
 
 
 def ratio(cell: Cell, peer: str) -> float | None:
-    """Their time over ours; None where they have none."""
-    if peer not in cell.timings:
+    """Their fastest sample over ours; None where they have none, or have stalled."""
+    if peer not in cell.timings or cell.timings[peer].stalled:
         return None
     return cell.timings[peer].minimum / cell.timings["fastnn"].minimum
 
@@ -103,6 +112,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "out": plan.out,
         "seconds_per_cell": plan.seconds,
         "device": plan.place.name,
+        "offset": plan.place.offset,
     }
 
 
@@ -119,11 +129,16 @@ def lines(report: Report) -> Iterator[str]:
     on_gpu = report.settings.get("device") == "cuda"
     if on_gpu:
         yield report.machine["cuda"]
-    for copy in report.copies:
-        where = "the GPU" if on_gpu else plural(copy.threads, "thread")
-        yield f"copy on {where}: {copy.bytes_per_second / 1e9:.1f} GB/s ({copy.by})"
+    else:
+        yield begins(report)
+    for threads in dict.fromkeys(copy.threads for copy in report.copies):
+        where = "the GPU" if on_gpu else plural(threads, "thread")
+        yield f"a copy on {where}, GB/s by bytes read and written: {copies(report, threads)}"
     mode = "with" if report.settings["out"] else "without"
-    yield f"x: their time / ours, {mode} out=; copy: share of that bandwidth; the fastest sample of each"
+    yield f"a peer's column: its time / ours, {mode} out=, of the fastest samples (of the medians)"
+    if any(timing.stalled for cell in report.cells for timing in cell.timings.values()):
+        yield "stall: on this many threads it waited for a core that another program held, and is in no mean"
+    yield "copy: bytes that must move, per second, as a share of a copy of as many bytes; the fastest sample"
     for group in dict.fromkeys(cell.group for cell in report.cells):
         cells = [cell for cell in report.cells if cell.group == group]
         yield ""
@@ -141,6 +156,26 @@ def lines(report: Report) -> Iterator[str]:
         yield f"other processes were running (load {report.machine['load']}): rows on many threads say little"
     if not report.complete:
         yield f"interrupted after {plural(len(report.cells), 'cell')}"
+
+
+def begins(report: Report) -> str:
+    """Where arrays begin, as text."""
+    offset = report.settings["offset"]
+    return f"arrays begin {offset} bytes after a cache line, as NumPy's do" if offset else ALIGNED
+
+
+def copies(report: Report, threads: int) -> str:
+    """What the copies on so many threads reached, as text."""
+    found = [copy for copy in report.copies if copy.threads == threads]
+    return ", ".join(f"{amount(copy.moved)} {copy.bytes_per_second / 1e9:.1f}" for copy in found)
+
+
+def amount(size: int) -> str:
+    """Return a number of bytes in the largest unit in which it is whole."""
+    for unit, scale in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
+        if size % scale == 0:
+            return f"{size // scale} {unit}"
+    return f"{size} B"
 
 
 def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
@@ -161,8 +196,7 @@ def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
     for cell in cells:
         ours = cell.timings["fastnn"].minimum
         where = [cell.label, cell.direction, cell.size, cell.dtype, str(cell.threads)]
-        found = [ratio(cell, peer) for peer in report.peers()]
-        ratios = [f"{value:.2f} x" if value is not None else "-" for value in found]
+        ratios = [both(cell, peer) for peer in report.peers()]
         body.append(
             [
                 *where,
@@ -174,6 +208,16 @@ def table(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
             ]
         )
     yield from aligned([head, *body])
+
+
+def both(cell: Cell, peer: str) -> str:
+    """The ratios of the fastest samples and of the medians, as text; a dash where this peer has none."""
+    theirs, ours = cell.timings.get(peer), cell.timings["fastnn"]
+    if theirs is None:
+        return "-"
+    if theirs.stalled:
+        return "stall"
+    return f"{theirs.minimum / ours.minimum:.2f} ({theirs.median / ours.median:.2f})"
 
 
 def kernel_means(report: Report, cells: Sequence[Cell]) -> Iterator[str]:
