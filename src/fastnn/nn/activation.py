@@ -55,7 +55,7 @@ class Activation(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the function's values, in the shape of `x`."""
-        y = self._forward(x, **self._parameters())
+        y = self._forward(x, **self._parameters()) if self._names else self._forward(x)
         self._saved = y if self._saves_output else x
         return y
 
