@@ -41,7 +41,7 @@ def _stage_of(layer: Module) -> Stage | None:
 
 @cache
 def _follows_its_attributes(layer: type[Module]) -> bool:
-    """Whether the layer's stage changes with its attributes alone: fastnn's own do, others may look elsewhere."""
+    """Whether its stage depends on its attributes alone, as that of fastnn's own layers does."""
     return layer.stage.__module__.startswith("fastnn.")
 
 
@@ -58,13 +58,14 @@ class _Step(Protocol):
 
 
 class _Plan:
-    """How the layers run. It holds until a layer that can be fused has another attribute or hook, or fusion is set.
+    """How the layers run, until one that can be fused has another attribute or a hook, or `fusion` is set.
 
-    Of attributes only the objects count. What is in them, as a parameter's array, is looked at in every pass.
+    Of attributes only the objects count: what is in them, as a parameter's array, is read in every pass.
     """
 
     def __init__(self, layers: Sequence[Module], fusible: Sequence[Module]) -> None:
-        self._fused, self._attributes = fusion.enabled, _kernels.Attributes(fusible, "_saved")  # before they are read
+        self._fused = fusion.enabled  # noted before they are read, as another thread may change them
+        self._attributes = _kernels.Attributes(fusible, "_saved")
         self._asked = [layer for layer in fusible if not _follows_its_attributes(type(layer))]
         self._stages = [_stage_of(layer) for layer in self._asked]
         self.groups = _grouped(layers, {layer: _stage_of(layer) for layer in fusible})
