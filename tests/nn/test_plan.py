@@ -75,7 +75,9 @@ def pass_of(model: Any) -> list[Array | None]:
 
 
 def same(one: list[Array | None], other: list[Array | None]) -> bool:
-    return len(one) == len(other) and all(map(np.array_equal, one, other))
+    if len(one) != len(other):
+        return False
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))  # type: ignore[arg-type]
 
 
 @each("training", [False, True])

@@ -66,7 +66,7 @@ class _Plan:
     def __init__(self, layers: Sequence[Module], fusible: Sequence[Module]) -> None:
         self._fused = fusion.enabled  # noted before they are read, as another thread may change them
         self._attributes = _kernels.Attributes(fusible, "_saved")
-        self._asked = [layer for layer in fusible if not _follows_its_attributes(type(layer))]
+        self._asked = [layer for layer in fusible if not _follows_its_attributes(type(layer))]  # type: ignore[arg-type]
         self._stages = [_stage_of(layer) for layer in self._asked]
         self.groups = _grouped(layers, {layer: _stage_of(layer) for layer in fusible})
         self.steps = [_step(group) for group in self.groups]
@@ -111,8 +111,8 @@ class _EvaluatedNorm(_FusedLayers):
 
     def __init__(self, layers: Sequence[Module]) -> None:
         super().__init__(layers)
-        self._head, *rest = self._chain.stages
-        self._rest, norm = tuple(rest), cast("BatchNorm1d", layers[0])
+        norm, rest = cast("BatchNorm1d", layers[0]), self._chain.stages[1:]
+        self._head, self._rest = norm.stage(), tuple(rest)
         activations = [stage for stage in rest if isinstance(stage, Activation)]  # dropout passes all on
         self._weight, self._bias = norm.weight, norm.bias
         self._quick = _kernels.EvaluatedChain(

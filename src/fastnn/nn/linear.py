@@ -52,8 +52,7 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x W^T + b, of shape (..., out_features)."""
-        weight, bias = self.weight.data, self.bias
-        bias = None if bias is None else bias.data
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         y = linear(x, weight, bias)
         if y is None:
             self._check("x", x, self._in_features)
