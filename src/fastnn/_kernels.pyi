@@ -113,7 +113,7 @@ def evaluate(
     bias: object,
     eps: float,
     stages: tuple[object, ...],
-) -> Evaluated | None: ...
+) -> _Evaluated | None: ...
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
 def as_float32(doubles: NDArray[np.float64]) -> NDArray[np.float32]: ...
 def update_running(
@@ -129,7 +129,7 @@ def update_running(
 
 # ---- _binding/plan.pxi
 
-Evaluated = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]  # not there when the program runs
+_Evaluated = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]
 
 @disjoint_base
 class Attributes:
@@ -146,7 +146,7 @@ class EvaluatedChain:
         stages: Iterable[object],
         dims: tuple[int, ...] | None = None,
     ) -> None: ...
-    def forward(self, input: object, weight: object, bias: object) -> Evaluated | None: ...
+    def forward(self, input: object, weight: object, bias: object) -> _Evaluated | None: ...
 
 # ---- _binding/random.pxi
 

@@ -56,6 +56,8 @@ cdef class EvaluatedChain:
         self.chain.scaled, self.chain.eps = True, eps
         cdef fastnn_stage *place
         for stage in stages:
+            if self.chain.stages == FASTNN_MAX_STAGES:
+                raise ValueError(f"a chain has at most {FASTNN_MAX_STAGES} stages")
             place = &self.chain.stage[self.chain.stages]
             place.action, place.activation = FASTNN_ACTIVATE, stage.row
             place.parameters[0], place.parameters[1] = stage.values

@@ -163,8 +163,9 @@ def _step(group: Sequence[Module]) -> _Step:
 
 def _is_evaluated_norm(layer: Any) -> bool:
     """Whether the layer is one of fastnn's batch norms, with running statistics that it uses and that fit."""
-    own = type(layer).stage_arguments is BatchNorm1d.stage_arguments
-    return own and not layer.stage().training and layer.running_mean.shape == (layer.num_features,)
+    if type(layer).stage_arguments is not BatchNorm1d.stage_arguments or layer.stage().training:
+        return False
+    return getattr(layer.running_mean, "shape", None) == (layer.num_features,)
 
 
 def _chain(layers: Sequence[Module]) -> FusedChain:
