@@ -16,13 +16,13 @@ static double bias_of(const fastnn_chain *chain, size_t channel) {
 // `center`, which is subtracted from x: the mean as a `real`. It is 0 where the deviations are so large that a
 // difference may overflow, since nothing cancels there: one of n elements is at most sqrt(n) standard deviations from
 // the mean.
-static real center_of(const fastnn_chain *chain, size_t channel) {
+FORCE_INLINE real center_of(const fastnn_chain *chain, size_t channel) {
     const double count = (double)(chain->outer * chain->inner) + 4096;
     return rstd_of(chain, channel) <= __builtin_sqrt(count) / (double)REAL_MAX ? 0 : (real)mean_of(chain, channel);
 }
 // The difference between the mean and `center`, which may be large beside the deviations, goes into the numbers that
 // are added.
-static double center_error(const fastnn_chain *chain, size_t channel) {
+FORCE_INLINE double center_error(const fastnn_chain *chain, size_t channel) {
     const double mean = mean_of(chain, channel);
     return (mean - (double)center_of(chain, channel)) + (chain->mean_low ? chain->mean_low[channel] : 0);
 }

@@ -1,6 +1,6 @@
 """Types of the compiled module: the binding over csrc/. What each function does is said in _kernels.pyx."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -113,7 +113,7 @@ def evaluate(
     bias: object,
     eps: float,
     stages: tuple[object, ...],
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]] | None: ...
+) -> _Evaluated | None: ...
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
 def as_float32(doubles: NDArray[np.float64]) -> NDArray[np.float32]: ...
 def update_running(
@@ -126,6 +126,27 @@ def update_running(
     skip: bool,
     batches: NDArray[np.integer[Any]] | None,
 ) -> None: ...
+
+# ---- _binding/plan.pxi
+
+_Evaluated = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]
+
+@disjoint_base
+class Attributes:
+    def __init__(self, objects: Iterable[object], besides: str) -> None: ...
+    def unchanged(self) -> bool: ...
+
+@disjoint_base
+class EvaluatedChain:
+    def __init__(
+        self,
+        eps: float,
+        running_mean: object,
+        running_var: object,
+        stages: Iterable[object],
+        dims: tuple[int, ...] | None = None,
+    ) -> None: ...
+    def forward(self, input: object, weight: object, bias: object) -> _Evaluated | None: ...
 
 # ---- _binding/random.pxi
 
@@ -282,6 +303,7 @@ def empty_cache() -> None: ...
 def matmul(
     a: object, b: object, out: object = None, add: bool = False, bias: object = None
 ) -> NDArray[Any]: ...
+def linear(x: object, weight: object, bias: object) -> NDArray[Any] | None: ...
 
 # ---- _binding/window.pxi
 

@@ -136,29 +136,10 @@ def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple s
     This is the quick way for plain arrays and activations, as inference calls it on few elements. Returns None for
     other arrays and stages.
     """
-    if not (is_plain(input, PLAIN) and cnp.PyArray_NDIM(<cnp.ndarray>input) > 1):
-        return None
     for stage in stages:
         if not hasattr(stage, "row"):
             return None
-    cdef cnp.ndarray x = input
-    cdef cnp.npy_intp outer = cnp.PyArray_DIM(x, 0), channels = cnp.PyArray_DIM(x, 1)
-    if cnp.PyArray_SIZE(x) == 0 or channels == 1:
-        return None
-    if running_mean is None or running_var is None:
-        return None
-    for vector in (running_mean, running_var, weight, bias):
-        if vector is not None and not is_vector(vector, channels, x):
-            return None
-    cdef cnp.npy_intp inner = cnp.PyArray_SIZE(x) // (outer * channels)
-    cdef Chain chain = Chain(cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE, outer, channels, inner, inner == 1)
-    mean, rstd = chain.evaluate(eps, running_mean, running_var, weight, bias)
-    for stage in stages:
-        p0, p1 = stage.values
-        chain.activate(stage.row, p0, p1)
-    y = new_like(x)
-    chain.forward(x, y)
-    return y, mean, rstd
+    return EvaluatedChain(eps, running_mean, running_var, stages).forward(input, weight, bias)
 
 
 def as_float32(cnp.ndarray doubles):

@@ -134,3 +134,28 @@ def matmul(a, b, out=None, bint add=False, bias=None):
     row if it is not None; `add` is not looked at then."""
     result = plain_matmul(a, b, out, add, bias)
     return general("matmul", a, (a, b, out, add, bias)) if result is None else result
+
+
+def linear(x, weight, bias):
+    """x W^T + b for matrices and the vector or None, all plain and of one dtype; else None."""
+    cdef fastnn_product product
+    cdef cnp.npy_intp shape[2]
+    if not (is_plain(x, PLAIN) and is_plain(weight, PLAIN)):
+        return None
+    cdef cnp.ndarray left = x, right = weight
+    cdef int type = cnp.PyArray_TYPE(left)
+    if not (cnp.PyArray_NDIM(left) == 2 and cnp.PyArray_NDIM(right) == 2 and cnp.PyArray_TYPE(right) == type
+            and cnp.PyArray_DIM(left, 1) == cnp.PyArray_DIM(right, 1)):
+        return None
+    shape[0], shape[1] = cnp.PyArray_DIM(left, 0), cnp.PyArray_DIM(right, 0)
+    cdef cnp.ndarray y = new_array(2, shape, type, cnp.PyArray_ITEMSIZE(left))
+    product.add = bias is not None
+    if product.add and not begin_with(y, bias):
+        return None
+    product.float64 = type == cnp.NPY_DOUBLE
+    product.m, product.n, product.k = shape[0], shape[1], cnp.PyArray_DIM(left, 1)
+    product.a.data, product.a.row, product.a.column = cnp.PyArray_DATA(left), product.k, 1
+    product.b.data, product.b.row, product.b.column = cnp.PyArray_DATA(right), 1, product.k
+    product.c, product.row, product.column = cnp.PyArray_DATA(y), product.n, 1
+    run_product(&product)
+    return y

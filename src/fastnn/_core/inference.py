@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from threading import get_ident
 
-#: The threads that are within `inference()`. Every pass asks, so it asks first whether there is any:
-#: `if THREADS and get_ident() in THREADS`.
-THREADS: set[int] = set()
+#: The threads that are within `inference()`, and in how many of its contexts each is. Every pass asks, so it
+#: asks first whether there is any: `if THREADS and get_ident() in THREADS`.
+THREADS: dict[int, int] = {}
 
 
-@contextmanager
-def inference() -> Iterator[None]:
+class inference(ContextDecorator):  # noqa: N801
     """Within the context, or in a function that it decorates, layers keep nothing for backward.
 
     What a layer has read is freed as soon as the next one has read its result, so a pass needs the memory of
@@ -23,15 +21,18 @@ def inference() -> Iterator[None]:
         with fastnn.inference():
             y = model.eval()(x)
     """
-    thread = get_ident()
-    if thread in THREADS:
-        yield
-        return
-    try:
-        THREADS.add(thread)
-        yield
-    finally:
-        THREADS.discard(thread)
+
+    def __enter__(self) -> None:
+        """Count this thread's contexts up."""
+        thread = get_ident()
+        THREADS[thread] = THREADS.get(thread, 0) + 1
+
+    def __exit__(self, *error: object) -> None:
+        """Count them down."""
+        thread = get_ident()
+        THREADS[thread] -= 1
+        if not THREADS[thread]:
+            del THREADS[thread]
 
 
 def is_inference() -> bool:

@@ -8,7 +8,7 @@ second parameter of `F.name_backward`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, dataclass_transform
@@ -55,13 +55,13 @@ class Activation(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the function's values, in the shape of `x`."""
-        y = self._forward(x, **self._parameters())
+        y = self._forward(x, *self._values()) if self._names else self._forward(x)
         self._saved = y if self._saves_output else x
         return y
 
     def backward(self, dy: Array) -> Array:
         """Return dy times the function's derivative."""
-        return self._backward(dy, self._take_saved(), **self._parameters())
+        return self._backward(dy, self._take_saved(), *self._values())
 
     def stage(self) -> stages.Stage | None:
         """Return the same activation as a stage."""
@@ -71,6 +71,10 @@ class Activation(Module):
         """Return the parameters, by name."""
         shown = self._parameters() | ({"inplace": True} if getattr(self, "inplace", False) else {})
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+    def _values(self) -> Iterator[Any]:
+        """The parameters in the function's order."""
+        return map(self.__getattribute__, self._names)
 
     def _parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._names}

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from threading import get_ident
-from typing import Any, ClassVar, NamedTuple, Protocol, overload
+from typing import Any, ClassVar, Protocol, cast, overload
 
 from fastnn import _kernels
 from fastnn._chain.fuse import FusedChain, fuse, fusion
@@ -16,8 +16,9 @@ from fastnn._core.typing import Array
 from fastnn.nn._hooks import has_hooks
 from fastnn.nn._items import ItemList
 from fastnn.nn._places import name_place
+from fastnn.nn.batchnorm import BatchNorm1d
 from fastnn.nn.module import NOT_KEPT, Module, Unusable, without_input_grad
-from fastnn.stages import Dropout, Head, Stage
+from fastnn.stages import Activation, Dropout, Head, Stage
 
 
 @cache
@@ -35,7 +36,13 @@ def _computes_its_stage(layer: type[Module]) -> bool:
 
 def _stage_of(layer: Module) -> Stage | None:
     """The layer's stage in a chain; None where the layer has to run by itself."""
-    return None if has_hooks(layer) else layer.stage()
+    return layer.stage() if fusion.enabled and not has_hooks(layer) else None
+
+
+@cache
+def _follows_its_attributes(layer: type[Module]) -> bool:
+    """Whether its stage depends on its attributes alone, as that of fastnn's own layers does."""
+    return layer.stage.__module__.startswith("fastnn.")
 
 
 class _Step(Protocol):
@@ -50,19 +57,34 @@ class _Step(Protocol):
         """As Module.backward."""
 
 
-class _Plan(NamedTuple):
-    """How the layers run. It holds as long as the layers that can be fused have these stages."""
+class _Plan:
+    """How the layers run, until one that can be fused has another attribute or a hook, or `fusion` is set.
 
-    stages: list[Stage | None]  # None: this layer cannot be fused now
-    groups: list[list[Module]]
-    steps: Sequence[_Step]  # one for each group
+    Of attributes only the objects count: what is in them, as a parameter's array, is read in every pass.
+    """
+
+    def __init__(self, layers: Sequence[Module], fusible: Sequence[Module]) -> None:
+        self._fused = fusion.enabled  # noted before they are read, as another thread may change them
+        self._attributes = _kernels.Attributes(fusible, "_saved")
+        self._asked = [layer for layer in fusible if not _follows_its_attributes(type(layer))]  # type: ignore[arg-type]
+        self._stages = [_stage_of(layer) for layer in self._asked]
+        self.groups = _grouped(layers, {layer: _stage_of(layer) for layer in fusible})
+        self.steps = [_step(group) for group in self.groups]
+
+    def holds(self) -> bool:
+        """Whether the layers would run in the same way if it was made now."""
+        return (
+            self._fused is fusion.enabled
+            and self._attributes.unchanged()
+            and self._stages == [_stage_of(layer) for layer in self._asked]
+        )
 
 
 class _FusedLayers:
     """A step of neighbouring layers, computed as one chain."""
 
-    def __init__(self, layers: Sequence[Module], chain: FusedChain) -> None:
-        self.layers, self._chain = layers, chain
+    def __init__(self, layers: Sequence[Module]) -> None:
+        self.layers, self._chain = layers, _chain(layers)
         self._saved: Any = None  # as of a module
 
     def forward(self, x: Array) -> Array:
@@ -82,6 +104,32 @@ class _FusedLayers:
         for layer in self.layers:
             layer.take_gradients(gradients)
         return gradients.input
+
+
+class _EvaluatedNorm(_FusedLayers):
+    """The same for a batch norm in evaluation: for plain arrays that fit, which is most of them, one call."""
+
+    def __init__(self, layers: Sequence[Module]) -> None:
+        super().__init__(layers)
+        norm, rest = cast("BatchNorm1d", layers[0]), self._chain.stages[1:]
+        self._head, self._rest = norm.stage(), tuple(rest)
+        activations = [stage for stage in rest if isinstance(stage, Activation)]  # dropout passes all on
+        self._weight, self._bias = norm.weight, norm.bias
+        self._quick = _kernels.EvaluatedChain(
+            norm.eps, norm.running_mean, norm.running_var, activations, tuple(norm._shapes)
+        )
+
+    def forward(self, x: Array) -> Array:
+        weight = None if self._weight is None else self._weight.data
+        bias = None if self._bias is None else self._bias.data
+        done = self._quick.forward(x, weight, bias)
+        if done is None:
+            return super().forward(x)
+        y, mean, rstd = done
+        for layer in self.layers:
+            layer._saved = None
+        self._saved = Saved(self._head, self._rest, x, mean, None, rstd, weight, bias, None, None)
+        return y
 
 
 class _Apart:
@@ -109,8 +157,15 @@ class _Apart:
 
 def _step(group: Sequence[Module]) -> _Step:
     if len(group) > 1:
-        return _FusedLayers(group, _chain(group))
+        return _EvaluatedNorm(group) if _is_evaluated_norm(group[0]) else _FusedLayers(group)
     return _Apart(group[0]) if group[0]._writes_input else group[0]
+
+
+def _is_evaluated_norm(layer: Any) -> bool:
+    """Whether the layer is one of fastnn's batch norms, with running statistics that it uses and that fit."""
+    if type(layer).stage_arguments is not BatchNorm1d.stage_arguments or layer.stage().training:
+        return False
+    return getattr(layer.running_mean, "shape", None) == (layer.num_features,)
 
 
 def _chain(layers: Sequence[Module]) -> FusedChain:
@@ -211,12 +266,10 @@ class Sequential(ItemList[Module]):
         return super().__repr__().removesuffix("\n)") + f"\n  fused: {', '.join(spans)}\n)"
 
     def _planned(self) -> _Plan:
-        """Return the plan, a new one where a mode, an option or a hook has changed since the last."""
-        stages = [_stage_of(layer) if fusion.enabled else None for layer in self._fusible]
+        """Return the plan, a new one where the last does not hold any more."""
         plan = self._plan  # read once: another thread may put its own there
-        if plan is None or plan.stages != stages:
-            groups = _grouped(self._layers, dict(zip(self._fusible, stages, strict=True)))
-            plan = self._plan = _Plan(stages, groups, [_step(group) for group in groups])
+        if plan is None or not plan.holds():
+            plan = self._plan = _Plan(self._layers, self._fusible)
         return plan
 
 

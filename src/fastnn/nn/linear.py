@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from fastnn._core.products import column_sums, matmul
 from fastnn._core.typing import Array
+from fastnn._kernels import linear
 from fastnn.nn._checks import check_array, check_counts, check_dtype, check_weight
 from fastnn.nn._fixed import Fixed
 from fastnn.nn.module import NOT_NEEDED, Module
@@ -51,10 +52,13 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x W^T + b, of shape (..., out_features)."""
-        self._check("x", x, self._in_features)
-        y = matmul(_rows(x), self.weight.data.T, bias=None if self.bias is None else self.bias.data)
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        y = linear(x, weight, bias)
+        if y is None:
+            self._check("x", x, self._in_features)
+            y = matmul(_rows(x), weight.T, bias=bias).reshape(*x.shape[:-1], self._out_features)
         self._saved = x
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self._out_features)
+        return y
 
     def backward(self, dy: Array) -> Array:
         """Return dx = dy W; adds dW = dy^T x and db = the sum of dy over all but the last axis."""
