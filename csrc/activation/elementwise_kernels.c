@@ -6,6 +6,12 @@
 #include "runtime/tables.h"
 
 enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula needs about eight registers
+#define STEP (TOGETHER * LANES)
+#if REGISTERS == 16
+#define OPERANDS FASTNN_MAX_INPUTS
+#include "simd/passes.h"
+#endif
+
 typedef void Formula(V *out, const V *in, const V *p);
 
 // Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
@@ -25,34 +31,32 @@ FORCE_INLINE void map_group(size_t i, real *const *to, const real *const *from, 
 // The loop over vectors. `formula` and the counts are constants at every call, so each call compiles to its own loop.
 FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
                       int inputs, Formula *formula) {
-    enum { GROUP = TOGETHER * LANES };
     real *to[FASTNN_MAX_OUTPUTS];
     const real *from[FASTNN_MAX_INPUTS];
+    const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
     for (int k = 0; k < outputs; k++) to[k] = out[k];
     for (int k = 0; k < inputs; k++) from[k] = in[k];
-    const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
-    size_t i = 0;
 #if REGISTERS == 16
-    // What is left of a group of two vectors goes through the same loop once more, in memory of its own: a second loop
-    // would have all formulas again, and make the wheel larger.
-    real rest[FASTNN_MAX_OUTPUTS + FASTNN_MAX_INPUTS][GROUP];
-    const size_t left = n % GROUP;
-    for (size_t end = n - left;; i = 0, end = GROUP) {
-        for (; i < end; i += GROUP) map_group(i, to, from, p, outputs, inputs, formula);
-        if (left == 0 || to[0] == rest[0]) break;
-        for (int k = 0; k < inputs; k++) {
-            real *some = rest[FASTNN_MAX_OUTPUTS + k];
-            memset(some, 0, sizeof *rest);
-            from[k] = memcpy(some, (const real *)in[k] + n - left, left * sizeof(real));
+    const bool even = n % STEP == 0 && n < LEAST_ALIGNED;  // one pass
+    size_t i = 0, end = n;
+    passes pass;
+    if (!even) begin_passes(&pass, n, (1u << inputs) - 1, in, (1u << outputs) - 1, out, 0);
+    do {
+        if (!even) {
+            for (int k = 0; k < outputs; k++) to[k] = pass.to[k];
+            for (int k = 0; k < inputs; k++) from[k] = pass.from[k];
+            i = pass.begin, end = pass.end;
         }
-        for (int k = 0; k < outputs; k++) to[k] = rest[k];
-    }
-    for (int k = 0; k < outputs && left > 0; k++) memcpy((real *)out[k] + n - left, rest[k], left * sizeof(real));
+        for (; i < end; i += STEP) map_group(i, to, from, p, outputs, inputs, formula);
+    } while (!even && next_pass(&pass));
 #else
-    for (; i + GROUP <= n; i += GROUP) map_group(i, to, from, p, outputs, inputs, formula);
-    for (size_t part; i < n; i += part) {  // whole vectors and a part of one by the same code
+    size_t head = n < LEAST_ALIGNED ? 0 : vahead(to[0]);
+    for (size_t i = 0, part; i < n; i += part, head = 0) {
+        if (head == 0)
+            for (; i + STEP <= n; i += STEP) map_group(i, to, from, p, outputs, inputs, formula);
+        // What is before the first aligned vector, whole vectors, and a part of one, by the same code.
         V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
-        part = n - i < LANES ? n - i : LANES;
+        part = head != 0 ? head : n - i < LANES ? n - i : LANES;
         for (int k = 0; k < inputs; k++) x[k] = vload_some(from[k] + i, part);
         formula(y, x, p);
         for (int k = 0; k < outputs; k++) vstore_some(to[k] + i, part, y[k]);
@@ -119,9 +123,9 @@ static void take_bit(size_t n, void *memory, int weight, uint8_t *bits) {
         const size_t end = n - i < 64 ? n - i : 64;
         for (size_t j = 0; j < end; j += LANES) {
             const size_t part = end - j < LANES ? end - j : LANES;
-            const V v = vload_part(x + i + j, part);
+            const V v = vload_some(x + i + j, part);
             const M set = vle(w, v);
-            vstore_part(x + i + j, part, vselect(set, v - w, v));
+            vstore_some(x + i + j, part, vselect(set, v - w, v));
             word |= (uint64_t)vmask_bits(set) << j;
         }
         memcpy(bits + i / 8, &word, (end + 7) / 8);
@@ -129,9 +133,16 @@ static void take_bit(size_t n, void *memory, int weight, uint8_t *bits) {
 }
 static void add_bit(size_t n, void *memory, int weight, const uint8_t *bits) {
     real *x = memory;
-    for (size_t i = 0; i < n; i += 8) {
-        const size_t end = n - i < 8 ? n - i : 8;
-        for (size_t j = 0; j < end; j++) x[i + j] += (real)((bits[i / 8] >> j & 1) * weight);
+    const V w = vset((real)weight);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t word = 0;
+        const size_t end = n - i < 64 ? n - i : 64;
+        memcpy(&word, bits + i / 8, (end + 7) / 8);
+        for (size_t j = 0; j < end; j += LANES) {
+            const size_t part = end - j < LANES ? end - j : LANES;
+            const M set = vmask_of_bits((unsigned)(word >> j));
+            vstore_some(x + i + j, part, vload_some(x + i + j, part) + vkeep(set, w));
+        }
     }
 }
 

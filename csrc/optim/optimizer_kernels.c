@@ -4,7 +4,9 @@
 
 #include <math.h>
 
-#include "simd/simd.h"
+#define OPERANDS FASTNN_RULE_OPERANDS
+#define STEP LANES
+#include "simd/passes.h"
 
 // ---- rules ---------------------------------------------------------------------------------------------------------
 
@@ -141,33 +143,28 @@ FORCE_INLINE void apply(const fastnn_penalties *asked, const penalty *size, bool
 FORCE_INLINE void walk(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked,
                        const double *numbers, int operands, unsigned reads, unsigned writes, bool penalised,
                        Rule *rule) {
-    real *at[FASTNN_RULE_OPERANDS];
-    const real *from[FASTNN_RULE_OPERANDS];
     V c[FASTNN_RULE_NUMBERS];
-    for (int k = 0; k < operands; k++) at[k] = memory[k], from[k] = sources[k];
     for (int k = 0; k < FASTNN_RULE_NUMBERS; k++) c[k] = vset((real)numbers[k]);
     const penalty size = {vset((real)asked->decay), vset((real)asked->l1), vset((real)(1 - asked->shrink))};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        V x[FASTNN_RULE_OPERANDS];
+    passes pass;
+    begin_passes(&pass, n, reads, sources, writes, memory, writes & 1 ? 0 : operands - 1);
+    do {
+        real *at[FASTNN_RULE_OPERANDS];
+        const real *from[FASTNN_RULE_OPERANDS];
+        for (int k = 0; k < operands; k++) at[k] = pass.to[k], from[k] = pass.from[k];
+        const size_t end = pass.end;
+        for (size_t i = pass.begin; i < end; i += LANES) {
+            V x[FASTNN_RULE_OPERANDS];
 #pragma GCC unroll 5
-        for (int k = 0; k < operands; k++)
-            if (reads >> k & 1) x[k] = vload(from[k] + i);
-        if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
-        rule(x, c);
+            for (int k = 0; k < operands; k++)
+                if (reads >> k & 1) x[k] = vload(from[k] + i);
+            if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
+            rule(x, c);
 #pragma GCC unroll 5
-        for (int k = 0; k < operands; k++)
-            if (writes >> k & 1) vstore(at[k] + i, x[k]);
-    }
-    if (i < n) {
-        V x[FASTNN_RULE_OPERANDS];
-        for (int k = 0; k < operands; k++)
-            if (reads >> k & 1) x[k] = vload_part(from[k] + i, n - i);
-        if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
-        rule(x, c);
-        for (int k = 0; k < operands; k++)
-            if (writes >> k & 1) vstore_part(at[k] + i, n - i, x[k]);
-    }
+            for (int k = 0; k < operands; k++)
+                if (writes >> k & 1) vstore(at[k] + i, x[k]);
+        }
+    } while (next_pass(&pass));
 }
 
 static bool is_penalised(const fastnn_penalties *p) {

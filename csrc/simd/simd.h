@@ -149,6 +149,7 @@ FORCE_INLINE size_t vahead(const real *p) {
     const size_t beyond = (uintptr_t)p % sizeof(V);
     return beyond % sizeof(real) == 0 ? (sizeof(V) - beyond) % sizeof(V) / sizeof(real) : 0;
 }
+enum { LEAST_ALIGNED = 512 };  // elements: going to an aligned vector first costs more than it saves in a shorter loop
 
 // The first n lanes, for loops that are inlined twice: once with n the constant LANES, and once for what is left.
 FORCE_INLINE V vload_some(const real *p, size_t n) { return n == LANES ? vload(p) : vload_part(p, n); }
