@@ -45,7 +45,7 @@ static fastnn_chain_job make_job(const fastnn_chain *chain, const void *x, const
 
 static size_t partial_bytes(const fastnn_chain_job *job) {
     const fastnn_chain_cut *cut = &job->cut;
-    const size_t numbers = job->run.chain->channels_last ? 3 * cut->width * cut->pieces
+    const size_t numbers = job->run.chain->channels_last ? 4 * cut->width * cut->pieces
                                                          : 4 * job->run.chain->channels * cut->channel_pieces;
     return numbers * sizeof(double);
 }
@@ -101,19 +101,19 @@ static fastnn_outcome run_forward(const fastnn_chain_job *job) {
     const fastnn_outcome outcome = chain->training ? fastnn_find_statistics(job) : FASTNN_DONE;
     if (outcome != FASTNN_DONE) return outcome;
     fastnn_set_scaling(job, 0, chain->channels);
-    return fastnn_visit_all(job, fastnn_visit_forward, false);
+    return fastnn_visit_all(job, fastnn_visit_forward);
 }
 
 static fastnn_outcome run_backward(const fastnn_chain_job *job) {
     const fastnn_chain *chain = job->run.chain;
     fastnn_set_scaling(job, 0, chain->channels);
     if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size);
-    if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward, false);
+    if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward);
     if (job->cut.group > 0) return run_groups(job, backward_group);
     const fastnn_outcome outcome = fastnn_find_sums(job);
     if (outcome != FASTNN_DONE) return outcome;
     fastnn_set_gradient(job, 0, chain->channels);
-    return chain->training ? fastnn_visit_all(job, fastnn_visit_gradient, false) : FASTNN_DONE;
+    return chain->training ? fastnn_visit_all(job, fastnn_visit_gradient) : FASTNN_DONE;
 }
 
 // ---- calls ---------------------------------------------------------------------------------------------------------

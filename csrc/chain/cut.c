@@ -10,7 +10,8 @@ enum {
     FEW_CHANNELS = 4,          // with fewer, channels are cut
     CHANNEL_PIECE_TILES = 16,  // in a piece of a channel that is cut
     WIDE = 64,                 // channels last: rows are taken together until they are as wide
-    LEAST_ROWS = 64,           // channels last: in a piece
+    LEAST_ROWS = 128,          // channels last: in a piece, which begins with a guess at the mean from fewer
+    SUM_ROWS = 128,            // channels last: in a sum of the computing dtype
 };
 
 // ---- channels first ------------------------------------------------------------------------------------------------
@@ -77,6 +78,7 @@ static void cut_channels_last(fastnn_chain_cut *cut, size_t count) {
     cut->piece_rows = divided_up(larger(LEAST_ROWS, fastnn_piece_elements(count) / cut->width), together) * together;
     cut->tiles = channels_last_tiles(cut, cut->rows);
     cut->piece_tiles = channels_last_tiles(cut, cut->piece_rows);
+    cut->sum_tiles = channels_last_tiles(cut, SUM_ROWS);
 }
 
 // ---- both ----------------------------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ typedef struct {
     // channels are few or large, and each is cut into `channel_pieces` pieces of `channel_tiles` tiles.
     size_t group, channel_pieces, channel_tiles;
 
-    // With channels last: rows of `width` elements in the array, and in a piece.
-    size_t rows, piece_rows;
+    // With channels last: rows of `width` elements in the array, and in a piece; and how many tiles' gradients are
+    // added up in the computing dtype.
+    size_t rows, piece_rows, sum_tiles;
 } fastnn_chain_cut;
 
 // Tiles from ... to - 1 of those that channels first ... end - 1 have. With channels last, a range is of all channels.
