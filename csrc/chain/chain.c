@@ -35,6 +35,7 @@ static fastnn_chain_job make_job(const fastnn_chain *chain, const void *x, const
     };
     const size_t bytes = job.count * job.size, arrays = dy == NULL ? 2 : 3;
     job.cut = fastnn_cut_chain(chain, job.size);
+    job.head = fastnn_head(&job.cut, out, job.size);
     job.prefetch = bytes >= PREFETCH_BYTES;
     job.stream = fastnn_should_stream(arrays * bytes, out, job.size, (const void *[]){x, dy}, 2);
     job.recompute = job.stream || !changes_gradient(chain);
@@ -50,14 +51,15 @@ static size_t partial_bytes(const fastnn_chain_job *job) {
     return numbers * sizeof(double);
 }
 
-// Allocates `partial` and behind it the per-channel arrays; false: out of memory. The arrays are read together, so they
-// begin at different offsets from a page: a load waits for an earlier store to an address with the same last 12 bits.
+// Allocates `partial` and behind it the per-channel arrays, which have room for a line more (fastnn_head); false: out
+// of memory. The arrays are read together, so they begin at different offsets from a page: a load waits for an earlier
+// store to an address with the same last 12 bits.
 static bool open_scratch(fastnn_chain_job *job) {
     fastnn_scaling *scaling = &job->run.scaling;
     fastnn_gradient_line *line = &job->line;
     char **const arrays[CHANNEL_ARRAYS] = {&scaling->center, &scaling->scale, &scaling->shift, &scaling->rstd,
                                            &line->a,         &line->b,        &line->c};
-    const size_t partial = partial_bytes(job), array = job->cut.width * job->size + 3 * LINE;
+    const size_t partial = partial_bytes(job), array = job->cut.width * job->size + 4 * LINE;
     char *scratch = fastnn_allocate(partial + CHANNEL_ARRAYS * array);
     if (scratch == NULL) return false;
     job->partial = (double *)scratch;
@@ -107,7 +109,7 @@ static fastnn_outcome run_forward(const fastnn_chain_job *job) {
 static fastnn_outcome run_backward(const fastnn_chain_job *job) {
     const fastnn_chain *chain = job->run.chain;
     fastnn_set_scaling(job, 0, chain->channels);
-    if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size);
+    if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size + LINE);
     if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward);
     if (job->cut.group > 0) return run_groups(job, backward_group);
     const fastnn_outcome outcome = fastnn_find_sums(job);

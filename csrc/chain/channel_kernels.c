@@ -33,11 +33,15 @@ static fastnn_statistics careful(size_t rows, size_t stride, size_t n, const voi
 
 // With the channels last, a vector has a sum for each of its columns. Memory is read in its own order, a few rows at a
 // time, and the sums stay in L1.
+//
+// Rows of 4 KB have their lines in one set of L1, with room for eight. These must stay there until all their vectors
+// are read: of vectors narrower than a line fewer rows are taken together the more arrays there are.
 enum {
-    ROWS = 2,         // taken together, channels last: they share one load of the per-channel numbers
-    SUMMED_ROWS = 2,  // the same, where sums are loaded and stored beside them
-    FIRST_ROWS = 32,  // whose mean is the first number near the mean
-    ROW_BLOCK = 256,  // rows in a sum of `real`
+    ROWS = sizeof(V) < 64 ? 2 : 4,  // taken together, channels last: they share one load of the per-channel numbers
+    MOMENT_ROWS = 8,                // the same for moments,
+    GRADIENT_ROWS = sizeof(V) / 8,  // and for the sums of gradients
+    FIRST_ROWS = 32,                // whose mean is the first number near the mean
+    ROW_BLOCK = 256,                // rows in a sum of `real`
     COLUMN_BLOCK = 4096 / sizeof(real),
 };
 
@@ -60,8 +64,8 @@ FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, co
 static void sum_block(size_t rows, size_t stride, size_t n, const real *x, column_sums *sums) {
     size_t r = 0;
     for (size_t i = 0; i < n; i++) sums->sum[i] = sums->square[i] = 0;
-    for (; r + SUMMED_ROWS <= rows; r += SUMMED_ROWS)
-        FOR_VECTORS(n, add_rows, SUMMED_ROWS, stride, x + r * stride, sums);
+    for (; r + MOMENT_ROWS <= rows; r += MOMENT_ROWS)
+        FOR_VECTORS(n, add_rows, MOMENT_ROWS, stride, x + r * stride, sums);
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, sums);
 }
 
@@ -262,8 +266,8 @@ static void sum_channels_last(size_t rows, size_t n, const void *g_memory, const
                               const void *rstd, void *const *sums) {
     const real *g = g_memory, *x = x_memory;
     size_t r = 0;
-    for (; r + SUMMED_ROWS <= rows; r += SUMMED_ROWS)
-        FOR_VECTORS(n, sum_columns_step, SUMMED_ROWS, n, g + r * n, x + r * n, center, rstd, sums[0], sums[1]);
+    for (; r + GRADIENT_ROWS <= rows; r += GRADIENT_ROWS)
+        FOR_VECTORS(n, sum_columns_step, GRADIENT_ROWS, n, g + r * n, x + r * n, center, rstd, sums[0], sums[1]);
     for (; r < rows; r++) FOR_VECTORS(n, sum_columns_step, 1, n, g + r * n, x + r * n, center, rstd, sums[0], sums[1]);
 }
 

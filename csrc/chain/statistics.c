@@ -184,10 +184,12 @@ fastnn_outcome fastnn_find_sums(const fastnn_chain_job *job) {
     return (job->run.chain->channels_last ? find_channels_last_sums : find_channels_first_sums)(job);
 }
 
-// Fills the rest of a per-channel array, which is longer than the channels where rows are taken together.
+// Fills the rest of a per-channel array, which is longer than the channels where rows are taken together, and where
+// they begin later.
 static void repeat(const fastnn_chain_job *job, char *array) {
-    const size_t row = job->run.chain->channels * job->size;
-    for (size_t at = row; at < job->cut.width * job->size; at += row) memcpy(array + at, array, row);
+    const size_t row = job->run.chain->channels * job->size, end = job->cut.width * job->size;
+    for (size_t at = row; at < end; at += row) memcpy(array + at, array, row);
+    if (job->head > 0) memcpy(array + end, array, LINE);
 }
 
 void fastnn_set_scaling(const fastnn_chain_job *job, size_t first, size_t end) {

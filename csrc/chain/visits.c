@@ -112,7 +112,15 @@ typedef struct {
 
 static void visit_piece(const void *context, size_t piece) {
     const tile_pass *pass = context;
-    fastnn_visit_range(pass->job, fastnn_tiles_of_piece(&pass->job->cut, piece), pass->visit, NULL);
+    const fastnn_chain_job *job = pass->job;
+    fastnn_tile_range range = fastnn_tiles_of_piece(&job->cut, piece);
+    range.head = job->head;
+    fastnn_visit_range(job, range, pass->visit, NULL);
+    if (piece > 0 || job->head == 0) return;
+    fastnn_tile ends[2];
+    fastnn_tiles_of_ends(&job->cut, job->head, ends);
+    for (int k = 0; k < 2; k++) pass->visit(job, &ends[k], NULL);
+    if (job->stream) fastnn_finish_streaming();
 }
 
 fastnn_outcome fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit) {

@@ -12,6 +12,7 @@ typedef struct {
     size_t size, count;  // bytes of an element; elements of an array
     const char *x, *dy;  // dy: NULL forward
     char *out;           // y, or dx
+    size_t head;         // where tiles may begin (fastnn_head)
     bool prefetch;       // whether a tile is loaded while the one before it is computed
     bool stream;         // whether the result is written past the caches (runtime/streaming.h)
     bool recompute;      // backward in training: the second pass computes g again, the first does not leave it in dx
@@ -34,7 +35,7 @@ fastnn_visit fastnn_visit_gradient;
 
 // Visits the tiles of a range, on the calling thread. `sums`: those of the range's first channel, or NULL.
 void fastnn_visit_range(const fastnn_chain_job *job, fastnn_tile_range range, fastnn_visit *visit, void *const *sums);
-// Visits all tiles on all threads.
+// Visits all elements on all threads, in an order that no sum may depend on.
 fastnn_outcome fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit);
 
 // Runs a task on all threads if the arrays are large enough for that to pay.
