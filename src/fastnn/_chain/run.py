@@ -79,8 +79,9 @@ def forward(
     if isinstance(head, BatchNorm) and residual is None:
         quick = _kernels.batch_norm(head, stages, input, *running, weight, bias, out)
         if quick is not None:
-            given: Any = input, weight, bias  # which are arrays
-            return quick[0], Saved(head, stages, _kept(given[0], out), *quick[1:], *given[1:], None, key)
+            read: Any = input  # which is an array, as are weight and bias
+            saved: Any = head, stages, _kept(read, out), *quick[1:], weight, bias, None, key
+            return quick[0], Saved(*saved)
     if is_on_gpu(input):
         options: Any = {"weight": weight, "bias": bias, "running": running, "key": key, "residual": residual}
         done: tuple[Array, Saved] = twin_of(forward)(head, stages, input, **options, out=out)
