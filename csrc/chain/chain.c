@@ -35,6 +35,7 @@ static fastnn_chain_job make_job(const fastnn_chain *chain, const void *x, const
     };
     const size_t bytes = job.count * job.size, arrays = dy == NULL ? 2 : 3;
     job.cut = fastnn_cut_chain(chain, job.size);
+    job.head = fastnn_head(&job.cut, out, job.size);
     job.prefetch = bytes >= PREFETCH_BYTES;
     job.stream = fastnn_should_stream(arrays * bytes, out, job.size, (const void *[]){x, dy}, 2);
     job.recompute = job.stream || !changes_gradient(chain);
@@ -45,19 +46,20 @@ static fastnn_chain_job make_job(const fastnn_chain *chain, const void *x, const
 
 static size_t partial_bytes(const fastnn_chain_job *job) {
     const fastnn_chain_cut *cut = &job->cut;
-    const size_t numbers = job->run.chain->channels_last ? 3 * cut->width * cut->pieces
+    const size_t numbers = job->run.chain->channels_last ? 4 * cut->width * cut->pieces
                                                          : 4 * job->run.chain->channels * cut->channel_pieces;
     return numbers * sizeof(double);
 }
 
-// Allocates `partial` and behind it the per-channel arrays; false: out of memory. The arrays are read together, so they
-// begin at different offsets from a page: a load waits for an earlier store to an address with the same last 12 bits.
+// Allocates `partial` and behind it the per-channel arrays, which have room for a line more (fastnn_head); false: out
+// of memory. The arrays are read together, so they begin at different offsets from a page: a load waits for an earlier
+// store to an address with the same last 12 bits.
 static bool open_scratch(fastnn_chain_job *job) {
     fastnn_scaling *scaling = &job->run.scaling;
     fastnn_gradient_line *line = &job->line;
     char **const arrays[CHANNEL_ARRAYS] = {&scaling->center, &scaling->scale, &scaling->shift, &scaling->rstd,
                                            &line->a,         &line->b,        &line->c};
-    const size_t partial = partial_bytes(job), array = job->cut.width * job->size + 3 * LINE;
+    const size_t partial = partial_bytes(job), array = job->cut.width * job->size + 4 * LINE;
     char *scratch = fastnn_allocate(partial + CHANNEL_ARRAYS * array);
     if (scratch == NULL) return false;
     job->partial = (double *)scratch;
@@ -101,19 +103,19 @@ static fastnn_outcome run_forward(const fastnn_chain_job *job) {
     const fastnn_outcome outcome = chain->training ? fastnn_find_statistics(job) : FASTNN_DONE;
     if (outcome != FASTNN_DONE) return outcome;
     fastnn_set_scaling(job, 0, chain->channels);
-    return fastnn_visit_all(job, fastnn_visit_forward, false);
+    return fastnn_visit_all(job, fastnn_visit_forward);
 }
 
 static fastnn_outcome run_backward(const fastnn_chain_job *job) {
     const fastnn_chain *chain = job->run.chain;
     fastnn_set_scaling(job, 0, chain->channels);
-    if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size);
-    if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward, false);
+    if (!chain->training) memset(job->line.c, 0, job->cut.width * job->size + LINE);
+    if (job->sums == NULL) return fastnn_visit_all(job, fastnn_visit_backward);
     if (job->cut.group > 0) return run_groups(job, backward_group);
     const fastnn_outcome outcome = fastnn_find_sums(job);
     if (outcome != FASTNN_DONE) return outcome;
     fastnn_set_gradient(job, 0, chain->channels);
-    return chain->training ? fastnn_visit_all(job, fastnn_visit_gradient, false) : FASTNN_DONE;
+    return chain->training ? fastnn_visit_all(job, fastnn_visit_gradient) : FASTNN_DONE;
 }
 
 // ---- calls ---------------------------------------------------------------------------------------------------------

@@ -31,77 +31,100 @@ static fastnn_statistics careful(size_t rows, size_t stride, size_t n, const voi
     return careful_statistics(rows, stride, n, x, true);
 }
 
+// With the channels last, a vector has a sum for each of its columns. Memory is read in its own order, a few rows at a
+// time, and the sums stay in L1.
+//
+// Rows of 4 KB have their lines in one set of L1, with room for eight. These must stay there until all their vectors
+// are read: of vectors narrower than a line fewer rows are taken together the more arrays there are.
 enum {
-    ROWS = 4,  // taken together, channels last: they share one load of the per-channel numbers
-    COLUMN_BLOCK = 2048 / sizeof(real),
-    ROW_BLOCK = 256,
-    SUMMED_COLUMNS = 512,
+    ROWS = sizeof(V) < 64 ? 2 : 4,  // taken together, channels last: they share one load of the per-channel numbers
+    MOMENT_ROWS = 8,                // the same for moments,
+    GRADIENT_ROWS = sizeof(V) / 8,  // and for the sums of gradients
+    FIRST_ROWS = 32,                // whose mean is the first number near the mean
+    ROW_BLOCK = 256,                // rows in a sum of `real`
+    COLUMN_BLOCK = 4096 / sizeof(real),
 };
 
-FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, real *sum) {
-    V total = vzero();
-    for (size_t r = 0; r < rows; r++) total += vload_some(x + r * stride + i, part);
-    vstore_some(sum + i, part, vload_some(sum + i, part) + total);
-}
-FORCE_INLINE void add_squares(size_t i, size_t part, size_t rows, size_t stride, const real *x, const real *near,
-                              real *sum, real *square) {
-    const V center = vload_some(near + i, part);
-    V total = vload_some(sum + i, part), squares = vload_some(square + i, part);
-    for (size_t r = 0; r < rows; r++) {
-        const V d = vload_some(x + r * stride + i, part) - center;
-        total += d;
-        squares = vmadd(d, d, squares);
-    }
-    vstore_some(sum + i, part, total);
-    vstore_some(square + i, part, squares);
-}
-
-static void merge_columns(size_t n, double count_a, double *const *a, double count_b, double *const *b) {
-    if (count_a == 0) {
-        for (int k = 0; k < 3; k++) memcpy(a[k], b[k], n * sizeof(double));
-        return;
-    }
-    double *mean = a[0], *mean_low = a[1], *m2 = a[2];
-    const double *mean_b = b[0], *mean_low_b = b[1], *m2_b = b[2];
-    const double share = count_b / (count_a + count_b), weight = count_a * share;
-    for (size_t i = 0; i < n; i++) {
-        const double delta = (mean_b[i] - mean[i]) + (mean_low_b[i] - mean_low[i]);
-        add_exactly(&mean[i], &mean_low[i], delta * share);
-        m2[i] += m2_b[i] + delta * delta * weight;
-    }
-}
-
-// Some rows of some columns, by the two passes of block_moments. A vector has a sum for each of its columns. Memory is
-// read in its own order, ROWS rows at a time, and the sums stay in L1.
-static void column_block(size_t rows, size_t stride, size_t n, const real *x, double before, double *const *moments) {
+// Of the rows of a block: the sums of the differences from `near`, and of their squares.
+typedef struct {
     _Alignas(64) real near[COLUMN_BLOCK], sum[COLUMN_BLOCK], square[COLUMN_BLOCK];
-    for (size_t i = 0; i < n; i++) near[i] = sum[i] = square[i] = 0;
-    size_t r = 0;
-    for (; r + ROWS <= rows; r += ROWS) FOR_VECTORS(n, add_rows, ROWS, stride, x + r * stride, near);
-    for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, near);
-    for (size_t i = 0; i < n; i++) near[i] /= (real)rows;
-    for (r = 0; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, add_squares, ROWS, stride, x + r * stride, near, sum, square);
-    for (; r < rows; r++) FOR_VECTORS(n, add_squares, 1, stride, x + r * stride, near, sum, square);
+} column_sums;
 
-    double mean[COLUMN_BLOCK], mean_low[COLUMN_BLOCK], m2[COLUMN_BLOCK];
-    for (size_t i = 0; i < n; i++) {
-        const fastnn_moments some = moments_of((double)rows, (double)near[i], (double)sum[i], (double)square[i]);
-        mean[i] = some.mean, mean_low[i] = some.mean_low, m2[i] = some.m2;
+FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, const real *x, column_sums *sums) {
+    const V near = vload_some(sums->near + i, part);
+    V sum = vzero(), square = vzero();
+    for (size_t r = 0; r < rows; r++) {
+        const V d = vload_some(x + r * stride + i, part) - near;
+        sum += d;
+        square = vmadd(d, d, square);
     }
-    merge_columns(n, before, moments, (double)rows, (double *[]){mean, mean_low, m2});
+    vstore_some(sums->sum + i, part, vload_some(sums->sum + i, part) + sum);
+    vstore_some(sums->square + i, part, vload_some(sums->square + i, part) + square);
+}
+static void sum_block(size_t rows, size_t stride, size_t n, const real *x, column_sums *sums) {
+    size_t r = 0;
+    for (size_t i = 0; i < n; i++) sums->sum[i] = sums->square[i] = 0;
+    for (; r + MOMENT_ROWS <= rows; r += MOMENT_ROWS)
+        FOR_VECTORS(n, add_rows, MOMENT_ROWS, stride, x + r * stride, sums);
+    for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, sums);
 }
 
-static void column_moments(size_t rows, size_t stride, size_t n, const void *memory, double count,
-                           double *const *moments) {
-    for (size_t r = 0; r < rows; r += ROW_BLOCK) {
-        const size_t some = rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK;
-        for (size_t i = 0; i < n; i += COLUMN_BLOCK) {
-            const real *x = (const real *)memory + r * stride + i;
-            double *const here[] = {moments[0] + i, moments[1] + i, moments[2] + i};
-            column_block(some, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, x, count + (double)r, here);
-        }
+// Whether `near` is so far from the mean of any column that the difference of two sums, which m2 is, loses digits.
+static bool is_far(double count, size_t n, const column_sums *sums) {
+    int64_t far = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double sum = (double)sums->sum[i];
+        far |= 2 * sum * sum > (double)sums->square[i] * count;
     }
+    return far != 0;
+}
+
+// Takes a block into the moments of its columns, which have `before` rows so far. Its means are near those of the next.
+static void merge_block(double before, double *const *moments, double count, size_t n, column_sums *sums) {
+    double *mean = moments[0], *mean_low = moments[1], *m2 = moments[2];
+    for (size_t i = 0; i < n; i++) {
+        const fastnn_moments block =
+            moments_of(count, (double)sums->near[i], (double)sums->sum[i], (double)sums->square[i]);
+        const fastnn_moments all = merge_moments((fastnn_moments){before, mean[i], mean_low[i], m2[i]}, block);
+        sums->near[i] = (real)block.mean;
+        mean[i] = all.mean, mean_low[i] = all.mean_low, m2[i] = all.m2;
+    }
+}
+
+static void block_column_moments(size_t rows, size_t stride, size_t n, const real *x, double *const *moments) {
+    column_sums sums;
+    const size_t first = rows < FIRST_ROWS ? rows : FIRST_ROWS;
+    for (size_t i = 0; i < n; i++) sums.near[i] = 0;
+    sum_block(first, stride, n, x, &sums);
+    for (size_t i = 0; i < n; i++) sums.near[i] = sums.sum[i] / (real)first;
+    for (size_t r = 0, some; r < rows; r += some) {
+        some = rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK;
+        sum_block(some, stride, n, x + r * stride, &sums);
+        if (is_far((double)some, n, &sums)) {
+            for (size_t i = 0; i < n; i++) sums.near[i] += sums.sum[i] / (real)some;
+            sum_block(some, stride, n, x + r * stride, &sums);
+        }
+        merge_block((double)r, moments, (double)some, n, &sums);
+    }
+}
+
+static void column_moments(size_t rows, size_t stride, size_t n, const void *x, double *const *moments) {
+    for (size_t i = 0; i < n; i += COLUMN_BLOCK)
+        block_column_moments(rows, stride, n - i < COLUMN_BLOCK ? n - i : COLUMN_BLOCK, (const real *)x + i,
+                             (double *[]){moments[0] + i, moments[1] + i, moments[2] + i});
+}
+
+// `restrict`: without it a compiler leaves the loop as it is, since it would have to compare too many addresses.
+static void merge_all(size_t n, double count_a, double *restrict mean, double *restrict mean_low, double *restrict m2,
+                      double count_b, const double *mean_b, const double *mean_low_b, const double *m2_b) {
+    for (size_t i = 0; i < n; i++) {
+        const fastnn_moments all = merge_moments((fastnn_moments){count_a, mean[i], mean_low[i], m2[i]},
+                                                 (fastnn_moments){count_b, mean_b[i], mean_low_b[i], m2_b[i]});
+        mean[i] = all.mean, mean_low[i] = all.mean_low, m2[i] = all.m2;
+    }
+}
+static void merge_columns(size_t n, double count_a, double *const *a, double count_b, double *const *b) {
+    merge_all(n, count_a, a[0], a[1], a[2], count_b, b[0], b[1], b[2]);
 }
 
 // ---- scale and shift -----------------------------------------------------------------------------------------------
@@ -199,10 +222,10 @@ FORCE_INLINE void scaled_channels_last(size_t rows, size_t n, real *out, const r
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 
-// The sums within a tile are of `real`, over at most a few thousand elements; those of several tiles are of double. In
+// The sums within a row are of `real`, over at most a few thousand elements; those of several rows are of double. In
 // the unused lanes of a partial vector g is 0 and the deviation is made 0.
 static void sum_channels_first(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
-                               const void *rstd, double *const *sums) {
+                               const void *rstd, void *const *sums) {
     enum { SUMS = 2 };
     for (size_t r = 0; r < rows; r++) {
         const real *g = (const real *)g_memory + r * n, *x = (const real *)x_memory + r * n;
@@ -222,13 +245,13 @@ static void sum_channels_first(size_t rows, size_t n, const void *g_memory, cons
             sum[0] += v;
             product[0] = vmadd(v, (vload_some(x + i, part) - middle * inside) * scale, product[0]);
         }
-        sums[0][r] += (double)vsum(sum[0] + sum[1]);
-        sums[1][r] += (double)vsum(product[0] + product[1]);
+        ((double *)sums[0])[r] += (double)vsum(sum[0] + sum[1]);
+        ((double *)sums[1])[r] += (double)vsum(product[0] + product[1]);
     }
 }
 
-FORCE_INLINE void sum_rows_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
-                                const real *center, const real *rstd, real *sum, real *product) {
+FORCE_INLINE void sum_columns_step(size_t i, size_t part, size_t rows, size_t n, const real *g, const real *x,
+                                   const real *center, const real *rstd, real *sum, real *product) {
     const V middle = vload_some(center + i, part), scale = vload_some(rstd + i, part);
     V s = vzero(), p = vzero();
     for (size_t r = 0; r < rows; r++) {
@@ -236,20 +259,16 @@ FORCE_INLINE void sum_rows_step(size_t i, size_t part, size_t rows, size_t n, co
         s += v;
         p = vmadd(v, (vload_some(x + r * n + i, part) - middle) * scale, p);
     }
-    vstore_some(sum + i, part, s);
-    vstore_some(product + i, part, p);
+    vstore_some(sum + i, part, vload_some(sum + i, part) + s);
+    vstore_some(product + i, part, vload_some(product + i, part) + p);
 }
-static void sum_channels_last(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
-                              double *const *sums) {
-    real sum[SUMMED_COLUMNS], product[SUMMED_COLUMNS];
-    for (size_t first = 0, count; first < n; first += count) {
-        double *sum_to = sums[0] + first, *product_to = sums[1] + first;
-        count = n - first < SUMMED_COLUMNS ? n - first : SUMMED_COLUMNS;
-        FOR_VECTORS(count, sum_rows_step, rows, n, (const real *)g + first, (const real *)x + first,
-                    (const real *)center + first, (const real *)rstd + first, sum, product);
-        for (size_t i = 0; i < count; i++) sum_to[i] += (double)sum[i];
-        for (size_t i = 0; i < count; i++) product_to[i] += (double)product[i];
-    }
+static void sum_channels_last(size_t rows, size_t n, const void *g_memory, const void *x_memory, const void *center,
+                              const void *rstd, void *const *sums) {
+    const real *g = g_memory, *x = x_memory;
+    size_t r = 0;
+    for (; r + GRADIENT_ROWS <= rows; r += GRADIENT_ROWS)
+        FOR_VECTORS(n, sum_columns_step, GRADIENT_ROWS, n, g + r * n, x + r * n, center, rstd, sums[0], sums[1]);
+    for (; r < rows; r++) FOR_VECTORS(n, sum_columns_step, 1, n, g + r * n, x + r * n, center, rstd, sums[0], sums[1]);
 }
 
 typedef struct {

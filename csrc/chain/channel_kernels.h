@@ -30,18 +30,20 @@ typedef struct fastnn_channel_table {
     void (*channel_moments)(size_t rows, size_t stride, size_t n, const void *x, fastnn_moments *moments);
     // The statistics of a channel where its moments are not finite (moments.h).
     fastnn_statistics (*careful_statistics)(size_t rows, size_t stride, size_t n, const void *x);
-    // Adds `rows` rows to the moments of n columns, which have `count` rows so far. `moments` points to three arrays:
-    // mean, mean_low and m2 of fastnn_moments.
-    void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double count, double *const *moments);
-    // Adds the moments `b`, of count_b rows, to the moments `a`, of count_a rows.
+    // Sets the moments of n columns of `rows` rows. `moments` points to three arrays: mean, mean_low and m2 of
+    // fastnn_moments.
+    void (*column_moments)(size_t rows, size_t stride, size_t n, const void *x, double *const *moments);
+    // Adds the moments `b`, of count_b rows, to the moments `a`, of count_a rows; `a` is not read where that is 0.
     void (*merge_columns)(size_t n, double count_a, double *const *a, double count_b, double *const *b);
 
     // y = (x - center) scale + shift; y may be x.
     void (*scale[LAYOUTS])(size_t rows, size_t n, void *y, const void *x, const void *center, const void *scale,
                            const void *shift);
-    // Adds a tile's sum of g to sums[0][c] and its sum of g xhat to sums[1][c], for each of its channels c.
+    // Adds a tile's sum of g to sums[0][c] and its sum of g xhat to sums[1][c], for each of its channels c. With
+    // channels first the sums are of double. With channels last they are of the tile's dtype, since every row loads and
+    // stores them: for few rows, until they are added to sums of double.
     void (*sums[LAYOUTS])(size_t rows, size_t n, const void *g, const void *x, const void *center, const void *rstd,
-                          double *const *sums);
+                          void *const *sums);
     // dx = a g + b xhat + c; dx may be g.
     void (*gradient[LAYOUTS])(size_t rows, size_t n, void *dx, const void *g, const void *x, const void *center,
                               const void *rstd, const void *a, const void *b, const void *c);

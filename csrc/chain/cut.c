@@ -10,7 +10,8 @@ enum {
     FEW_CHANNELS = 4,          // with fewer, channels are cut
     CHANNEL_PIECE_TILES = 16,  // in a piece of a channel that is cut
     WIDE = 64,                 // channels last: rows are taken together until they are as wide
-    LEAST_ROWS = 64,           // channels last: in a piece
+    LEAST_ROWS = 128,          // channels last: in a piece, which begins with a guess at the mean from fewer
+    SUM_ROWS = 128,            // channels last: in a sum of the computing dtype
 };
 
 // ---- channels first ------------------------------------------------------------------------------------------------
@@ -77,6 +78,34 @@ static void cut_channels_last(fastnn_chain_cut *cut, size_t count) {
     cut->piece_rows = divided_up(larger(LEAST_ROWS, fastnn_piece_elements(count) / cut->width), together) * together;
     cut->tiles = channels_last_tiles(cut, cut->rows);
     cut->piece_tiles = channels_last_tiles(cut, cut->piece_rows);
+    cut->sum_tiles = channels_last_tiles(cut, SUM_ROWS);
+}
+
+static bool draws_by_position(const fastnn_chain *chain) {
+    for (int k = 0; k < chain->stages; k++)
+        if (chain->stage[k].action == FASTNN_DROP && chain->inner > 1)
+            return true;  // keep_tile.c takes whole positions
+    return false;
+}
+
+size_t fastnn_head(const fastnn_chain_cut *cut, const void *out, size_t size) {
+    if (!cut->chain->channels_last || cut->width > cut->tile || cut->width * size % LINE != 0) return 0;
+    if ((uintptr_t)out % size != 0 || draws_by_position(cut->chain)) return 0;
+    return (size_t)(-(uintptr_t)out) % LINE / size;
+}
+
+void fastnn_tiles_of_ends(const fastnn_chain_cut *cut, size_t head, fastnn_tile ends[2]) {
+    ends[0] = (fastnn_tile){0, 1, head, 0};
+    ends[1] = (fastnn_tile){(cut->rows - 1) * cut->width + head, 1, cut->width - head, head};
+}
+
+// A row that begins `head` elements later ends in the next row, which the last does not have.
+static fastnn_tile channels_last_tile_of(const fastnn_chain_cut *cut, const fastnn_tile_range *range, size_t i) {
+    fastnn_tile tile = channels_last_tile(cut, range->from + i);
+    if (range->head > 0 && tile.offset + tile.rows * tile.n == cut->rows * cut->width) tile.rows--;
+    tile.offset += range->head;
+    tile.channel += range->head;
+    return tile;
 }
 
 // ---- both ----------------------------------------------------------------------------------------------------------
@@ -94,20 +123,20 @@ fastnn_chain_cut fastnn_cut_chain(const fastnn_chain *chain, size_t size) {
 
 fastnn_tile_range fastnn_tiles_of_piece(const fastnn_chain_cut *cut, size_t piece) {
     const size_t from = piece * cut->piece_tiles;
-    return (fastnn_tile_range){0, cut->chain->channels, from, smaller(from + cut->piece_tiles, cut->tiles)};
+    return (fastnn_tile_range){0, cut->chain->channels, from, smaller(from + cut->piece_tiles, cut->tiles), 0};
 }
 
 fastnn_tile_range fastnn_tiles_of_channels(const fastnn_chain_cut *cut, size_t first, size_t end) {
-    return (fastnn_tile_range){first, end, 0, channels_first_tiles(cut, first, end)};
+    return (fastnn_tile_range){first, end, 0, channels_first_tiles(cut, first, end), 0};
 }
 
 fastnn_tile_range fastnn_tiles_of_channel_piece(const fastnn_chain_cut *cut, size_t piece) {
     const size_t channel = piece / cut->channel_pieces, from = piece % cut->channel_pieces * cut->channel_tiles;
     const size_t tiles = channels_first_tiles(cut, channel, channel + 1);
-    return (fastnn_tile_range){channel, channel + 1, from, smaller(from + cut->channel_tiles, tiles)};
+    return (fastnn_tile_range){channel, channel + 1, from, smaller(from + cut->channel_tiles, tiles), 0};
 }
 
 fastnn_tile fastnn_tile_at(const fastnn_chain_cut *cut, const fastnn_tile_range *range, size_t i) {
-    if (cut->chain->channels_last) return channels_last_tile(cut, range->from + i);
+    if (cut->chain->channels_last) return channels_last_tile_of(cut, range, i);
     return channels_first_tile(cut, range->first, range->end, range->from + i);
 }

@@ -15,6 +15,9 @@ typedef struct {
 } fastnn_gradient_line;
 
 typedef struct fastnn_per_channel_table {
+    // From m2 (merge_moments.h) of channels of `count` elements, which is in `variance`, their variance and rstd. False
+    // if a variance is not finite.
+    bool (*statistics)(size_t channels, double count, double eps, double *variance, double *rstd);
     // Fills `scaling` for channels first ... end - 1 from the chain's mean, rstd, weight and bias.
     void (*find_scaling)(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling);
     // From the sums over channels first ... end - 1 of g (sums[0], which is dbias) and of g xhat (sums[1]): makes

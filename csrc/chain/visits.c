@@ -27,7 +27,7 @@ static void deliver(const fastnn_chain_job *job, const fastnn_tile *tile, const 
         memcpy(to, from, count * job->size);
 }
 
-void fastnn_visit_forward(const fastnn_chain_job *job, const fastnn_tile *tile, double *const *sums) {
+void fastnn_visit_forward(const fastnn_chain_job *job, const fastnn_tile *tile, void *const *sums) {
     void *scratch = fastnn_borrow(CHAIN_TILE_BYTES);
     void *y = target(job, tile, scratch);
     (void)sums;
@@ -36,7 +36,7 @@ void fastnn_visit_forward(const fastnn_chain_job *job, const fastnn_tile *tile, 
     fastnn_give_back(scratch);
 }
 
-void fastnn_visit_backward(const fastnn_chain_job *job, const fastnn_tile *tile, double *const *sums) {
+void fastnn_visit_backward(const fastnn_chain_job *job, const fastnn_tile *tile, void *const *sums) {
     void *scratch = fastnn_borrow(CHAIN_TILE_BYTES);
     const fastnn_chain *chain = job->run.chain;
     const fastnn_channel_table *table = job->run.tables->channel;
@@ -58,7 +58,7 @@ void fastnn_visit_backward(const fastnn_chain_job *job, const fastnn_tile *tile,
     fastnn_give_back(scratch);
 }
 
-void fastnn_visit_gradient(const fastnn_chain_job *job, const fastnn_tile *tile, double *const *sums) {
+void fastnn_visit_gradient(const fastnn_chain_job *job, const fastnn_tile *tile, void *const *sums) {
     void *scratch = fastnn_borrow(CHAIN_TILE_BYTES);
     const fastnn_scaling *scaling = &job->run.scaling;
     const fastnn_gradient_line *line = &job->line;
@@ -82,8 +82,8 @@ static void prefetch(const fastnn_chain_job *job, const fastnn_tile *tile) {
     if (job->dy != NULL) fastnn_prefetch(job->dy + start, bytes);
 }
 
-void fastnn_visit_range(const fastnn_chain_job *job, fastnn_tile_range range, fastnn_visit *visit,
-                        double *const *sums) {
+void fastnn_visit_range(const fastnn_chain_job *job, fastnn_tile_range range, fastnn_visit *visit, void *const *sums) {
+    const size_t unit = job->run.chain->channels_last ? job->size : sizeof(double);  // of a sum
     fastnn_tile next = fastnn_tile_at(&job->cut, &range, 0);
     for (size_t i = 0, count = range.to - range.from; i < count; i++) {
         const fastnn_tile tile = next;
@@ -91,8 +91,8 @@ void fastnn_visit_range(const fastnn_chain_job *job, fastnn_tile_range range, fa
             next = fastnn_tile_at(&job->cut, &range, i + 1);
             if (job->prefetch) prefetch(job, &next);
         }
-        const size_t channel = tile.channel - range.first;
-        visit(job, &tile, sums ? (double *[]){sums[0] + channel, sums[1] + channel} : NULL);
+        const size_t at = (tile.channel - range.first) * unit;
+        visit(job, &tile, sums ? (void *[]){(char *)sums[0] + at, (char *)sums[1] + at} : NULL);
     }
     if (job->stream) fastnn_finish_streaming();
 }
@@ -108,19 +108,21 @@ fastnn_outcome fastnn_run_chain_task(const fastnn_chain_job *job, size_t pieces,
 typedef struct {
     const fastnn_chain_job *job;
     fastnn_visit *visit;
-    bool sums;
 } tile_pass;
 
 static void visit_piece(const void *context, size_t piece) {
     const tile_pass *pass = context;
     const fastnn_chain_job *job = pass->job;
-    const size_t width = job->cut.width;
-    double *const partial = pass->sums ? job->partial + 2 * width * piece : NULL;
-    if (pass->sums) memset(partial, 0, 2 * width * sizeof *partial);
-    fastnn_visit_range(job, fastnn_tiles_of_piece(&job->cut, piece), pass->visit,
-                       pass->sums ? (double *[]){partial, partial + width} : NULL);
+    fastnn_tile_range range = fastnn_tiles_of_piece(&job->cut, piece);
+    range.head = job->head;
+    fastnn_visit_range(job, range, pass->visit, NULL);
+    if (piece > 0 || job->head == 0) return;
+    fastnn_tile ends[2];
+    fastnn_tiles_of_ends(&job->cut, job->head, ends);
+    for (int k = 0; k < 2; k++) pass->visit(job, &ends[k], NULL);
+    if (job->stream) fastnn_finish_streaming();
 }
 
-fastnn_outcome fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit, bool sums) {
-    return fastnn_run_chain_task(job, job->cut.pieces, visit_piece, &(tile_pass){job, visit, sums});
+fastnn_outcome fastnn_visit_all(const fastnn_chain_job *job, fastnn_visit *visit) {
+    return fastnn_run_chain_task(job, job->cut.pieces, visit_piece, &(tile_pass){job, visit});
 }

@@ -105,17 +105,8 @@ class Chain:
         dweight: NDArray[np.float64] | None,
     ) -> None: ...
 
-def evaluate(
-    input: object,
-    running_mean: object,
-    running_var: object,
-    weight: object,
-    bias: object,
-    eps: float,
-    stages: tuple[object, ...],
-) -> _Evaluated | None: ...
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
-def as_float32(doubles: NDArray[np.float64]) -> NDArray[np.float32]: ...
+def as_float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]: ...
 def update_running(
     running_mean: NDArray[Any],
     running_var: NDArray[Any],
@@ -147,6 +138,23 @@ class EvaluatedChain:
         dims: tuple[int, ...] | None = None,
     ) -> None: ...
     def forward(self, input: object, weight: object, bias: object) -> _Evaluated | None: ...
+
+# ---- _binding/batch_norm.pxi
+
+def batch_norm(
+    head: object,
+    stages: tuple[object, ...],
+    input: object,
+    running_mean: object,
+    running_var: object,
+    batches: object,
+    weight: object,
+    bias: object,
+    out: object,
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]] | None: ...
+def batch_norm_backward(
+    dy: object, saved: tuple[Any, ...], out: object
+) -> tuple[Any, NDArray[Any] | None, NDArray[Any] | None] | None: ...
 
 # ---- _binding/random.pxi
 

@@ -49,11 +49,11 @@ cdef class Chain:
         self.chain.outer, self.chain.channels, self.chain.inner = outer, channels, inner
         self.arrays = []
 
-    def normalise(self, double eps, weight, bias):
+    cpdef normalise(self, double eps, weight, bias):
         """Begins with batch norm in training; returns the arrays that forward fills: mean, mean_low, rstd, variance."""
-        cdef cnp.npy_intp channels[1]
-        channels[0] = <cnp.npy_intp>self.chain.channels
-        mean, mean_low, rstd, variance = [cnp.PyArray_ZEROS(1, channels, cnp.NPY_DOUBLE, 0) for _ in range(4)]
+        cdef cnp.npy_intp channels = <cnp.npy_intp>self.chain.channels
+        mean, mean_low = doubles(channels), doubles(channels)
+        rstd, variance = doubles(channels), doubles(channels)
         self.scale(True, mean, mean_low, rstd, weight, bias)
         self.chain.eps = eps
         self.chain.variance = <double *>data_or_null(variance)
@@ -62,7 +62,7 @@ cdef class Chain:
 
     cpdef evaluate(self, double eps, cnp.ndarray running_mean, cnp.ndarray running_var, weight, bias):
         """Begins with batch norm in evaluation, by running statistics of one dtype; returns (mean, rstd)."""
-        mean, rstd = new_doubles((self.chain.channels,)), new_doubles((self.chain.channels,))
+        mean, rstd = doubles(<cnp.npy_intp>self.chain.channels), doubles(<cnp.npy_intp>self.chain.channels)
         fastnn_evaluation(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, self.chain.channels, eps,
                           cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),
                           <double *>cnp.PyArray_DATA(<cnp.ndarray>mean), <double *>cnp.PyArray_DATA(<cnp.ndarray>rstd))
@@ -117,7 +117,7 @@ cdef class Chain:
             outcome = fastnn_chain_forward(&self.chain, p_x, p_y)
         conclude(outcome)
 
-    def backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
+    cpdef backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
         """Fills dx, which may be dy but not x, and dbias and dweight (float64), or None for both."""
         cdef void *p_dy = cnp.PyArray_DATA(dy)
         cdef void *p_x = cnp.PyArray_DATA(x)
@@ -130,24 +130,12 @@ cdef class Chain:
         conclude(outcome)
 
 
-def evaluate(input, running_mean, running_var, weight, bias, double eps, tuple stages):
-    """Batch norm in evaluation and the stages after it: (y, mean, rstd).
-
-    This is the quick way for plain arrays and activations, as inference calls it on few elements. Returns None for
-    other arrays and stages.
-    """
-    for stage in stages:
-        if not hasattr(stage, "row"):
-            return None
-    return EvaluatedChain(eps, running_mean, running_var, stages).forward(input, weight, bias)
-
-
-def as_float32(cnp.ndarray doubles):
+cpdef as_float32(cnp.ndarray numbers):
     """Plain float64 numbers as float32, in one dimension. Those too large become infinite, without a warning."""
-    cdef cnp.npy_intp k, count = cnp.PyArray_SIZE(doubles)
+    cdef cnp.npy_intp k, count = cnp.PyArray_SIZE(numbers)
     cdef cnp.ndarray floats = new_array(1, &count, cnp.NPY_FLOAT, 4)
     cdef float *to = <float *>cnp.PyArray_DATA(floats)
-    cdef double *source = <double *>cnp.PyArray_DATA(doubles)
+    cdef double *source = <double *>cnp.PyArray_DATA(numbers)
     for k in range(count):
         to[k] = <float>source[k]
     return floats
@@ -165,9 +153,19 @@ def update_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarra
     """
     if batches is not None:
         add(batches, 1, batches)
+    move_running(running_mean, running_var, mean, variance, factor, momentum, skip)
+
+
+cdef void move_running(cnp.ndarray running_mean, cnp.ndarray running_var, cnp.ndarray mean, cnp.ndarray variance,
+                       double factor, double momentum, bint skip):
     fastnn_update_running(cnp.PyArray_TYPE(running_mean) == cnp.NPY_DOUBLE, <size_t>cnp.PyArray_SIZE(mean),
                           cnp.PyArray_DATA(running_mean), cnp.PyArray_DATA(running_var),
                           <double *>cnp.PyArray_DATA(mean), <double *>cnp.PyArray_DATA(variance), factor, momentum, skip)
+
+
+cdef inline object doubles(cnp.npy_intp channels):
+    """A new array with a double for each channel."""
+    return new_array(1, &channels, cnp.NPY_DOUBLE, sizeof(double))
 
 
 cpdef bint is_vector(value, cnp.npy_intp count, cnp.ndarray like):

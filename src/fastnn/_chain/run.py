@@ -76,10 +76,12 @@ def forward(
     out: Array | None = None,
 ) -> tuple[Array, Saved]:
     """Run the chain of head and stages; return (y, what backward needs)."""
-    if isinstance(head, BatchNorm) and not head.training and out is None:
-        quick = _kernels.evaluate(input, running.mean, running.var, weight, bias, head.eps, stages)
+    if isinstance(head, BatchNorm) and residual is None:
+        quick = _kernels.batch_norm(head, stages, input, *running, weight, bias, out)
         if quick is not None:
-            return quick[0], Saved(head, stages, input, quick[1], None, quick[2], weight, bias, None, key)  # type: ignore[arg-type]
+            read: Any = input  # which is an array, as are weight and bias
+            saved: Any = head, stages, _kept(read, out), *quick[1:], weight, bias, None, key
+            return quick[0], Saved(*saved)
     if is_on_gpu(input):
         options: Any = {"weight": weight, "bias": bias, "running": running, "key": key, "residual": residual}
         done: tuple[Array, Saved] = twin_of(forward)(head, stages, input, **options, out=out)
@@ -115,11 +117,15 @@ def forward(
     if isinstance(head, BatchNorm) and mean is not None and variance is not None and x.size:
         running.update(head, mean, variance, x.size // x.shape[1])
     y = _result(target, x.dtype, out)
-    kept = None if out is not None and np.may_share_memory(out, x) else x  # y may be written over it
     if addend is not None and not is_read_after_addition(stages):
         addend = None
-    given = (as_given("weight", weight, scale), as_given("bias", bias, shift))
-    return y, Saved(head, stages, kept, mean, mean_low, rstd, *given, addend, key)
+    vectors = (as_given("weight", weight, scale), as_given("bias", bias, shift))
+    return y, Saved(head, stages, _kept(x, out), mean, mean_low, rstd, *vectors, addend, key)
+
+
+def _kept(input: Array, out: Array | None) -> Array | None:
+    """The input for backward: None where y may have been written over it."""
+    return None if out is not None and np.may_share_memory(out, input) else input
 
 
 def _target(out: Array | None, layout: Layout, read: Array, *others: Array | None) -> Array:
@@ -146,6 +152,10 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
     """Return the gradients of a forward call, from dL/dy and what that call saved."""
     check_saved(saved)
     assert saved.input is not None
+    if isinstance(saved.head, BatchNorm):
+        quick = _kernels.batch_norm_backward(dy, saved, out)
+        if quick is not None:
+            return Gradients(*quick)
     if is_on_gpu(saved.input) or is_on_gpu(dy):
         gradients: Gradients = twin_of(backward)(dy, saved, out=out)
         return gradients
