@@ -21,12 +21,15 @@ FORCE_INLINE V nan_of(V x, V dx) { return vselect(vle(x, x), dx, x); }
 enum { NEGATIVE_SHIFT = 60 };
 FORCE_INLINE V exp_negative(Exponential e) { return exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT); }
 
-// Beyond the tables of piecewise.h most functions are an exponential times a simple factor: factor exp(x) for x from
+// Beyond the tables of piecewise.h most functions are a simple factor times an exponential of NEGATIVE_SHIFT, of x from
 // X_EXP_LEAST to 0, which far_x() keeps x from leaving.
 FORCE_INLINE V far_x(V x) { return vmax(vset(X_EXP_LEAST), x); }
-FORCE_INLINE V times_exp(V factor, V x) {
-    return factor * exp_value(exponential(x, NEGATIVE_SHIFT)) * POWER_OF_2(-NEGATIVE_SHIFT);
+FORCE_INLINE V times(V factor, Exponential e) {
+    return vfma(factor, e.s, factor) * vpower_of_2(e.m) * POWER_OF_2(-NEGATIVE_SHIFT);
 }
+FORCE_INLINE V times_exp(V factor, V x) { return times(factor, exponential(x, NEGATIVE_SHIFT)); }
+// e (1 - part), for a tiny part.
+FORCE_INLINE Exponential lessened(Exponential e, V part) { return (Exponential){e.s - vfma(part, e.s, part), e.m}; }
 
 #ifdef TABLE_ENTRIES
 // S(x), and x S(x), where S(x) = 1 - S(-x) and the table has S(-a) for a >= 0.
@@ -283,11 +286,12 @@ FORCE_INLINE V gelu_tanh_by_formula(V x) {
     const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
     return vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
 }
-// Far out sigmoid(z) is exp(z), and the derivative exp(z) (1 + x z').
+// Far out sigmoid(z) is e (1 - e), e = exp(z), and the derivative e (1 + x z').
 FORCE_INLINE V gelu_tanh_far(V x) {
     V low;
     const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
-    return t * exp_value(exponential_of_sum(z, low, NEGATIVE_SHIFT)) * POWER_OF_2(-NEGATIVE_SHIFT);
+    const Exponential e = exponential_of_sum(z, low, NEGATIVE_SHIFT);
+    return times(t, lessened(e, exp_negative(e)));
 }
 FORCE_INLINE V gelu_tanh(V x, const V *p) {
     return (void)p, BY_TABLE(gated_by_table(&gelu_tanh_pieces, x), vlt(x, vset(-gelu_tanh_pieces.last)),
@@ -303,7 +307,7 @@ FORCE_INLINE V gelu_tanh_slope_far(V x) {
     V low;
     const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
     const V factor = vfma(t, vfma(t * t, vset(3 * GELU_C3), vset(GELU_C1)), vone());
-    return factor * exp_value(exponential_of_sum(z, low, NEGATIVE_SHIFT)) * POWER_OF_2(-NEGATIVE_SHIFT);
+    return times(factor, exponential_of_sum(z, low, NEGATIVE_SHIFT));
 }
 FORCE_INLINE V gelu_tanh_backward(V dy, V x, const V *p) {
     const V slope = BY_TABLE(step_by_table(&gelu_tanh_slope_pieces, x), vlt(x, vset(-gelu_tanh_slope_pieces.last)),
@@ -399,13 +403,11 @@ FORCE_INLINE V mish_by_formula(V x) {
     const V y = vfma(t, q, t * (remainder * vestimate(d)));
     return vselect(vlt(vset(MISH_SATURATED), x), x, vcopysign(y * unshift, x));
 }
-// Far out tanh(log(1 + e)) is e - e^2 / 2, with e = 2^n (1 + s): the same exponential with s - (1 + s) e / 2 for s.
+// Far out tanh(log(1 + e)) is e (1 - e / 2).
 FORCE_INLINE V mish_far(V x) {
     const V t = far_x(x);
-    Exponential e = exponential(t, NEGATIVE_SHIFT);
-    const V half = vset((real)0.5) * exp_negative(e);
-    e.s = e.s - vfma(half, e.s, half);
-    return t * exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT);
+    const Exponential e = exponential(t, NEGATIVE_SHIFT);
+    return times(t, lessened(e, vset((real)0.5) * exp_negative(e)));
 }
 FORCE_INLINE V mish(V x, const V *p) {
     return (void)p, BY_TABLE(x * piecewise(&mish_pieces, at_most_last(&mish_pieces, x)),
