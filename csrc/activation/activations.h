@@ -8,10 +8,38 @@
 #ifndef FASTNN_ACTIVATIONS_H
 #define FASTNN_ACTIVATIONS_H
 
+#include "math/piecewise.h"
 #include "math/vmath.h"
 
 // Squares of numbers below this are finite, and those above 1 / this lose no digits to underflow.
 #define SQUARE_LIMIT (ROUNDER * 1024)
+
+// The gradient dx, but NaN where x is.
+FORCE_INLINE V nan_of(V x, V dx) { return vselect(vle(x, x), dx, x); }
+
+// exp(x) for EXP_LEAST <= x <= 0, subnormals included.
+enum { NEGATIVE_SHIFT = 60 };
+FORCE_INLINE V exp_negative(Exponential e) { return exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT); }
+
+// Beyond the tables of piecewise.h most functions are a simple factor times an exponential of NEGATIVE_SHIFT, of x from
+// X_EXP_LEAST to 0, which far_x() keeps x from leaving.
+FORCE_INLINE V far_x(V x) { return vmax(vset(X_EXP_LEAST), x); }
+FORCE_INLINE V times(V factor, Exponential e) {
+    return vfma(factor, e.s, factor) * vpower_of_2(e.m) * POWER_OF_2(-NEGATIVE_SHIFT);
+}
+FORCE_INLINE V times_exp(V factor, V x) { return times(factor, exponential(x, NEGATIVE_SHIFT)); }
+// e (1 - part), for a tiny part.
+FORCE_INLINE Exponential lessened(Exponential e, V part) { return (Exponential){e.s - vfma(part, e.s, part), e.m}; }
+
+#ifdef TABLE_ENTRIES
+// S(x), and x S(x), where S(x) = 1 - S(-x) and the table has S(-a) for a >= 0.
+FORCE_INLINE V reflected(V x, V s) { return vselect(vlt(vzero(), x), vone() - s, s); }
+FORCE_INLINE V step_by_table(const Pieces *f, V x) { return reflected(x, piecewise(f, at_most_last(f, vabs(x)))); }
+FORCE_INLINE V gated_by_table(const Pieces *f, V x) {
+    const V a = at_most_last(f, vabs(x));
+    return vfnma(a, piecewise(f, a), vmax(vzero(), x));
+}
+#endif
 
 // ---- piecewise linear and rational ----------------------------------------------------------------------------
 
@@ -20,9 +48,6 @@ FORCE_INLINE V identity_backward(V dy, V x, const V *p) { return (void)x, (void)
 
 FORCE_INLINE V relu(V x, const V *p) { return (void)p, vselect(vle(x, vzero()), vzero(), x); }
 FORCE_INLINE V relu_backward(V dy, V y, const V *p) { return (void)p, vselect(vlt(vzero(), y), dy, vmax(vzero(), y)); }
-
-// The gradient dx, but NaN where x is.
-FORCE_INLINE V nan_of(V x, V dx) { return vselect(vle(x, x), dx, x); }
 
 FORCE_INLINE V leaky_relu(V x, const V *p) { return vselect(vlt(vzero(), x), x, x * p[0]); }
 FORCE_INLINE V leaky_relu_backward(V dy, V x, const V *p) {
@@ -129,10 +154,6 @@ FORCE_INLINE V squareplus_backward(V dy, V x, const V *p) {
 FORCE_INLINE V exp(V x, const V *p) { return (void)p, exp_full(vmin(vset(EXP_LARGEST), x)); }
 FORCE_INLINE V exp_backward(V dy, V y, const V *p) { return (void)p, dy * y; }
 
-// exp(x) for EXP_LEAST <= x <= 0, subnormals included.
-enum { NEGATIVE_SHIFT = 60 };
-FORCE_INLINE V exp_negative(Exponential e) { return exp_value(e) * POWER_OF_2(-NEGATIVE_SHIFT); }
-
 // The gradients of the three ELUs take x and not y, although the exponential is y + alpha: where y is near -alpha, that
 // sum has few digits of it left.
 FORCE_INLINE V elu(V x, const V *p) { return vselect(vle(vzero(), x), x, p[0] * expm1_negative(x)); }
@@ -182,19 +203,22 @@ FORCE_INLINE Gate gate(Exponential e) {
 }
 FORCE_INLINE V clamp_gate(V z) { return vmin(vset(SATURATED), vmax(vset(X_EXP_LEAST), z)); }
 
+FORCE_INLINE V sigmoid_by_formula(V x) {
+    return POWER_OF_2(GATE_SHIFT) / gate(exponential_of_minus(clamp_gate(x), GATE_SHIFT)).sum;
+}
 FORCE_INLINE V sigmoid(V x, const V *p) {
-    return (void)p, POWER_OF_2(GATE_SHIFT) / gate(exponential_of_minus(clamp_gate(x), GATE_SHIFT)).sum;
+    return (void)p, BY_TABLE(step_by_table(&sigmoid_pieces, x), vlt(x, vset(-sigmoid_pieces.last)),
+                             times_exp(vone(), far_x(x)), sigmoid_by_formula(x));
 }
-// a / (1 + e)^2 for 0 <= e <= 1, with what the sum's rounding lost.
-FORCE_INLINE V over_square_of_sum(V a, V e) {
-    const V sum = vone() + e, rest = sum_low(vone(), e, sum) * vestimate(sum), quotient = a / (sum * sum);
-    return vfnma(quotient, rest + rest, quotient);
+// factor times the derivative. It is computed of -|x| and not of y: where y is near 1, 1 - y has few digits left. With
+// e = exp(-|x|) it is e / (1 + e)^2, and (1 + e)^2 is 1 + e (2 + e). e and that sum are held 2^NEGATIVE_SHIFT times as
+// large.
+FORCE_INLINE V sigmoid_slope(V minus_x, real factor) {
+    const V e = exp_value(exponential(vmax(vset(EXP_LEAST), minus_x), NEGATIVE_SHIFT)), divisor = vset(1 / factor);
+    const V two_and_e = vfma(e, POWER_OF_2(-NEGATIVE_SHIFT) * divisor, divisor + divisor);
+    return e / vfma(e, two_and_e, POWER_OF_2(NEGATIVE_SHIFT) * divisor);
 }
-// Of x: where y is near 1, 1 - y has few digits left. With e = exp(-|x|) it is e / (1 + e)^2.
-FORCE_INLINE V sigmoid_backward(V dy, V x, const V *p) {
-    const V e = exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT));
-    return (void)p, dy * over_square_of_sum(e, e);
-}
+FORCE_INLINE V sigmoid_backward(V dy, V x, const V *p) { return (void)p, dy * sigmoid_slope(vnabs(x), 1); }
 
 // x sigmoid(z), and its derivative s (1 + x z' (1 - s)), x z' given: 1 - s is exp(-z) s where s is near 1.
 FORCE_INLINE V gated(V x, Gate g) { return x / g.sum * POWER_OF_2(GATE_SHIFT); }
@@ -207,13 +231,22 @@ FORCE_INLINE V gated_gradient(V x_dz, V x_dz_low, Gate g) {
     return vfma(vfnma(q, g.sum, a), r, q) * unit;
 }
 
-FORCE_INLINE V silu(V x, const V *p) {
+FORCE_INLINE V silu_by_formula(V x) {
     const V t = vmax(vset(X_EXP_LEAST), x);
-    return (void)p, vselect(vlt(vset(SATURATED), x), x, gated(t, gate(exponential_of_minus(t, GATE_SHIFT))));
+    return vselect(vlt(vset(SATURATED), x), x, gated(t, gate(exponential_of_minus(t, GATE_SHIFT))));
+}
+FORCE_INLINE V silu(V x, const V *p) {
+    return (void)p, BY_TABLE(gated_by_table(&sigmoid_pieces, x), vlt(x, vset(-sigmoid_pieces.last)),
+                             times_exp(far_x(x), far_x(x)), silu_by_formula(x));
+}
+FORCE_INLINE V silu_slope_by_formula(V x) {
+    const V t = clamp_gate(x);
+    return gated_gradient(t, vzero(), gate(exponential_of_minus(t, GATE_SHIFT)));
 }
 FORCE_INLINE V silu_backward(V dy, V x, const V *p) {
-    const V t = clamp_gate(x);
-    return (void)p, dy * gated_gradient(t, vzero(), gate(exponential_of_minus(t, GATE_SHIFT)));
+    const V slope = BY_TABLE(step_by_table(&silu_slope_pieces, x), vlt(x, vset(-silu_slope_pieces.last)),
+                             times_exp(vone() + far_x(x), far_x(x)), silu_slope_by_formula(x));
+    return (void)p, dy * slope;
 }
 
 // GELU by tanh is x sigmoid(z), z = 2 sqrt(2 / pi) (x + 0.044715 x^3). exp(z) turns the absolute error of z into a
@@ -248,17 +281,38 @@ FORCE_INLINE V gelu_tanh_slope(V x, V *low) {
     const V three = vset(3), c = three * vset(GELU_C3);
     return gelu_tanh_cubic(x, c, vfma(three, vset(GELU_C3_LOW), product_low(three, vset(GELU_C3), c)), low);
 }
-FORCE_INLINE V gelu_tanh(V x, const V *p) {
+FORCE_INLINE V gelu_tanh_by_formula(V x) {
     V low;
     const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
-    return (void)p,
-           vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
+    return vselect(vlt(vset(GELU_TANH_SATURATED), x), x, gated(t, gate(exponential_of_sum(-z, -low, GATE_SHIFT))));
 }
-FORCE_INLINE V gelu_tanh_backward(V dy, V x, const V *p) {
+// Far out sigmoid(z) is e (1 - e), e = exp(z), and the derivative e (1 + x z').
+FORCE_INLINE V gelu_tanh_far(V x) {
+    V low;
+    const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
+    const Exponential e = exponential_of_sum(z, low, NEGATIVE_SHIFT);
+    return times(t, lessened(e, exp_negative(e)));
+}
+FORCE_INLINE V gelu_tanh(V x, const V *p) {
+    return (void)p, BY_TABLE(gated_by_table(&gelu_tanh_pieces, x), vlt(x, vset(-gelu_tanh_pieces.last)),
+                             gelu_tanh_far(x), gelu_tanh_by_formula(x));
+}
+FORCE_INLINE V gelu_tanh_slope_by_formula(V x) {
     V low, x_dz_low;
     const V t = vmin(vset(GELU_TANH_SATURATED), vmax(vset(GELU_TANH_LEAST), x));
     const V z = gelu_tanh_argument(t, &low), x_dz = gelu_tanh_slope(t, &x_dz_low);
-    return (void)p, dy * gated_gradient(x_dz, x_dz_low, gate(exponential_of_sum(-z, -low, GATE_SHIFT)));
+    return gated_gradient(x_dz, x_dz_low, gate(exponential_of_sum(-z, -low, GATE_SHIFT)));
+}
+FORCE_INLINE V gelu_tanh_slope_far(V x) {
+    V low;
+    const V t = vmax(vset(GELU_TANH_LEAST), x), z = gelu_tanh_argument(t, &low);
+    const V factor = vfma(t, vfma(t * t, vset(3 * GELU_C3), vset(GELU_C1)), vone());
+    return times(factor, exponential_of_sum(z, low, NEGATIVE_SHIFT));
+}
+FORCE_INLINE V gelu_tanh_backward(V dy, V x, const V *p) {
+    const V slope = BY_TABLE(step_by_table(&gelu_tanh_slope_pieces, x), vlt(x, vset(-gelu_tanh_slope_pieces.last)),
+                             gelu_tanh_slope_far(x), gelu_tanh_slope_by_formula(x));
+    return (void)p, dy * slope;
 }
 
 // 2 / (1 + exp(2 a)) = 1 - tanh(a) for a >= 0.
@@ -266,16 +320,19 @@ FORCE_INLINE V tanh_complement(V a) {
     const V t = vmin(vset(SATURATED / 2), a);
     return vset(2) / (vone() + exp_value(exponential(t + t, 0)));
 }
-FORCE_INLINE V tanh(V x, const V *p) {
-    const V a = vabs(x), z = x * x;
-    const V small = vfnma(a, z * POLYNOMIAL(z, tanh_t), a);
-    return (void)p, vcopysign(vselect(vlt(a, vset((real)0.55)), small, vone() - tanh_complement(a)), x);
+FORCE_INLINE V tanh_of_size(V a) {
+#ifdef TABLE_ENTRIES
+    return piecewise(&tanh_pieces, at_most_last(&tanh_pieces, a));
+#else
+    const V z = a * a, small = vfnma(a, z * POLYNOMIAL(z, tanh_t), a);
+    return vselect(vlt(a, vset((real)0.55)), small, vone() - tanh_complement(a));
+#endif
 }
-// Of x, as the gradient of sigmoid: with e = exp(-2 |x|) it is 4 e / (1 + e)^2.
+FORCE_INLINE V tanh(V x, const V *p) { return (void)p, vcopysign(tanh_of_size(vabs(x)), x); }
+// The derivative is 4 sigmoid'(2 x).
 FORCE_INLINE V tanh_backward(V dy, V x, const V *p) {
-    const V t = vmax(vset(EXP_LEAST / 2), vnabs(x));
-    const V e_4 = exp_value(exponential(t + t, NEGATIVE_SHIFT)) * POWER_OF_2(2 - NEGATIVE_SHIFT);
-    return (void)p, dy * over_square_of_sum(e_4, e_4 * vset((real)0.25));
+    const V a = vnabs(x);
+    return (void)p, dy * sigmoid_slope(a + a, 4);
 }
 
 // x - tanh(x), which cancels for small x: x^3 T(x^2) there, with the powers and T's first constants in two parts. What
@@ -297,24 +354,39 @@ FORCE_INLINE V tanhshrink_backward(V dy, V x, const V *p) {
 
 // ---- exponential and logarithm, or more ---------------------------------------------------------------------------
 
+// exp(x factor) for x factor <= 0
+FORCE_INLINE V exp_of_product(V x, V factor) {
+    const V t = vmax(vset(EXP_LEAST) * (vone() / factor), x);
+    return exp_negative(exponential_of_product(t, factor, NEGATIVE_SHIFT));
+}
 // max(x, 0) + log(1 + exp(-|beta x|)) / beta
 FORCE_INLINE V softplus(V x, const V *p) {
     const V inverse = vone() / p[0], inverse_low = vfma(-inverse, p[0], vone()) * inverse;
-    const V t = vmax(vset(EXP_LEAST) * inverse, vnabs(x));
-    const V l = log1p_unit(exp_negative(exponential_of_product(t, p[0], NEGATIVE_SHIFT)));
+    const V l =
+        BY_TABLE(piecewise_of_product(&softplus_pieces, x, p[0]), vlt(vset(softplus_pieces.last), vabs(x) * p[0]),
+                 exp_of_product(vnabs(x), p[0]), log1p_unit(exp_of_product(vnabs(x), p[0])));
     const V y = vfma(l, inverse, vfma(l, inverse_low, vmax(vzero(), x)));
     return vselect(vlt(p[1], p[0] * x), x, y);
 }
-FORCE_INLINE V softplus_backward(V dy, V x, const V *p) {
-    const V inverse = vone() / p[0];
+FORCE_INLINE V sigmoid_of_product_by_formula(V x, V factor) {
+    const V inverse = vone() / factor;
     const V t = vmin(vset(SATURATED) * inverse, vmax(vset(EXP_LEAST) * inverse, x));
-    const Gate g = gate(exponential_of_product(t, -p[0], GATE_SHIFT));
-    return dy * vselect(vlt(p[1], p[0] * x), vone(), POWER_OF_2(GATE_SHIFT) / g.sum);
+    return POWER_OF_2(GATE_SHIFT) / gate(exponential_of_product(t, -factor, GATE_SHIFT)).sum;
+}
+FORCE_INLINE V softplus_backward(V dy, V x, const V *p) {
+    const V s = BY_TABLE(reflected(x, piecewise_of_product(&sigmoid_pieces, x, p[0])),
+                         vlt(vset(sigmoid_pieces.last), vabs(x) * p[0]), reflected(x, exp_of_product(vnabs(x), p[0])),
+                         sigmoid_of_product_by_formula(x, p[0]));
+    return dy * vselect(vlt(p[1], p[0] * x), vone(), s);
 }
 
+FORCE_INLINE V exp_of_minus_size(V x) {
+    return exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT));
+}
 FORCE_INLINE V logsigmoid(V x, const V *p) {
-    return (void)p,
-           vmin(vzero(), x) - log1p_unit(exp_negative(exponential(vmax(vset(EXP_LEAST), vnabs(x)), NEGATIVE_SHIFT)));
+    const V l = BY_TABLE(piecewise(&softplus_pieces, vabs(x)), vlt(vset(softplus_pieces.last), vabs(x)),
+                         exp_of_minus_size(x), log1p_unit(exp_of_minus_size(x)));
+    return (void)p, vmin(vzero(), x) - l;
 }
 FORCE_INLINE V logsigmoid_backward(V dy, V y, const V *p) { return (void)p, dy * -expm1_negative(y); }
 
@@ -322,25 +394,44 @@ FORCE_INLINE V logsigmoid_backward(V dy, V y, const V *p) { return (void)p, dy *
 // large.
 enum { MISH_SHIFT = 10 * (int)sizeof(real) };
 #define MISH_SATURATED 20  // from here up it is x
-FORCE_INLINE V mish(V x, const V *p) {
+FORCE_INLINE V mish_by_formula(V x) {
     const V t = vmax(vset(X_EXP_LEAST), x), unshift = POWER_OF_2(-MISH_SHIFT), two = vset(2);
     const V shifted = exp_value(exponential(t, MISH_SHIFT)), e = shifted * unshift, twice = shifted + shifted;
     const V n = vfma(shifted, e, twice), n_low = vfma(shifted, e, twice - n);
     const V d = vfma(n, unshift, two), d_low = vfma(n_low, unshift, vfma(n, unshift, two - d));
     const V q = n / d, remainder = vfma(-q, d, n) + vfnma(q, d_low, n_low);
     const V y = vfma(t, q, t * (remainder * vestimate(d)));
-    return (void)p, vselect(vlt(vset(MISH_SATURATED), x), x, vcopysign(y * unshift, x));
+    return vselect(vlt(vset(MISH_SATURATED), x), x, vcopysign(y * unshift, x));
+}
+// Far out tanh(log(1 + e)) is e (1 - e / 2).
+FORCE_INLINE V mish_far(V x) {
+    const V t = far_x(x);
+    const Exponential e = exponential(t, NEGATIVE_SHIFT);
+    return times(t, lessened(e, vset((real)0.5) * exp_negative(e)));
+}
+FORCE_INLINE V mish(V x, const V *p) {
+    return (void)p, BY_TABLE(x * piecewise(&mish_pieces, at_most_last(&mish_pieces, x)),
+                             vlt(x, vset(mish_pieces.first)), mish_far(x), mish_by_formula(x));
 }
 // e k / d^2, with d = n + 2 and k = (e + 2) d + 4 x (1 + e), which cancels least as 4 (1 + x) + e (6 + 4 x + e (4 +
 // e)).
-FORCE_INLINE V mish_backward(V dy, V x, const V *p) {
+FORCE_INLINE V mish_slope_by_formula(V x) {
     const V t = vmin(vset(MISH_SATURATED), vmax(vset(X_EXP_LEAST), x)), unshift = POWER_OF_2(-MISH_SHIFT);
     const V shifted = exp_value(exponential(t, MISH_SHIFT)), e = shifted * unshift, two = vset(2), four = vset(4);
     const V e_2 = e + two, e_2_low = vfma(shifted, unshift, two - e_2);
     const V d = vfma(e, e_2, two), d_low = vfma(e, e_2_low, vfma(e, e_2, two - d));
     const V k = vfma(e, vfma(e, four + e, vfma(four, t, vset(6))), four * (vone() + t));
     const V gradient = k / d * (shifted / d);
-    return (void)p, dy * (vfnma(gradient, two * d_low * vestimate(d), gradient) * unshift);
+    return vfnma(gradient, two * d_low * vestimate(d), gradient) * unshift;
+}
+FORCE_INLINE V mish_slope_far(V x) {
+    const V t = far_x(x), e = times_exp(vone(), t);
+    return times_exp(vfnma(vset((real)0.5) + t, e, vone() + t), t);
+}
+FORCE_INLINE V mish_backward(V dy, V x, const V *p) {
+    const V slope = BY_TABLE(piecewise(&mish_slope_pieces, at_most_last(&mish_slope_pieces, x)),
+                             vlt(x, vset(mish_slope_pieces.first)), mish_slope_far(x), mish_slope_by_formula(x));
+    return (void)p, dy * slope;
 }
 
 // x Phi(x). Near 0 a polynomial; else max(x, 0) - |x| Q(|x|), with the Gaussian tail Q(a) = exp(-a^2 / 2) R, and
@@ -362,7 +453,7 @@ FORCE_INLINE Exponential gaussian(V a, V square) {
     return exponential_of_sum(half * square, half * product_low(a, a, square), GAUSSIAN_SHIFT);
 }
 FORCE_INLINE V gelu_tail_argument(V a) { return (a - vset(GELU_K)) / (a + vset(GELU_K)); }
-FORCE_INLINE V gelu(V x, const V *p) {
+FORCE_INLINE V gelu_by_formula(V x) {
     const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a), square = a * a;
     const V centre = x * vfma(x, POLYNOMIAL(square, gelu_p), vset((real)0.5));
     const Exponential e = gaussian(a, square);
@@ -371,9 +462,29 @@ FORCE_INLINE V gelu(V x, const V *p) {
     const V v = u * scaled_horner(u, gelu_w + 1, sizeof gelu_w / sizeof(real) - 1, GAUSSIAN_UNSHIFT);
     const V tail = w + vfma(w, e.s, vfma(v, e.s, v));
     const V outer = vfnma(tail, vpower_of_2(e.m), vmax(vzero(), x));
-    return (void)p, vselect(vlt(a, vset(GELU_CENTRE)), centre, outer);
+    return vselect(vlt(a, vset(GELU_CENTRE)), centre, outer);
 }
-FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
+#ifdef TABLE_ENTRIES
+// The tail as a polynomial in a - 10, without the division.
+FORCE_INLINE V gelu_far(V x) {
+    const V a = vmin(vset(GELU_LAST), vabs(x)), t = a - vset(10);
+    const Exponential e = gaussian(a, a * a);
+    const V w = vset(gelu_far_w[0] * GAUSSIAN_UNSHIFT);
+    const V v = t * scaled_horner(t, gelu_far_w + 1, sizeof gelu_far_w / sizeof(real) - 1, GAUSSIAN_UNSHIFT);
+    return -(w + vfma(w, e.s, vfma(v, e.s, v))) * vpower_of_2(e.m);
+}
+FORCE_INLINE V gelu_slope_far(V x) {
+    const V a = vmin(vset(GELU_LAST), vabs(x)), t = a - vset(10);
+    const Exponential e = gaussian(a, a * a);
+    const V d = scaled_horner(t, gelu_far_d, sizeof gelu_far_d / sizeof(real), GAUSSIAN_UNSHIFT);
+    return -vfma(d, e.s, d) * vpower_of_2(e.m);
+}
+#endif
+FORCE_INLINE V gelu(V x, const V *p) {
+    return (void)p,
+           BY_TABLE(gated_by_table(&gelu_pieces, x), vlt(x, vset(-gelu_pieces.last)), gelu_far(x), gelu_by_formula(x));
+}
+FORCE_INLINE V gelu_slope_by_formula(V x) {
     const real density = (real)0.398942280401432677939946L;  // 1 / sqrt(2 pi)
     const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a), square = a * a;
     const V centre = vfma(x, POLYNOMIAL(square, gelu_d), vset((real)0.5));
@@ -381,7 +492,12 @@ FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
     const V r = vfnma(a, vset(density * GAUSSIAN_UNSHIFT), tail_r);
     const Exponential e = gaussian(a, square);
     const V tail = vfma(r, e.s, r) * vpower_of_2(e.m);
-    return (void)p, dy * vselect(vlt(a, vset(GELU_CENTRE)), centre, vselect(vlt(x, vzero()), tail, vone() - tail));
+    return vselect(vlt(a, vset(GELU_CENTRE)), centre, vselect(vlt(x, vzero()), tail, vone() - tail));
+}
+FORCE_INLINE V gelu_backward(V dy, V x, const V *p) {
+    const V slope = BY_TABLE(step_by_table(&gelu_slope_pieces, x), vlt(x, vset(-gelu_slope_pieces.last)),
+                             gelu_slope_far(x), gelu_slope_by_formula(x));
+    return (void)p, dy * slope;
 }
 
 // ---- gated pairs and maxout -----------------------------------------------------------------------------------------

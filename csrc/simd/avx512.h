@@ -47,6 +47,13 @@ FORCE_INLINE V vpower_of_2(V m) { return _mm512_castsi512_pd(_mm512_slli_epi64(_
 #endif
 
 #if FASTNN_BITS == 32
+#define TABLE_ENTRIES 32
+FORCE_INLINE V vlookup(const real *table, V i) {
+    return _mm512_permutex2var_ps(vload(table), _mm512_castps_si512(i), vload(table + 16));
+}
+#endif
+
+#if FASTNN_BITS == 32
 FORCE_INLINE V vload_draws(const uint16_t *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)));
 }

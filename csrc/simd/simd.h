@@ -28,6 +28,8 @@
 //                                             pixel_order(n), and PIXEL_BYTES(n) bytes of p are read
 //   veven(a, b)  vodd(a, b)                   a's lanes 0, 2, ... and then b's; lanes 1, 3, ...
 //   vzip_low(a, b)  vzip_high(a, b)           the first and the second half of a[0], b[0], a[1], b[1], ...
+//   vlookup(table, i)                         table[n modulo TABLE_ENTRIES], where n was added to ROUNDER for i; only
+//                                             where TABLE_ENTRIES is defined
 //
 // and for random numbers (philox.h) a vector type U of ULANES 64-bit lanes, which takes + ^ too:
 //   uset(x)  uorder()                         broadcast; which block of ULANES blocks is in each lane

@@ -96,6 +96,19 @@ def test_threads_change_no_bit(call: Call, dtype: np.dtype[Any], isa: str, threa
         assert _same(call(*strided), alone), count
 
 
+@POINTWISE
+@DTYPES
+def test_no_element_depends_on_its_neighbours(call: Call, dtype: np.dtype[Any], isa: str) -> None:
+    """Far arguments, for which some kernels have another formula, stand between near ones."""
+    far = np.array([-100, -60, -21, -18, -14, -9.5, -6, -5.5, 5.5, 9.5, 18, 110])
+    x = np.insert(np.linspace(-4, 4, 24), np.arange(0, 24, 2), far).astype(dtype)
+    arrays = [np.ones_like(x), x] if call.backward else [x]
+    together = call(*arrays)
+    assert _same(call(*[array[::-1].copy() for array in arrays])[::-1], together)
+    for i in range(x.size):
+        assert _same(call(*[array[i : i + 1] for array in arrays]), together[i : i + 1]), x[i]
+
+
 def _streamed(call: Call, dtype: np.dtype[Any], elements: int) -> None:
     """A result too large for the caches, from one pattern repeated, is that of the pattern, repeated."""
     arrays = [array[:4099] for array in case(call, (4100,), dtype).arrays]
