@@ -44,7 +44,9 @@ static bool runs_avx2(void) {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && has_bits(b, 1u << 5);
 }
 #endif
-#ifdef FASTNN_HAS_AVX512
+#ifdef FASTNN_EMULATE_AVX512
+static bool runs_avx512(void) { return runs_avx2(); }
+#elif defined(FASTNN_HAS_AVX512)
 static bool runs_avx512(void) {
     uint32_t a, b, c, d;
     const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;

@@ -1,6 +1,6 @@
-// Forward activations against their definitions in long double (113 bits on AArch64): at most 2 units in the last place
-// in float32 and float64, over a grid that has the tails and the subnormals. For machines where the campaign of
-// docs/accuracy.md does not run.
+// Forward activations against their definitions in long double (113 bits on AArch64, 64 on x86): at most 2 units in the
+// last place in float32 and float64, over a grid that has the tails and the subnormals. For machines where the campaign
+// of docs/accuracy.md does not run.
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -27,8 +27,10 @@ static wide squareplus_ref(wide x) {
     return x < 0 ? 2 / (root - x) : (x + root) / 2;
 }
 static wide tanhshrink_ref(wide x) {
-    const wide z = x * x;
-    return z < 1e-8L ? x * z * (1 / 3.0L - z * (2 / 15.0L - z * (17 / 315.0L))) : x - tanhl(x);
+    if (fabsl(x) > 1) return x - tanhl(x);
+    wide fraction = 35;  // tanh x = x / (1 + z / (3 + z / (5 + ...))), so that nothing cancels
+    for (int n = 33; n > 1; n -= 2) fraction = n + x * x / fraction;
+    return x * x * x / (fraction + x * x);
 }
 static wide hardsigmoid_ref(wide x) { return fminl(fmaxl(x + 3, 0), 6) / 6; }
 static wide hardswish_ref(wide x) { return x * hardsigmoid_ref(x); }

@@ -1,4 +1,6 @@
-"""Builds and runs the C tests: beside the wheel, by Clang, with sanitizers, and for AArch64 under qemu."""
+"""Builds and runs the C tests: beside the wheel, by Clang, with sanitizers, for AArch64 under qemu, and for
+AVX-512 without such a machine.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,31 +28,56 @@ ENVIRONMENT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 ARM = platform.machine() == "aarch64"
+AVAILABLE = _kernels.available_isas()
 
 PROGRAMS = ("kernels", "chains", "products", "optimizers", "windows")
 
 LIMIT = 1800  # seconds of a command, on a machine with much else to do
 
-# name: (compiler, flags, programs that are run, whether by way of qemu)
-BUILDS = {
-    "wheel": ("cc", "", ("threads", "memory", "stack", *PROGRAMS), False),
-    "clang": ("clang", "", ("threads", "memory", "stack", *PROGRAMS), False),
-    "thread": ("cc", "-g1 -fsanitize=thread", ("threads", "memory"), False),
-    "address": (
+
+class Variant(NamedTuple):
+    """One way to build the C tests."""
+
+    compiler: str
+    programs: tuple[str, ...]  # that are run
+    flags: str = ""
+    level: str = ""  # the last -O of each command
+    options: tuple[str, ...] = ()  # for CMake
+    emulated: bool = False  # slow: with the small shapes alone
+    runner: tuple[str, ...] = ()  # a program that runs the programs, and its arguments
+
+
+SANITIZED = "-O1"  # a sanitizer sees as much in a third of the time
+VARIANTS = {
+    "wheel": Variant("cc", ("threads", "memory", "stack", *PROGRAMS)),
+    "clang": Variant("clang", ("threads", "memory", "stack", *PROGRAMS)),
+    "thread": Variant("cc", ("threads", "memory"), "-g1 -fsanitize=thread", SANITIZED),
+    "address": Variant(
         "cc",
-        "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
         ("threads", "memory", *PROGRAMS),
-        False,
+        "-g1 -fsanitize=address,undefined -fno-sanitize-recover=all",
+        SANITIZED,
+        (f"-DFASTNN_ISAS={';'.join({AVAILABLE[0]: 0, AVAILABLE[-1]: 0})}",),
     ),
-    "arm": (
+    "arm": Variant(
         "cc" if ARM else "aarch64-linux-gnu-gcc",
-        "",
         (*PROGRAMS, "stack", "accuracy"),
-        not ARM,
+        options=("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64") * (not ARM),
+        emulated=not ARM,
+        runner=("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu") * (not ARM),
+    ),
+    "avx512": Variant(
+        "cc",
+        (*PROGRAMS, "accuracy"),
+        level="-O0",  # compiles in half the time
+        options=("-DFASTNN_ISAS=avx512", "-DFASTNN_EMULATE_AVX512=ON"),
+        emulated=True,
     ),
 }
+if ARM or "avx512" in AVAILABLE:
+    del VARIANTS["avx512"]
 COMPILE = "<CMAKE_C_COMPILER> <DEFINES> <INCLUDES> <FLAGS>"
-PLAIN = [name for name, (_, flags, *_) in BUILDS.items() if not flags]
+PLAIN = [name for name, variant in VARIANTS.items() if not variant.level]
 
 Build = Callable[[str], tuple[Path, str]]
 
@@ -88,20 +116,17 @@ def check_sanitizer(cc: str, flags: str, folder: Path) -> None:
 
 
 def compile_all(name: str, folder: Path) -> str:
-    """Builds in one of the ways of BUILDS; what the compiler said."""
-    compiler, flags, programs, emulated = BUILDS[name]
+    """Builds one of the variants; what the compiler said."""
+    variant = VARIANTS[name]
     configuration = [
-        f"-DCMAKE_C_COMPILER={tool(compiler)}",
-        f"-DCMAKE_C_FLAGS={flags}",
+        f"-DCMAKE_C_COMPILER={tool(variant.compiler)}",
+        f"-DCMAKE_C_FLAGS={variant.flags}",
         "-DFASTNN_C_TESTS=ON",
+        *variant.options,
     ]
-    if flags:  # a sanitizer sees as much in a third of the time; this is the last -O of a command
-        configuration.append(f"-DCMAKE_C_COMPILE_OBJECT={COMPILE} -O1 -o <OBJECT> -c <SOURCE>")
-        available = _kernels.available_isas()
-        configuration.append(f"-DFASTNN_ISAS={';'.join(dict.fromkeys((available[0], available[-1])))}")
-    if emulated:
-        configuration += ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
-    targets = ["all"] if not flags else [f"test_{program}" for program in programs]
+    if variant.level:
+        configuration.append(f"-DCMAKE_C_COMPILE_OBJECT={COMPILE} {variant.level} -o <OBJECT> -c <SOURCE>")
+    targets = ["all"] if name in PLAIN else [f"test_{program}" for program in variant.programs]
     for command in (
         ["-S", str(ROOT), "-B", str(folder), "-GNinja", *configuration],
         ["--build", str(folder), "--parallel", "2", "--target", *targets],
@@ -113,15 +138,15 @@ def compile_all(name: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """A function that builds in one of the ways of BUILDS: the folder, and what the compiler said."""
+    """A function that builds one of the variants: the folder, and what the compiler said."""
 
     @functools.cache
     def build(name: str) -> tuple[Path, str]:
         if name == "wheel":  # has been built for the tests of the packages, or will be used by them
             packages: Packages = request.getfixturevalue("packages")
             return packages.build, packages.output
-        cc, flags = tool(BUILDS[name][0]), BUILDS[name][1]
-        check_sanitizer(cc, flags, tmp_path_factory.mktemp(name))
+        variant = VARIANTS[name]
+        check_sanitizer(tool(variant.compiler), variant.flags, tmp_path_factory.mktemp(name))
         return built_once(tmp_path_factory, name, functools.partial(compile_all, name))
 
     return build
@@ -129,11 +154,12 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize(
     ("name", "program"),
-    [(name, program) for name, (_, _, programs, _) in BUILDS.items() for program in programs],
+    [(name, program) for name, variant in VARIANTS.items() for program in variant.programs],
 )
 def test_program(build: Build, name: str, program: str) -> None:
-    emulator = [tool("qemu-aarch64"), "-L", "/usr/aarch64-linux-gnu"] if BUILDS[name][-1] else []
-    done = run(*emulator, build(name)[0] / "tests" / "c" / f"test_{program}", *["small"] * bool(emulator))
+    variant = VARIANTS[name]
+    runner = [tool(variant.runner[0]), *variant.runner[1:]] if variant.runner else []
+    done = run(*runner, build(name)[0] / "tests" / "c" / f"test_{program}", *["small"] * variant.emulated)
     assert done.returncode == 0, done.stdout[-6000:]
 
 
