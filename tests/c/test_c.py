@@ -1,5 +1,5 @@
-"""Builds and runs the C tests: beside the wheel, by Clang, with sanitizers, for AArch64 under qemu, and for
-AVX-512 without such a machine.
+"""Builds and runs the C tests: beside the wheel, by Clang, with sanitizers, for AArch64 under qemu, for
+AVX-512 without such a machine, by zig for Windows, run in Wine, and for macOS, not run.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import pytest
 from fastnn import _kernels
 from support.packages import ROOT, Packages, built_once
 
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+WINE = "/usr/lib/wine"  # where Debian has wine64
+PATH = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""), WINE))
 ENVIRONMENT = {
     **os.environ,
     "PATH": PATH,
     "TSAN_OPTIONS": "halt_on_error=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
+    "WINEDEBUG": "-all",
 }
 ARM = platform.machine() == "aarch64"
 AVAILABLE = _kernels.available_isas()
@@ -39,12 +41,22 @@ class Variant(NamedTuple):
     """One way to build the C tests."""
 
     compiler: str
-    programs: tuple[str, ...]  # that are run
+    programs: tuple[str, ...]  # that are run; without one the library alone is compiled
     flags: str = ""
     level: str = ""  # the last -O of each command
     options: tuple[str, ...] = ()  # for CMake
     emulated: bool = False  # slow: with the small shapes alone
     runner: tuple[str, ...] = ()  # a program that runs the programs, and its arguments
+
+
+def by_zig(target: str, system: str, processor: str) -> tuple[str, ...]:
+    """CMake's options for ziglang, a package of PyPI, as a cross compiler."""
+    return (
+        f"-DCMAKE_C_COMPILER_ARG1=cc -target {target}",
+        f"-DCMAKE_SYSTEM_NAME={system}",
+        f"-DCMAKE_SYSTEM_PROCESSOR={processor}",
+        "-DCMAKE_INSTALL_NAME_TOOL=none",  # CMake asks for it on macOS; nothing is installed
+    )
 
 
 SANITIZED = "-O1"  # a sanitizer sees as much in a third of the time
@@ -73,6 +85,15 @@ VARIANTS = {
         options=("-DFASTNN_ISAS=avx512", "-DFASTNN_EMULATE_AVX512=ON"),
         emulated=True,
     ),
+    "windows": Variant(
+        "python-zig",
+        ("threads", "memory", "kernels", "chains"),
+        level="-O1",
+        options=(*by_zig("x86_64-windows-gnu", "Windows", "AMD64"), "-DFASTNN_ISAS=avx2"),
+        emulated=True,
+        runner=("wine64",),
+    ),
+    "macos": Variant("python-zig", (), level="-O1", options=by_zig("aarch64-macos", "Darwin", "arm64")),
 }
 if ARM or "avx512" in AVAILABLE:
     del VARIANTS["avx512"]
@@ -126,7 +147,9 @@ def compile_all(name: str, folder: Path) -> str:
     ]
     if variant.level:
         configuration.append(f"-DCMAKE_C_COMPILE_OBJECT={COMPILE} {variant.level} -o <OBJECT> -c <SOURCE>")
-    targets = ["all"] if name in PLAIN else [f"test_{program}" for program in variant.programs]
+    targets = [f"test_{program}" for program in variant.programs] or ["fastnn_core"]
+    if name in PLAIN:
+        targets = ["all"]
     for command in (
         ["-S", str(ROOT), "-B", str(folder), "-GNinja", *configuration],
         ["--build", str(folder), "--parallel", "2", "--target", *targets],
@@ -159,8 +182,17 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_program(build: Build, name: str, program: str) -> None:
     variant = VARIANTS[name]
     runner = [tool(variant.runner[0]), *variant.runner[1:]] if variant.runner else []
-    done = run(*runner, build(name)[0] / "tests" / "c" / f"test_{program}", *["small"] * variant.emulated)
+    programs = build(name)[0] / "tests" / "c"
+    path = next(
+        programs / file for file in (f"test_{program}", f"test_{program}.exe") if (programs / file).exists()
+    )
+    done = run(*runner, path, *["small"] * variant.emulated)
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.parametrize("name", [name for name, variant in VARIANTS.items() if not variant.programs])
+def test_compiles(build: Build, name: str) -> None:
+    build(name)
 
 
 @pytest.mark.parametrize("name", PLAIN)
