@@ -17,6 +17,7 @@ enum {
     PACKED_ROWS = 96,  // rows or columns that a piece packs, rounded up to whole panels
     READING_WORK = 4,  // few rows: reading an element of b takes as long as so many products
     FEW_COLUMNS = 64,  // few rows: the columns of a piece are a multiple of this
+    SMALL_BESIDE = 8,  // a factor is small beside another one that is so many times larger
 };
 
 typedef struct {
@@ -142,6 +143,13 @@ static bool find_few(const fastnn_gemm_table *table, const fastnn_product *p, fa
     return is_few(table, few);
 }
 
+// Whether a transposed product packs much less than the product: it reads its left factor in place, and the right one
+// is small beside it and whole panels. Each element of c is the same sum either way, but is written for itself.
+static bool packs_less(const fastnn_gemm_table *table, const fastnn_product *turned) {
+    return turned->n <= turned->m / SMALL_BESIDE && turned->n % table->columns == 0 &&
+           table->pack_left(0, turned->k, turned->a, NULL).data == turned->a.data;
+}
+
 static fastnn_outcome run_blocks(product_job *job, const fastnn_product *p) {
     // There is a block even if k is 0: it clears c.
     for (size_t j = 0; j < p->n; j += BLOCK_N) {
@@ -177,6 +185,7 @@ static fastnn_outcome run_packed(product_job *job, const fastnn_product *p) {
 
 fastnn_outcome fastnn_run_product(const fastnn_product *product) {
     product_job job = {.table = fastnn_current(product->float64)->gemm};
-    if (!find_few(job.table, product, &job.product)) return run_packed(&job, product);
-    return run_few(&job);
+    if (find_few(job.table, product, &job.product)) return run_few(&job);
+    const fastnn_product turned = transposed(product);
+    return run_packed(&job, packs_less(job.table, &turned) ? &turned : product);
 }

@@ -99,7 +99,9 @@ static void compute_beside(TileKernel *kernel, Tile tile, size_t rows, size_t co
     tile.ldc = TILE_COLUMNS;
     tile.add = false;
     kernel(&tile);
-    put_sums(rows, columns, sums, TILE_COLUMNS, place.c, place.ldc, column, place.add);
+    // Column by column: where those are c's contiguous lines, all of them at once might not fit into L1.
+    for (size_t j = 0; j < columns; j++)
+        put_sums(rows, 1, sums + j, TILE_COLUMNS, place.c + (ptrdiff_t)j * column, place.ldc, column, place.add);
 }
 
 // `rows` x `columns` elements of c, at most TILE_ROWS x TILE_COLUMNS.

@@ -88,7 +88,7 @@ def test_every_fringe(isa: str, dtype: Any, transposed: str) -> None:
 
 
 @DTYPE
-@each("shape", [(1, 40, 70), (7, 9, 5), (30, 300, 45), (130, 64, 150)])
+@each("shape", [(1, 40, 70), (7, 9, 5), (30, 300, 45), (32, 40, 270), (130, 64, 150)])
 def test_layouts(isa: str, dtype: Any, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
     rng = np.random.default_rng(2)
@@ -102,6 +102,13 @@ def test_layouts(isa: str, dtype: Any, shape: tuple[int, int, int]) -> None:
             np.testing.assert_array_equal(out, a @ b)
         matmul(a, b, out, add=True)
         np.testing.assert_array_equal(out, 2 * (a @ b))
+
+
+@DTYPE
+def test_a_large_factor_that_is_read_in_place_gives_the_same_bits(isa: str, dtype: Any) -> None:
+    rng = np.random.default_rng(9)
+    a, b = rng.standard_normal((32, 70)).astype(dtype), rng.standard_normal((270, 70)).astype(dtype)
+    np.testing.assert_array_equal(matmul(a, b.T), matmul(a, np.ascontiguousarray(b.T)))
 
 
 @pytest.mark.parametrize("distance", [1024, 2048])

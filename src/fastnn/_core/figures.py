@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fastnn._core.extras import require
-from fastnn._core.files import replacing
 
 
 def new_figure(width: float, height: float, extra: str = "demo") -> Any:
@@ -23,5 +22,7 @@ def plain(axes: Any) -> None:
 
 def save_figure(figure: Any, path: str | Path) -> None:
     """Write a PNG."""
+    from fastnn._core.files import replacing  # loads socket: too much for all who import fastnn.optim
+
     with replacing(Path(path)) as temporary:
         figure.savefig(temporary, format="png")

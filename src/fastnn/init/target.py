@@ -6,7 +6,7 @@ It knows no initialiser, and of layers only that a parameter has its array in `d
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +25,7 @@ class HasData(Protocol):
 
 
 T = TypeVar("T", bound=HasData)  # arrays have a `data`, too
-Draws = Generator | np.random.Generator | None
+Draws = Union[Generator, "np.random.Generator", None]  # text: numpy.random takes longer to load than fastnn
 
 
 def array_of(tensor: object) -> Array:

@@ -12,7 +12,6 @@ from fastnn._core.arrays import check_whole
 from fastnn._core.devices import assignment, on_host
 from fastnn._core.typing import Array
 from fastnn._core.uninterrupted import uninterrupted
-from fastnn._core.weight_files import read_weights
 
 
 class IncompatibleKeys(NamedTuple):
@@ -63,6 +62,8 @@ def read_state(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
         return source
     if not isinstance(source, str | Path):
         raise TypeError(f"state_dict must be a mapping or a path, got {type(source).__name__}")
+    from fastnn._core.weight_files import read_weights  # loads json, zipfile and pickletools
+
     return read_weights(Path(source))
 
 
