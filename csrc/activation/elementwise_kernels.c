@@ -7,49 +7,65 @@
 
 enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula needs about eight registers
 #define STEP (TOGETHER * LANES)
-#if REGISTERS == 16
-#define OPERANDS FASTNN_MAX_INPUTS
-#include "simd/passes.h"
-#endif
-
 typedef void Formula(V *out, const V *in, const V *p);
 
 // Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
-FORCE_INLINE void map_group(size_t i, real *const *to, const real *const *from, const V *p, int outputs, int inputs,
+FORCE_INLINE void map_group(size_t i, void *const *out, const void *const *in, const V *p, int outputs, int inputs,
                             Formula *formula) {
     V x[TOGETHER][FASTNN_MAX_INPUTS], y[TOGETHER][FASTNN_MAX_OUTPUTS];
 #pragma GCC unroll 4
     for (int u = 0; u < TOGETHER; u++)
-        for (int k = 0; k < inputs; k++) x[u][k] = vload(from[k] + i + u * LANES);
+        for (int k = 0; k < inputs; k++) x[u][k] = vload((const real *)in[k] + i + u * LANES);
 #pragma GCC unroll 4
     for (int u = 0; u < TOGETHER; u++) formula(y[u], x[u], p);
 #pragma GCC unroll 4
     for (int u = 0; u < TOGETHER; u++)
-        for (int k = 0; k < outputs; k++) vstore(to[k] + i + u * LANES, y[u][k]);
+        for (int k = 0; k < outputs; k++) vstore((real *)out[k] + i + u * LANES, y[u][k]);
 }
 
-// The loop over vectors. `formula` and the counts are constants at every call, so each call compiles to its own loop.
-FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
-                      int inputs, Formula *formula) {
-    real *to[FASTNN_MAX_OUTPUTS];
-    const real *from[FASTNN_MAX_INPUTS];
+// The loops over vectors. `formula` and the counts are constants at every call, so each call compiles to its own loop.
+#if REGISTERS == 16
+#define OPERANDS FASTNN_MAX_INPUTS
+#define SETTINGS double
+#include "simd/passes.h"
+
+FORCE_INLINE void map_steps(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
+                            int inputs, Formula *formula) {
+    void *to[FASTNN_MAX_OUTPUTS];
+    const void *from[FASTNN_MAX_INPUTS];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
     for (int k = 0; k < outputs; k++) to[k] = out[k];
     for (int k = 0; k < inputs; k++) from[k] = in[k];
-#if REGISTERS == 16
-    const bool even = n % STEP == 0 && n < LEAST_ALIGNED;  // one pass
-    size_t i = 0, end = n;
-    passes pass;
-    if (!even) begin_passes(&pass, n, (1u << inputs) - 1, in, (1u << outputs) - 1, out, 0);
-    do {
-        if (!even) {
-            for (int k = 0; k < outputs; k++) to[k] = pass.to[k];
-            for (int k = 0; k < inputs; k++) from[k] = pass.from[k];
-            i = pass.begin, end = pass.end;
-        }
-        for (; i < end; i += STEP) map_group(i, to, from, p, outputs, inputs, formula);
-    } while (!even && next_pass(&pass));
+    for (size_t i = 0; i < n; i += STEP) map_group(i, to, from, p, outputs, inputs, formula);
+}
+
+// run_passes(), compiled once for each number of outputs and inputs.
+#define PASSES(outputs, inputs)                                                                             \
+    static __attribute__((noinline)) void passes_##outputs##_##inputs(                                      \
+        size_t n, void *const *out, const void *const *in, const double *parameters, fastnn_kernel *loop) { \
+        run_passes(n, out, in, (1u << inputs) - 1, (1u << outputs) - 1, out[0], parameters, loop);          \
+    }
+PASSES(1, 1)
+PASSES(1, 2)
+PASSES(1, 3)
+PASSES(2, 3)
+#undef PASSES
+
+#define LOOP(name, outputs, inputs, formula)                                                               \
+    static void name##_loop(size_t n, void *const *out, const void *const *in, const double *parameters) { \
+        if (is_one_pass(n, out[0]))                                                                        \
+            map_steps(n, out, in, parameters, outputs, inputs, formula);                                   \
+        else                                                                                               \
+            passes_##outputs##_##inputs(n, out, in, parameters, name##_loop);                              \
+    }
 #else
+FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
+                      int inputs, Formula *formula) {
+    void *to[FASTNN_MAX_OUTPUTS];
+    const void *from[FASTNN_MAX_INPUTS];
+    const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
+    for (int k = 0; k < outputs; k++) to[k] = out[k];
+    for (int k = 0; k < inputs; k++) from[k] = in[k];
     size_t head = n < LEAST_ALIGNED ? 0 : vahead(to[0]);
     for (size_t i = 0, part; i < n; i += part, head = 0) {
         if (head == 0)
@@ -57,17 +73,17 @@ FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const d
         // What is before the first aligned vector, whole vectors, and a part of one, by the same code.
         V x[FASTNN_MAX_INPUTS], y[FASTNN_MAX_OUTPUTS];
         part = head != 0 ? head : n - i < LANES ? n - i : LANES;
-        for (int k = 0; k < inputs; k++) x[k] = vload_some(from[k] + i, part);
+        for (int k = 0; k < inputs; k++) x[k] = vload_some((const real *)from[k] + i, part);
         formula(y, x, p);
-        for (int k = 0; k < outputs; k++) vstore_some(to[k] + i, part, y[k]);
+        for (int k = 0; k < outputs; k++) vstore_some((real *)to[k] + i, part, y[k]);
     }
-#endif
 }
 
 #define LOOP(name, outputs, inputs, formula)                                                               \
     static void name##_loop(size_t n, void *const *out, const void *const *in, const double *parameters) { \
         map(n, out, in, parameters, outputs, inputs, formula);                                             \
     }
+#endif
 #define ACTIVATION(name, ...)                                                                              \
     FORCE_INLINE void name##_forward_formula(V *out, const V *in, const V *p) { out[0] = name(in[0], p); } \
     FORCE_INLINE void name##_backward_formula(V *out, const V *in, const V *p) {                           \

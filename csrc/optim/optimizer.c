@@ -73,7 +73,7 @@ static void run_rule(const list_job *self, size_t t, size_t first, size_t count,
     const fastnn_tensor *tensor = &step->tensor[t];
     void *operands[FASTNN_RULE_OPERANDS];
     const void *sources[FASTNN_RULE_OPERANDS];
-    double numbers[FASTNN_RULE_NUMBERS];
+    fastnn_rule_settings settings = {.penalties = &step->penalties};
     const int given = rule_shapes[step->rule].operands - (direction != NULL);
     for (int k = 0; k < given; k++) {
         const void *source = tensor->sources[k] == NULL ? tensor->operands[k] : tensor->sources[k];
@@ -81,9 +81,9 @@ static void run_rule(const list_job *self, size_t t, size_t first, size_t count,
         sources[k] = (const char *)source + first * self->size;
     }
     if (direction != NULL) sources[given] = operands[given] = direction;
-    memcpy(numbers, step->numbers, sizeof numbers);
-    numbers[0] *= tensor->factor;
-    self->table->rules[step->rule](count, operands, sources, &step->penalties, numbers);
+    memcpy(settings.numbers, step->numbers, sizeof settings.numbers);
+    settings.numbers[0] *= tensor->factor;
+    self->table->rules[step->rule](count, operands, sources, &settings);
 }
 
 static void run_update(const list_job *self, size_t t, size_t first, size_t count, size_t p) {
@@ -159,9 +159,9 @@ typedef struct {
 
 static void scale_row(const rows_job *job, void *row, double factor) {
     const fastnn_penalties none = {0};
-    const double numbers[FASTNN_RULE_NUMBERS] = {factor};
+    const fastnn_rule_settings settings = {&none, {factor}};
     const void *source = row;
-    job->table->rules[RULE_scale](job->length, &row, &source, &none, numbers);
+    job->table->rules[RULE_scale](job->length, &row, &source, &settings);
 }
 
 static double norm_of_row(const rows_job *job, const void *row) {

@@ -6,6 +6,7 @@
 
 #define OPERANDS FASTNN_RULE_OPERANDS
 #define STEP LANES
+#define SETTINGS fastnn_rule_settings
 #include "simd/passes.h"
 
 // ---- rules ---------------------------------------------------------------------------------------------------------
@@ -140,44 +141,48 @@ FORCE_INLINE void apply(const fastnn_penalties *asked, const penalty *size, bool
     if (moves) x[0] *= size->keep;
 }
 
-FORCE_INLINE void walk(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked,
-                       const double *numbers, int operands, unsigned reads, unsigned writes, bool penalised,
-                       Rule *rule) {
+static __attribute__((noinline)) void all_passes(size_t n, void *const *memory, const void *const *sources,
+                                                 unsigned reads, unsigned writes, const void *deciding,
+                                                 const fastnn_rule_settings *settings, fastnn_rule *loop) {
+    run_passes(n, memory, sources, reads, writes, deciding, settings, loop);
+}
+
+FORCE_INLINE void walk(size_t n, void *const *memory, const void *const *sources, const fastnn_rule_settings *settings,
+                       int operands, unsigned reads, unsigned writes, bool penalised, Rule *rule) {
+    const fastnn_penalties *asked = settings->penalties;
+    real *at[FASTNN_RULE_OPERANDS];
+    const real *from[FASTNN_RULE_OPERANDS];
     V c[FASTNN_RULE_NUMBERS];
-    for (int k = 0; k < FASTNN_RULE_NUMBERS; k++) c[k] = vset((real)numbers[k]);
+    for (int k = 0; k < operands; k++) at[k] = memory[k], from[k] = sources[k];
+    for (int k = 0; k < FASTNN_RULE_NUMBERS; k++) c[k] = vset((real)settings->numbers[k]);
     const penalty size = {vset((real)asked->decay), vset((real)asked->l1), vset((real)(1 - asked->shrink))};
-    passes pass;
-    begin_passes(&pass, n, reads, sources, writes, memory, writes & 1 ? 0 : operands - 1);
-    do {
-        real *at[FASTNN_RULE_OPERANDS];
-        const real *from[FASTNN_RULE_OPERANDS];
-        for (int k = 0; k < operands; k++) at[k] = pass.to[k], from[k] = pass.from[k];
-        const size_t end = pass.end;
-        for (size_t i = pass.begin; i < end; i += LANES) {
-            V x[FASTNN_RULE_OPERANDS];
+    for (size_t i = 0; i < n; i += LANES) {
+        V x[FASTNN_RULE_OPERANDS];
 #pragma GCC unroll 5
-            for (int k = 0; k < operands; k++)
-                if (reads >> k & 1) x[k] = vload(from[k] + i);
-            if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
-            rule(x, c);
+        for (int k = 0; k < operands; k++)
+            if (reads >> k & 1) x[k] = vload(from[k] + i);
+        if (penalised) apply(asked, &size, reads & 2, writes & 1, x);
+        rule(x, c);
 #pragma GCC unroll 5
-            for (int k = 0; k < operands; k++)
-                if (writes >> k & 1) vstore(at[k] + i, x[k]);
-        }
-    } while (next_pass(&pass));
+        for (int k = 0; k < operands; k++)
+            if (writes >> k & 1) vstore(at[k] + i, x[k]);
+    }
 }
 
 static bool is_penalised(const fastnn_penalties *p) {
     return p->negate || p->decay != 0 || p->l1 != 0 || p->shrink != 0;
 }
 
-#define RULE(name, operands, reads, writes)                                                                           \
-    static void name##_loop(size_t n, void *const *memory, const void *const *sources, const fastnn_penalties *asked, \
-                            const double *numbers) {                                                                  \
-        if (is_penalised(asked))                                                                                      \
-            walk(n, memory, sources, asked, numbers, operands, reads, writes, true, name);                            \
-        else                                                                                                          \
-            walk(n, memory, sources, asked, numbers, operands, reads, writes, false, name);                           \
+#define RULE(name, operands, reads, writes)                                                 \
+    static void name##_loop(size_t n, void *const *memory, const void *const *sources,      \
+                            const fastnn_rule_settings *settings) {                         \
+        const void *deciding = memory[(writes) & 1 ? 0 : operands - 1];                     \
+        if (!is_one_pass(n, deciding))                                                      \
+            all_passes(n, memory, sources, reads, writes, deciding, settings, name##_loop); \
+        else if (is_penalised(settings->penalties))                                         \
+            walk(n, memory, sources, settings, operands, reads, writes, true, name);        \
+        else                                                                                \
+            walk(n, memory, sources, settings, operands, reads, writes, false, name);       \
     }
 #include "optim/optimizers.def"
 #undef RULE

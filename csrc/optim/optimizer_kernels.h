@@ -11,9 +11,14 @@ enum {
     RULE_COUNT
 };
 
+typedef struct {
+    const fastnn_penalties *penalties;
+    double numbers[FASTNN_RULE_NUMBERS];
+} fastnn_rule_settings;
+
 // Reads the operands from `sources`, which may be the operands themselves, and writes those that the rule changes.
-typedef void fastnn_rule(size_t n, void *const *operands, const void *const *sources, const fastnn_penalties *penalties,
-                         const double *numbers);
+typedef void fastnn_rule(size_t n, void *const *operands, const void *const *sources,
+                         const fastnn_rule_settings *settings);
 
 typedef struct fastnn_optimizer_table {
     size_t bytes;  // of an element

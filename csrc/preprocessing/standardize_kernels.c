@@ -37,15 +37,14 @@ FORCE_INLINE void standardize(size_t n, real *y, const char *x, size_t channels,
     const V m = vset(*mean), l = vset(*low), f = vset(*factor);
     const PixelOrder order = pixel_order(form == PIXELS ? channels : 1);
     const size_t loadable = form == PIXELS ? readable_pixels(n, channels, readable) : n;
-    size_t head = n < LEAST_ALIGNED ? 0 : vahead(y);
-    for (size_t i = 0, some; i < n; i += some, head = 0) {
-        if (head == 0)
-            for (; i + LANES <= loadable; i += LANES) {
-                const V from = load_x(x, i, form, channels, order);
-                vstore(y + i, each ? standardized(from, vload(mean + i), vload(low + i), vload(factor + i))
-                                   : standardized(from, m, l, f));
-            }
-        some = head != 0 ? head : n - i < LANES ? n - i : LANES;
+    size_t i = 0;
+    for (; i + LANES <= loadable; i += LANES) {
+        const V from = load_x(x, i, form, channels, order);
+        vstore(y + i, each ? standardized(from, vload(mean + i), vload(low + i), vload(factor + i))
+                           : standardized(from, m, l, f));
+    }
+    for (size_t some; i < n; i += some) {
+        some = n - i < LANES ? n - i : LANES;
         const V from = load_rest(x, i, some, form, channels);
         vstore_part(y + i, some,
                     each ? standardized(from, vload_part(mean + i, some), vload_part(low + i, some),

@@ -1,10 +1,11 @@
-// The ends of a loop that takes STEP elements at a time and stores to memory aligned to a vector. In the first pass the
-// loop begins at the first aligned vector of an output and does whole steps. What lies before and behind is done by the
-// same code in passes of one step each: a second loop would have all formulas again, and make the wheel larger. Where
-// such a step overlaps the elements of the first pass, it stores the same bits once more; its inputs are saved before,
-// since an output may be an input.
+// The ends of a loop that does whole steps of STEP elements and stores to memory aligned to a vector. run_passes() does
+// any number of elements, from any address on, by calls of that loop: the main pass begins at the first aligned vector
+// of an output, and what lies before and behind are passes of one step each. A second loop would have all formulas
+// again, and make the wheel larger. These steps overlap the main pass. They come first, since an output may be an
+// input; their results are stored at the end, over the same bits.
 //
-// The file that includes this defines OPERANDS, the most inputs or outputs, and STEP.
+// The file that includes this defines OPERANDS, the most inputs or outputs, STEP, and SETTINGS, the type of what a loop
+// is given besides.
 #ifndef FASTNN_PASSES_H
 #define FASTNN_PASSES_H
 
@@ -12,66 +13,70 @@
 
 #include "simd/simd.h"
 
-typedef struct {
-    // A pass: the loop does elements begin ... end - 1 of these.
-    real *to[OPERANDS];
-    const real *from[OPERANDS];
-    size_t begin, end;
+typedef void StepLoop(size_t n, void *const *to, const void *const *from, const SETTINGS *settings);
+typedef real step_memory[OPERANDS][STEP];
 
-    size_t n, head, tail;
-    unsigned reads, writes;
-    real *out[OPERANDS];
-    real first[OPERANDS][STEP], last[OPERANDS][STEP];
-} passes;
-
-// Fewer elements than a step: in memory of their own, with zeros behind them. Results go to `last`.
-static void begin_few(passes *p) {
-    p->begin = p->head = p->tail = 0;
-    p->end = p->n > 0 ? STEP : 0;
-    for (int k = 0; p->reads >> k != 0; k++) {
-        memset(p->first[k], 0, sizeof p->first[k]);
-        if (p->reads >> k & 1) p->from[k] = memcpy(p->first[k], p->from[k], p->n * sizeof(real));
-    }
-    for (int k = 0; p->writes >> k != 0; k++) p->to[k] = p->last[k];
+// Whether one pass is enough. `deciding` is the output whose stores become aligned.
+FORCE_INLINE bool is_one_pass(size_t n, const void *deciding) {
+    return n % STEP == 0 && (n < LEAST_ALIGNED || vahead(deciding) == 0);
 }
 
-// The first pass. Bit k of `reads` and `writes`: there is an input from[k], an output to[k]. `deciding` is the output
-// whose stores become aligned.
-static __attribute__((noinline)) void begin_passes(passes *p, size_t n, unsigned reads, const void *const *from,
-                                                   unsigned writes, void *const *to, int deciding) {
-    p->n = n;
-    p->reads = reads;
-    p->writes = writes;
-    for (int k = 0; reads >> k != 0; k++) p->from[k] = from[k];
-    for (int k = 0; writes >> k != 0; k++) p->out[k] = p->to[k] = to[k];
+// Less than a step. There are as many tests as n has bits; memcpy() would take longer to choose its way.
+FORCE_INLINE void copy_few(real *to, const real *from, size_t n) {
+    _Static_assert(STEP <= 16, "one test for each bit of n");
+    size_t i = 0;
+#pragma GCC unroll 4
+    for (size_t part = STEP / 2; part > 0; part /= 2)
+        if (n & part) memcpy(to + i, from + i, part * sizeof(real)), i += part;
+}
+
+// One step from element `start` on. Bit k of `reads` and `writes`: there is an input from[k], an output to[k].
+FORCE_INLINE void run_step(const void *const *from, size_t start, step_memory results, unsigned reads, unsigned writes,
+                           const SETTINGS *settings, StepLoop *loop) {
+    const void *in[OPERANDS];
+    void *out[OPERANDS];
+    for (int k = 0; reads >> k != 0; k++) in[k] = (const real *)from[k] + start;
+    for (int k = 0; writes >> k != 0; k++) out[k] = results[k];
+    loop(STEP, out, in, settings);
+}
+
+FORCE_INLINE void store_step(void *const *to, size_t start, step_memory results, unsigned writes) {
+    for (int k = 0; writes >> k != 0; k++)
+        if (writes >> k & 1) memcpy((real *)to[k] + start, results[k], sizeof results[k]);
+}
+
+// Fewer elements than a step: in memory of their own, with zeros behind them.
+FORCE_INLINE void run_few(size_t n, void *const *to, const void *const *from, unsigned reads, unsigned writes,
+                          const SETTINGS *settings, StepLoop *loop) {
+    step_memory inputs, results;
+    const void *in[OPERANDS];
+    for (int k = 0; reads >> k != 0; k++) {
+        memset(inputs[k], 0, sizeof inputs[k]);
+        if (reads >> k & 1) copy_few(inputs[k], from[k], n);
+        in[k] = inputs[k];
+    }
+    run_step(in, 0, results, reads, writes, settings, loop);
+    for (int k = 0; writes >> k != 0; k++)
+        if (writes >> k & 1) copy_few(to[k], results[k], n);
+}
+
+FORCE_INLINE void run_passes(size_t n, void *const *to, const void *const *from, unsigned reads, unsigned writes,
+                             const void *deciding, const SETTINGS *settings, StepLoop *loop) {
     if (n < STEP) {
-        begin_few(p);
+        if (n > 0) run_few(n, to, from, reads, writes, settings, loop);
         return;
     }
-    p->begin = p->head = n < LEAST_ALIGNED ? 0 : vahead(to[deciding]);
-    p->tail = (n - p->head) % STEP;
-    p->end = n - p->tail;
-    for (int k = 0; reads >> k != 0; k++) {
-        if (p->head != 0 && (reads >> k & 1)) memcpy(p->first[k], p->from[k], sizeof p->first[k]);
-        if (p->tail != 0 && (reads >> k & 1)) memcpy(p->last[k], p->from[k] + n - STEP, sizeof p->last[k]);
-    }
-}
-
-static void end_few(const passes *p) {
-    for (int k = 0; p->writes >> k != 0; k++)
-        if (p->writes >> k & 1) memcpy(p->out[k], p->last[k], p->n * sizeof(real));
-}
-
-// The next pass; false: there is none.
-static __attribute__((noinline)) bool next_pass(passes *p) {
-    if (p->n < STEP) end_few(p);
-    if ((p->head | p->tail) == 0) return false;
-    const bool before = p->head != 0;
-    for (int k = 0; p->reads >> k != 0; k++) p->from[k] = before ? p->first[k] : p->last[k];
-    for (int k = 0; p->writes >> k != 0; k++) p->to[k] = before ? p->out[k] : p->out[k] + p->n - STEP;
-    *(before ? &p->head : &p->tail) = p->begin = 0;
-    p->end = STEP;
-    return true;
+    const size_t head = n < LEAST_ALIGNED ? 0 : vahead(deciding), tail = (n - head) % STEP;
+    step_memory first, last;
+    const void *in[OPERANDS];
+    void *out[OPERANDS];
+    for (int k = 0; reads >> k != 0; k++) in[k] = (const real *)from[k] + head;
+    for (int k = 0; writes >> k != 0; k++) out[k] = (real *)to[k] + head;
+    if (head > 0) run_step(from, 0, first, reads, writes, settings, loop);
+    if (tail > 0) run_step(from, n - STEP, last, reads, writes, settings, loop);
+    loop(n - head - tail, out, in, settings);
+    if (head > 0) store_step(to, 0, first, writes);
+    if (tail > 0) store_step(to, n - STEP, last, writes);
 }
 
 #endif
