@@ -27,6 +27,7 @@ FORCE_INLINE void map_group(size_t i, void *const *out, const void *const *in, c
 #if REGISTERS == 16
 #define OPERANDS FASTNN_MAX_INPUTS
 #define SETTINGS double
+#define ALIGNED_FROM LEAST_ALIGNED
 #include "simd/passes.h"
 
 FORCE_INLINE void map_steps(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,

@@ -7,6 +7,7 @@
 #define OPERANDS FASTNN_RULE_OPERANDS
 #define STEP LANES
 #define SETTINGS fastnn_rule_settings
+#define ALIGNED_FROM 4096
 #include "simd/passes.h"
 
 // ---- rules ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@
 // again, and make the wheel larger. These steps overlap the main pass. They come first, since an output may be an
 // input; their results are stored at the end, over the same bits.
 //
-// The file that includes this defines OPERANDS, the most inputs or outputs, STEP, and SETTINGS, the type of what a loop
-// is given besides.
+// The file that includes this defines OPERANDS, the most inputs or outputs, STEP, SETTINGS, the type of what a loop is
+// given besides, and ALIGNED_FROM, the number of elements from which on aligned stores pay for two more passes.
 #ifndef FASTNN_PASSES_H
 #define FASTNN_PASSES_H
 
@@ -18,7 +18,7 @@ typedef real step_memory[OPERANDS][STEP];
 
 // Whether one pass is enough. `deciding` is the output whose stores become aligned.
 FORCE_INLINE bool is_one_pass(size_t n, const void *deciding) {
-    return n % STEP == 0 && (n < LEAST_ALIGNED || vahead(deciding) == 0);
+    return n % STEP == 0 && (n < ALIGNED_FROM || vahead(deciding) == 0);
 }
 
 // Less than a step. There are as many tests as n has bits; memcpy() would take longer to choose its way.
@@ -66,7 +66,7 @@ FORCE_INLINE void run_passes(size_t n, void *const *to, const void *const *from,
         if (n > 0) run_few(n, to, from, reads, writes, settings, loop);
         return;
     }
-    const size_t head = n < LEAST_ALIGNED ? 0 : vahead(deciding), tail = (n - head) % STEP;
+    const size_t head = n < ALIGNED_FROM ? 0 : vahead(deciding), tail = (n - head) % STEP;
     step_memory first, last;
     const void *in[OPERANDS];
     void *out[OPERANDS];
