@@ -78,13 +78,16 @@ FORCE_INLINE V hardsigmoid(V x, const V *p) {
     const V t = vmin(vset(6), vmax(vzero(), x + vset(3)));
     return (void)p, vfma(t, vset(sixth), t * vset(sixth_low));
 }
+// 1/6 in one part, for dy may be infinite.
 FORCE_INLINE V hardsigmoid_backward(V dy, V x, const V *p) {
-    return (void)p, vselect(vlt(vabs(x), vset(3)), dy / vset(6), vselect(vle(x, x), vzero(), x));
+    return (void)p, vselect(vlt(vabs(x), vset(3)), dy * vset((real)(1.0 / 6)), vselect(vle(x, x), vzero(), x));
 }
 
 FORCE_INLINE V hardswish(V x, const V *p) { return vmax(vset(-3), x) * hardsigmoid(x, p); }
+// dy (x + 1.5) / 3 between -3 and 3.
 FORCE_INLINE V hardswish_backward(V dy, V x, const V *p) {
-    const V inside = dy * ((x + vset((real)1.5)) / vset(3));
+    const real third = (real)(1.0 / 3), third_low = (real)(1.0L / 3 - (real)(1.0 / 3));
+    const V t = x + vset((real)1.5), inside = dy * vfma(t, vset(third), t * vset(third_low));
     return (void)p, vselect(vle(x, vset(-3)), vzero(), vselect(vle(vset(3), x), dy, inside));
 }
 
@@ -104,9 +107,10 @@ FORCE_INLINE V softsign(V x, const V *p) {
     const V t = vmin(vset(REAL_MAX), vmax(vset(-REAL_MAX), x));
     return (void)p, t / (vone() + vabs(t));
 }
+// dy r^2, r = 1 / (1 + |x|), with one division: what it lost is made up for in one of the factors.
 FORCE_INLINE V softsign_backward(V dy, V x, const V *p) {
-    const V t = vone() + vabs(x);
-    return (void)p, dy / t / t;
+    const V t = vmin(vset(REAL_MAX), vone() + vabs(x)), r = vone() / t;
+    return (void)p, dy * r * vfma(r + r, vfnma(t, r, vone()), r);
 }
 
 FORCE_INLINE V square(V x, const V *p) { return (void)p, x * x; }

@@ -104,18 +104,27 @@ FORCE_INLINE V log1p_unit(V f) {
     return vfnma(s, vfnma(z, SPLIT_POLYNOMIAL(z, log1p_r), f), f);
 }
 
-// log(x), given x - 1, which keeps the digits of an x near 1. x is taken as 2^e (1 + f), with sqrt(1/2) <= 1 + f <
-// sqrt(2), and first by 2^64 or 2^-64 where e would be out of range.
+// log(x) of x = m 2^apart, m normal, given x - 1, which keeps the digits of an x near 1. x is taken as 2^n (1 + f),
+// with sqrt(1/2) <= 1 + f < sqrt(2).
+FORCE_INLINE V log_of_scaled(V m, V apart, V x_minus_1) {
+    const V e = vexponent(m * vset((real)0.70710678118654752440)) + vone(), n = e + apart;
+    const V scaled = vfma(m, vpower_of_2(vset(ROUNDER + EXPONENT_BIAS) - e), vset(-1));
+    const V f = vselect(vle(vabs(n), vzero()), x_minus_1, scaled);
+    return vfma(n, vset(LN2_HIGH), vfma(n, vset(LN2_LOW), log1p_unit(f)));
+}
+// log(x) for all x; they are scaled where an exponent would be out of range.
 FORCE_INLINE V log_full(V x, V x_minus_1) {
     const M is_small = vlt(x, POWER_OF_2(-64)), is_large = vlt(POWER_OF_2(64), x);
     const V apart = vselect(is_small, vset(-64), vselect(is_large, vset(64), vzero()));
     const V m = x * vselect(is_small, POWER_OF_2(64), vselect(is_large, POWER_OF_2(-64), vone()));
-    const V e = vexponent(m * vset((real)0.70710678118654752440)) + vone(), n = e + apart;
-    const V scaled = vfma(m, vpower_of_2(vset(ROUNDER + EXPONENT_BIAS) - e), vset(-1));
-    const V f = vselect(vle(vabs(n), vzero()), x_minus_1, scaled);
-    const V y = vfma(n, vset(LN2_HIGH), vfma(n, vset(LN2_LOW), log1p_unit(f)));
-    const V finite = vselect(vle(x, vset(REAL_MAX)), y, x);
-    return vselect(vlt(vzero(), x), finite, vselect(vle(vzero(), x), vset(-(real)__builtin_inf()), vsqrt(x)));
+    const V finite = vselect(vle(x, vset(REAL_MAX)), log_of_scaled(m, apart, x_minus_1), x);
+    const V nan = vset((real)__builtin_nan("")), least = vset(-(real)__builtin_inf());
+    return vselect(vlt(vzero(), x), finite, vselect(vle(vzero(), x), least, nan));
+}
+// max(log(x), -100) for x from 0 to 1. Numbers below 2^-147 count as that, and all are scaled to be normal.
+FORCE_INLINE V log_of_probability(V x, V x_minus_1) {
+    const V m = vmax(POWER_OF_2(-147), x) * POWER_OF_2(64);
+    return vmax(vset(-100), log_of_scaled(m, vset(-64), x_minus_1));
 }
 
 // What rounding lost in sum = big + small, |big| >= |small| (Dekker).

@@ -310,12 +310,10 @@ FORCE_INLINE Term bce_with_logits(Element e) {
     return (Term){vselect(vle(vabs(no), zero), zero, no_loss) + vselect(vle(vabs(yes), zero), zero, yes_loss), slope};
 }
 
-static __attribute__((noinline)) V logarithm(V x, V x_minus_1) { return log_full(x, x_minus_1); }
-
 // The logarithms of probabilities are at least -100, and the slope's divisor at least 1e-12, as PyTorch has them.
 FORCE_INLINE Term bce(Element e) {
-    const V least = vset(-100), no = vone() - e.x, divisor = vmax(vset((real)1e-12), e.x * no);
-    const V log_yes = vmax(least, logarithm(e.x, -no)), log_no = vmax(least, logarithm(no, -e.x));
+    const V no = vone() - e.x, divisor = vmax(vset((real)1e-12), e.x * no);
+    const V log_yes = log_of_probability(e.x, -no), log_no = log_of_probability(no, -e.x);
     return (Term){-e.weight * (e.t * log_yes + (vone() - e.t) * log_no), e.weight * ((e.x - e.t) / divisor)};
 }
 
@@ -332,63 +330,68 @@ FORCE_INLINE Term divergence(V x, V p, V log_p) {
     const V none = vselect(vle(vabs(x), vset((real)__builtin_inf())), vzero(), x);
     return (Term){vselect(vle(vabs(p), vzero()), none, p * (log_p - x)), -p};
 }
-FORCE_INLINE Term kl_div(Element e) { return divergence(e.x, e.t, logarithm(e.t, e.t - vone())); }
+FORCE_INLINE Term kl_div(Element e) { return divergence(e.x, e.t, log_full(e.t, e.t - vone())); }
 FORCE_INLINE Term kl_div_of_log(Element e) { return divergence(e.x, exp_full(vmin(vset(EXP_LARGEST), e.t)), e.t); }
 
-typedef struct {
-    const real *x, *t, *weight, *pos_weight;
-    real *out, *losses;
-    V scale, numbers[3];
-} Elements;
+// The arrays of a loss: x, target, weight, pos_weight; the gradient, and the losses themselves. NULL: not given.
+enum { READ = 4, ARRAYS = 6 };
 
-FORCE_INLINE void element_step(const Elements *s, Sum *sums, Place at, int u, Formula *formula) {
-    Element e = {load(s->x, at), load(s->t, at), vone(), vone(), s->numbers};
-    if (s->weight != NULL) e.weight = load(s->weight, at);
-    if (s->pos_weight != NULL) e.pos_weight = load(s->pos_weight, at);
-    const Term term = formula(e);
-    store(s->out, at, term.slope * s->scale);
-    sums[0].now[u] += only(at.lanes, term.loss);
-    if (s->losses != NULL) store(s->losses, at, term.loss);
+// The losses of `vectors` whole vectors, FOLD at most. Neighbours take turns in the sum's two parts, as in `walk`.
+FORCE_INLINE void add_elements(real *const *arrays, size_t first, size_t vectors, V scale, const V *numbers, Sum *sum,
+                               Formula *formula) {
+    V now = vzero(), next = vzero();
+    for (size_t i = first; i < first + vectors * LANES; i += LANES) {
+        Element e = {vload(arrays[0] + i), vload(arrays[1] + i), vone(), vone(), numbers};
+        if (arrays[2] != NULL) e.weight = vload(arrays[2] + i);
+        if (arrays[3] != NULL) e.pos_weight = vload(arrays[3] + i);
+        const Term term = formula(e);
+        const V sum_here = now + term.loss;
+        vstore(arrays[READ] + i, term.slope * scale);
+        if (arrays[READ + 1] != NULL) vstore(arrays[READ + 1] + i, term.loss);
+        now = next, next = sum_here;
+    }
+    sum->now[0] = now, sum->now[1] = next;
 }
 
-FORCE_INLINE double of_elements(const fastnn_samples *call, size_t first, size_t count, Step *step) {
-#define FROM(array) ((array) != NULL ? (real *)(array) + first : NULL)
-    Elements s = {FROM(call->x),   FROM(call->other),  FROM(call->weight),      FROM(call->pos_weight),
-                  FROM(call->out), FROM(call->losses), vset((real)call->scale), {vzero()}};
-    for (int i = 0; i < 3; i++) s.numbers[i] = vset((real)call->numbers[i]);
-    const Block b = {.row = true, .classes = count};
-    double total = 0;
-    real high[LANES], low[LANES];
+// A loop of its own and not `walk`, so that a formula is compiled once: the part of a vector at the end is copied to a
+// vector's room and goes the same way.
+FORCE_INLINE double of_elements(const fastnn_samples *call, size_t first, size_t count, Formula *formula) {
+    const void *const given[ARRAYS] = {call->x, call->other, call->weight, call->pos_weight, call->out, call->losses};
+    real room[ARRAYS][LANES] = {{0}}, *arrays[ARRAYS], high[LANES], low[LANES];
+    for (int k = 0; k < ARRAYS; k++) arrays[k] = given[k] != NULL ? (real *)given[k] + first : NULL;
+    const V scale = vset((real)call->scale);
+    const V numbers[] = {vset((real)call->numbers[0]), vset((real)call->numbers[1]), vset((real)call->numbers[2])};
     Sum sum = no_sum();
-    walk(b, &s, step, &sum, 1);
+    for (size_t i = 0, part; i < count; i += part) {
+        const size_t vectors = (count - i) / LANES, together = vectors < FOLD ? vectors : FOLD;
+        const bool is_part = vectors == 0;
+        part = is_part ? count - i : together * LANES;
+        for (int k = 0; is_part && k < ARRAYS; k++) {
+            if (arrays[k] == NULL) continue;
+            memcpy(room[k], arrays[k] + i, part * sizeof(real));
+            arrays[k] = room[k];
+        }
+        add_elements(arrays, is_part ? 0 : i, is_part ? 1 : together, scale, numbers, &sum, formula);
+        if (is_part) sum.now[1] = only(part, sum.now[1]);
+        for (int k = READ; is_part && k < ARRAYS; k++)
+            if (arrays[k] != NULL) memcpy((real *)given[k] + first + i, room[k], part * sizeof(real));
+        fold(&sum);
+    }
+    double total = 0;
     vstore(high, sum.total), vstore(low, low_of(&sum));
     for (int i = 0; i < LANES; i++) total += (double)high[i] + (double)low[i];
     return total;
 }
-// Two losses have loops of their own. The others share one, which calls a step for each vector: that takes a fifth of
-// the memory for code, and little time beside three arrays that are read and written.
-static __attribute__((noinline)) double by_calls(const fastnn_samples *call, size_t first, size_t count, Step *step) {
-    return of_elements(call, first, count, step);
-}
-#define ELEMENTS_KERNEL(name, is_inline, run)                                                          \
-    is_inline void name##_step(const void *state, Sum *sums, Place at, int u) {                        \
-        element_step(state, sums, at, u, name);                                                        \
-    }                                                                                                  \
+#define ELEMENTS_KERNEL(name)                                                                          \
     static double name##_kernel(const fastnn_samples *call, size_t first, size_t count, void *tiles) { \
-        return (void)tiles, run(call, first, count, name##_step);                                      \
+        return (void)tiles, of_elements(call, first, count, name);                                     \
     }
-#define OWN_LOOP(name) ELEMENTS_KERNEL(name, FORCE_INLINE, of_elements)
-#define SHARED_LOOP(name) ELEMENTS_KERNEL(name, static __attribute__((noinline)), by_calls)
-OWN_LOOP(mse)
-#ifdef FASTNN_SSE2  // whose code is kept small
-SHARED_LOOP(bce_with_logits)
-#else
-OWN_LOOP(bce_with_logits)
-#endif
-SHARED_LOOP(bce)
-SHARED_LOOP(huber)
-SHARED_LOOP(kl_div)
-SHARED_LOOP(kl_div_of_log)
+ELEMENTS_KERNEL(mse)
+ELEMENTS_KERNEL(bce_with_logits)
+ELEMENTS_KERNEL(bce)
+ELEMENTS_KERNEL(huber)
+ELEMENTS_KERNEL(kl_div)
+ELEMENTS_KERNEL(kl_div_of_log)
 
 // ---- from samples to blocks ----------------------------------------------------------------------------------------
 

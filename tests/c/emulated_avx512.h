@@ -84,7 +84,6 @@ EMULATED __m512d _mm512_castsi512_pd(__m512i a) { return (__m512d)a; }
         LANES_OF(n) r[i] = x;                                                                                          \
         return r;                                                                                                      \
     }                                                                                                                  \
-    EMULATED V _mm512_setzero_##suffix(void) { return (V){0}; }                                                        \
     EMULATED V _mm512_loadu_##suffix(const void *p) {                                                                  \
         V r;                                                                                                           \
         memcpy(&r, p, 64);                                                                                             \
@@ -105,7 +104,6 @@ EMULATED __m512d _mm512_castsi512_pd(__m512i a) { return (__m512d)a; }
         LANES_OF(n) r[i] = MASK_BIT(m, i) ? b[i] : a[i];                                                               \
         return r;                                                                                                      \
     }                                                                                                                  \
-    EMULATED V _mm512_mask_mov_##suffix(V other, Mask m, V a) { return _mm512_mask_blend_##suffix(m, other, a); }      \
     EMULATED V _mm512_maskz_mov_##suffix(Mask m, V a) { return _mm512_mask_blend_##suffix(m, (V){0}, a); }             \
     BY_HALVES_1(sqrt, suffix, T, V, H)                                                                                 \
     BY_HALVES_2(max, suffix, T, V, H)                                                                                  \
@@ -113,14 +111,10 @@ EMULATED __m512d _mm512_castsi512_pd(__m512i a) { return (__m512d)a; }
     BY_HALVES_2(and, suffix, T, V, H)                                                                                  \
     BY_HALVES_2(andnot, suffix, T, V, H)                                                                               \
     BY_HALVES_2(or, suffix, T, V, H)                                                                                   \
-    BY_HALVES_2(xor, suffix, T, V, H)                                                                                  \
     BY_HALVES_3(fmadd, suffix, T, V, H)                                                                                \
-    BY_HALVES_3(fmsub, suffix, T, V, H)                                                                                \
     BY_HALVES_3(fnmadd, suffix, T, V, H)                                                                               \
-    BY_HALVES_3(fnmsub, suffix, T, V, H)                                                                               \
     REDUCE(add, suffix, T, V, n, a + b)                                                                                \
     REDUCE(max, suffix, T, V, n, a > b ? a : b)                                                                        \
-    REDUCE(min, suffix, T, V, n, a < b ? a : b)                                                                        \
     /* floor(log2 |x|); subnormals count as if they were normal, 0 gives -inf. */                                      \
     EMULATED V _mm512_getexp_##suffix(V a) {                                                                           \
         LANES_OF(n) a[i] = (T)__builtin_logb(a[i]);                                                                    \
@@ -140,19 +134,7 @@ EMULATED __m512d _mm512_castsi512_pd(__m512i a) { return (__m512d)a; }
         V r;                                                                                                           \
         LANES_OF(n) r[i] = ((Index)from)[i] & (n) ? b[((Index)from)[i] % (n)] : a[((Index)from)[i] % (n)];             \
         return r;                                                                                                      \
-    }                                                                                                                  \
-    EMULATED V _mm512_maskz_compress_##suffix(Mask m, V a) {                                                           \
-        V r = {0};                                                                                                     \
-        int to = 0;                                                                                                    \
-        LANES_OF(n) if (MASK_BIT(m, i)) r[to++] = a[i];                                                                \
-        return r;                                                                                                      \
-    }                                                                                                                  \
-    EMULATED V _mm512_mask_expand_##suffix(V other, Mask m, V a) {                                                     \
-        int from = 0;                                                                                                  \
-        LANES_OF(n) if (MASK_BIT(m, i)) other[i] = a[from++];                                                          \
-        return other;                                                                                                  \
-    }                                                                                                                  \
-    EMULATED V _mm512_maskz_expand_##suffix(Mask m, V a) { return _mm512_mask_expand_##suffix((V){0}, m, a); }
+    }
 
 // What the manual says of infinities and NaN in vscalef: scalbn does not take them.
 EMULATED double emulated_scale(double a, double b) {
@@ -184,9 +166,7 @@ EMULATED __m512 _mm512_rcp14_ps(__m512 a) { return (__m512)((Lanes32)(1 / a) & (
 EMULATED __m512d _mm512_rcp14_pd(__m512d a) { return (__m512d)((Lanes64)(1 / a) & (0ull - (1ull << 38))); }
 
 // Integers.
-EMULATED __m512i _mm512_setzero_si512(void) { return (__m512i){0}; }
 EMULATED __m512i _mm512_set1_epi16(short x) { return (__m512i)((Lanes16){0} + (uint16_t)x); }
-EMULATED __m512i _mm512_set1_epi32(int x) { return (__m512i)((Lanes32){0} + (uint32_t)x); }
 EMULATED __m512i _mm512_set1_epi64(long long x) { return (__m512i){0} + x; }
 EMULATED __m512i _mm512_setr_epi64(long long a, long long b, long long c, long long d, long long e, long long f,
                                    long long g, long long h) {
@@ -195,13 +175,7 @@ EMULATED __m512i _mm512_setr_epi64(long long a, long long b, long long c, long l
 #define _mm512_setr_epi32(...) ((__m512i)(Lanes32){__VA_ARGS__})
 EMULATED __m512i _mm512_loadu_si512(const void *p) { return (__m512i)_mm512_loadu_pd(p); }
 EMULATED void _mm512_storeu_si512(void *p, __m512i a) { memcpy(p, &a, 64); }
-EMULATED __m512i _mm512_add_epi32(__m512i a, __m512i b) { return (__m512i)((Lanes32)a + (Lanes32)b); }
-EMULATED __m512i _mm512_sub_epi32(__m512i a, __m512i b) { return (__m512i)((Lanes32)a - (Lanes32)b); }
-EMULATED __m512i _mm512_and_si512(__m512i a, __m512i b) { return a & b; }
-EMULATED __m512i _mm512_or_si512(__m512i a, __m512i b) { return a | b; }
-EMULATED __m512i _mm512_xor_si512(__m512i a, __m512i b) { return a ^ b; }
 EMULATED __m512i _mm512_slli_epi32(__m512i a, unsigned n) { return (__m512i)((Lanes32)a << n); }
-EMULATED __m512i _mm512_srli_epi32(__m512i a, unsigned n) { return (__m512i)((Lanes32)a >> n); }
 EMULATED __m512i _mm512_slli_epi64(__m512i a, unsigned n) { return (__m512i)((Lanes64)a << n); }
 EMULATED __m512i _mm512_srli_epi64(__m512i a, unsigned n) { return (__m512i)((Lanes64)a >> n); }
 EMULATED __m512i _mm512_mul_epu32(__m512i a, __m512i b) {
@@ -215,9 +189,6 @@ EMULATED __m512i _mm512_ternarylogic_epi64(__m512i a, __m512i b, __m512i c, int 
     for (int row = 0; row < 8; row++)
         if (MASK_BIT(table, row)) r |= (row & 4 ? a : ~a) & (row & 2 ? b : ~b) & (row & 1 ? c : ~c);
     return r;
-}
-EMULATED __m512i _mm512_ternarylogic_epi32(__m512i a, __m512i b, __m512i c, int table) {
-    return _mm512_ternarylogic_epi64(a, b, c, table);
 }
 EMULATED __mmask32 _mm512_cmple_epu16_mask(__m512i a, __m512i b) {
     __mmask32 r = 0;
