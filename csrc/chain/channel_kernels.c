@@ -4,6 +4,7 @@
 
 #include "activation/activations.h"
 #include "math/moments.h"
+#include "runtime/tiles.h"
 
 // Loops over n elements, a vector at a time. The step is inlined twice: with the constant LANES, and for the elements
 // after the last whole vector.
@@ -37,11 +38,13 @@ static fastnn_statistics careful(size_t rows, size_t stride, size_t n, const voi
 // Rows of 4 KB have their lines in one set of L1, with room for eight. These must stay there until all their vectors
 // are read: of vectors narrower than a line fewer rows are taken together the more arrays there are.
 enum {
-    ROWS = sizeof(V) < 64 ? 2 : 4,  // taken together, channels last: they share one load of the per-channel numbers
-    MOMENT_ROWS = 8,                // the same for moments,
-    GRADIENT_ROWS = sizeof(V) / 8,  // and for the sums of gradients
-    FIRST_ROWS = 32,                // whose mean is the first number near the mean
-    ROW_BLOCK = 256,                // rows in a sum of `real`
+    ROWS = 4,  // taken together, channels last, of one array to another: they share a load of the per-channel numbers
+    ROWS_OF_THREE = sizeof(V) < 64 ? 2 : 4,  // the same of two arrays to a third,
+    MOMENT_ROWS = 8,                         // for moments,
+    GRADIENT_ROWS = sizeof(V) / 8,           // and for the sums of gradients
+    NARROW_BYTES = 512,                      // of a row: where many are taken together, processors foresee too little
+    FIRST_ROWS = 32,                         // whose mean is the first number near the mean
+    ROW_BLOCK = 256,                         // rows in a sum of `real`
     COLUMN_BLOCK = 4096 / sizeof(real),
 };
 
@@ -64,8 +67,12 @@ FORCE_INLINE void add_rows(size_t i, size_t part, size_t rows, size_t stride, co
 static void sum_block(size_t rows, size_t stride, size_t n, const real *x, column_sums *sums) {
     size_t r = 0;
     for (size_t i = 0; i < n; i++) sums->sum[i] = sums->square[i] = 0;
-    for (; r + MOMENT_ROWS <= rows; r += MOMENT_ROWS)
-        FOR_VECTORS(n, add_rows, MOMENT_ROWS, stride, x + r * stride, sums);
+    for (; r + MOMENT_ROWS <= rows; r += MOMENT_ROWS) {
+        const real *row = x + r * stride;
+        if (n * sizeof(real) <= NARROW_BYTES)
+            fastnn_prefetch(row + MOMENT_ROWS * stride, MOMENT_ROWS * n * sizeof(real));
+        FOR_VECTORS(n, add_rows, MOMENT_ROWS, stride, row, sums);
+    }
     for (; r < rows; r++) FOR_VECTORS(n, add_rows, 1, stride, x + r * stride, sums);
 }
 
@@ -186,10 +193,11 @@ FORCE_INLINE void scaled_channels_last(size_t rows, size_t n, real *out, const r
                                        const real *center, const real *scale, const real *shift,
                                        const double *parameters, bool backward, Scaled *formula) {
     const scaled_numbers k = {.p = {vset((real)parameters[0]), vset((real)parameters[1])}};
+    const size_t together = backward ? ROWS_OF_THREE : ROWS;
     size_t r = 0;
-    for (; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, scaled_rows_step, ROWS, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k, backward,
-                    formula);
+    for (; r + together <= rows; r += together)
+        FOR_VECTORS(n, scaled_rows_step, together, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k,
+                    backward, formula);
     for (; r < rows; r++)
         FOR_VECTORS(n, scaled_rows_step, 1, n, out + r * n, dy + r * n, x + r * n, center, scale, shift, k, backward,
                     formula);
@@ -298,8 +306,8 @@ static void gradient_channels_last(size_t rows, size_t n, void *dx, const void *
     real *to = dx;
     const real *g = g_memory, *x = x_memory;
     size_t r = 0;
-    for (; r + ROWS <= rows; r += ROWS)
-        FOR_VECTORS(n, gradient_rows_step, ROWS, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
+    for (; r + ROWS_OF_THREE <= rows; r += ROWS_OF_THREE)
+        FOR_VECTORS(n, gradient_rows_step, ROWS_OF_THREE, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
     for (; r < rows; r++)
         FOR_VECTORS(n, gradient_rows_step, 1, n, to + r * n, g + r * n, x + r * n, center, rstd, a, b, c);
 }

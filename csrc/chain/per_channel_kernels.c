@@ -1,7 +1,9 @@
 // The numbers of each channel that the kernels of arrays take: from moments, statistics, weight and bias to scale and
 // shift, from sums to gradients, and running statistics. Compiled once for each instruction set and dtype, as all
-// kernels; a channel has few of them, so that short code counts more than a fast loop.
+// kernels.
 #include "chain/per_channel_kernels.h"
+
+#include <string.h>
 
 #include "math/merge_moments.h"
 #include "simd/simd.h"
@@ -16,49 +18,82 @@
         for (; c_ < (n); c_++) step(c_, __VA_ARGS__);                     \
     } while (0)
 
+// The numbers of some channels, eight or one. Beyond these, and for what the chain does not have, they are such as
+// change nothing.
+enum { SOME = 8 };
+typedef struct {
+    double mean[SOME], mean_low[SOME], rstd[SOME], weight[SOME], bias[SOME];
+} some_channels;
+
 static double count_of(const fastnn_chain *chain) { return (double)(chain->outer * chain->inner); }
-static double mean_of(const fastnn_chain *chain, size_t channel) { return chain->mean ? chain->mean[channel] : 0; }
-static double rstd_of(const fastnn_chain *chain, size_t channel) { return chain->rstd ? chain->rstd[channel] : 1; }
-static double weight_of(const fastnn_chain *chain, size_t channel) {
-    return chain->weight ? (double)((const real *)chain->weight)[channel] : 1;
+
+FORCE_INLINE void take_doubles(double *to, size_t count, const double *from, size_t first, double otherwise) {
+    for (size_t k = 0; k < SOME; k++) to[k] = otherwise;
+    if (from == NULL) return;
+    for (size_t k = 0; k < count; k++) to[k] = from[first + k];
 }
-static double bias_of(const fastnn_chain *chain, size_t channel) {
-    return chain->bias ? (double)((const real *)chain->bias)[channel] : 0;
+FORCE_INLINE void take_reals(double *to, size_t count, const real *from, size_t first, double otherwise) {
+    for (size_t k = 0; k < SOME; k++) to[k] = otherwise;
+    if (from == NULL) return;
+    for (size_t k = 0; k < count; k++) to[k] = (double)from[first + k];
 }
+FORCE_INLINE void take_channels(some_channels *some, const fastnn_chain *chain, size_t first, size_t count) {
+    take_doubles(some->mean, count, chain->mean, first, 0);
+    take_doubles(some->mean_low, count, chain->mean_low, first, 0);
+    take_doubles(some->rstd, count, chain->rstd, first, 1);
+    take_reals(some->weight, count, chain->weight, first, 1);
+    take_reals(some->bias, count, chain->bias, first, 0);
+}
+
 // `center`, which is subtracted from x: the mean as a `real`. It is 0 where the deviations are so large that a
 // difference may overflow, since nothing cancels there: one of n elements is at most sqrt(n) standard deviations from
 // the mean.
-FORCE_INLINE real center_of(const fastnn_chain *chain, size_t channel) {
-    const double count = count_of(chain) + 4096;
-    return rstd_of(chain, channel) <= __builtin_sqrt(count) / (double)REAL_MAX ? 0 : (real)mean_of(chain, channel);
+FORCE_INLINE real center_of(const some_channels *some, size_t k, double least_rstd) {
+    return (real)(some->rstd[k] <= least_rstd ? 0 : some->mean[k]);
+}
+static double least_rstd(const fastnn_chain *chain) {
+    return __builtin_sqrt(count_of(chain) + 4096) / (double)REAL_MAX;
 }
 // The difference between the mean and `center`, which may be large beside the deviations, goes into the numbers that
 // are added.
-FORCE_INLINE double center_error(const fastnn_chain *chain, size_t channel) {
-    const double mean = mean_of(chain, channel);
-    return (mean - (double)center_of(chain, channel)) + (chain->mean_low ? chain->mean_low[channel] : 0);
+FORCE_INLINE double center_error(const some_channels *some, size_t k, double center) {
+    return (some->mean[k] - center) + some->mean_low[k];
 }
 
-static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling) {
-    real *center = (real *)scaling->center, *scale = (real *)scaling->scale;
-    real *shift = (real *)scaling->shift, *rstd = (real *)scaling->rstd;
-    for (size_t c = first; c < end; c++) {
-        const double factor = weight_of(chain, c) * rstd_of(chain, c);
-        center[c] = center_of(chain, c);
-        rstd[c] = (real)rstd_of(chain, c);
-        scale[c] = (real)factor;
-        shift[c] = (real)(bias_of(chain, c) - center_error(chain, c) * factor);
+FORCE_INLINE void scaling_step(const fastnn_chain *chain, size_t first, size_t count, const fastnn_scaling *scaling,
+                               double least) {
+    some_channels some;
+    real center[SOME], scale[SOME], shift[SOME], rstd[SOME];
+    take_channels(&some, chain, first, count);
+    for (size_t k = 0; k < SOME; k++) {
+        const double factor = some.weight[k] * some.rstd[k];
+        center[k] = center_of(&some, k, least);
+        rstd[k] = (real)some.rstd[k];
+        scale[k] = (real)factor;
+        shift[k] = (real)(some.bias[k] - center_error(&some, k, (double)center[k]) * factor);
     }
+    memcpy((real *)scaling->center + first, center, count * sizeof(real));
+    memcpy((real *)scaling->scale + first, scale, count * sizeof(real));
+    memcpy((real *)scaling->shift + first, shift, count * sizeof(real));
+    memcpy((real *)scaling->rstd + first, rstd, count * sizeof(real));
+}
+static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling) {
+    const double least = least_rstd(chain);
+    size_t c = first;
+    for (; c + SOME <= end; c += SOME) scaling_step(chain, c, SOME, scaling, least);
+    for (; c < end; c++) scaling_step(chain, c, 1, scaling, least);
 }
 
 // dx = weight rstd (g - mean(g) - xhat mean(g xhat)), with means over the channel and xhat = (x - mean) rstd. The sums
 // of g xhat are taken with center instead of mean, which is made up for here.
 static void find_gradient(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
                           const fastnn_gradient_line *line) {
-    const double count = count_of(chain);
+    const double count = count_of(chain), least = least_rstd(chain);
     for (size_t i = first; i < end; i++) {
-        const double rstd = rstd_of(chain, i), error = center_error(chain, i) * rstd;
-        const double sum = sums[0][i], dweight = sums[1][i] - error * sum, scale = weight_of(chain, i) * rstd;
+        some_channels one;
+        take_channels(&one, chain, i, 1);
+        const double rstd = one.rstd[0], error = center_error(&one, 0, (double)center_of(&one, 0, least)) * rstd;
+        const double sum = sums[0][i], dweight = sums[1][i] - error * sum, scale = one.weight[0] * rstd;
         sums[1][i] = dweight;
         if (!chain->training) continue;
         ((real *)line->a)[i] = (real)scale;
