@@ -66,6 +66,28 @@ def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -
     return None if array is None else arrays.apart(arrays.plain(arrays.rounded(array, dtype)), target)
 
 
+def _are_last(x: Array, blocks: tuple[int, int, int]) -> bool:
+    """Whether the channels of a group norm's input are the last in memory."""
+    return blocks[2] > 1 and _to_last(x).flags.c_contiguous
+
+
+def _to_last(array: Array) -> Array:
+    """A view of shape (N, ..., C)."""
+    return array.transpose(0, *range(2, array.ndim), 1)
+
+
+def _target(x: Array, out: Array | None, dtype: np.dtype[Any], last: bool) -> Array:
+    """Where a result is computed: in `out`, or in a new array with the channels where x has them."""
+    if out is None and last:
+        new = arrays.target_for(None, _to_last(x).shape, dtype)
+        return new.transpose(0, -1, *range(1, new.ndim - 1))
+    return arrays.target_for(out, x.shape, dtype)
+
+
+def _as_it_is(array: Array) -> Array:
+    return array
+
+
 def _normalise(
     x: Array,
     weight: Array | None,
@@ -92,12 +114,16 @@ def _normalise(
 def _norm(
     input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
 ) -> tuple[Array, Statistics | None, Statistics]:
-    target = arrays.target_for(out, input.shape, input.dtype)
+    last = _are_last(input, options[1])
+    turned = _to_last if last else _as_it_is
+    target = _target(input, out, input.dtype, last)
     (source,) = arrays.in_step((input,), target)
-    place = arrays.plain_target(target)
+    turned_target = turned(target)
+    place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-    y, mean, rstd = _kernels.norm(arrays.plain(source), w, b, place, *options)
-    return arrays.deliver(arrays.deliver(y, target), out), mean, rstd
+    y, mean, rstd = _kernels.norm(arrays.plain(turned(source)), w, b, place, *options, last)
+    arrays.deliver(y, turned_target)
+    return arrays.deliver(target, out), mean, rstd
 
 
 def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
@@ -119,16 +145,21 @@ def _norm_backward(
     dy: Array, input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
 ) -> Gradients:
     dtype = arrays.common_dtype((("dy", dy), ("input", input)))
-    target = arrays.target_for(out, input.shape, dtype)
+    last = _are_last(input, options[3])
+    turned = _to_last if last else _as_it_is
+    target = _target(input, out, dtype, last)
     g, x = arrays.in_step((dy.astype(dtype, copy=False), input.astype(dtype, copy=False)), target)
-    place = arrays.plain_target(target)
+    turned_target = turned(target)
+    place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, b, place, *options)
+    sources = arrays.plain(turned(g)), arrays.plain(turned(x))
+    dx, dweight, dbias = _kernels.norm_backward(*sources, w, b, place, *options, last)
+    arrays.deliver(dx, turned_target)
     if dweight is not None and weight is not None:
         dweight = arrays.rounded(dweight, weight.dtype)
     if dbias is not None and bias is not None:
         dbias = arrays.rounded(dbias, bias.dtype)
-    return arrays.deliver(arrays.deliver(dx, target), out), dweight, dbias
+    return arrays.deliver(target, out), dweight, dbias
 
 
 # ---- layer norm, RMS norm ----------------------------------------------------------------------------------
