@@ -129,23 +129,6 @@ static void careful_row(const fastnn_norm *norm, size_t row) {
     norm->rstd[row] = rstd_of_statistics(found, norm->eps);
 }
 
-static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
-    double *variances = norm->rstd + row;
-    if (row_length(norm) > SHORT_ELEMENTS)
-        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
-    else if (norm->mean == NULL)
-        all_short_rows(norm, row, rows, false, variances);
-    else
-        all_short_rows(norm, row, rows, true, variances);
-    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
-    for (size_t r = row; r < row + rows; r++) {
-        if (isfinite(norm->rstd[r]))
-            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
-        else
-            careful_row(norm, r);
-    }
-}
-
 // ---- rows of huge deviations ---------------------------------------------------------------------------------------
 
 // Where they are so large that x - mean or, in backward, rstd^2 may leave the range of `real`, all is computed in
@@ -269,33 +252,6 @@ static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, si
     }
 }
 
-static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
-    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
-    real *y = memory;
-    for (size_t r = row; r < row + rows; r++, y += count) {
-        const real *x = (const real *)norm->x + r * n + first;
-        if (is_huge(norm, r)) {
-            apply_huge(norm, r, first, count, x, y);
-            continue;
-        }
-        if (norm->inner > 1) {
-            apply_channels(norm, r, first, count, ahead, x, y);
-            continue;
-        }
-        const real *weight = norm->weight, *bias = norm->bias;
-        const size_t channel = first_channel(norm, r) + first;
-        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
-        if (weight != NULL && bias != NULL)
-            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
-        else if (weight != NULL)
-            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
-        else if (bias != NULL)
-            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
-        else
-            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
-    }
-}
-
 // ---- backward ------------------------------------------------------------------------------------------------------
 
 // The gradient of a row from its sums of g = dy weight and of g xhat, with xhat = (x - mean) rstd. Statistics that were
@@ -414,25 +370,6 @@ static fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row,
     return gradient_of(norm, row, all.sum, all.sum_xhat);
 }
 
-static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
-                 const fastnn_norm_sums *sums) {
-    size_t some;
-    for (size_t r = 0; r < rows; r += some) {
-        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
-        bool huge = false;
-        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
-        some = huge ? 1 : most;
-        if (is_huge(norm, row + r))
-            gradients[r] = sums_of_huge(norm, row + r, sums);
-        else if (norm->inner > 1)
-            gradients[r] = sums_of_channels(norm, row + r, sums);
-        else if (some == TOGETHER)
-            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
-        else
-            sums_of_some(1, norm, row + r, gradients + r, sums);
-    }
-}
-
 FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
                                 V center, V scale, V slope, V shift, real *dx) {
     __builtin_prefetch(dy + i + ahead);
@@ -451,10 +388,104 @@ FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const
     if (i < n) backward_step(i, n - i, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
 }
 
+static void flush(size_t n, void *memory, double *sums) {
+    real *recent = memory;
+    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
+}
+
+static void round_sums(size_t n, const double *sums, void *memory) {
+    real *to = memory;
+    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
+}
+
+#include "norm/row_columns.h"
+#include "norm/row_short.h"
+
+// ---- the table -----------------------------------------------------------------------------------------------------
+
+static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
+    double *variances = norm->rstd + row;
+    if (is_short(norm))
+        short_statistics(norm, row, rows, variances);
+    else if (row_length(norm) > SHORT_ELEMENTS)
+        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
+    else if (norm->mean == NULL)
+        all_short_rows(norm, row, rows, false, variances);
+    else
+        all_short_rows(norm, row, rows, true, variances);
+    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
+    bool finite = true;
+    for (size_t r = 0; r < rows; r++) finite &= variances[r] - variances[r] == 0;
+    for (size_t r = row; r < row + rows && !finite; r++)
+        if (isfinite(norm->rstd[r]))
+            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
+        else
+            careful_row(norm, r);
+    for (size_t r = 0; r < rows && finite; r++) variances[r] = 1 / sqrt(variances[r] + norm->eps);
+}
+
+static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
+    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
+    real *y = memory;
+    if (is_short(norm)) {
+        short_apply(norm, row, rows, y);
+        return;
+    }
+    for (size_t r = row; r < row + rows; r++, y += count) {
+        const real *x = (const real *)norm->x + r * n + first;
+        if (is_huge(norm, r)) {
+            apply_huge(norm, r, first, count, x, y);
+            continue;
+        }
+        if (norm->inner > 1) {
+            apply_channels(norm, r, first, count, ahead, x, y);
+            continue;
+        }
+        const real *weight = norm->weight, *bias = norm->bias;
+        const size_t channel = first_channel(norm, r) + first;
+        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
+        if (weight != NULL && bias != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
+        else if (weight != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
+        else if (bias != NULL)
+            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
+        else
+            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
+    }
+}
+
+static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
+                 const fastnn_norm_sums *sums) {
+    if (is_short(norm)) {
+        short_sums(norm, row, rows, gradients, sums);
+        return;
+    }
+    size_t some;
+    for (size_t r = 0; r < rows; r += some) {
+        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
+        bool huge = false;
+        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
+        some = huge ? 1 : most;
+        if (is_huge(norm, row + r))
+            gradients[r] = sums_of_huge(norm, row + r, sums);
+        else if (norm->inner > 1)
+            gradients[r] = sums_of_channels(norm, row + r, sums);
+        else if (some == TOGETHER)
+            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
+        else
+            sums_of_some(1, norm, row + r, gradients + r, sums);
+    }
+}
+
 static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *gradients, size_t row, size_t rows,
                            size_t first, size_t count, void *memory) {
     const size_t ahead = ahead_of(norm, rows);
     real *dx = memory;
+    if (is_short(norm)) {
+        short_apply_backward(norm, gradients, row, rows, dx);
+        return;
+    }
     for (size_t r = row; r < row + rows; r++, gradients++, dx += count) {
         const size_t start = r * row_length(norm) + first;
         const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start, *weight = norm->weight;
@@ -476,18 +507,6 @@ static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *g
         }
     }
 }
-
-static void flush(size_t n, void *memory, double *sums) {
-    real *recent = memory;
-    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
-}
-
-static void round_sums(size_t n, const double *sums, void *memory) {
-    real *to = memory;
-    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
-}
-
-#include "norm/row_columns.h"
 
 const fastnn_row_table FASTNN_TABLE(row) = {
     .statistics = statistics,
