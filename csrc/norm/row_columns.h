@@ -18,6 +18,7 @@ typedef struct {
     size_t start, apart;  // elements before its first line, and from one line to the next
     size_t width, lines;  // columns of a line, and whole lines
     size_t rest;          // columns of the shorter line behind them
+    size_t sample;        // elements of a sample: what comes next is prefetched
     real *center, *scale, *shift, *slope;
     real *recent[2];
     double *sums[2];
@@ -35,6 +36,7 @@ static column_part make_part(const fastnn_norm *norm, const fastnn_columns *part
         .width = width,
         .lines = norm->inner / part->together,
         .rest = norm->inner % part->together * columns,
+        .sample = norm->groups * row_length(norm),
         .center = (real *)scratch,
         .scale = (real *)(scratch + step),
         .shift = (real *)(scratch + 2 * step),
@@ -162,22 +164,35 @@ static void column_statistics(const column_part *p, const real *x) {
     }
 }
 
-// y = (x - center) scale + shift; with dy, dx = dy scale - ((x - center) slope + shift).
-FORCE_INLINE void write_line(const column_part *p, size_t width, const real *x, const real *dy, real *out) {
-    for (size_t i = 0; i < width; i += LANES) {
-        const size_t count = width - i < LANES ? width - i : LANES;
-        const V d = vload_some(x + i, count) - vload_some(p->center + i, count);
-        const V scale = vload_some(p->scale + i, count), shift = vload_some(p->shift + i, count);
+// y = (x - center) scale + shift; with dy, dx = dy scale - ((x - center) slope + shift). The numbers are those of the
+// columns from `first` on.
+FORCE_INLINE void write_line(const column_part *p, size_t first, size_t count, const real *x, const real *dy,
+                             real *out) {
+    const real *center = p->center + first, *scale = p->scale + first, *shift = p->shift + first;
+    const real *slope = p->slope + first;
+    for (size_t i = 0; i < count; i += LANES) {
+        const size_t n = count - i < LANES ? count - i : LANES;
+        __builtin_prefetch(x + i + p->sample);
+        if (dy != NULL) __builtin_prefetch(dy + i + p->sample);
+        const V d = vload_some(x + i, n) - vload(center + i);
         const V result =
-            dy == NULL ? vmadd(d, scale, shift)
-                       : vmadd(vload_some(dy + i, count), scale, -vmadd(d, vload_some(p->slope + i, count), shift));
-        vstore_some(out + i, count, result);
+            dy == NULL ? vmadd(d, vload(scale + i), vload(shift + i))
+                       : vmadd(vload_some(dy + i, n), vload(scale + i), -vmadd(d, vload(slope + i), vload(shift + i)));
+        vstore_some(out + i, n, result);
     }
 }
+
+// So that no store crosses a line of the cache, lines that follow one another in memory are taken from a later column
+// on, and each goes on into the one behind it.
 FORCE_INLINE void write_lines(const column_part *p, const real *x, const real *dy, real *out) {
-    for (size_t line = 0; line <= p->lines; line++) {
-        const size_t at = line * p->apart;
-        write_line(p, line < p->lines ? p->width : p->rest, x + at, dy == NULL ? NULL : dy + at, out + at);
+    const size_t end = p->lines * p->apart + p->rest;
+    const size_t head = p->apart == p->width && p->width >= LANES ? vahead(out) : 0;
+    real *const numbers[] = {p->center, p->scale, p->shift, p->slope};
+    for (size_t k = 0; k < (dy == NULL ? 3 : 4); k++) memcpy(numbers[k] + p->width, numbers[k], head * sizeof(real));
+    write_line(p, 0, head, x, dy, out);
+    for (size_t at = head; at < end; at += p->apart) {
+        const size_t count = end - at < p->width ? end - at : p->width;
+        write_line(p, head, count, x + at, dy == NULL ? NULL : dy + at, out + at);
     }
 }
 

@@ -1,7 +1,8 @@
 """Layer, RMS, group and instance norm: every row of elements that lie together is normalised by itself.
 
 To the kernels all four are the same: a row has channels of `inner` elements each, and a channel has a weight
-and a bias. Rows of different groups have different weights.
+and a bias. Rows of different groups have different weights. Where the channels are last in memory, a row is
+some columns of its sample.
 """
 
 from __future__ import annotations
@@ -103,10 +104,13 @@ def _normalise(
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
     eps = arrays.real_number("eps", eps)
-    if out is not None:
+    apart = out is None or _kernels.are_apart_from(
+        out, (x, weight, bias)
+    )
+    if not apart:
         weight, bias = arrays.unspoilt(weight, out), arrays.unspoilt(bias, out)
     y, mean, rstd = _kernels.norm(x, weight, bias, out, rows, blocks, eps, centred, given, variance)
-    kept = x if out is None or not np.may_share_memory(x, out) else None
+    kept = x if apart or out is None or not np.may_share_memory(x, out) else None
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
 
 
@@ -169,6 +173,8 @@ def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...
     """The shape as a tuple, after it was checked to be that of the last of input's, `has`."""
     if type(normalized_shape) is int:  # the quick way: this is part of small calls
         shape: tuple[int, ...] = (normalized_shape,)
+    elif type(normalized_shape) is tuple and set(map(type, normalized_shape)) == {int}:
+        shape = normalized_shape
     else:
         sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
         try:
