@@ -196,86 +196,103 @@ FORCE_INLINE void write_lines(const column_part *p, const real *x, const real *d
     }
 }
 
-// A part with a row of huge deviations is done group by group: such a row has a way of its own, and the others are as
-// they always are.
+// One group of a part, position by position. A part with a row of huge deviations is written so: that row has a way of
+// its own.
+static column_part group_of(const column_part *p, size_t group) {
+    column_part g = *p;
+    const size_t first = group * p->norm->channels;
+    g.start += first, g.center += first, g.scale += first, g.shift += first, g.slope += first;
+    g.row += group, g.groups = 1;
+    g.width = p->norm->channels, g.lines = p->norm->inner, g.rest = 0;
+    g.apart = p->norm->groups * p->norm->channels;
+    return g;
+}
 static bool has_huge(const column_part *p) {
     bool huge = false;
     for (size_t g = 0; g < p->groups; g++) huge = huge || is_huge(p->norm, p->row + g);
     return huge;
 }
-static fastnn_columns part_of_group(const fastnn_columns *part, size_t group) {
-    return (fastnn_columns){part->sample, part->group + group, 1, 1};
+
+static void apply_part(const column_part *p) {
+    write_lines(p, (const real *)p->norm->x + p->start, NULL, (real *)p->norm->y + p->start);
 }
 
-static void apply_columns(const fastnn_norm *norm, const fastnn_columns *part, double *scratch) {
-    const column_part p = make_part(norm, part, scratch);
-    const real *x = (const real *)norm->x + p.start;
-    real *y = (real *)norm->y + p.start;
-    if (has_huge(&p)) {
-        if (p.groups == 1) {
-            apply_huge(norm, p.row, 0, row_length(norm), x, y);
-            return;
+static void apply_columns(const column_part *p) {
+    const fastnn_norm *norm = p->norm;
+    for (size_t g = 0; g < p->groups; g++) {
+        const double mean = mean_of(norm, p->row + g), low = mean - (double)(real)mean;
+        set_centers(p, g, mean);
+        for (size_t c = 0; c < norm->channels; c++) {
+            const size_t channel = first_channel(norm, p->row + g) + c;
+            const double slope = norm->rstd[p->row + g] * value_or(norm->weight, channel, 1);
+            set_columns(p, p->scale, g, c, slope);
+            set_columns(p, p->shift, g, c, value_or(norm->bias, channel, 0) - low * slope);
         }
-        for (size_t g = 0; g < p.groups; g++) {
-            const fastnn_columns group = part_of_group(part, g);
-            apply_columns(norm, &group, scratch);
-        }
+    }
+    if (!has_huge(p)) {
+        apply_part(p);
         return;
     }
-    for (size_t g = 0; g < p.groups; g++) {
-        const double mean = mean_of(norm, p.row + g), low = mean - (double)(real)mean;
-        set_centers(&p, g, mean);
-        for (size_t c = 0; c < norm->channels; c++) {
-            const size_t channel = first_channel(norm, p.row + g) + c;
-            const double slope = norm->rstd[p.row + g] * value_or(norm->weight, channel, 1);
-            set_columns(&p, p.scale, g, c, slope);
-            set_columns(&p, p.shift, g, c, value_or(norm->bias, channel, 0) - low * slope);
-        }
+    for (size_t g = 0; g < p->groups; g++) {
+        const column_part group = group_of(p, g);
+        if (is_huge(norm, group.row))
+            apply_huge(norm, group.row, 0, row_length(norm), (const real *)norm->x + group.start,
+                       (real *)norm->y + group.start);
+        else
+            apply_part(&group);
     }
-    write_lines(&p, x, NULL, y);
 }
 
 static void columns(const fastnn_norm *norm, const fastnn_columns *part, double *scratch) {
     const column_part p = make_part(norm, part, scratch);
     if (!norm->given) column_statistics(&p, (const real *)norm->x + p.start);
-    apply_columns(norm, part, scratch);
+    apply_columns(&p);
 }
 
 // ---- backward ------------------------------------------------------------------------------------------------------
 
+static void apply_backward_part(const column_part *p) {
+    write_lines(p, (const real *)p->norm->x + p->start, (const real *)p->norm->dy + p->start,
+                (real *)p->norm->dx + p->start);
+}
+
+// Sets the columns' numbers of a group, and adds to dweight and dbias.
+static void gradient_of_group(const column_part *p, size_t g, const fastnn_norm_sums *sums) {
+    const fastnn_norm *norm = p->norm;
+    const size_t row = p->row + g, first = first_channel(norm, row);
+    row_sums all = {0, 0};
+    for (size_t c = 0; c < norm->channels; c++)
+        add_channel(norm, row, first + c, channel_sum(p, p->sums[0], g, c), channel_sum(p, p->sums[1], g, c), &all,
+                    sums);
+    const fastnn_row_gradient gradient = gradient_of(norm, row, all.sum, all.sum_xhat);
+    for (size_t c = 0; c < norm->channels; c++) {
+        set_columns(p, p->scale, g, c, gradient.scale * value_or(norm->weight, first + c, 1));
+        set_columns(p, p->slope, g, c, gradient.slope);
+        set_columns(p, p->shift, g, c, gradient.shift);
+    }
+}
+
 static void columns_backward(const fastnn_norm *norm, const fastnn_columns *part, const fastnn_norm_sums *sums,
                              double *scratch) {
     const column_part p = make_part(norm, part, scratch);
-    const real *x = (const real *)norm->x + p.start, *dy = (const real *)norm->dy + p.start;
-    real *dx = (real *)norm->dx + p.start;
-    if (has_huge(&p)) {
-        if (p.groups == 1) {
-            const fastnn_row_gradient gradient = sums_of_huge(norm, p.row, sums);
-            apply_backward_huge(norm, &gradient, p.row, 0, row_length(norm), dy, x, dx);
-            return;
-        }
-        for (size_t g = 0; g < p.groups; g++) {
-            const fastnn_columns group = part_of_group(part, g);
-            columns_backward(norm, &group, sums, scratch);
-        }
+    for (size_t g = 0; g < p.groups; g++) set_centers(&p, g, mean_of(norm, p.row + g));
+    sum_columns(&p, (const real *)norm->x + p.start, (const real *)norm->dy + p.start);
+    for (size_t g = 0; g < p.groups; g++)
+        if (!is_huge(norm, p.row + g)) gradient_of_group(&p, g, sums);
+    if (!has_huge(&p)) {
+        apply_backward_part(&p);
         return;
     }
-    for (size_t g = 0; g < p.groups; g++) set_centers(&p, g, mean_of(norm, p.row + g));
-    sum_columns(&p, x, dy);
     for (size_t g = 0; g < p.groups; g++) {
-        const size_t row = p.row + g, first = first_channel(norm, row);
-        row_sums all = {0, 0};
-        for (size_t c = 0; c < norm->channels; c++)
-            add_channel(norm, row, first + c, channel_sum(&p, p.sums[0], g, c), channel_sum(&p, p.sums[1], g, c), &all,
-                        sums);
-        const fastnn_row_gradient gradient = gradient_of(norm, row, all.sum, all.sum_xhat);
-        for (size_t c = 0; c < norm->channels; c++) {
-            set_columns(&p, p.scale, g, c, gradient.scale * value_or(norm->weight, first + c, 1));
-            set_columns(&p, p.slope, g, c, gradient.slope);
-            set_columns(&p, p.shift, g, c, gradient.shift);
+        const column_part group = group_of(&p, g);
+        if (!is_huge(norm, group.row)) {
+            apply_backward_part(&group);
+            continue;
         }
+        const fastnn_row_gradient gradient = sums_of_huge(norm, group.row, sums);
+        apply_backward_huge(norm, &gradient, group.row, 0, row_length(norm), (const real *)norm->dy + group.start,
+                            (const real *)norm->x + group.start, (real *)norm->dx + group.start);
     }
-    write_lines(&p, x, dy, dx);
 }
 
 #endif

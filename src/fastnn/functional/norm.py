@@ -104,9 +104,7 @@ def _normalise(
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
     eps = arrays.real_number("eps", eps)
-    apart = out is None or _kernels.are_apart_from(
-        out, (x, weight, bias)
-    )
+    apart = out is None or _kernels.are_apart_from(out, (x, weight, bias))
     if not apart:
         weight, bias = arrays.unspoilt(weight, out), arrays.unspoilt(bias, out)
     y, mean, rstd = _kernels.norm(x, weight, bias, out, rows, blocks, eps, centred, given, variance)
