@@ -154,8 +154,8 @@ def _norm_backward(
     turned_target = turned(target)
     place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-    sources = arrays.plain(turned(g)), arrays.plain(turned(x))
-    dx, dweight, dbias = _kernels.norm_backward(*sources, w, b, place, *options, last)
+    plain_g, plain_x = arrays.plain(turned(g)), arrays.plain(turned(x))
+    dx, dweight, dbias = _kernels.norm_backward(plain_g, plain_x, w, b, place, *options, last)
     arrays.deliver(dx, turned_target)
     if dweight is not None and weight is not None:
         dweight = arrays.rounded(dweight, weight.dtype)
