@@ -123,7 +123,7 @@ def _norm(
     turned_target = turned(target)
     place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-    y, mean, rstd = _kernels.norm(arrays.plain(turned(source)), w, b, place, *options, channels_last=last)
+    y, mean, rstd = _kernels.norm(arrays.plain(turned(source)), w, b, place, *(*options, last))
     arrays.deliver(y, turned_target)
     return arrays.deliver(target, out), mean, rstd
 
@@ -155,7 +155,7 @@ def _norm_backward(
     place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
     plain_g, plain_x = arrays.plain(turned(g)), arrays.plain(turned(x))
-    dx, dweight, dbias = _kernels.norm_backward(plain_g, plain_x, w, b, place, *options, channels_last=last)
+    dx, dweight, dbias = _kernels.norm_backward(plain_g, plain_x, w, b, place, *(*options, last))
     arrays.deliver(dx, turned_target)
     if dweight is not None and weight is not None:
         dweight = arrays.rounded(dweight, weight.dtype)
