@@ -19,6 +19,15 @@ enum {
 static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm->inner; }
 // The index of the weight of a row's first channel.
 static size_t first_channel(const fastnn_norm *norm, size_t row) { return row % norm->groups * norm->channels; }
+// Where a row begins, and its element i, counted channel by channel, lies behind that.
+static size_t start_of(const fastnn_norm *norm, size_t row) {
+    if (!norm->channels_last) return row * row_length(norm);
+    return row / norm->groups * norm->groups * row_length(norm) + first_channel(norm, row);
+}
+static size_t place_of(const fastnn_norm *norm, size_t i) {
+    if (!norm->channels_last) return i;
+    return i % norm->inner * norm->groups * norm->channels + i / norm->inner;
+}
 static double mean_of(const fastnn_norm *norm, size_t row) { return norm->mean == NULL ? 0 : norm->mean[row]; }
 static double value_or(const real *values, size_t i, double otherwise) {
     return values == NULL ? otherwise : (double)values[i];
@@ -111,28 +120,13 @@ FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t row
 
 // The statistics of a row whose variance is not finite.
 static void careful_row(const fastnn_norm *norm, size_t row) {
-    const size_t n = row_length(norm);
-    const fastnn_statistics found = careful_statistics(1, 0, n, (const real *)norm->x + row * n, norm->mean != NULL);
+    const bool last = norm->channels_last;
+    const fastnn_statistics found = careful_statistics(last ? norm->inner : 1, norm->groups * norm->channels,
+                                                       last ? norm->channels : row_length(norm),
+                                                       (const real *)norm->x + start_of(norm, row), norm->mean != NULL);
     if (norm->mean != NULL) norm->mean[row] = found.mean;
     if (norm->variance != NULL) norm->variance[row] = found.variance;
     norm->rstd[row] = rstd_of_statistics(found, norm->eps);
-}
-
-static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
-    double *variances = norm->rstd + row;
-    if (row_length(norm) > SHORT_ELEMENTS)
-        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
-    else if (norm->mean == NULL)
-        all_short_rows(norm, row, rows, false, variances);
-    else
-        all_short_rows(norm, row, rows, true, variances);
-    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
-    for (size_t r = row; r < row + rows; r++) {
-        if (isfinite(norm->rstd[r]))
-            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
-        else
-            careful_row(norm, r);
-    }
 }
 
 // ---- rows of huge deviations ---------------------------------------------------------------------------------------
@@ -156,22 +150,22 @@ static huge_row huge_row_of(const fastnn_norm *norm, size_t row) {
 static void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
     const huge_row scaled = huge_row_of(norm, row);
     for (size_t i = 0; i < count; i++) {
-        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner;
-        const double xhat = ((double)x[i] * scaled.unit - scaled.mean) * scaled.rstd;
-        y[i] = (real)(xhat * value_or(norm->weight, channel, 1) + value_or(norm->bias, channel, 0));
+        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner, at = place_of(norm, i);
+        const double xhat = ((double)x[at] * scaled.unit - scaled.mean) * scaled.rstd;
+        y[at] = (real)(xhat * value_or(norm->weight, channel, 1) + value_or(norm->bias, channel, 0));
     }
 }
 
 // The gradient is that of x unit, which comes to that of x by its own factor `unit`.
 static fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
     const huge_row scaled = huge_row_of(norm, row);
-    const size_t n = row_length(norm);
-    const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
+    const size_t n = row_length(norm), start = start_of(norm, row);
+    const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
     double sum = 0, sum_low = 0, sum_xhat = 0, sum_xhat_low = 0;
     for (size_t i = 0; i < n; i++) {
-        const size_t channel = first_channel(norm, row) + i / norm->inner;
-        const double d = (double)dy[i], g = d * value_or(norm->weight, channel, 1);
-        const double xhat = ((double)x[i] * scaled.unit - scaled.mean) * scaled.rstd;
+        const size_t channel = first_channel(norm, row) + i / norm->inner, at = place_of(norm, i);
+        const double d = (double)dy[at], g = d * value_or(norm->weight, channel, 1);
+        const double xhat = ((double)x[at] * scaled.unit - scaled.mean) * scaled.rstd;
         add_exactly(&sum, &sum_low, g);
         add_exactly(&sum_xhat, &sum_xhat_low, g * xhat);
         if (sums->dweight != NULL) sums->dweight[channel] += d * xhat;
@@ -186,10 +180,10 @@ static void apply_backward_huge(const fastnn_norm *norm, const fastnn_row_gradie
                                 size_t count, const real *dy, const real *x, real *dx) {
     const double unit = huge_row_of(norm, row).unit;
     for (size_t i = 0; i < count; i++) {
-        const double g =
-            (double)dy[i] * value_or(norm->weight, first_channel(norm, row) + (first + i) / norm->inner, 1);
-        const double from_statistics = ((double)x[i] * unit - gradient->center) * gradient->slope + gradient->shift;
-        dx[i] = (real)((g * gradient->scale - from_statistics) * unit);
+        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner, at = place_of(norm, i);
+        const double g = (double)dy[at] * value_or(norm->weight, channel, 1);
+        const double from_statistics = ((double)x[at] * unit - gradient->center) * gradient->slope + gradient->shift;
+        dx[at] = (real)((g * gradient->scale - from_statistics) * unit);
     }
 }
 
@@ -255,33 +249,6 @@ static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, si
         const double slope = rstd * value_or(norm->weight, channel, 1);
         const double shift = value_or(norm->bias, channel, 0) - low * slope;
         apply_run(n, ahead, x + i, (real)mean, (real)slope, (real)shift, y + i);
-    }
-}
-
-static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
-    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
-    real *y = memory;
-    for (size_t r = row; r < row + rows; r++, y += count) {
-        const real *x = (const real *)norm->x + r * n + first;
-        if (is_huge(norm, r)) {
-            apply_huge(norm, r, first, count, x, y);
-            continue;
-        }
-        if (norm->inner > 1) {
-            apply_channels(norm, r, first, count, ahead, x, y);
-            continue;
-        }
-        const real *weight = norm->weight, *bias = norm->bias;
-        const size_t channel = first_channel(norm, r) + first;
-        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
-        if (weight != NULL && bias != NULL)
-            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
-        else if (weight != NULL)
-            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
-        else if (bias != NULL)
-            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
-        else
-            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
     }
 }
 
@@ -375,40 +342,32 @@ static void run_sums(size_t n, const real *dy, const real *x, real center, doubl
     }
 }
 
+// The sums of a row, from those of its channels.
+typedef struct {
+    double sum, sum_xhat;
+} row_sums;
+
+// Adds a channel's sums of dy and of dy (x - center) to its row's, and to dweight and dbias.
+static void add_channel(const fastnn_norm *norm, size_t row, size_t channel, double sum, double product, row_sums *all,
+                        const fastnn_norm_sums *sums) {
+    const double mean = mean_of(norm, row), low = mean - (double)(real)mean;
+    const double sum_xhat = norm->rstd[row] * (product - low * sum), weight = value_or(norm->weight, channel, 1);
+    all->sum += weight * sum;
+    all->sum_xhat += weight * sum_xhat;
+    if (sums->dweight != NULL) sums->dweight[channel] += sum_xhat;
+    if (sums->dbias != NULL) sums->dbias[channel] += sum;
+}
+
 static fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
     const size_t start = row * row_length(norm), channel = first_channel(norm, row);
     const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
-    const double mean = mean_of(norm, row), low = mean - (double)(real)mean;
-    double all = 0, all_xhat = 0;
+    row_sums all = {0, 0};
     for (size_t c = channel; c < channel + norm->channels; c++, dy += norm->inner, x += norm->inner) {
         double sum, product;
-        run_sums(norm->inner, dy, x, (real)mean, &sum, &product);
-        const double sum_xhat = norm->rstd[row] * (product - low * sum), weight = value_or(norm->weight, c, 1);
-        all += weight * sum;
-        all_xhat += weight * sum_xhat;
-        if (sums->dweight != NULL) sums->dweight[c] += sum_xhat;
-        if (sums->dbias != NULL) sums->dbias[c] += sum;
+        run_sums(norm->inner, dy, x, (real)mean_of(norm, row), &sum, &product);
+        add_channel(norm, row, c, sum, product, &all, sums);
     }
-    return gradient_of(norm, row, all, all_xhat);
-}
-
-static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
-                 const fastnn_norm_sums *sums) {
-    size_t some;
-    for (size_t r = 0; r < rows; r += some) {
-        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
-        bool huge = false;
-        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
-        some = huge ? 1 : most;
-        if (is_huge(norm, row + r))
-            gradients[r] = sums_of_huge(norm, row + r, sums);
-        else if (norm->inner > 1)
-            gradients[r] = sums_of_channels(norm, row + r, sums);
-        else if (some == TOGETHER)
-            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
-        else
-            sums_of_some(1, norm, row + r, gradients + r, sums);
-    }
+    return gradient_of(norm, row, all.sum, all.sum_xhat);
 }
 
 FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
@@ -429,10 +388,104 @@ FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const
     if (i < n) backward_step(i, n - i, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
 }
 
+static void flush(size_t n, void *memory, double *sums) {
+    real *recent = memory;
+    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
+}
+
+static void round_sums(size_t n, const double *sums, void *memory) {
+    real *to = memory;
+    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
+}
+
+#include "norm/row_columns.h"
+#include "norm/row_short.h"
+
+// ---- the table -----------------------------------------------------------------------------------------------------
+
+static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
+    double *variances = norm->rstd + row;
+    if (is_short(norm))
+        short_statistics(norm, row, rows, variances);
+    else if (row_length(norm) > SHORT_ELEMENTS)
+        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
+    else if (norm->mean == NULL)
+        all_short_rows(norm, row, rows, false, variances);
+    else
+        all_short_rows(norm, row, rows, true, variances);
+    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
+    bool finite = true;
+    for (size_t r = 0; r < rows; r++) finite &= variances[r] - variances[r] == 0;
+    for (size_t r = row; r < row + rows && !finite; r++)
+        if (isfinite(norm->rstd[r]))
+            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
+        else
+            careful_row(norm, r);
+    for (size_t r = 0; r < rows && finite; r++) variances[r] = 1 / sqrt(variances[r] + norm->eps);
+}
+
+static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
+    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
+    real *y = memory;
+    if (is_short(norm)) {
+        short_apply(norm, row, rows, y);
+        return;
+    }
+    for (size_t r = row; r < row + rows; r++, y += count) {
+        const real *x = (const real *)norm->x + r * n + first;
+        if (is_huge(norm, r)) {
+            apply_huge(norm, r, first, count, x, y);
+            continue;
+        }
+        if (norm->inner > 1) {
+            apply_channels(norm, r, first, count, ahead, x, y);
+            continue;
+        }
+        const real *weight = norm->weight, *bias = norm->bias;
+        const size_t channel = first_channel(norm, r) + first;
+        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
+        if (weight != NULL && bias != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
+        else if (weight != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
+        else if (bias != NULL)
+            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
+        else
+            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
+    }
+}
+
+static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
+                 const fastnn_norm_sums *sums) {
+    if (is_short(norm)) {
+        short_sums(norm, row, rows, gradients, sums);
+        return;
+    }
+    size_t some;
+    for (size_t r = 0; r < rows; r += some) {
+        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
+        bool huge = false;
+        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
+        some = huge ? 1 : most;
+        if (is_huge(norm, row + r))
+            gradients[r] = sums_of_huge(norm, row + r, sums);
+        else if (norm->inner > 1)
+            gradients[r] = sums_of_channels(norm, row + r, sums);
+        else if (some == TOGETHER)
+            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
+        else
+            sums_of_some(1, norm, row + r, gradients + r, sums);
+    }
+}
+
 static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *gradients, size_t row, size_t rows,
                            size_t first, size_t count, void *memory) {
     const size_t ahead = ahead_of(norm, rows);
     real *dx = memory;
+    if (is_short(norm)) {
+        short_apply_backward(norm, gradients, row, rows, dx);
+        return;
+    }
     for (size_t r = row; r < row + rows; r++, gradients++, dx += count) {
         const size_t start = r * row_length(norm) + first;
         const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start, *weight = norm->weight;
@@ -455,21 +508,13 @@ static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *g
     }
 }
 
-static void flush(size_t n, void *memory, double *sums) {
-    real *recent = memory;
-    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
-}
-
-static void round_sums(size_t n, const double *sums, void *memory) {
-    real *to = memory;
-    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
-}
-
 const fastnn_row_table FASTNN_TABLE(row) = {
     .statistics = statistics,
     .apply = apply,
     .sums = sums,
     .apply_backward = apply_backward,
+    .columns = columns,
+    .columns_backward = columns_backward,
     .flush = flush,
     .round = round_sums,
 };
