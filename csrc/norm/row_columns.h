@@ -7,7 +7,7 @@
 #include "norm/row_kernels.h"
 
 enum {
-    DEEP = 8,           // lines that are summed at a time, so that sums are loaded and stored less often
+    DEEP = 4,           // lines that are summed at a time, so that sums are loaded and stored less often
     CENTER_LINES = 16,  // whose mean is the center of the first sums
 };
 
@@ -24,7 +24,7 @@ typedef struct {
     double *sums[2];
 } column_part;
 
-static column_part make_part(const fastnn_norm *norm, const fastnn_columns *part, double *scratch) {
+NOINLINE column_part make_part(const fastnn_norm *norm, const fastnn_columns *part, double *scratch) {
     const size_t columns = part->groups * norm->channels, row = part->sample * norm->groups + part->group;
     const size_t width = columns * part->together, step = width + COLUMN_SLACK;
     return (column_part){
@@ -49,7 +49,7 @@ static column_part make_part(const fastnn_norm *norm, const fastnn_columns *part
 static size_t columns_of(const column_part *p) { return p->groups * p->norm->channels; }
 
 // Sets the values of a group's columns, of its channel c in a whole line.
-static void set_columns(const column_part *p, real *array, size_t group, size_t c, double value) {
+NOINLINE void set_columns(const column_part *p, real *array, size_t group, size_t c, double value) {
     for (size_t i = group * p->norm->channels + c; i < p->width; i += columns_of(p)) array[i] = (real)value;
 }
 
@@ -73,18 +73,18 @@ FORCE_INLINE void add_lines(int lines, const column_part *p, size_t width, size_
     }
 }
 
-static void flush_columns(const column_part *p) {
+NOINLINE void flush_columns(const column_part *p) {
     for (int k = 0; k < 2; k++) flush(p->width, p->recent[k], p->sums[k]);
 }
 
-static void clear_sums(const column_part *p) {
+NOINLINE void clear_sums(const column_part *p) {
     for (int k = 0; k < 2; k++) {
         memset(p->recent[k], 0, (p->width + COLUMN_SLACK) * sizeof(real));
         memset(p->sums[k], 0, p->width * sizeof(double));
     }
 }
 
-FORCE_INLINE void sum_columns(const column_part *p, const real *x, const real *dy) {
+NOINLINE void sum_columns(const column_part *p, const real *x, const real *dy) {
 #define AT(array, line) ((array) == NULL ? NULL : (array) + (line) * p->apart)
     clear_sums(p);
     for (size_t line = 0, end; line < p->lines; line = end) {
@@ -99,12 +99,12 @@ FORCE_INLINE void sum_columns(const column_part *p, const real *x, const real *d
 }
 
 // The sum of one of the sums over the columns of a group's channel c.
-static double channel_sum(const column_part *p, const double *sums, size_t group, size_t c) {
+NOINLINE double channel_sum(const column_part *p, const double *sums, size_t group, size_t c) {
     double sum = 0;
     for (size_t i = group * p->norm->channels + c; i < p->width; i += columns_of(p)) sum += sums[i];
     return sum;
 }
-static double group_sum(const column_part *p, const double *sums, size_t group) {
+NOINLINE double group_sum(const column_part *p, const double *sums, size_t group) {
     double sum = 0;
     for (size_t c = 0; c < p->norm->channels; c++) sum += channel_sum(p, sums, group, c);
     return sum;
@@ -112,7 +112,7 @@ static double group_sum(const column_part *p, const double *sums, size_t group) 
 
 // ---- forward -------------------------------------------------------------------------------------------------------
 
-static void set_centers(const column_part *p, size_t group, double mean) {
+NOINLINE void set_centers(const column_part *p, size_t group, double mean) {
     for (size_t c = 0; c < p->norm->channels; c++) set_columns(p, p->center, group, c, mean);
 }
 
@@ -198,7 +198,7 @@ FORCE_INLINE void write_lines(const column_part *p, const real *x, const real *d
 
 // One group of a part, position by position. A part with a row of huge deviations is written so: that row has a way of
 // its own.
-static column_part group_of(const column_part *p, size_t group) {
+COLD column_part group_of(const column_part *p, size_t group) {
     column_part g = *p;
     const size_t first = group * p->norm->channels;
     g.start += first, g.center += first, g.scale += first, g.shift += first, g.slope += first;
@@ -207,7 +207,7 @@ static column_part group_of(const column_part *p, size_t group) {
     g.apart = p->norm->groups * p->norm->channels;
     return g;
 }
-static bool has_huge(const column_part *p) {
+NOINLINE bool has_huge(const column_part *p) {
     bool huge = false;
     for (size_t g = 0; g < p->groups; g++) huge = huge || is_huge(p->norm, p->row + g);
     return huge;

@@ -10,6 +10,9 @@
 
 #include "math/moments.h"
 
+#define NOINLINE static __attribute__((noinline))
+#define COLD static __attribute__((cold, noinline))  // seldom called: the compiler keeps it small
+
 enum {
     TOGETHER = 4,                 // rows at a time
     SHORT_ELEMENTS = 64 * LANES,  // of the longest row whose sum of squares is taken in one vector
@@ -62,7 +65,7 @@ static double mean_square(size_t n, const real *x) {
 
 // Returns the variance of a row and sets norm->mean; or returns the mean square if norm->mean is NULL. It is not finite
 // where the sums leave the range of `real`.
-static double long_row(const fastnn_norm *norm, size_t row) {
+NOINLINE double long_row(const fastnn_norm *norm, size_t row) {
     const size_t n = row_length(norm);
     const real *x = (const real *)norm->x + row * n;
     if (norm->mean == NULL) return mean_square(n, x);
@@ -81,8 +84,8 @@ FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool
     V sum[TOGETHER], square[TOGETHER];
     for (int k = 0; k < rows; k++) sum[k] = square[k] = vzero();
     if (centred) {
-        for (size_t i = 0; i < whole; i += LANES)
-            for (int k = 0; k < rows; k++) sum[k] += vload(x + (size_t)k * n + i);
+        for (size_t i = 0; i < whole; i += LANES) UNROLL
+        for (int k = 0; k < rows; k++) sum[k] += vload(x + (size_t)k * n + i);
         for (int k = 0; k < rows; k++) {
             if (part > 0) sum[k] += vload_part(x + (size_t)k * n + whole, part);
             near[k] = (real)((double)vsum(sum[k]) / (double)n);
@@ -119,7 +122,7 @@ FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t row
 }
 
 // The statistics of a row whose variance is not finite.
-static void careful_row(const fastnn_norm *norm, size_t row) {
+COLD void careful_row(const fastnn_norm *norm, size_t row) {
     const bool last = norm->channels_last;
     const fastnn_statistics found = careful_statistics(last ? norm->inner : 1, norm->groups * norm->channels,
                                                        last ? norm->channels : row_length(norm),
@@ -147,7 +150,7 @@ static huge_row huge_row_of(const fastnn_norm *norm, size_t row) {
     return (huge_row){unit, mean_of(norm, row) * unit, rstd};
 }
 
-static void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
+COLD void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
     const huge_row scaled = huge_row_of(norm, row);
     for (size_t i = 0; i < count; i++) {
         const size_t channel = first_channel(norm, row) + (first + i) / norm->inner, at = place_of(norm, i);
@@ -157,7 +160,7 @@ static void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t
 }
 
 // The gradient is that of x unit, which comes to that of x by its own factor `unit`.
-static fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
+COLD fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
     const huge_row scaled = huge_row_of(norm, row);
     const size_t n = row_length(norm), start = start_of(norm, row);
     const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
@@ -176,8 +179,8 @@ static fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, con
                                  norm->mean == NULL ? 0 : own * (sum + sum_low)};
 }
 
-static void apply_backward_huge(const fastnn_norm *norm, const fastnn_row_gradient *gradient, size_t row, size_t first,
-                                size_t count, const real *dy, const real *x, real *dx) {
+COLD void apply_backward_huge(const fastnn_norm *norm, const fastnn_row_gradient *gradient, size_t row, size_t first,
+                              size_t count, const real *dy, const real *x, real *dx) {
     const double unit = huge_row_of(norm, row).unit;
     for (size_t i = 0; i < count; i++) {
         const size_t channel = first_channel(norm, row) + (first + i) / norm->inner, at = place_of(norm, i);
@@ -240,8 +243,8 @@ FORCE_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, 
 }
 
 // Writes y from element `first` of the row on, for channels of several elements, which share a weight and a bias.
-static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead, const real *x,
-                           real *y) {
+NOINLINE void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead,
+                             const real *x, real *y) {
     const double mean = mean_of(norm, row), rstd = norm->rstd[row], low = mean - (double)(real)mean;
     size_t channel = first_channel(norm, row) + first / norm->inner, left = norm->inner - first % norm->inner;
     for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
@@ -256,7 +259,7 @@ static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, si
 
 // The gradient of a row from its sums of g = dy weight and of g xhat, with xhat = (x - mean) rstd. Statistics that were
 // given do not depend on x.
-static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, double sum, double sum_xhat) {
+NOINLINE fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, double sum, double sum_xhat) {
     const double n = (double)row_length(norm), mean = mean_of(norm, row), rstd = norm->rstd[row];
     const double center = (double)(real)mean, low = mean - center;
     const double own = norm->given ? 0 : rstd / n, slope = own * rstd * sum_xhat;
@@ -283,10 +286,15 @@ FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, con
     if (dbias != NULL) vstore_some(dbias + i, count, total);
 }
 
-FORCE_INLINE void sums_of_rows(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
-                               const real *weight, real *dweight, real *dbias) {
-    const size_t n = row_length(norm);
+// One loop for all layers, whether they have weights or not: a step asks for each of the three, which takes less time
+// than its loads.
+FORCE_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
+                               const fastnn_norm_sums *sums) {
+    const size_t n = row_length(norm), channel = first_channel(norm, row);
     const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
+    const real *weight = norm->weight == NULL ? NULL : (const real *)norm->weight + channel;
+    real *dweight = sums->dweight == NULL ? NULL : (real *)sums->recent_dweight + channel;
+    real *dbias = sums->dbias == NULL ? NULL : (real *)sums->recent_dbias + channel;
     row_scale scale[TOGETHER];
     double sum[TOGETHER] = {0}, sum_xhat[TOGETHER] = {0};
     for (int k = 0; k < rows; k++) scale[k] = scale_of(mean_of(norm, row + (size_t)k), norm->rstd[row + (size_t)k]);
@@ -300,20 +308,6 @@ FORCE_INLINE void sums_of_rows(int rows, const fastnn_norm *norm, size_t row, fa
         for (int k = 0; k < rows; k++) sum[k] += (double)vsum(s[k]), sum_xhat[k] += (double)vsum(p[k]);
     }
     for (int k = 0; k < rows; k++) gradients[k] = gradient_of(norm, row + (size_t)k, sum[k], sum_xhat[k]);
-}
-
-FORCE_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
-                               const fastnn_norm_sums *sums) {
-    const real *weight = norm->weight;
-    const size_t channel = first_channel(norm, row);
-    real *dweight = sums->dweight == NULL ? NULL : (real *)sums->recent_dweight + channel;
-    real *dbias = sums->dbias == NULL ? NULL : (real *)sums->recent_dbias + channel;
-    if (weight != NULL && dbias != NULL)
-        sums_of_rows(rows, norm, row, gradients, weight + channel, dweight, dbias);
-    else if (weight != NULL)
-        sums_of_rows(rows, norm, row, gradients, weight + channel, dweight, NULL);
-    else
-        sums_of_rows(rows, norm, row, gradients, NULL, NULL, dbias);
 }
 
 // Of one channel of a row: the sums of dy and of dy (x - center).
@@ -358,7 +352,7 @@ static void add_channel(const fastnn_norm *norm, size_t row, size_t channel, dou
     if (sums->dbias != NULL) sums->dbias[channel] += sum;
 }
 
-static fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
+NOINLINE fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
     const size_t start = row * row_length(norm), channel = first_channel(norm, row);
     const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
     row_sums all = {0, 0};
