@@ -7,7 +7,7 @@
 #include "norm/row_kernels.h"
 
 enum {
-    DEEP = 4,           // lines that are summed at a time, so that sums are loaded and stored less often
+    DEEP = 8,           // lines that are summed at a time, so that sums are loaded and stored less often
     CENTER_LINES = 16,  // whose mean is the center of the first sums
 };
 
@@ -49,7 +49,7 @@ NOINLINE column_part make_part(const fastnn_norm *norm, const fastnn_columns *pa
 static size_t columns_of(const column_part *p) { return p->groups * p->norm->channels; }
 
 // Sets the values of a group's columns, of its channel c in a whole line.
-NOINLINE void set_columns(const column_part *p, real *array, size_t group, size_t c, double value) {
+static void set_columns(const column_part *p, real *array, size_t group, size_t c, double value) {
     for (size_t i = group * p->norm->channels + c; i < p->width; i += columns_of(p)) array[i] = (real)value;
 }
 
@@ -99,12 +99,12 @@ NOINLINE void sum_columns(const column_part *p, const real *x, const real *dy) {
 }
 
 // The sum of one of the sums over the columns of a group's channel c.
-NOINLINE double channel_sum(const column_part *p, const double *sums, size_t group, size_t c) {
+static double channel_sum(const column_part *p, const double *sums, size_t group, size_t c) {
     double sum = 0;
     for (size_t i = group * p->norm->channels + c; i < p->width; i += columns_of(p)) sum += sums[i];
     return sum;
 }
-NOINLINE double group_sum(const column_part *p, const double *sums, size_t group) {
+static double group_sum(const column_part *p, const double *sums, size_t group) {
     double sum = 0;
     for (size_t c = 0; c < p->norm->channels; c++) sum += channel_sum(p, sums, group, c);
     return sum;
@@ -112,7 +112,7 @@ NOINLINE double group_sum(const column_part *p, const double *sums, size_t group
 
 // ---- forward -------------------------------------------------------------------------------------------------------
 
-NOINLINE void set_centers(const column_part *p, size_t group, double mean) {
+static void set_centers(const column_part *p, size_t group, double mean) {
     for (size_t c = 0; c < p->norm->channels; c++) set_columns(p, p->center, group, c, mean);
 }
 

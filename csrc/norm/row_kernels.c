@@ -259,7 +259,7 @@ NOINLINE void apply_channels(const fastnn_norm *norm, size_t row, size_t first, 
 
 // The gradient of a row from its sums of g = dy weight and of g xhat, with xhat = (x - mean) rstd. Statistics that were
 // given do not depend on x.
-NOINLINE fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, double sum, double sum_xhat) {
+static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, double sum, double sum_xhat) {
     const double n = (double)row_length(norm), mean = mean_of(norm, row), rstd = norm->rstd[row];
     const double center = (double)(real)mean, low = mean - center;
     const double own = norm->given ? 0 : rstd / n, slope = own * rstd * sum_xhat;
