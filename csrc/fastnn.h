@@ -150,9 +150,11 @@ void fastnn_update_running(bool float64, size_t channels, void *running_mean, vo
 // ---- norms of rows -------------------------------------------------------------------------------------------------
 
 // Layer, RMS, group and instance norm of contiguous (rows, channels, inner) elements. Each row has its own mean and
-// variance, and each of its channels a weight and a bias; row r takes the weights and biases of group r % groups.
+// variance, and each of its channels a weight and a bias; row r takes the weights and biases of group r % groups. Group
+// and instance norm may have the channels last: (rows / groups, inner, groups, channels) elements.
 typedef struct {
     bool float64;
+    bool channels_last;
     bool given;  // mean and rstd are given, and do not depend on x
     size_t rows, groups, channels, inner;
     double eps;

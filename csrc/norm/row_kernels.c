@@ -10,6 +10,9 @@
 
 #include "math/moments.h"
 
+#define NOINLINE static __attribute__((noinline))
+#define COLD static __attribute__((cold, noinline))  // seldom called: the compiler keeps it small
+
 enum {
     TOGETHER = 4,                 // rows at a time
     SHORT_ELEMENTS = 64 * LANES,  // of the longest row whose sum of squares is taken in one vector
@@ -19,6 +22,15 @@ enum {
 static size_t row_length(const fastnn_norm *norm) { return norm->channels * norm->inner; }
 // The index of the weight of a row's first channel.
 static size_t first_channel(const fastnn_norm *norm, size_t row) { return row % norm->groups * norm->channels; }
+// Where a row begins, and its element i, counted channel by channel, lies behind that.
+static size_t start_of(const fastnn_norm *norm, size_t row) {
+    if (!norm->channels_last) return row * row_length(norm);
+    return row / norm->groups * norm->groups * row_length(norm) + first_channel(norm, row);
+}
+static size_t place_of(const fastnn_norm *norm, size_t i) {
+    if (!norm->channels_last) return i;
+    return i % norm->inner * norm->groups * norm->channels + i / norm->inner;
+}
 static double mean_of(const fastnn_norm *norm, size_t row) { return norm->mean == NULL ? 0 : norm->mean[row]; }
 static double value_or(const real *values, size_t i, double otherwise) {
     return values == NULL ? otherwise : (double)values[i];
@@ -53,7 +65,7 @@ static double mean_square(size_t n, const real *x) {
 
 // Returns the variance of a row and sets norm->mean; or returns the mean square if norm->mean is NULL. It is not finite
 // where the sums leave the range of `real`.
-static double long_row(const fastnn_norm *norm, size_t row) {
+NOINLINE double long_row(const fastnn_norm *norm, size_t row) {
     const size_t n = row_length(norm);
     const real *x = (const real *)norm->x + row * n;
     if (norm->mean == NULL) return mean_square(n, x);
@@ -72,8 +84,8 @@ FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool
     V sum[TOGETHER], square[TOGETHER];
     for (int k = 0; k < rows; k++) sum[k] = square[k] = vzero();
     if (centred) {
-        for (size_t i = 0; i < whole; i += LANES)
-            for (int k = 0; k < rows; k++) sum[k] += vload(x + (size_t)k * n + i);
+        for (size_t i = 0; i < whole; i += LANES) UNROLL
+        for (int k = 0; k < rows; k++) sum[k] += vload(x + (size_t)k * n + i);
         for (int k = 0; k < rows; k++) {
             if (part > 0) sum[k] += vload_part(x + (size_t)k * n + whole, part);
             near[k] = (real)((double)vsum(sum[k]) / (double)n);
@@ -110,29 +122,14 @@ FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t row
 }
 
 // The statistics of a row whose variance is not finite.
-static void careful_row(const fastnn_norm *norm, size_t row) {
-    const size_t n = row_length(norm);
-    const fastnn_statistics found = careful_statistics(1, 0, n, (const real *)norm->x + row * n, norm->mean != NULL);
+COLD void careful_row(const fastnn_norm *norm, size_t row) {
+    const bool last = norm->channels_last;
+    const fastnn_statistics found = careful_statistics(last ? norm->inner : 1, norm->groups * norm->channels,
+                                                       last ? norm->channels : row_length(norm),
+                                                       (const real *)norm->x + start_of(norm, row), norm->mean != NULL);
     if (norm->mean != NULL) norm->mean[row] = found.mean;
     if (norm->variance != NULL) norm->variance[row] = found.variance;
     norm->rstd[row] = rstd_of_statistics(found, norm->eps);
-}
-
-static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
-    double *variances = norm->rstd + row;
-    if (row_length(norm) > SHORT_ELEMENTS)
-        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
-    else if (norm->mean == NULL)
-        all_short_rows(norm, row, rows, false, variances);
-    else
-        all_short_rows(norm, row, rows, true, variances);
-    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
-    for (size_t r = row; r < row + rows; r++) {
-        if (isfinite(norm->rstd[r]))
-            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
-        else
-            careful_row(norm, r);
-    }
 }
 
 // ---- rows of huge deviations ---------------------------------------------------------------------------------------
@@ -153,25 +150,25 @@ static huge_row huge_row_of(const fastnn_norm *norm, size_t row) {
     return (huge_row){unit, mean_of(norm, row) * unit, rstd};
 }
 
-static void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
+COLD void apply_huge(const fastnn_norm *norm, size_t row, size_t first, size_t count, const real *x, real *y) {
     const huge_row scaled = huge_row_of(norm, row);
     for (size_t i = 0; i < count; i++) {
-        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner;
-        const double xhat = ((double)x[i] * scaled.unit - scaled.mean) * scaled.rstd;
-        y[i] = (real)(xhat * value_or(norm->weight, channel, 1) + value_or(norm->bias, channel, 0));
+        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner, at = place_of(norm, i);
+        const double xhat = ((double)x[at] * scaled.unit - scaled.mean) * scaled.rstd;
+        y[at] = (real)(xhat * value_or(norm->weight, channel, 1) + value_or(norm->bias, channel, 0));
     }
 }
 
 // The gradient is that of x unit, which comes to that of x by its own factor `unit`.
-static fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
+COLD fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
     const huge_row scaled = huge_row_of(norm, row);
-    const size_t n = row_length(norm);
-    const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
+    const size_t n = row_length(norm), start = start_of(norm, row);
+    const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
     double sum = 0, sum_low = 0, sum_xhat = 0, sum_xhat_low = 0;
     for (size_t i = 0; i < n; i++) {
-        const size_t channel = first_channel(norm, row) + i / norm->inner;
-        const double d = (double)dy[i], g = d * value_or(norm->weight, channel, 1);
-        const double xhat = ((double)x[i] * scaled.unit - scaled.mean) * scaled.rstd;
+        const size_t channel = first_channel(norm, row) + i / norm->inner, at = place_of(norm, i);
+        const double d = (double)dy[at], g = d * value_or(norm->weight, channel, 1);
+        const double xhat = ((double)x[at] * scaled.unit - scaled.mean) * scaled.rstd;
         add_exactly(&sum, &sum_low, g);
         add_exactly(&sum_xhat, &sum_xhat_low, g * xhat);
         if (sums->dweight != NULL) sums->dweight[channel] += d * xhat;
@@ -182,14 +179,14 @@ static fastnn_row_gradient sums_of_huge(const fastnn_norm *norm, size_t row, con
                                  norm->mean == NULL ? 0 : own * (sum + sum_low)};
 }
 
-static void apply_backward_huge(const fastnn_norm *norm, const fastnn_row_gradient *gradient, size_t row, size_t first,
-                                size_t count, const real *dy, const real *x, real *dx) {
+COLD void apply_backward_huge(const fastnn_norm *norm, const fastnn_row_gradient *gradient, size_t row, size_t first,
+                              size_t count, const real *dy, const real *x, real *dx) {
     const double unit = huge_row_of(norm, row).unit;
     for (size_t i = 0; i < count; i++) {
-        const double g =
-            (double)dy[i] * value_or(norm->weight, first_channel(norm, row) + (first + i) / norm->inner, 1);
-        const double from_statistics = ((double)x[i] * unit - gradient->center) * gradient->slope + gradient->shift;
-        dx[i] = (real)((g * gradient->scale - from_statistics) * unit);
+        const size_t channel = first_channel(norm, row) + (first + i) / norm->inner, at = place_of(norm, i);
+        const double g = (double)dy[at] * value_or(norm->weight, channel, 1);
+        const double from_statistics = ((double)x[at] * unit - gradient->center) * gradient->slope + gradient->shift;
+        dx[at] = (real)((g * gradient->scale - from_statistics) * unit);
     }
 }
 
@@ -246,8 +243,8 @@ FORCE_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, 
 }
 
 // Writes y from element `first` of the row on, for channels of several elements, which share a weight and a bias.
-static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead, const real *x,
-                           real *y) {
+NOINLINE void apply_channels(const fastnn_norm *norm, size_t row, size_t first, size_t count, size_t ahead,
+                             const real *x, real *y) {
     const double mean = mean_of(norm, row), rstd = norm->rstd[row], low = mean - (double)(real)mean;
     size_t channel = first_channel(norm, row) + first / norm->inner, left = norm->inner - first % norm->inner;
     for (size_t i = 0, n; i < count; i += n, left = norm->inner, channel++) {
@@ -255,33 +252,6 @@ static void apply_channels(const fastnn_norm *norm, size_t row, size_t first, si
         const double slope = rstd * value_or(norm->weight, channel, 1);
         const double shift = value_or(norm->bias, channel, 0) - low * slope;
         apply_run(n, ahead, x + i, (real)mean, (real)slope, (real)shift, y + i);
-    }
-}
-
-static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
-    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
-    real *y = memory;
-    for (size_t r = row; r < row + rows; r++, y += count) {
-        const real *x = (const real *)norm->x + r * n + first;
-        if (is_huge(norm, r)) {
-            apply_huge(norm, r, first, count, x, y);
-            continue;
-        }
-        if (norm->inner > 1) {
-            apply_channels(norm, r, first, count, ahead, x, y);
-            continue;
-        }
-        const real *weight = norm->weight, *bias = norm->bias;
-        const size_t channel = first_channel(norm, r) + first;
-        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
-        if (weight != NULL && bias != NULL)
-            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
-        else if (weight != NULL)
-            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
-        else if (bias != NULL)
-            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
-        else
-            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
     }
 }
 
@@ -316,10 +286,15 @@ FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, con
     if (dbias != NULL) vstore_some(dbias + i, count, total);
 }
 
-FORCE_INLINE void sums_of_rows(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
-                               const real *weight, real *dweight, real *dbias) {
-    const size_t n = row_length(norm);
+// One loop for all layers, whether they have weights or not: a step asks for each of the three, which takes less time
+// than its loads.
+FORCE_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
+                               const fastnn_norm_sums *sums) {
+    const size_t n = row_length(norm), channel = first_channel(norm, row);
     const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
+    const real *weight = norm->weight == NULL ? NULL : (const real *)norm->weight + channel;
+    real *dweight = sums->dweight == NULL ? NULL : (real *)sums->recent_dweight + channel;
+    real *dbias = sums->dbias == NULL ? NULL : (real *)sums->recent_dbias + channel;
     row_scale scale[TOGETHER];
     double sum[TOGETHER] = {0}, sum_xhat[TOGETHER] = {0};
     for (int k = 0; k < rows; k++) scale[k] = scale_of(mean_of(norm, row + (size_t)k), norm->rstd[row + (size_t)k]);
@@ -333,20 +308,6 @@ FORCE_INLINE void sums_of_rows(int rows, const fastnn_norm *norm, size_t row, fa
         for (int k = 0; k < rows; k++) sum[k] += (double)vsum(s[k]), sum_xhat[k] += (double)vsum(p[k]);
     }
     for (int k = 0; k < rows; k++) gradients[k] = gradient_of(norm, row + (size_t)k, sum[k], sum_xhat[k]);
-}
-
-FORCE_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
-                               const fastnn_norm_sums *sums) {
-    const real *weight = norm->weight;
-    const size_t channel = first_channel(norm, row);
-    real *dweight = sums->dweight == NULL ? NULL : (real *)sums->recent_dweight + channel;
-    real *dbias = sums->dbias == NULL ? NULL : (real *)sums->recent_dbias + channel;
-    if (weight != NULL && dbias != NULL)
-        sums_of_rows(rows, norm, row, gradients, weight + channel, dweight, dbias);
-    else if (weight != NULL)
-        sums_of_rows(rows, norm, row, gradients, weight + channel, dweight, NULL);
-    else
-        sums_of_rows(rows, norm, row, gradients, NULL, NULL, dbias);
 }
 
 // Of one channel of a row: the sums of dy and of dy (x - center).
@@ -375,40 +336,32 @@ static void run_sums(size_t n, const real *dy, const real *x, real center, doubl
     }
 }
 
-static fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
-    const size_t start = row * row_length(norm), channel = first_channel(norm, row);
-    const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
+// The sums of a row, from those of its channels.
+typedef struct {
+    double sum, sum_xhat;
+} row_sums;
+
+// Adds a channel's sums of dy and of dy (x - center) to its row's, and to dweight and dbias.
+static void add_channel(const fastnn_norm *norm, size_t row, size_t channel, double sum, double product, row_sums *all,
+                        const fastnn_norm_sums *sums) {
     const double mean = mean_of(norm, row), low = mean - (double)(real)mean;
-    double all = 0, all_xhat = 0;
-    for (size_t c = channel; c < channel + norm->channels; c++, dy += norm->inner, x += norm->inner) {
-        double sum, product;
-        run_sums(norm->inner, dy, x, (real)mean, &sum, &product);
-        const double sum_xhat = norm->rstd[row] * (product - low * sum), weight = value_or(norm->weight, c, 1);
-        all += weight * sum;
-        all_xhat += weight * sum_xhat;
-        if (sums->dweight != NULL) sums->dweight[c] += sum_xhat;
-        if (sums->dbias != NULL) sums->dbias[c] += sum;
-    }
-    return gradient_of(norm, row, all, all_xhat);
+    const double sum_xhat = norm->rstd[row] * (product - low * sum), weight = value_or(norm->weight, channel, 1);
+    all->sum += weight * sum;
+    all->sum_xhat += weight * sum_xhat;
+    if (sums->dweight != NULL) sums->dweight[channel] += sum_xhat;
+    if (sums->dbias != NULL) sums->dbias[channel] += sum;
 }
 
-static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
-                 const fastnn_norm_sums *sums) {
-    size_t some;
-    for (size_t r = 0; r < rows; r += some) {
-        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
-        bool huge = false;
-        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
-        some = huge ? 1 : most;
-        if (is_huge(norm, row + r))
-            gradients[r] = sums_of_huge(norm, row + r, sums);
-        else if (norm->inner > 1)
-            gradients[r] = sums_of_channels(norm, row + r, sums);
-        else if (some == TOGETHER)
-            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
-        else
-            sums_of_some(1, norm, row + r, gradients + r, sums);
+NOINLINE fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t row, const fastnn_norm_sums *sums) {
+    const size_t start = row * row_length(norm), channel = first_channel(norm, row);
+    const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start;
+    row_sums all = {0, 0};
+    for (size_t c = channel; c < channel + norm->channels; c++, dy += norm->inner, x += norm->inner) {
+        double sum, product;
+        run_sums(norm->inner, dy, x, (real)mean_of(norm, row), &sum, &product);
+        add_channel(norm, row, c, sum, product, &all, sums);
     }
+    return gradient_of(norm, row, all.sum, all.sum_xhat);
 }
 
 FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
@@ -429,10 +382,104 @@ FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const
     if (i < n) backward_step(i, n - i, ahead, dy, x, weight, center, vset(scale), slope, shift, dx);
 }
 
+static void flush(size_t n, void *memory, double *sums) {
+    real *recent = memory;
+    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
+}
+
+static void round_sums(size_t n, const double *sums, void *memory) {
+    real *to = memory;
+    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
+}
+
+#include "norm/row_columns.h"
+#include "norm/row_short.h"
+
+// ---- the table -----------------------------------------------------------------------------------------------------
+
+static void statistics(const fastnn_norm *norm, size_t row, size_t rows) {
+    double *variances = norm->rstd + row;
+    if (is_short(norm))
+        short_statistics(norm, row, rows, variances);
+    else if (row_length(norm) > SHORT_ELEMENTS)
+        for (size_t r = 0; r < rows; r++) variances[r] = long_row(norm, row + r);
+    else if (norm->mean == NULL)
+        all_short_rows(norm, row, rows, false, variances);
+    else
+        all_short_rows(norm, row, rows, true, variances);
+    if (norm->variance != NULL) memcpy(norm->variance + row, variances, rows * sizeof *variances);
+    bool finite = true;
+    for (size_t r = 0; r < rows; r++) finite &= variances[r] - variances[r] == 0;
+    for (size_t r = row; r < row + rows && !finite; r++)
+        if (isfinite(norm->rstd[r]))
+            norm->rstd[r] = 1 / sqrt(norm->rstd[r] + norm->eps);
+        else
+            careful_row(norm, r);
+    for (size_t r = 0; r < rows && finite; r++) variances[r] = 1 / sqrt(variances[r] + norm->eps);
+}
+
+static void apply(const fastnn_norm *norm, size_t row, size_t rows, size_t first, size_t count, void *memory) {
+    const size_t n = row_length(norm), ahead = ahead_of(norm, rows);
+    real *y = memory;
+    if (is_short(norm)) {
+        short_apply(norm, row, rows, y);
+        return;
+    }
+    for (size_t r = row; r < row + rows; r++, y += count) {
+        const real *x = (const real *)norm->x + r * n + first;
+        if (is_huge(norm, r)) {
+            apply_huge(norm, r, first, count, x, y);
+            continue;
+        }
+        if (norm->inner > 1) {
+            apply_channels(norm, r, first, count, ahead, x, y);
+            continue;
+        }
+        const real *weight = norm->weight, *bias = norm->bias;
+        const size_t channel = first_channel(norm, r) + first;
+        const row_scale scale = scale_of(mean_of(norm, r), norm->rstd[r]);
+        if (weight != NULL && bias != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, bias + channel, y);
+        else if (weight != NULL)
+            apply_vectors(count, ahead, x, scale, weight + channel, NULL, y);
+        else if (bias != NULL)
+            apply_vectors(count, ahead, x, scale, NULL, bias + channel, y);
+        else
+            apply_vectors(count, ahead, x, scale, NULL, NULL, y);
+    }
+}
+
+static void sums(const fastnn_norm *norm, size_t row, size_t rows, fastnn_row_gradient *gradients,
+                 const fastnn_norm_sums *sums) {
+    if (is_short(norm)) {
+        short_sums(norm, row, rows, gradients, sums);
+        return;
+    }
+    size_t some;
+    for (size_t r = 0; r < rows; r += some) {
+        const size_t most = norm->inner == 1 && norm->groups == 1 && r + TOGETHER <= rows ? TOGETHER : 1;
+        bool huge = false;
+        for (size_t k = r; k < r + most; k++) huge = huge || is_huge(norm, row + k);
+        some = huge ? 1 : most;
+        if (is_huge(norm, row + r))
+            gradients[r] = sums_of_huge(norm, row + r, sums);
+        else if (norm->inner > 1)
+            gradients[r] = sums_of_channels(norm, row + r, sums);
+        else if (some == TOGETHER)
+            sums_of_some(TOGETHER, norm, row + r, gradients + r, sums);
+        else
+            sums_of_some(1, norm, row + r, gradients + r, sums);
+    }
+}
+
 static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *gradients, size_t row, size_t rows,
                            size_t first, size_t count, void *memory) {
     const size_t ahead = ahead_of(norm, rows);
     real *dx = memory;
+    if (is_short(norm)) {
+        short_apply_backward(norm, gradients, row, rows, dx);
+        return;
+    }
     for (size_t r = row; r < row + rows; r++, gradients++, dx += count) {
         const size_t start = r * row_length(norm) + first;
         const real *dy = (const real *)norm->dy + start, *x = (const real *)norm->x + start, *weight = norm->weight;
@@ -455,21 +502,13 @@ static void apply_backward(const fastnn_norm *norm, const fastnn_row_gradient *g
     }
 }
 
-static void flush(size_t n, void *memory, double *sums) {
-    real *recent = memory;
-    for (size_t i = 0; i < n; i++) sums[i] += (double)recent[i], recent[i] = 0;
-}
-
-static void round_sums(size_t n, const double *sums, void *memory) {
-    real *to = memory;
-    for (size_t i = 0; i < n; i++) to[i] = (real)sums[i];
-}
-
 const fastnn_row_table FASTNN_TABLE(row) = {
     .statistics = statistics,
     .apply = apply,
     .sums = sums,
     .apply_backward = apply_backward,
+    .columns = columns,
+    .columns_backward = columns_backward,
     .flush = flush,
     .round = round_sums,
 };

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "norm/channels_last.h"
 #include "norm/row_kernels.h"
 #include "runtime/sizes.h"
 #include "runtime/streaming.h"
@@ -113,6 +114,7 @@ static fastnn_outcome finish_empty_rows(const fastnn_norm *norm) {
 
 fastnn_outcome fastnn_run_norm(const fastnn_norm *norm) {
     if (is_empty(norm)) return finish_empty_rows(norm);
+    if (norm->channels_last) return fastnn_run_columns(norm);
     const row_job job = make_job(norm, norm->y, 2, 1);
     return fastnn_parallel(job.pieces, run_piece, &job);
 }
@@ -175,6 +177,7 @@ static fastnn_outcome clear_gradients(const fastnn_norm *norm) {
 
 fastnn_outcome fastnn_run_norm_backward(const fastnn_norm *norm) {
     if (is_empty(norm)) return clear_gradients(norm);
+    if (norm->channels_last) return fastnn_run_columns_backward(norm);
     row_job job = make_job(norm, norm->dx, 3, divided_up(SUMMED_ROWS * norm->groups, norm->inner));
     job.sums = fastnn_allocate(job.pieces * SUMS * weights(norm) * sizeof *job.sums);
     if (job.sums == NULL) return FASTNN_NO_MEMORY;

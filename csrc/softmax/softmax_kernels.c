@@ -4,6 +4,7 @@
 // writes the output's, so that the output may be the input.
 #include "softmax/softmax_kernels.h"
 
+#include "simd/short_rows.h"
 #include "softmax/samples.h"
 
 typedef double Operation(const fastnn_samples *call, Block b, const real *x, const real *other, real *out,
@@ -431,6 +432,10 @@ static void gather(const fastnn_samples *call, size_t first, size_t count, const
         }
         return;
     }
+    for (size_t s = 0; s < count && call->inner == 1; s += LANES)
+        load_as_columns(count - s < LANES ? count - s : LANES, call->classes, from + offset_of(call, first + s),
+                        tile + s, stride);
+    if (call->inner == 1) return;
     if (count % LANES != 0) memset(tile, 0, call->classes * stride * sizeof(real));
     for (size_t s = 0; s < count; s++) {
         const real *sample = from + offset_of(call, first + s);
@@ -450,6 +455,10 @@ static void scatter(const fastnn_samples *call, size_t first, size_t count, real
         }
         return;
     }
+    for (size_t s = 0; s < count && call->inner == 1; s += LANES)
+        store_as_rows(count - s < LANES ? count - s : LANES, call->classes, tile + s, stride,
+                      to + offset_of(call, first + s));
+    if (call->inner == 1) return;
     for (size_t s = 0; s < count; s++) {
         real *sample = to + offset_of(call, first + s);
         for (size_t c = 0; c < call->classes; c++) sample[c * call->inner] = tile[c * stride + s];

@@ -18,11 +18,11 @@ static void run_piece(const void *context, size_t index) {
     const size_t elements = all->size[0] * all->size[1], results = all->places[0] * all->places[1];
     const size_t first = index * job->images_of_piece, end = smaller(first + job->images_of_piece, all->images);
     char *slot = fastnn_take_scratch(&job->scratch);
+    fastnn_regions r = *all;
     for (size_t image = first; image < end; image++) {
-        fastnn_regions r = *all;
         for (int d = 0; d < 2 && all->per_image; d++) {
-            r.begin[d] += image * all->places[d];
-            r.end[d] += image * all->places[d];
+            r.begin[d] = all->begin[d] + image * all->places[d];
+            r.end[d] = all->end[d] + image * all->places[d];
         }
         char *argmax = (char *)all->argmax + image * results * all->argmax_bytes;
         const size_t in_image = image * elements * job->size, in_result = image * results * job->size;

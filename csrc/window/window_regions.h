@@ -25,6 +25,7 @@ static double sum_run(const real *x, size_t n) {
     size_t i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES)
         for (size_t v = 0; v < 4; v++) sum[v] = sum[v] + vload(x + i + v * LANES);
+    for (; i + LANES <= n; i += LANES) sum[0] = sum[0] + vload(x + i);
     for (; i < n; i++) rest += (double)x[i];
     return (double)vsum((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
 }

@@ -10,6 +10,7 @@ from typing_extensions import disjoint_base
 __test__: dict[str, str]  # Cython adds it to every module
 
 def are_plain(inputs: tuple[ArrayLike, ...], out: object) -> bool: ...
+def are_apart_from(out: object, inputs: tuple[object, ...]) -> bool: ...
 def real_number(name: str, value: object) -> float: ...
 def register_general(
     call: str, way: Callable[..., Any], twin_for: Callable[[type], Callable[..., Any] | None]
@@ -197,6 +198,7 @@ def norm(
     centred: bool,
     given: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     variance: NDArray[np.float64] | None,
+    channels_last: bool = False,
 ) -> tuple[NDArray[Any], NDArray[np.float64] | None, NDArray[np.float64]]: ...
 def norm_backward(
     dy: NDArray[Any],
@@ -209,6 +211,7 @@ def norm_backward(
     given: bool,
     blocks: tuple[int, int, int],
     parameters: tuple[int, ...],
+    channels_last: bool = False,
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]: ...
 
 # ---- _binding/softmax.pxi

@@ -196,6 +196,107 @@ def test_nan_and_infinity_stay_in_their_row(case: Case, bad: float, isa: str) ->
             assert np.isnan(after[1]).all()
 
 
+# ---- channels last -----------------------------------------------------------------------------------------
+
+
+def _to_last(array: Array) -> Array:
+    """The same values with axis 1 last in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+def _are_last(array: Array | None) -> bool:
+    return array is not None and np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
+LAST = [
+    Case("group_norm", (2, 6, 5, 3), {"num_groups": 3}),
+    Case("group_norm", (3, 64, 9, 9), {"num_groups": 8}, True, False),
+    Case("group_norm", (1, 512, 40), {"num_groups": 4}, False, True),
+    Case("group_norm", (2, 5, 71, 73), {"num_groups": 5}),
+    Case("group_norm", (2, 3, 33), {"num_groups": 1, "eps": 0.1}),
+    Case("instance_norm", (2, 130, 7, 7)),
+    Case("instance_norm", (40, 3, 4, 5), {}, False, False),
+]
+
+
+@DTYPES
+@each("mean", [0.0, 1e5])
+@each("case", LAST)
+def test_channels_last(case: Case, mean: float, dtype: np.dtype[Any], isa: str) -> None:
+    dy, x, parameters = case.arrays(dtype, mean)
+    last, dy_last = _to_last(x), _to_last(dy)
+    fastnn.set_num_threads(1)
+    y, saved = case.forward(F, last, parameters)
+    gradients = case.backward(F, dy_last, saved)
+    check([y, *gradients], case.exact(dy, x, parameters), dtype, case.condition(x))
+    assert _are_last(y)
+    assert _are_last(gradients[0])
+    for count in (2, 5):
+        fastnn.set_num_threads(count)
+        for ours, theirs in zip(case.run(F, dy_last, last, parameters), [y, *gradients], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for offset in range(1, 16):  # of the output from a line of the cache
+        memory = np.empty(x.size + offset, dtype)[offset:]
+        out = np.moveaxis(memory.reshape(np.moveaxis(x, 1, -1).shape), -1, 1)
+        np.testing.assert_array_equal(case.forward(F, last, parameters, out=out)[0], y)
+        np.testing.assert_array_equal(case.backward(F, dy_last, saved, out=out)[0], gradients[0])
+    over = last.copy(order="K")
+    assert case.forward(F, over, parameters, out=over)[0] is over
+    np.testing.assert_array_equal(over, y)
+    over = dy_last.copy(order="K")
+    assert case.backward(F, over, saved, out=over)[0] is over
+    np.testing.assert_array_equal(over, gradients[0])
+
+
+@DTYPES
+def test_channels_last_where_few_positions_are_far_from_the_others(dtype: np.dtype[Any], isa: str) -> None:
+    case = Case("group_norm", (1, 64, 16000), {"num_groups": 2})
+    dy, x, parameters = case.arrays(dtype)
+    x[:, :32, ::1000] += 1000  # all of those whose mean is the first center
+    got = case.run(F, _to_last(dy), _to_last(x), parameters)
+    check(got, case.exact(dy, x, parameters), dtype, case.condition(x))
+    x[:, :32] = 0  # the other group's results stay as they are
+    other = case.run(F, _to_last(dy), _to_last(x), parameters)
+    np.testing.assert_array_equal(np.asarray(other[0])[:, 32:], np.asarray(got[0])[:, 32:])
+
+
+@DTYPES
+@each("value", [1e30, np.nan, np.inf, 3e37])
+def test_channels_last_beside_huge_or_not_finite(value: float, dtype: np.dtype[Any], isa: str) -> None:
+    case = Case("group_norm", (2, 32, 6, 7), {"num_groups": 4})
+    dy, x, parameters = case.arrays(dtype)
+    usual = case.run(F, _to_last(dy), _to_last(x), parameters)
+    x[:, 8:16] *= value
+    got, first = (case.run(F, lay(dy), lay(x), parameters) for lay in (_to_last, np.copy))
+    for ours, before in zip(got[:2], usual[:2], strict=True):
+        others, same = (np.delete(np.asarray(array), np.s_[8:16], 1) for array in (ours, before))
+        np.testing.assert_array_equal(others, same)
+    for ours, plain in zip(got, first, strict=True):
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(plain), rtol=1e-4, atol=1e-4)
+
+
+# ---- short rows --------------------------------------------------------------------------------------------
+
+
+@DTYPES
+@each("name", ["layer_norm", "rms_norm"])
+@each("size", [1, 3, 8, 10, 17, 32, 33])
+def test_a_row_does_not_depend_on_the_others(name: str, size: int, dtype: np.dtype[Any], isa: str) -> None:
+    case = Case(name, (21, size), {"normalized_shape": size, "eps": 1e-3})
+    dy, x, parameters = case.arrays(dtype)
+    y, dx = case.run(F, dy, x, parameters)[:2]
+    assert y is not None
+    assert dx is not None
+    x[[4, 20]] *= 1e30  # takes a way of its own
+    y_huge, dx_huge = case.run(F, dy, x, parameters)[:2]
+    for ours, theirs in ((y, y_huge), (dx, dx_huge)):
+        np.testing.assert_array_equal(np.delete(ours, [4, 20], 0), np.delete(np.asarray(theirs), [4, 20], 0))
+    for first, end in ((0, 1), (2, 4), (5, 14)):
+        alone = case.run(F, dy[first:end], x[first:end], parameters)
+        np.testing.assert_array_equal(alone[0], y[first:end])
+        np.testing.assert_array_equal(alone[1], dx[first:end])
+
+
 # ---- arrays ------------------------------------------------------------------------------------------------
 
 

@@ -74,6 +74,16 @@ def are_plain(tuple inputs, out):
     return True
 
 
+def are_apart_from(out, tuple inputs):
+    """Whether all are plain arrays, or None, whose memory has nothing in common with that of the plain array `out`."""
+    if not is_plain(out, PLAIN):
+        return False
+    for array in inputs:
+        if not (array is None or (is_plain(array, PLAIN) and are_apart(array, out))):
+            return False
+    return True
+
+
 cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
     """An uninitialised C-ordered array of elements of `bytes` bytes."""
     cdef int d

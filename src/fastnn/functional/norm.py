@@ -1,7 +1,8 @@
 """Layer, RMS, group and instance norm: every row of elements that lie together is normalised by itself.
 
 To the kernels all four are the same: a row has channels of `inner` elements each, and a channel has a weight
-and a bias. Rows of different groups have different weights.
+and a bias. Rows of different groups have different weights. Where the channels are last in memory, a row is
+some columns of its sample.
 """
 
 from __future__ import annotations
@@ -66,6 +67,28 @@ def _plain_parameter(array: Array | None, target: Array, dtype: np.dtype[Any]) -
     return None if array is None else arrays.apart(arrays.plain(arrays.rounded(array, dtype)), target)
 
 
+def _are_last(x: Array, blocks: tuple[int, int, int]) -> bool:
+    """Whether the channels of a group norm's input are the last in memory."""
+    return blocks[2] > 1 and _to_last(x).flags.c_contiguous
+
+
+def _to_last(array: Array) -> Array:
+    """A view of shape (N, ..., C)."""
+    return array.transpose(0, *range(2, array.ndim), 1)
+
+
+def _target(x: Array, out: Array | None, dtype: np.dtype[Any], last: bool) -> Array:
+    """Where a result is computed: in `out`, or in a new array with the channels where x has them."""
+    if out is None and last:
+        new = arrays.target_for(None, _to_last(x).shape, dtype)
+        return new.transpose(0, -1, *range(1, new.ndim - 1))
+    return arrays.target_for(out, x.shape, dtype)
+
+
+def _as_it_is(array: Array) -> Array:
+    return array
+
+
 def _normalise(
     x: Array,
     weight: Array | None,
@@ -81,10 +104,11 @@ def _normalise(
 ) -> tuple[Array, NormSaved]:
     """The result and what backward needs. rows: the statistics' shape; variance: filled with the rows'."""
     eps = arrays.real_number("eps", eps)
-    if out is not None:
+    apart = out is None or _kernels.are_apart_from(out, (x, weight, bias))
+    if not apart:
         weight, bias = arrays.unspoilt(weight, out), arrays.unspoilt(bias, out)
     y, mean, rstd = _kernels.norm(x, weight, bias, out, rows, blocks, eps, centred, given, variance)
-    kept = x if out is None or not np.may_share_memory(x, out) else None
+    kept = x if apart or out is None or not np.may_share_memory(x, out) else None
     return y, NormSaved(kept, mean, rstd, weight, bias, blocks, given is not None)
 
 
@@ -92,12 +116,16 @@ def _normalise(
 def _norm(
     input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
 ) -> tuple[Array, Statistics | None, Statistics]:
-    target = arrays.target_for(out, input.shape, input.dtype)
+    last = _are_last(input, options[1])
+    turned = _to_last if last else _as_it_is
+    target = _target(input, out, input.dtype, last)
     (source,) = arrays.in_step((input,), target)
-    place = arrays.plain_target(target)
+    turned_target = turned(target)
+    place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-    y, mean, rstd = _kernels.norm(arrays.plain(source), w, b, place, *options)
-    return arrays.deliver(arrays.deliver(y, target), out), mean, rstd
+    y, mean, rstd = _kernels.norm(arrays.plain(turned(source)), w, b, place, *(*options, last))
+    arrays.deliver(y, turned_target)
+    return arrays.deliver(target, out), mean, rstd
 
 
 def _backward(dy: ArrayLike, saved: NormSaved, out: Array | None) -> Gradients:
@@ -119,16 +147,21 @@ def _norm_backward(
     dy: Array, input: Array, weight: Array | None, bias: Array | None, out: Array | None, *options: Any
 ) -> Gradients:
     dtype = arrays.common_dtype((("dy", dy), ("input", input)))
-    target = arrays.target_for(out, input.shape, dtype)
+    last = _are_last(input, options[3])
+    turned = _to_last if last else _as_it_is
+    target = _target(input, out, dtype, last)
     g, x = arrays.in_step((dy.astype(dtype, copy=False), input.astype(dtype, copy=False)), target)
-    place = arrays.plain_target(target)
+    turned_target = turned(target)
+    place = arrays.plain_target(turned_target)
     w, b = (_plain_parameter(parameter, target, place.dtype) for parameter in (weight, bias))
-    dx, dweight, dbias = _kernels.norm_backward(arrays.plain(g), arrays.plain(x), w, b, place, *options)
+    plain_g, plain_x = arrays.plain(turned(g)), arrays.plain(turned(x))
+    dx, dweight, dbias = _kernels.norm_backward(plain_g, plain_x, w, b, place, *(*options, last))
+    arrays.deliver(dx, turned_target)
     if dweight is not None and weight is not None:
         dweight = arrays.rounded(dweight, weight.dtype)
     if dbias is not None and bias is not None:
         dbias = arrays.rounded(dbias, bias.dtype)
-    return arrays.deliver(arrays.deliver(dx, target), out), dweight, dbias
+    return arrays.deliver(target, out), dweight, dbias
 
 
 # ---- layer norm, RMS norm ----------------------------------------------------------------------------------
@@ -138,6 +171,8 @@ def _normalized_shape(normalized_shape: int | Sequence[int], has: tuple[int, ...
     """The shape as a tuple, after it was checked to be that of the last of input's, `has`."""
     if type(normalized_shape) is int:  # the quick way: this is part of small calls
         shape: tuple[int, ...] = (normalized_shape,)
+    elif type(normalized_shape) is tuple and set(map(type, normalized_shape)) == {int}:
+        shape = normalized_shape
     else:
         sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
         try:
