@@ -21,8 +21,9 @@ FORCE_INLINE fastnn_moments moments_of(double count, double near, double sum, do
 // `real`, so that what the functions below return is not finite: in double, and of x times a power of two. An RMS
 // norm's (not `centred`) have a mean of 0. NaN gives NaN, and so does an infinity, but for a mean square, which is
 // infinite.
-__attribute__((cold, noinline, unused)) static fastnn_statistics careful_statistics(size_t rows, size_t stride, size_t n,
-                                                                              const real *x, bool centred) {
+__attribute__((cold, noinline, unused)) static fastnn_statistics careful_statistics(size_t rows, size_t stride,
+                                                                                    size_t n, const real *x,
+                                                                                    bool centred) {
     const double nan = (double)__builtin_nanf("");
     double largest = 0, near = 0, near_low = 0, sum = 0, sum_low = 0, square = 0, square_low = 0;
     for (size_t r = 0; r < rows; r++)
