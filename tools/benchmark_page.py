@@ -36,7 +36,7 @@ on the same memory: above 1 fastnn is faster. `1.25 (1.22) 93%` is the ratio of 
 the medians, and the share of the limit that fastnn reaches: the bytes that must move, at the speed of a copy
 of as many bytes on as many threads in the same run. Where the share is near 100%, nothing that moves these
 bytes can be much faster, and a ratio of 1 means that both libraries are there. A function that is bound by
-its arithmetic has a smaller share. **Bold** is below 1.
+its arithmetic has a smaller share: [limits.md](limits.md) counts its cycles. **Bold** is below 1.
 
 A contestant is timed in blocks: it runs alone for 30 ms (on one thread 2) without a clock, then some samples
 are taken, then it is the next one's turn, in random order. A library's threads spin for some milliseconds
