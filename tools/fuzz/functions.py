@@ -34,6 +34,7 @@ TOLERANCES = {
 # Of what is summed in another order where the channels are last in memory, or a matrix is transposed, in the
 # same unit.
 ROUNDING = {"batch_norm": 256.0, "linear": 256.0}
+BY_LAYOUT = ("group_norm", "instance_norm")  # of those in their files: their sums are in the order of memory
 
 
 def names() -> list[str]:
@@ -68,7 +69,7 @@ def case_of(d: Draw, name: str) -> Case:
     case = Case(f"F.{name}", "", arguments, set(parameters) | set(own) | {"target", "key"})
     call = f"F.{forward or name}({', '.join(_passed(own, arguments))})"
     case.huge = is_huge(arguments)
-    case.rounding = ROUNDING.get(file, 0.0)
+    case.rounding = 256.0 if name.startswith(BY_LAYOUT) else ROUNDING.get(file, 0.0)
     case.written = WRITTEN & arguments.keys()
     if arguments.get("inplace"):
         _write_into_input(d, case)

@@ -164,7 +164,9 @@ def case_of(d: Draw, name: str) -> Case:
         f"nn.{name}", "", arguments, {*parameters, "input", "dy", "x", "target", "weight", "bias", "dim"}
     )
     case.huge = functions.is_huge(arguments)
-    case.rounding = 256.0 * (file in ("linear", "batchnorm") or name == "DropConnect")
+    sums_over_rows = file == "linear" or name == "DropConnect"
+    norm = file == "batchnorm" or name.startswith(("GroupNorm", "InstanceNorm"))
+    case.rounding = 256.0 * (sums_over_rows or norm)
     lines = [f"layer = nn.{name}({made})"]
     if d.chance(0.3):
         lines.append("layer.eval()")
@@ -174,7 +176,7 @@ def case_of(d: Draw, name: str) -> Case:
     inplace = bool(arguments.get("inplace")) and file != "activation"  # an activation layer does not write
     case.written = {"input"} if inplace else set()
     arguments["input"] = d.array(plan.shapes["input"] if d.chance(0.97) else d.shape(), writable=inplace)
-    if case.rounding and file != "batchnorm":  # gradients of products are sums over the rows of the input
+    if sums_over_rows:  # gradients of products are sums over the rows of the input
         case.rounding = max(case.rounding, arguments["input"].size)
     lines += ["y = layer(input)", "result = {'y': y}"]
     if arguments.get("return_indices"):
