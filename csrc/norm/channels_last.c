@@ -9,11 +9,10 @@
 #include "runtime/sizes.h"
 
 enum {
-    PARALLEL_ELEMENTS = 16384,  // from here on threads pay
-    ENOUGH_PIECES = 8,          // with fewer samples these are cut
-    LEAST_COLUMNS = 16,         // of a part: a line of the cache
-    MOST_PIECES = 32,           // of samples
-    FULL_WIDTH = 64,            // of a line of several positions, which is also whole vectors if that takes few
+    ENOUGH_PIECES = 8,   // with fewer samples these are cut
+    LEAST_COLUMNS = 16,  // of a part: a line of the cache
+    MOST_PIECES = 32,    // of samples
+    FULL_WIDTH = 64,     // of a line of several positions, which is also whole vectors if that takes few
     MOST_WIDTH = 1024,
     SUMS = 2,  // backward: dweight and dbias
 };

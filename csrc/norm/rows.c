@@ -14,7 +14,6 @@ enum {
     CHUNK_ELEMENTS = 4096,  // stays in L1
     CHUNK_ROWS = 64,
     TOGETHER_ELEMENTS = 65536,  // stays in L2: up to here a chunk has four rows, which backward takes together
-    PARALLEL_ELEMENTS = 16384,  // from here on threads pay
     PIECES = 32,
     SUMMED_ROWS = 32,  // backward: the least elements of a piece for each weight, since its sums cost time too
     SUMS = 4,          // backward: the sums of a piece for each weight (fastnn_norm_sums)

@@ -110,12 +110,7 @@ cdef class Chain:
 
     cpdef forward(self, cnp.ndarray x, cnp.ndarray y):
         """Fills y, which may be x."""
-        cdef void *p_x = cnp.PyArray_DATA(x)
-        cdef void *p_y = cnp.PyArray_DATA(y)
-        cdef fastnn_outcome outcome
-        with nogil:
-            outcome = fastnn_chain_forward(&self.chain, p_x, p_y)
-        conclude(outcome)
+        run_chain(&self.chain, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
 
     cpdef backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
         """Fills dx, which may be dy but not x, and dbias and dweight (float64), or None for both."""
@@ -128,6 +123,16 @@ cdef class Chain:
         with nogil:
             outcome = fastnn_chain_backward(&self.chain, p_dy, p_x, p_dx, sums if sums[0] is not NULL else NULL)
         conclude(outcome)
+
+
+cdef int run_chain(const fastnn_chain *chain, const void *x, void *y, cnp.npy_intp size) except -1:
+    cdef fastnn_outcome outcome
+    if size < GIL_FREE_ELEMENTS:
+        outcome = fastnn_chain_forward(chain, x, y)
+    else:
+        with nogil:
+            outcome = fastnn_chain_forward(chain, x, y)
+    return conclude(outcome)
 
 
 cpdef as_float32(cnp.ndarray numbers):

@@ -75,7 +75,7 @@ cdef class EvaluatedChain:
         if not (is_vector(self.running_mean, channels, x) and is_vector(self.running_var, channels, x)
                 and (weight is None or is_vector(weight, channels, x)) and (bias is None or is_vector(bias, channels, x))):
             return None
-        mean, rstd = new_array(1, &channels, cnp.NPY_DOUBLE, 8), new_array(1, &channels, cnp.NPY_DOUBLE, 8)
+        mean, rstd = doubles(channels), doubles(channels)
         y = new_like(x)
         cdef fastnn_chain chain = self.chain
         chain.float64 = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE
@@ -87,13 +87,3 @@ cdef class EvaluatedChain:
                           data_or_null(self.running_var), chain.mean, chain.rstd)
         run_chain(&chain, cnp.PyArray_DATA(x), cnp.PyArray_DATA(<cnp.ndarray>y), size)
         return y, mean, rstd
-
-
-cdef int run_chain(const fastnn_chain *chain, const void *x, void *y, cnp.npy_intp size) except -1:
-    cdef fastnn_outcome outcome
-    if size < GIL_FREE_ELEMENTS:
-        outcome = fastnn_chain_forward(chain, x, y)
-    else:
-        with nogil:
-            outcome = fastnn_chain_forward(chain, x, y)
-    return conclude(outcome)

@@ -5,7 +5,6 @@ This file knows paths and processes, and nothing of what the locks are for.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -120,6 +119,9 @@ class FolderLock:
     def release(self) -> None:
         """Give the right back."""
         if self._process == os.getpid():
-            with contextlib.suppress(PermissionError):  # Windows removes no file that is open, as this one is
+            try:
                 self._path.unlink(missing_ok=True)
+            except PermissionError:
+                if sys.platform != "win32":  # which removes no file that is open, as this one is
+                    raise
         self._lock.release()
