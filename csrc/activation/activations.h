@@ -8,8 +8,12 @@
 #ifndef FASTNN_ACTIVATIONS_H
 #define FASTNN_ACTIVATIONS_H
 
+#include "math/exact_sum.h"
 #include "math/piecewise.h"
 #include "math/vmath.h"
+
+#define THIRD ((real)(1.0 / 3))
+#define THIRD_LOW REST_OF(1.0 / 3, 1.850371707708594e-17)
 
 // Squares of numbers below this are finite, and those above 1 / this lose no digits to underflow.
 #define SQUARE_LIMIT (ROUNDER * 1024)
@@ -74,7 +78,7 @@ FORCE_INLINE V relu6_backward(V dy, V y, const V *p) {
 
 // min(max(x + 3, 0), 6) / 6, the division as a product with 1/6 in two parts.
 FORCE_INLINE V hardsigmoid(V x, const V *p) {
-    const real sixth = (real)(1.0 / 6), sixth_low = (real)(1.0L / 6 - (real)(1.0 / 6));
+    const real sixth = (real)(1.0 / 6), sixth_low = REST_OF(1.0 / 6, 9.25185853854297e-18);
     const V t = vmin(vset(6), vmax(vzero(), x + vset(3)));
     return (void)p, vfma(t, vset(sixth), t * vset(sixth_low));
 }
@@ -86,8 +90,7 @@ FORCE_INLINE V hardsigmoid_backward(V dy, V x, const V *p) {
 FORCE_INLINE V hardswish(V x, const V *p) { return vmax(vset(-3), x) * hardsigmoid(x, p); }
 // dy (x + 1.5) / 3 between -3 and 3.
 FORCE_INLINE V hardswish_backward(V dy, V x, const V *p) {
-    const real third = (real)(1.0 / 3), third_low = (real)(1.0L / 3 - (real)(1.0 / 3));
-    const V t = x + vset((real)1.5), inside = dy * vfma(t, vset(third), t * vset(third_low));
+    const V t = x + vset((real)1.5), inside = dy * vfma(t, vset(THIRD), t * vset(THIRD_LOW));
     return (void)p, vselect(vle(x, vset(-3)), vzero(), vselect(vle(vset(3), x), dy, inside));
 }
 
@@ -168,7 +171,7 @@ FORCE_INLINE V elu_backward(V dy, V x, const V *p) {
 
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)
 #define SELU_SCALE_ALPHA ((real)1.7580993408473768599402175208123)
-#define SELU_SCALE_ALPHA_LOW ((real)(1.7580993408473768599402175208123L - SELU_SCALE_ALPHA))
+#define SELU_SCALE_ALPHA_LOW REST_OF(1.7580993408473768599402175208123, 1.4153519380084477e-17)
 FORCE_INLINE V selu(V x, const V *p) {
     const V e = expm1_negative(x);
     const V negative = vfma(vset(SELU_SCALE_ALPHA), e, vset(SELU_SCALE_ALPHA_LOW) * e);
@@ -344,11 +347,10 @@ FORCE_INLINE V tanh_backward(V dy, V x, const V *p) {
 FORCE_INLINE V tanhshrink(V x, const V *p) {
     const V a = vabs(x), square = a * a, square_low = product_low(a, a, square), cube = a * square;
     const V cube_low = vfma(a, square_low, product_low(a, square, cube));
-    const V third = vset((real)(1.0L / 3)), third_low = vset((real)(1.0L / 3 - (real)(1.0L / 3)));
-    const V c = vset((real)(-2.0L / 15)), c_low = vset((real)(-2.0L / 15 - (real)(-2.0L / 15)));
-    const V t_low = vfma(square_low, vset((real)-0.066), vfma(square, c_low, third_low));
+    const V c = vset((real)(-2.0 / 15)), c_low = vset(REST_OF(-2.0 / 15, -1.8503717077085942e-18));
+    const V t_low = vfma(square_low, vset((real)-0.066), vfma(square, c_low, vset(THIRD_LOW)));
     const V t = vfma(square, vfma(square, POLYNOMIAL(square, tanh_u), c), t_low);
-    const V small = vfma(cube, third, vfma(cube, t, cube_low * third));
+    const V small = vfma(cube, vset(THIRD), vfma(cube, t, cube_low * vset(THIRD)));
     return (void)p, vcopysign(vselect(vlt(a, vset((real)1.022)), small, (a - vone()) + tanh_complement(a)), x);
 }
 FORCE_INLINE V tanhshrink_backward(V dy, V x, const V *p) {
@@ -489,7 +491,7 @@ FORCE_INLINE V gelu(V x, const V *p) {
            BY_TABLE(gated_by_table(&gelu_pieces, x), vlt(x, vset(-gelu_pieces.last)), gelu_far(x), gelu_by_formula(x));
 }
 FORCE_INLINE V gelu_slope_by_formula(V x) {
-    const real density = (real)0.398942280401432677939946L;  // 1 / sqrt(2 pi)
+    const real density = (real)0.398942280401432677939946;  // 1 / sqrt(2 pi)
     const V a = vmin(vset(GELU_LAST), vabs(x)), u = gelu_tail_argument(a), square = a * a;
     const V centre = vfma(x, POLYNOMIAL(square, gelu_d), vset((real)0.5));
     const V tail_r = scaled_horner(u, gelu_r, sizeof gelu_r / sizeof(real), GAUSSIAN_UNSHIFT);

@@ -10,8 +10,8 @@ enum { TOGETHER = REGISTERS / 8 };  // vectors: a formula needs about eight regi
 typedef void Formula(V *out, const V *in, const V *p);
 
 // Several vectors are loaded before any is stored, so that the compiler may interleave their formulas.
-FORCE_INLINE void map_group(size_t i, void *const *out, const void *const *in, const V *p, int outputs, int inputs,
-                            Formula *formula) {
+ALWAYS_INLINE void map_group(size_t i, void *const *out, const void *const *in, const V *p, int outputs, int inputs,
+                             Formula *formula) {
     V x[TOGETHER][FASTNN_MAX_INPUTS], y[TOGETHER][FASTNN_MAX_OUTPUTS];
 #pragma GCC unroll 4
     for (int u = 0; u < TOGETHER; u++)
@@ -30,8 +30,8 @@ FORCE_INLINE void map_group(size_t i, void *const *out, const void *const *in, c
 #define ALIGNED_FROM LEAST_ALIGNED
 #include "simd/passes.h"
 
-FORCE_INLINE void map_steps(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
-                            int inputs, Formula *formula) {
+ALWAYS_INLINE void map_steps(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
+                             int inputs, Formula *formula) {
     void *to[FASTNN_MAX_OUTPUTS];
     const void *from[FASTNN_MAX_INPUTS];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};
@@ -60,8 +60,8 @@ PASSES(2, 3)
             passes_##outputs##_##inputs(n, out, in, parameters, name##_loop);                              \
     }
 #else
-FORCE_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
-                      int inputs, Formula *formula) {
+ALWAYS_INLINE void map(size_t n, void *const *out, const void *const *in, const double *parameters, int outputs,
+                       int inputs, Formula *formula) {
     void *to[FASTNN_MAX_OUTPUTS];
     const void *from[FASTNN_MAX_INPUTS];
     const V p[FASTNN_MAX_PARAMETERS] = {vset((real)parameters[0]), vset((real)parameters[1])};

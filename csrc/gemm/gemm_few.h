@@ -31,7 +31,7 @@ static void put_group(const Few *few, int rows, size_t columns, const real *sums
 
 // ---- contiguous columns of b: dots of rows and columns -------------------------------------------------------------
 
-FORCE_INLINE void add_products(int rows, int columns, const Few *few, size_t l, size_t lanes, V sums[SUMS]) {
+ALWAYS_INLINE void add_products(int rows, int columns, const Few *few, size_t l, size_t lanes, V sums[SUMS]) {
     V left[GROUP_ROWS];
     for (int i = 0; i < rows; i++) left[i] = vload_some(few->a + i * few->a_row + l, lanes);
     for (int j = 0; j < columns; j++) {
@@ -40,7 +40,7 @@ FORCE_INLINE void add_products(int rows, int columns, const Few *few, size_t l, 
     }
 }
 
-FORCE_INLINE void compute_dots(int rows, int columns, const Few *few) {
+ALWAYS_INLINE void compute_dots(int rows, int columns, const Few *few) {
     V sums[SUMS];
     for (int i = 0; i < rows * columns; i++) sums[i] = vzero();
     size_t l = 0;
@@ -54,7 +54,7 @@ FORCE_INLINE void compute_dots(int rows, int columns, const Few *few) {
 // ---- contiguous rows of b: strips of vectors -----------------------------------------------------------------------
 
 // lanes: how many of the last vector's columns there are.
-FORCE_INLINE void compute_strip(int rows, int vectors, size_t lanes, const Few *few) {
+ALWAYS_INLINE void compute_strip(int rows, int vectors, size_t lanes, const Few *few) {
     V sums[SUMS];
     for (int i = 0; i < rows * vectors; i++) sums[i] = vzero();
     const real *b = few->b;

@@ -35,7 +35,7 @@ typedef struct {
     bool add;
 } Tile;
 
-FORCE_INLINE void compute_tile(int rows, int vectors, const Tile *tile) {
+ALWAYS_INLINE void compute_tile(int rows, int vectors, const Tile *tile) {
     V sums[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) sums[i][v] = vzero();
@@ -105,7 +105,7 @@ static void compute_beside(TileKernel *kernel, Tile tile, size_t rows, size_t co
 }
 
 // `rows` x `columns` elements of c, at most TILE_ROWS x TILE_COLUMNS.
-FORCE_INLINE void compute_part(Tile tile, size_t rows, size_t columns, ptrdiff_t column) {
+ALWAYS_INLINE void compute_part(Tile tile, size_t rows, size_t columns, ptrdiff_t column) {
     const size_t vectors = divided_up(columns, LANES);
     const bool whole = columns % LANES == 0 && column == 1;
     for (int t = 0; rows > 0; t++) {

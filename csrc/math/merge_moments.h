@@ -5,6 +5,8 @@
 
 #include <float.h>
 
+#include "math/exact_sum.h"
+
 // The mean of `count` numbers, in two parts, and the sum of their squared deviations from it. mean + mean_low is the
 // mean: rounded to one float64, a large mean would be off by what matters beside a small variance.
 typedef struct {
@@ -18,13 +20,6 @@ typedef struct {
 
 static inline double rstd_of_statistics(fastnn_statistics s, double eps) {
     return s.variance <= DBL_MAX ? 1 / __builtin_sqrt(s.variance + eps) : 1 / s.deviation;
-}
-
-// total += part. What rounding that sum loses is added to total_low (Knuth's exact sum).
-static inline void add_exactly(double *total, double *total_low, double part) {
-    const double sum = *total + part, taken = sum - *total;
-    *total_low += (*total - (sum - taken)) + (part - taken);
-    *total = sum;
 }
 
 // Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.

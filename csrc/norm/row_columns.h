@@ -56,8 +56,8 @@ static void set_columns(const column_part *p, real *array, size_t group, size_t 
 // ---- sums of columns -----------------------------------------------------------------------------------------------
 
 // Adds some lines to the recent sums: g = dy and g (x - center); without dy, g = x - center.
-FORCE_INLINE void add_lines(int lines, const column_part *p, size_t width, size_t apart, const real *x,
-                            const real *dy) {
+ALWAYS_INLINE void add_lines(int lines, const column_part *p, size_t width, size_t apart, const real *x,
+                             const real *dy) {
     for (size_t i = 0; i < width; i += LANES) {
         const size_t count = width - i < LANES ? width - i : LANES;
         const V center = vload_some(p->center + i, count);
@@ -166,8 +166,8 @@ static void column_statistics(const column_part *p, const real *x) {
 
 // y = (x - center) scale + shift; with dy, dx = dy scale - ((x - center) slope + shift). The numbers are those of the
 // columns from `first` on.
-FORCE_INLINE void write_line(const column_part *p, size_t first, size_t count, const real *x, const real *dy,
-                             real *out) {
+ALWAYS_INLINE void write_line(const column_part *p, size_t first, size_t count, const real *x, const real *dy,
+                              real *out) {
     const real *center = p->center + first, *scale = p->scale + first, *shift = p->shift + first;
     const real *slope = p->slope + first;
     for (size_t i = 0; i < count; i += LANES) {
@@ -184,7 +184,7 @@ FORCE_INLINE void write_line(const column_part *p, size_t first, size_t count, c
 
 // So that no store crosses a line of the cache, lines that follow one another in memory are taken from a later column
 // on, and each goes on into the one behind it.
-FORCE_INLINE void write_lines(const column_part *p, const real *x, const real *dy, real *out) {
+ALWAYS_INLINE void write_lines(const column_part *p, const real *x, const real *dy, real *out) {
     const size_t end = p->lines * p->apart + p->rest;
     const size_t head = p->apart == p->width && p->width >= LANES ? vahead(out) : 0;
     real *const numbers[] = {p->center, p->scale, p->shift, p->slope};

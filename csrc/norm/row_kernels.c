@@ -76,7 +76,7 @@ NOINLINE double long_row(const fastnn_norm *norm, size_t row) {
 
 // The same for several rows of at most SHORT_ELEMENTS, to `variances`. It makes the two passes of block_moments, but
 // takes the sum of a row in one vector, and several rows at a time, so that their additions overlap.
-FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool centred, double *variances) {
+ALWAYS_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool centred, double *variances) {
     const size_t n = row_length(norm), part = n % LANES, whole = n - part;
     const real *x = (const real *)norm->x + row * n;
     const V inside = vload_part(ones, part);
@@ -115,7 +115,7 @@ FORCE_INLINE void short_rows(int rows, const fastnn_norm *norm, size_t row, bool
     }
 }
 
-FORCE_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t rows, bool centred, double *variances) {
+ALWAYS_INLINE void all_short_rows(const fastnn_norm *norm, size_t row, size_t rows, bool centred, double *variances) {
     size_t r = 0;
     for (; r + TOGETHER <= rows; r += TOGETHER) short_rows(TOGETHER, norm, row + r, centred, variances + r);
     for (; r < rows; r++) short_rows(1, norm, row + r, centred, variances + r);
@@ -205,15 +205,15 @@ typedef struct {
     V center, rstd, shift;
 } row_scale;
 
-FORCE_INLINE row_scale scale_of(double mean, double rstd) {
+ALWAYS_INLINE row_scale scale_of(double mean, double rstd) {
     const real center = (real)mean;
     return (row_scale){vset(center), vset((real)rstd), vset((real)(((double)center - mean) * rstd))};
 }
-FORCE_INLINE V normalised(V x, row_scale row) { return vmadd(x - row.center, row.rstd, row.shift); }
+ALWAYS_INLINE V normalised(V x, row_scale row) { return vmadd(x - row.center, row.rstd, row.shift); }
 
 // y = xhat weight + bias, with a weight and a bias for each element; NULL: 1 and 0.
-FORCE_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x, row_scale row, const real *weight,
-                             const real *bias, real *y) {
+ALWAYS_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x, row_scale row, const real *weight,
+                              const real *bias, real *y) {
     __builtin_prefetch(x + i + ahead);
     V v = normalised(vload_some(x + i, count), row);
     if (weight != NULL && bias != NULL)
@@ -224,15 +224,15 @@ FORCE_INLINE void apply_step(size_t i, size_t count, size_t ahead, const real *x
         v = v + vload_some(bias + i, count);
     vstore_some(y + i, count, v);
 }
-FORCE_INLINE void apply_vectors(size_t n, size_t ahead, const real *x, row_scale row, const real *weight,
-                                const real *bias, real *y) {
+ALWAYS_INLINE void apply_vectors(size_t n, size_t ahead, const real *x, row_scale row, const real *weight,
+                                 const real *bias, real *y) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) apply_step(i, LANES, ahead, x, row, weight, bias, y);
     if (i < n) apply_step(i, n - i, ahead, x, row, weight, bias, y);
 }
 
 // y = (x - center) slope + shift
-FORCE_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, real slope, real shift, real *y) {
+ALWAYS_INLINE void apply_run(size_t n, size_t ahead, const real *x, real center, real slope, real shift, real *y) {
     const V c = vset(center), a = vset(slope), b = vset(shift);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
@@ -268,9 +268,9 @@ static fastnn_row_gradient gradient_of(const fastnn_norm *norm, size_t row, doub
 
 // Takes `count` columns of several rows: adds to each row's sums of g and g xhat, and to the columns' sums over the
 // rows of dy xhat (dweight) and of dy (dbias).
-FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, const real *dy, const real *x,
-                            const real *weight, const row_scale *scale, V *sum, V *sum_xhat, real *dweight,
-                            real *dbias) {
+ALWAYS_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, const real *dy, const real *x,
+                             const real *weight, const row_scale *scale, V *sum, V *sum_xhat, real *dweight,
+                             real *dbias) {
     const V w = weight == NULL ? vone() : vload_some(weight + i, count);
     V products = dweight == NULL ? vzero() : vload_some(dweight + i, count);
     V total = dbias == NULL ? vzero() : vload_some(dbias + i, count);
@@ -288,8 +288,8 @@ FORCE_INLINE void sums_step(int rows, size_t stride, size_t i, size_t count, con
 
 // One loop for all layers, whether they have weights or not: a step asks for each of the three, which takes less time
 // than its loads.
-FORCE_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
-                               const fastnn_norm_sums *sums) {
+ALWAYS_INLINE void sums_of_some(int rows, const fastnn_norm *norm, size_t row, fastnn_row_gradient *gradients,
+                                const fastnn_norm_sums *sums) {
     const size_t n = row_length(norm), channel = first_channel(norm, row);
     const real *dy = (const real *)norm->dy + row * n, *x = (const real *)norm->x + row * n;
     const real *weight = norm->weight == NULL ? NULL : (const real *)norm->weight + channel;
@@ -364,8 +364,8 @@ NOINLINE fastnn_row_gradient sums_of_channels(const fastnn_norm *norm, size_t ro
     return gradient_of(norm, row, all.sum, all.sum_xhat);
 }
 
-FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x, const real *weight,
-                                V center, V scale, V slope, V shift, real *dx) {
+ALWAYS_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real *dy, const real *x,
+                                 const real *weight, V center, V scale, V slope, V shift, real *dx) {
     __builtin_prefetch(dy + i + ahead);
     __builtin_prefetch(x + i + ahead);
     V g = vload_some(dy + i, count);
@@ -373,8 +373,8 @@ FORCE_INLINE void backward_step(size_t i, size_t count, size_t ahead, const real
     const V from_statistics = vmadd(vload_some(x + i, count) - center, slope, shift);
     vstore_some(dx + i, count, vmadd(g, scale, -from_statistics));
 }
-FORCE_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const real *x, const real *weight,
-                                   real scale, const fastnn_row_gradient *row, real *dx) {
+ALWAYS_INLINE void backward_vectors(size_t n, size_t ahead, const real *dy, const real *x, const real *weight,
+                                    real scale, const fastnn_row_gradient *row, real *dx) {
     const V center = vset((real)row->center), slope = vset((real)row->slope), shift = vset((real)row->shift);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)

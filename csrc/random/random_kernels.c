@@ -1,6 +1,7 @@
 // Dropout masks and uniform numbers from Philox, compiled once for each instruction set and dtype.
 #include "random/random_kernels.h"
 
+#include "math/exact_sum.h"
 #include "random/philox.h"
 
 FORCE_INLINE void store_draws(const philox_stream *stream, uint64_t first, size_t blocks, uint16_t *draws) {
@@ -17,9 +18,11 @@ static void draw_blocks(uint64_t seed, uint64_t offset, uint64_t first, size_t b
 
 static void uniform(const fastnn_uniform_state *state, uint64_t first, size_t count, void *memory) {
     enum { ROOM = 512 };
-    const long double step = ((long double)state->upper - state->lower) / 65536, start = state->lower + step / 2;
-    const V scale = vset((real)step), scale_low = vset((real)(step - (real)step));
-    const V shift = vset((real)start), shift_low = vset((real)(start - (real)start));
+    double step = state->upper / 65536, step_low = 0, start = state->lower, start_low = 0;
+    add_exactly(&step, &step_low, -state->lower / 65536);
+    add_exactly(&start, &start_low, step / 2);
+    const V scale = vset((real)step), scale_low = vset(REST_OF(step, step_low));
+    const V shift = vset((real)start), shift_low = vset(REST_OF(start, start_low + step_low / 2));
     const philox_stream stream = philox_open(state->seed, state->offset);
     uint16_t draws[ROOM + DRAWS_BEYOND];
     real *to = memory;

@@ -3,6 +3,7 @@
 #define NOMINMAX
 #include <malloc.h>
 #include <process.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <windows.h>
@@ -35,6 +36,16 @@ static unsigned __stdcall run_thread(void *memory) {
     return 0;
 }
 
+// A machine of more than 64 processors has them in groups, and before Windows 11 a thread without an own affinity stays
+// in the group of its process: the threads are shared out. Place 0 is the thread's that calls.
+static void spread_over_groups(HANDLE thread) {
+    static atomic_uint started;
+    DWORD place = (atomic_fetch_add(&started, 1) + 1) % GetActiveProcessorCount(ALL_PROCESSOR_GROUPS), cpus;
+    WORD group = 0;
+    while (place >= (cpus = GetActiveProcessorCount(group))) place -= cpus, group++;
+    SetThreadGroupAffinity(thread, &(GROUP_AFFINITY){.Mask = ~(KAFFINITY)0 >> (64 - cpus), .Group = group}, NULL);
+}
+
 bool fastnn_start_thread(void (*run)(void *), void *argument, size_t stack_bytes) {
     thread_start *start = malloc(sizeof *start);
     if (start == NULL) return false;
@@ -45,6 +56,7 @@ bool fastnn_start_thread(void (*run)(void *), void *argument, size_t stack_bytes
         free(start);
         return false;
     }
+    if (GetActiveProcessorGroupCount() > 1) spread_over_groups((HANDLE)thread);
     CloseHandle((HANDLE)thread);
     return true;
 }
@@ -67,8 +79,7 @@ void fastnn_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_chi
     (void)before, (void)in_parent, (void)in_child;  // Windows has no fork
 }
 
-// With one group of processors the process' affinity counts. With several, of up to 64 each, threads run on all of them
-// (since Windows 11 and Server 2022).
+// With one group of processors the process' affinity counts. With several, threads run on all of them.
 int fastnn_usable_cpus(void) {
     DWORD_PTR own, all;
     const bool one_group = GetActiveProcessorGroupCount() == 1;

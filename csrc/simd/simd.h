@@ -48,7 +48,16 @@
 #include <stdint.h>
 #include <string.h>
 
-#define FORCE_INLINE static inline __attribute__((always_inline))
+// FORCE_INLINE makes a function part of each loop that calls it, where instruction sets are in use for their speed.
+// SSE2 is for machines from before 2013, and counts only in the size of the wheel: there the compiler, told to make
+// code small, may call such a function, or have one loop that calls formulas by pointer. ALWAYS_INLINE is for what
+// would be several times slower so, or needs its vectors in registers.
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#ifdef FASTNN_SSE2
+#define FORCE_INLINE static inline
+#else
+#define FORCE_INLINE ALWAYS_INLINE
+#endif
 
 // Before a loop of constant length over an array of vectors: only if it is unrolled completely do these stay in
 // registers, and Clang must be told so to unroll it early enough.
@@ -154,8 +163,8 @@ FORCE_INLINE size_t vahead(const real *p) {
 enum { LEAST_ALIGNED = 512 };  // elements: going to an aligned vector first costs more than it saves in a shorter loop
 
 // The first n lanes, for loops that are inlined twice: once with n the constant LANES, and once for what is left.
-FORCE_INLINE V vload_some(const real *p, size_t n) { return n == LANES ? vload(p) : vload_part(p, n); }
-FORCE_INLINE void vstore_some(real *p, size_t n, V x) {
+ALWAYS_INLINE V vload_some(const real *p, size_t n) { return n == LANES ? vload(p) : vload_part(p, n); }
+ALWAYS_INLINE void vstore_some(real *p, size_t n, V x) {
     if (n == LANES)
         vstore(p, x);
     else

@@ -29,7 +29,7 @@ static size_t panel_width(size_t outputs) {
 // Interleaves rows: first the elements at lane 0 of v[0], v[1], ..., then those at lane 1, ... Each step puts the
 // elements of the upper half of the rows between those of the lower half, which rotates the bits of an element's
 // number, (row, lane), by one.
-FORCE_INLINE void interleave_rows(V *v, size_t width) {
+ALWAYS_INLINE void interleave_rows(V *v, size_t width) {
     for (size_t step = 1; step < width; step *= 2) {
         V next[PANEL];
         UNROLL
@@ -43,7 +43,7 @@ FORCE_INLINE void interleave_rows(V *v, size_t width) {
 }
 
 // n adjacent weights of each output; the outputs are `apart` elements apart.
-FORCE_INLINE void pack_run(const real *from, ptrdiff_t apart, size_t outputs, size_t width, size_t n, real *to) {
+ALWAYS_INLINE void pack_run(const real *from, ptrdiff_t apart, size_t outputs, size_t width, size_t n, real *to) {
     for (size_t first = 0, some; first < n; first += some) {
         V v[PANEL];
         some = n - first < LANES ? n - first : LANES;
@@ -57,7 +57,7 @@ FORCE_INLINE void pack_run(const real *from, ptrdiff_t apart, size_t outputs, si
     }
 }
 
-FORCE_INLINE void pack_runs(const fastnn_weights *weights, size_t width, real *to) {
+ALWAYS_INLINE void pack_runs(const fastnn_weights *weights, size_t width, real *to) {
     const size_t taps = weights->taps[0] * weights->taps[1];
     const bool together = weights->channel == (ptrdiff_t)taps;
     const size_t n = together ? weights->channels * taps : taps, runs = together ? 1 : weights->channels;
@@ -104,7 +104,7 @@ typedef struct {
     size_t pitch;
 } panel;
 
-FORCE_INLINE void convolve_vectors(const panel *p, size_t width, size_t vectors, const fastnn_place *places) {
+ALWAYS_INLINE void convolve_vectors(const panel *p, size_t width, size_t vectors, const fastnn_place *places) {
     const size_t channels = p->channels, taps = p->taps, channel = p->block->channel, *offsets = p->offsets;
     V sum[PANEL][VECTORS];
     const real *at[VECTORS], *weight = p->packed;
@@ -143,7 +143,7 @@ FORCE_INLINE void convolve_vectors(const panel *p, size_t width, size_t vectors,
     }
 }
 
-FORCE_INLINE void convolve_panel(const panel *p, size_t width, const fastnn_place *places, size_t vectors) {
+ALWAYS_INLINE void convolve_panel(const panel *p, size_t width, const fastnn_place *places, size_t vectors) {
     size_t v = 0, left = vectors;
     for (; left >= VECTORS && left != VECTORS + 1; v += VECTORS, left -= VECTORS)
         convolve_vectors(p, width, VECTORS, places + v);
@@ -167,8 +167,8 @@ static void convolve(const fastnn_block *block, const void *from, size_t channel
 }
 
 // The sums of RUNS taps for some outputs: dot products of x and dy over all places.
-FORCE_INLINE void gradient_tile(const real *const *from, const real *dy, size_t dy_pitch, size_t outputs,
-                                const fastnn_place *places, size_t vectors, real sums[GRADIENTS][RUNS]) {
+ALWAYS_INLINE void gradient_tile(const real *const *from, const real *dy, size_t dy_pitch, size_t outputs,
+                                 const fastnn_place *places, size_t vectors, real sums[GRADIENTS][RUNS]) {
     V sum[GRADIENTS][RUNS];
     const real *at[RUNS];
     UNROLL
@@ -200,9 +200,9 @@ FORCE_INLINE void gradient_tile(const real *const *from, const real *dy, size_t 
     }
 }
 
-FORCE_INLINE void gradient_rows(const real *from, const size_t *runs, size_t count, const real *dy, size_t dy_pitch,
-                                size_t outputs, const fastnn_place *places, size_t vectors, double *sums,
-                                size_t pitch) {
+ALWAYS_INLINE void gradient_rows(const real *from, const size_t *runs, size_t count, const real *dy, size_t dy_pitch,
+                                 size_t outputs, const fastnn_place *places, size_t vectors, double *sums,
+                                 size_t pitch) {
     for (size_t first = 0; first < count; first += RUNS) {
         const size_t some = count - first < RUNS ? count - first : RUNS;
         const real *at[RUNS];

@@ -72,7 +72,7 @@ MAX_STAGES: int
 
 @disjoint_base
 class Chain:
-    def __init__(self, float64: bool, outer: int, channels: int, inner: int, channels_last: bool) -> None: ...
+    def __new__(cls, float64: bool, outer: int, channels: int, inner: int, channels_last: bool) -> Self: ...
     def scale(
         self,
         training: bool,
@@ -125,19 +125,19 @@ _Evaluated = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]
 
 @disjoint_base
 class Attributes:
-    def __init__(self, objects: Iterable[object], besides: str) -> None: ...
+    def __new__(cls, objects: Iterable[object], besides: str) -> Self: ...
     def unchanged(self) -> bool: ...
 
 @disjoint_base
 class EvaluatedChain:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         eps: float,
         running_mean: object,
         running_var: object,
         stages: Iterable[object],
         dims: tuple[int, ...] | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def forward(self, input: object, weight: object, bias: object) -> _Evaluated | None: ...
 
 # ---- _binding/batch_norm.pxi

@@ -32,5 +32,5 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
 
 def _unpacked(folder: Path) -> Path:
     """The folder that was in the sdist."""
-    (source,) = folder.glob("fastnn-*/")
+    (source,) = folder.glob("fastnn_numpy-*/")
     return source

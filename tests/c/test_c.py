@@ -1,5 +1,5 @@
-"""Builds and runs the C tests: beside the wheel, by Clang, with sanitizers, for AArch64 under qemu, for
-AVX-512 without such a machine, by zig for Windows, run in Wine, and for macOS, not run.
+"""Builds and runs the C tests: beside the wheel, by Clang, with sanitizers, with musl, for AArch64 under
+qemu, for AVX-512 without such a machine, and by zig: for Windows, run in Wine, and for macOS, not run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Variant(NamedTuple):
     """One way to build the C tests."""
 
     compiler: str
-    programs: tuple[str, ...]  # that are run; without one the library alone is compiled
+    programs: tuple[str, ...]  # that are run; without one all are compiled, and none is run
     flags: str = ""
     level: str = ""  # the last -O of each command
     options: tuple[str, ...] = ()  # for CMake
@@ -53,12 +53,15 @@ def by_zig(target: str, system: str, processor: str) -> tuple[str, ...]:
     """CMake's options for ziglang, a package of PyPI, as a cross compiler."""
     return (
         f"-DCMAKE_C_COMPILER_ARG1=cc -target {target}",
+        "-DCMAKE_C_ARCHIVE_CREATE=python-zig ar qc <TARGET> <OBJECTS>",  # macOS has another kind of archive
+        "-DCMAKE_C_ARCHIVE_FINISH=python-zig ranlib <TARGET>",
         f"-DCMAKE_SYSTEM_NAME={system}",
         f"-DCMAKE_SYSTEM_PROCESSOR={processor}",
         "-DCMAKE_INSTALL_NAME_TOOL=none",  # CMake asks for it on macOS; nothing is installed
     )
 
 
+ZIG_FLAGS = "-fno-sanitize=undefined"  # zig's default; other variants have it
 SANITIZED = "-O1"  # a sanitizer sees as much in a third of the time
 VARIANTS = {
     "wheel": Variant("cc", ("threads", "memory", "stack", *PROGRAMS)),
@@ -85,15 +88,17 @@ VARIANTS = {
         options=("-DFASTNN_ISAS=avx512", "-DFASTNN_EMULATE_AVX512=ON"),
         emulated=True,
     ),
+    "musl": Variant("musl-gcc", ("threads", "memory"), "-static", "-O1"),
     "windows": Variant(
         "python-zig",
         ("threads", "memory", "kernels", "chains"),
-        level="-O1",
+        ZIG_FLAGS,
+        "-O0",
         options=(*by_zig("x86_64-windows-gnu", "Windows", "AMD64"), "-DFASTNN_ISAS=avx2"),
         emulated=True,
         runner=("wine64",),
     ),
-    "macos": Variant("python-zig", (), level="-O1", options=by_zig("aarch64-macos", "Darwin", "arm64")),
+    "macos": Variant("python-zig", (), ZIG_FLAGS, "-O0", by_zig("aarch64-macos", "Darwin", "arm64")),
 }
 if ARM or "avx512" in AVAILABLE:
     del VARIANTS["avx512"]
@@ -147,7 +152,7 @@ def compile_all(name: str, folder: Path) -> str:
     ]
     if variant.level:
         configuration.append(f"-DCMAKE_C_COMPILE_OBJECT={COMPILE} {variant.level} -o <OBJECT> -c <SOURCE>")
-    targets = [f"test_{program}" for program in variant.programs] or ["fastnn_core"]
+    targets = [f"test_{program}" for program in variant.programs] or ["all"]
     if name in PLAIN:
         targets = ["all"]
     for command in (

@@ -75,7 +75,7 @@ static void test_too_much(void) {
 }
 
 static void *allocate_and_free(void *number) {
-    enum { HELD = 8, ROUNDS = 1500 };
+    enum { HELD = 8, ROUNDS = 400 };
     unsigned char *held[HELD] = {0};
     size_t sizes[HELD] = {0};
     unsigned random = 12345u + (unsigned)(uintptr_t)number;
@@ -94,7 +94,7 @@ static void *allocate_and_free(void *number) {
     return NULL;
 }
 
-enum { THREADS = 4 };
+enum { THREADS = 18 };  // more than the cache has parts
 static void start(pthread_t *threads) {
     for (uintptr_t i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, allocate_and_free, (void *)i);
 }

@@ -1,49 +1,31 @@
-"""What users download: the sdist builds, and the wheel made from it holds what it should and no more."""
+"""What users download: the sdist builds, and the wheel made from it holds what it should and no more.
+
+What that is, and how large it may be, is in tools/wheels/contents.py.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-import tarfile
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from support.packages import ROOT, Packages, build, sources
+from tools.wheels import contents
 
 pytest.importorskip("build")
 pytest.importorskip("scikit_build_core")
 
 
-def test_wheel(packages: Packages) -> None:
+def test_packages_hold_what_they_should_and_no_more(packages: Packages) -> None:
     (wheel,) = packages.folder.glob("*.whl")
-    _, _, python, abi, _ = wheel.stem.split("-")
-    assert (python, abi) == ("cp311", "abi3")
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        size = {entry.filename: entry.compress_size for entry in archive.infolist()}
-        metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
-    kernels = size["fastnn/_kernels.abi3.so"]  # for three instruction sets, and the binding
-    gpu = sum(size[name] for name in names if name.startswith("fastnn/cuda/"))
-    assert kernels <= 1.11e6
-    assert gpu <= 0.18e6
-    assert wheel.stat().st_size - kernels - gpu <= 0.6e6  # Python, and the wheel's own lists
-    assert {"fastnn/py.typed", "fastnn/_kernels.pyi", "fastnn/_kernels.abi3.so"} <= set(names)
-    assert {Path(name).suffix for name in names if name.startswith("fastnn/")} == {
-        ".py",
-        ".pyi",
-        ".so",
-        ".typed",
-    }
-    assert all(name.startswith(("fastnn/", "fastnn-")) for name in names)
-    modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
-    assert modules <= set(names)
-    needed = [
-        line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra" not in line
-    ]
-    assert len(needed) == 1
-    assert needed[0].startswith("Requires-Dist: numpy")
+    (sdist,) = packages.folder.glob("*.tar.gz")
+    assert [*contents.wheel_problems(wheel)] == []
+    assert [*contents.sdist_problems(sdist)] == []
 
 
 def test_wheel_exports_its_entry_and_the_threads_alone(packages: Packages) -> None:
@@ -58,24 +40,44 @@ def test_wheel_exports_its_entry_and_the_threads_alone(packages: Packages) -> No
     assert symbols == {"PyInit__kernels", "fastnn_get_num_threads", "fastnn_set_num_threads"}
 
 
-def test_sdist_has_the_sources(packages: Packages) -> None:
-    (sdist,) = packages.folder.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    folders = ("csrc", "src", "tests", "bench", "examples", "docs")
-    sources = {
-        str(path.relative_to(ROOT))
-        for folder in folders
-        for pattern in ("*.c", "*.h", "*.def", "*.py", "*.pyx", "*.pyi", "*.md")
-        for path in (ROOT / folder).rglob(pattern)
-    }
-    assert {"CMakeLists.txt", "pyproject.toml", "README.md", "LICENSE"} | sources <= names
-
-
-@pytest.mark.parametrize("compiler", ["/nonexistent/cc", "false"])
-def test_a_missing_compiler_is_named(compiler: str, tmp_path: Path) -> None:
-    done = build(sources(tmp_path), "--wheel", CC=compiler)
+def test_a_missing_compiler_is_named(tmp_path: Path) -> None:
+    done = build(sources(tmp_path), "--wheel", CC="/nonexistent/cc")
     assert done.returncode != 0
     output = " ".join(done.stdout.split())
-    assert f'no C compiler works here (CC is "{compiler}")' in output
+    assert 'no C compiler works here (CC is "/nonexistent/cc")' in output
     assert "apt install gcc" in output
+
+
+@pytest.mark.parametrize(
+    ("system", "package"),
+    [
+        ("Linux", "dnf install gcc"),
+        ("Darwin", "xcode-select --install"),
+        ("Windows", "winget install LLVM.LLVM"),
+    ],
+)
+def test_what_to_install_where_no_compiler_works(system: str, package: str, tmp_path: Path) -> None:
+    cmake = shutil.which(
+        "cmake", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    )
+    assert cmake is not None
+    done = subprocess.run(
+        [cmake, "-S", ROOT, "-B", tmp_path, f"-DCMAKE_SYSTEM_NAME={system}"],
+        env={**os.environ, "CC": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    output = " ".join(done.stderr.split())
+    assert 'no C compiler works here (CC is "false")' in output
+    assert package in output
+
+
+def test_cmake_and_ninja_are_fetched_where_they_are_not_installed() -> None:
+    code = "from scikit_build_core import build; print(build.get_requires_for_build_wheel())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True
+    )
+    assert "'cmake>=3.26'" in done.stdout
+    assert "'ninja" in done.stdout

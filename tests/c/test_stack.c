@@ -118,7 +118,9 @@ static void check_chains(bool float64) {
 
 static void check_samples(bool float64) {
     for (int operation = 0; operation < FASTNN_SAMPLES_OPERATIONS; operation++) {
-        samples s = {operation, float64, {.outer = 8, .classes = SIDE, .inner = SIDE, .x = x, .out = y, .keep = 1}};
+        samples s = {(fastnn_samples_operation)operation,
+                     float64,
+                     {.outer = 8, .classes = SIDE, .inner = SIDE, .x = x, .out = y, .keep = 1}};
         const bool has_labels =
             operation == FASTNN_CROSS_ENTROPY || operation == FASTNN_HINGE || operation == FASTNN_NLL;
         if (has_labels)

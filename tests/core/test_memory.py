@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import gc
 import itertools
+import mmap
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -174,8 +174,8 @@ def test_empty_cache_gives_memory_back() -> None:
 
 
 def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    with open("/proc/self/statm", encoding="utf-8") as file:
+        return int(file.read().split()[1]) * mmap.PAGESIZE
 
 
 def test_empty_cache_returns_pages_to_the_system() -> None:
@@ -188,7 +188,7 @@ def test_empty_cache_returns_pages_to_the_system() -> None:
 
 def test_the_cache_has_a_cap() -> None:
     # Never touched, so the arrays below take up address space and no memory.
-    cap = os.sysconf("SC_PHYS_PAGES") * resource.getpagesize() // 4
+    cap = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // 4
     size = cap // 5
     most = 0
     for _ in range(3):
@@ -200,15 +200,15 @@ def test_the_cache_has_a_cap() -> None:
 
 
 def test_an_array_beyond_the_cap_is_not_kept() -> None:
-    cap = os.sysconf("SC_PHYS_PAGES") * resource.getpagesize() // 4
+    cap = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // 4
     y = _kernels.empty((cap // 8 + 1024,), "float64")
     del y
     assert _kernels.cached_bytes() == 0
 
 
 def mapped_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+    with open("/proc/self/statm", encoding="utf-8") as file:
+        return int(file.read().split()[0]) * mmap.PAGESIZE
 
 
 def mlp() -> nn.Sequential:

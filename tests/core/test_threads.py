@@ -336,13 +336,17 @@ def test_multiprocessing_with_fork(x: Array, expected: Array) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_joblib_s_backends(x: Array, expected: Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    """loky gives each worker its share of the CPUs, by OMP_NUM_THREADS; the others go on with our number."""
+    """loky gives each worker its share of the CPUs, by OMP_NUM_THREADS; the others go on with our number.
+
+    multiprocessing does if it forks, which is its default on Linux before Python 3.14.
+    """
     joblib = pytest.importorskip("joblib")
     for name in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     fastnn.set_num_threads(7)
     share = max(joblib.cpu_count() // 2, 1)
-    for backend, count in (("loky", share), ("multiprocessing", 7), ("threading", 7), ("sequential", 7)):
+    forked = 7 if multiprocessing.get_start_method() == "fork" else _kernels.usable_cpus()
+    for backend, count in (("loky", share), ("multiprocessing", forked), ("threading", 7), ("sequential", 7)):
         with joblib.parallel_config(backend=backend), joblib.Parallel(n_jobs=2) as parallel:
             assert parallel([joblib.delayed(fastnn.get_num_threads)()] * 2) == [count, count], backend
             for result in parallel([joblib.delayed(F.mish)(x)] * 3):

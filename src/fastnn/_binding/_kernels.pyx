@@ -1,8 +1,12 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False, initializedcheck=False
+# cython: freethreading_compatible=True
 """The binding over csrc/: arrays in, arrays out. It knows memory, not mathematics, and imports nothing of fastnn.
 
 A call on plain arrays (C-contiguous float32 or float64, in this machine's byte order) goes straight to a kernel. For
 all others each function has a general way, which the Python module above registers (calls.pxi).
+
+Several threads may be here at once, with a GIL or without. What the module holds is made when it is imported; an
+object of its classes either is not changed once it is made, or is called by the thread that made it alone.
 """
 
 from libc.math cimport isnan

@@ -25,11 +25,11 @@ static void cache_free(void *context, void *memory, size_t bytes) {
 static PyDataMem_Handler cache_handler = {
     "fastnn_cache", 1, {NULL, cache_malloc, cache_calloc, cache_realloc, cache_free}};
 
-// A new uninitialised array; NULL with an exception set if there is no memory.
-static PyObject *fastnn_new_array(int dims, npy_intp *shape, int type) {
-    static PyObject *handler = NULL;
-    if (handler == NULL) handler = PyCapsule_New(&cache_handler, "mem_handler", NULL);
-    if (handler == NULL) return NULL;
+// The caching allocator as NumPy takes it.
+static PyObject *fastnn_memory_handler(void) { return PyCapsule_New(&cache_handler, "mem_handler", NULL); }
+
+// A new uninitialised array with memory of this handler; NULL with an exception set if there is none.
+static PyObject *fastnn_new_array(PyObject *handler, int dims, npy_intp *shape, int type) {
     PyObject *before = PyDataMem_SetHandler(handler);
     if (before == NULL) return NULL;
     PyObject *array = PyArray_EMPTY(dims, shape, type, 0);

@@ -10,10 +10,13 @@ cdef extern from "fastnn.h" nogil:
     enum: FASTNN_MAX_DIMS
 
 cdef extern from "_numpy_memory.h":
-    object fastnn_new_array(int, cnp.npy_intp *, int)
+    object fastnn_memory_handler()
+    object fastnn_new_array(object, int, cnp.npy_intp *, int)
 
 cdef enum:
     CACHED_BYTES = 65536  # from here on results come from the caching allocator: below, NumPy's own is as quick
+
+cdef object memory_handler = fastnn_memory_handler()
 
 cdef double MOST_BYTES = 2.0**63  # of an array
 
@@ -91,7 +94,7 @@ cdef object new_array(int dims, cnp.npy_intp *shape, int type, size_t bytes):
         bytes *= <size_t>shape[d]
     if bytes < CACHED_BYTES:
         return cnp.PyArray_EMPTY(dims, shape, type, 0)
-    return fastnn_new_array(dims, shape, type)
+    return fastnn_new_array(memory_handler, dims, shape, type)
 
 
 cdef inline object new_like(cnp.ndarray array):

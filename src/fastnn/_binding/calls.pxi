@@ -1,7 +1,9 @@
-# How a call of the C library ends, and where a call goes whose arrays are not plain. Part of _kernels.pyx.
+# Which thread may call an object, how a call of the C library ends, and where a call goes whose arrays are not plain.
+# Part of _kernels.pyx.
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept  # an exception stays set, for `conclude`
+    unsigned long PyThread_get_thread_ident()
 
 cdef extern from "fastnn.h" nogil:
     ctypedef enum fastnn_outcome:
@@ -10,6 +12,15 @@ cdef extern from "fastnn.h" nogil:
 
 cdef enum:
     GIL_FREE_ELEMENTS = 8192  # from here on a call lets other Python threads run
+
+
+# ---- objects of one thread -----------------------------------------------------------------------------------------
+
+cdef int check_owner(unsigned long owner, str kind) except -1:
+    """Raises where another thread calls an object than the one that made it: the C structure in it has no lock."""
+    if PyThread_get_thread_ident() != owner:
+        raise RuntimeError(f"{kind} must be called by the thread that made it")
+    return 0
 
 
 # ---- interrupts --------------------------------------------------------------------------------------------------

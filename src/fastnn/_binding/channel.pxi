@@ -37,13 +37,16 @@ cdef class Chain:
 
     That is (outer, channels, inner), or (outer, inner, channels) with `channels_last`. mean, mean_low, rstd and
     variance are float64; weight and bias are of the computing dtype. Each of these is None or a contiguous array of
-    `channels` elements. The methods add what the chain begins with and its stages, in order.
+    `channels` elements. The methods add what the chain begins with and its stages, in order. Only the thread that made
+    a chain may call it.
     """
 
+    cdef unsigned long owner
     cdef fastnn_chain chain
     cdef object arrays  # keeps the arrays alive that the chain points to
 
-    def __init__(self, bint float64, size_t outer, size_t channels, size_t inner, bint channels_last):
+    def __cinit__(self, bint float64, size_t outer, size_t channels, size_t inner, bint channels_last):
+        self.owner = PyThread_get_thread_ident()
         self.chain.float64 = float64
         self.chain.channels_last = channels_last
         self.chain.outer, self.chain.channels, self.chain.inner = outer, channels, inner
@@ -71,6 +74,7 @@ cdef class Chain:
 
     cpdef scale(self, bint training, mean, mean_low, rstd, weight, bias):
         """Begins with y = (x - (mean + mean_low)) rstd weight + bias. In training mean and rstd depend on x."""
+        check_owner(self.owner, "a Chain")
         self.chain.scaled = True
         self.chain.training = training
         self.chain.mean = <double *>data_or_null(mean)
@@ -81,6 +85,7 @@ cdef class Chain:
         self.arrays += [mean, mean_low, rstd, weight, bias]
 
     cdef fastnn_stage *next_stage(self) except NULL:
+        check_owner(self.owner, "a Chain")
         if self.chain.stages == FASTNN_MAX_STAGES:
             raise ValueError(f"a chain has at most {FASTNN_MAX_STAGES} stages")
         self.chain.stages += 1
@@ -110,10 +115,12 @@ cdef class Chain:
 
     cpdef forward(self, cnp.ndarray x, cnp.ndarray y):
         """Fills y, which may be x."""
+        check_owner(self.owner, "a Chain")
         run_chain(&self.chain, cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
 
     cpdef backward(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
         """Fills dx, which may be dy but not x, and dbias and dweight (float64), or None for both."""
+        check_owner(self.owner, "a Chain")
         cdef void *p_dy = cnp.PyArray_DATA(dy)
         cdef void *p_x = cnp.PyArray_DATA(x)
         cdef void *p_dx = cnp.PyArray_DATA(dx)

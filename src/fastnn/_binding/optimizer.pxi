@@ -53,9 +53,10 @@ def rules():
 cdef class Tensors:
     """A list of tensors of one dtype, each with the arrays that a rule takes: parameter, gradient, states.
 
-    The list keeps the arrays alive that it points to.
+    The list keeps the arrays alive that it points to. Only the thread that made it may call it.
     """
 
+    cdef unsigned long owner
     cdef fastnn_tensor *tensors
     cdef fastnn_step call
     cdef list kept
@@ -65,6 +66,7 @@ cdef class Tensors:
         self.tensors = <fastnn_tensor *>calloc(room + 1, sizeof(fastnn_tensor))
         if self.tensors is NULL:
             raise MemoryError
+        self.owner = PyThread_get_thread_ident()
         self.room = room
         self.kept = []
         self.call.tensor = self.tensors
@@ -77,6 +79,7 @@ cdef class Tensors:
 
     def add(self, tuple arrays):
         """Adds a tensor if its arrays are plain and of one form, and the first is writable; returns whether it was added."""
+        check_owner(self.owner, "a list of tensors")
         cdef cnp.ndarray first, array
         cdef int k = 0
         if self.call.tensors == self.room or len(arrays) > FASTNN_RULE_OPERANDS or not is_plain(arrays[0], PLAIN_OUT):
@@ -102,6 +105,7 @@ cdef class Tensors:
 
     cdef int start(self, int rule, tuple penalties, tuple numbers, int scratch_operands) except -1:
         """Fills in what a call takes beside the tensors."""
+        check_owner(self.owner, "a list of tensors")
         cdef int k
         self.call.rule = rule
         self.call.penalties.negate, self.call.penalties.decay, self.call.penalties.l1, self.call.penalties.shrink = penalties

@@ -17,15 +17,20 @@ cdef class Attributes:
     cdef list entries  # of each dictionary a list of names and values, one after the other
     cdef str besides
 
-    def __init__(self, objects, str besides):
+    def __cinit__(self, objects, str besides):
         self.owners = [vars(each) for each in objects]
         self.besides = besides
-        self.entries = [[part for item in owner.items() if item[0] != besides for part in item] for owner in self.owners]
+        self.entries = []
+        for owner in self.owners:  # in copies, as other threads may set attributes
+            self.entries.append([part for item in owner.copy().items() if item[0] != besides for part in item])
 
     def unchanged(self):
         cdef Py_ssize_t i
+        cdef bint same
         for i in range(len(self.owners)):
-            if not self.has_entries(<dict>self.owners[i], <list>self.entries[i]):
+            with cython.critical_section(self.owners[i]):  # another thread may set an attribute
+                same = self.has_entries(<dict>self.owners[i], <list>self.entries[i])
+            if not same:
                 return False
         return True
 
@@ -51,8 +56,7 @@ cdef class EvaluatedChain:
     cdef fastnn_chain chain  # all but the arrays
     cdef object running_mean, running_var, dims
 
-    def __init__(self, double eps, running_mean, running_var, stages, dims=None):
-        memset(&self.chain, 0, sizeof(self.chain))
+    def __cinit__(self, double eps, running_mean, running_var, stages, dims=None):
         self.chain.scaled, self.chain.eps = True, eps
         cdef fastnn_stage *place
         for stage in stages:

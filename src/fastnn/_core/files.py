@@ -66,8 +66,7 @@ def _unfinished(parent: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
+        _remove(folder, lock)
 
 
 def _sweep(parent: Path) -> None:
@@ -76,8 +75,18 @@ def _sweep(parent: Path) -> None:
         with contextlib.suppress(OSError):  # somebody writes there, or has just removed it
             lock = Lock(folder / _LOCK)
             if lock.is_real:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder, lock)
             lock.release()
+
+
+def _remove(folder: Path, lock: Lock) -> None:
+    """Remove a folder whose lock this process has. Windows removes no open file, as that of the lock is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError):  # the process that made the folder has opened the lock since
+            (folder / _LOCK).unlink()
+            folder.rmdir()
 
 
 def _flush(path: Path) -> None:

@@ -14,6 +14,11 @@ from fastnn._version import __version__
 
 _MOST_THREADS = 1024
 
+#: Where MPI's launchers say how many ranks are on a machine: MPICH and Intel MPI, Open MPI, MVAPICH, Slurm.
+_RANKS = (
+    *("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE"),
+    *("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"),
+)
 
 #: What gave the number of threads at import, and that number; None for all usable CPUs.
 _decided: tuple[str, int] | None = None
@@ -22,7 +27,8 @@ _decided: tuple[str, int] | None = None
 def get_num_threads() -> int:
     """How many threads a call may use.
 
-    At first FASTNN_NUM_THREADS, else OMP_NUM_THREADS, else the CPUs that affinity and cgroup quota leave.
+    At first FASTNN_NUM_THREADS, else OMP_NUM_THREADS, else the CPUs that affinity and cgroup quota leave;
+    of several ranks of MPI on one machine each takes its share of them.
     """
     return _kernels.get_num_threads()
 
@@ -39,7 +45,10 @@ def set_num_threads(num_threads: int) -> None:
 
 
 def start() -> None:
-    """Follows the environment: FASTNN_ISA, FASTNN_NUM_THREADS, OMP_NUM_THREADS. Called by `import fastnn`."""
+    """Follows the environment: FASTNN_ISA, FASTNN_NUM_THREADS, OMP_NUM_THREADS, that of MPI's launchers.
+
+    Called by `import fastnn`.
+    """
     global _decided
     try:
         _kernels.select_isa(os.environ.get("FASTNN_ISA") or None)
@@ -55,6 +64,27 @@ def start() -> None:
     elif (count := _omp_threads(os.environ.get("OMP_NUM_THREADS", ""))) is not None:
         set_num_threads(min(count, _MOST_THREADS))
         _decided = "OMP_NUM_THREADS", get_num_threads()
+    elif (ranks := _ranks())[0] > 1:
+        set_num_threads(min(_share(_kernels.usable_cpus(), ranks[0]), _MOST_THREADS))
+        _decided = f"usable CPUs, of {ranks[0]} ranks by {ranks[1]}", get_num_threads()
+
+
+def _ranks() -> tuple[int, str]:
+    """How many ranks of MPI are on this machine, and the variable that says so; 1 outside of MPI.
+
+    Slurm writes a count for each node, as 2(x3),1: the first is taken.
+    """
+    for name in _RANKS:
+        if found := re.match(r"\s*([1-9][0-9]{0,4})\b", os.environ.get(name, "")):
+            return int(found[1]), name
+    return 1, ""
+
+
+def _share(usable: int, ranks: int) -> int:
+    """The threads of a rank. One that was bound to its share of the machine already has all of its CPUs."""
+    machine = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    share = (int(machine) if machine.isdecimal() else os.cpu_count() or 1) // ranks
+    return max(1, usable if usable <= share else usable // ranks)
 
 
 def _omp_threads(text: str) -> int | None:
@@ -75,7 +105,7 @@ def threads_from() -> str:
 
 def _cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -96,7 +126,7 @@ def info() -> dict[str, Any]:
     """What fastnn runs on: version, instruction sets, threads, CPU, caches, compiler, and GPU.
 
     "threads_from" says what decided the number of threads: "FASTNN_NUM_THREADS", "OMP_NUM_THREADS" or
-    "usable CPUs" at import, or a call since.
+    "usable CPUs" (and by which variable ranks of MPI share them) at import, or a call since.
     "cuda" has the GPU and the versions of its driver and packages, or what is missing and how to get it.
     The shell command `fastnn info` prints it.
     """
