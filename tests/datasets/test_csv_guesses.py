@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> Path:
     ],
 )  # fmt: skip
 def test_understood(text: str, options: dict[str, Any], left_out: str, path: Path) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     source = datasets.load(path, **options)
     np.testing.assert_array_equal(source.train[0], X)
     np.testing.assert_array_equal(source.train[1], Y)
@@ -75,7 +75,7 @@ def test_understood(text: str, options: dict[str, Any], left_out: str, path: Pat
 def test_what_was_understood_is_told(path: Path) -> None:
     names = ",".join(f"f{place}" for place in range(9))
     rows = "".join(f"{','.join(['1.5'] * 9)},{kind}\n" for kind in ("cat", "dog", "cow") * 2)
-    path.write_text(f"{names},kind\n{rows}")
+    path.write_text(f"{names},kind\n{rows}", encoding="utf-8")
     assert datasets.load(path).about == (
         "rows: 6; left out: the row of names",
         "label: kind; classes (3): cat, cow, dog",
@@ -104,7 +104,7 @@ def test_labels(labels: list[str], expected: list[Any], path: Path) -> None:
 
 
 def test_booleans_are_numbers(path: Path) -> None:
-    path.write_text("TRUE,false,0\n" + ROWS.replace("2.5", "True"))
+    path.write_text("TRUE,false,0\n" + ROWS.replace("2.5", "True"), encoding="utf-8")
     x, y = datasets.csv(path)
     np.testing.assert_array_equal(x[:2], [[1, 0], [1, 1]])
     assert len(y) == 7
@@ -140,7 +140,7 @@ def test_booleans_are_numbers(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_left_open(text: str, options: dict[str, Any], message: str, path: Path) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"^{path}{re.escape(message)}"):
         datasets.csv(path, **options)
 
@@ -156,7 +156,7 @@ def test_left_open(text: str, options: dict[str, Any], message: str, path: Path)
     ],
 )  # fmt: skip
 def test_options(options: dict[str, Any], error: type[Exception], message: str, path: Path) -> None:
-    path.write_text(ROWS)
+    path.write_text(ROWS, encoding="utf-8")
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         datasets.csv(path, **options)
     with pytest.raises(error, match=f"^{re.escape(message)}"):
@@ -178,5 +178,7 @@ def test_encodings(path: Path) -> None:
 
 
 def test_wide_rows(path: Path) -> None:
-    path.write_text("".join(f"{','.join(['1.25'] * 5_000)},{place % 2}\n" for place in range(6)))
+    path.write_text(
+        "".join(f"{','.join(['1.25'] * 5_000)},{place % 2}\n" for place in range(6)), encoding="utf-8"
+    )
     assert datasets.csv(path)[0].shape == (6, 5_000)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastnn import datasets
+from fastnn._core.extras import way_to
 from fastnn._core.typing import Array
 from fastnn.datasets.pickles import read_pickle
 from support.cases import each
@@ -303,6 +304,27 @@ def test_npz_keeps_shape_and_dtype(save: Callable[..., None], tmp_path: Path) ->
     same(got_y, y)
 
 
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_npz_maps_x_into_memory(layout: Any, tmp_path: Path) -> None:
+    x, y = np.asarray(np.arange(60).reshape(10, 3, 2), np.float32, order=layout), np.arange(10) % 2
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    got, labels = datasets.npz(tmp_path / "a.npz", mmap_mode="r")
+    assert isinstance(got, np.memmap)
+    np.testing.assert_array_equal(got, x)
+    np.testing.assert_array_equal(labels, y)
+    with pytest.raises(ValueError, match="read-only"):
+        got[0] = 0
+    np.savez_compressed(tmp_path / "b.npz", x=x, y=y)
+    with pytest.raises(ValueError, match=r"b.npz: mmap_mode must be None, as x is compressed"):
+        datasets.npz(tmp_path / "b.npz", mmap_mode="r")
+    with pytest.raises(ValueError, match="mmap_mode must be None, 'r' or 'c', got 'w'"):
+        datasets.npz(tmp_path / "a.npz", mmap_mode="w")  # type: ignore[arg-type]
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "c.npz").write_bytes(content.replace(b"(10, 3, 2)", b"(90, 3, 2)"))
+    with pytest.raises(ValueError, match=r"c.npz: key 'x' cannot be mapped: an array of float32"):
+        datasets.npz(tmp_path / "c.npz", mmap_mode="r")
+
+
 def test_npz_with_a_test_part_as_keras_has_it(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {
         "x_train": np.zeros((6, 4, 4), np.uint8),
@@ -448,9 +470,7 @@ def test_load_digits() -> None:
 def test_digits_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(
-        ImportError, match=r"sklearn is not installed: pip install '\.\[demo\]' in a checkout of fastnn"
-    ):
+    with pytest.raises(ImportError, match=re.escape(f"sklearn is not installed: {way_to('demo')}")):
         datasets.digits()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fastnn import datasets
+from fastnn._core.extras import way_to
 from fastnn._core.typing import Array
 from support.cases import each
 from support.dataset_files import make_mnist
@@ -116,7 +117,7 @@ def cut(path: Path) -> None:
 
 
 def text(path: Path) -> None:
-    path.write_text("no image")
+    path.write_text("no image", encoding="utf-8")
 
 
 def empty(path: Path) -> None:
@@ -246,7 +247,7 @@ def test_a_folder_of_several_kinds(root: Path) -> None:
 def test_without_pillow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    with pytest.raises(ImportError, match=r"PIL is not installed: pip install '\.\[images\]'"):
+    with pytest.raises(ImportError, match=re.escape(f"PIL is not installed: {way_to('images')}")):
         datasets.folder(root)
 
 

@@ -128,7 +128,7 @@ def test_a_file_is_never_in_memory_as_a_whole(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr("fastnn.preprocessing.transformer.PART", 2**12)
+    monkeypatch.setattr("fastnn.datasets.labelled.PART", 2**12)
     x: Array = np.memmap(tmp_path / "x", np.int16, "w+", shape=(2000, 3, 100))  # 1.2 MB
     out: Array = np.memmap(tmp_path / "y", np.float32, "w+", shape=x.shape)
     x[...] = np.arange(100)

@@ -17,6 +17,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, datasets, nn, optim, train
+from fastnn._core.extras import way_to
 from fastnn._core.typing import Array
 from fastnn.cli import main
 from fastnn.cli.augment import AUGMENTATIONS, augmentation
@@ -227,7 +228,7 @@ def test_bad_data_is_one_clear_line(
 
 def broken_file(kind: str, path: Path) -> None:
     if kind == "text":
-        path.write_text("x,y\n1,2\n")
+        path.write_text("x,y\n1,2\n", encoding="utf-8")
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "one array":
@@ -651,8 +652,7 @@ def test_missing_extra_is_named(
     monkeypatch.setitem(sys.modules, "safetensors", None)
     assert main(["train", "--output", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    way = "pip install '.[demo]' in a checkout of fastnn"
-    assert err == f"fastnn train: error: safetensors is not installed: {way}\n"
+    assert err == f"fastnn train: error: safetensors is not installed: {way_to('demo')}\n"
     assert out == ""
 
 
@@ -676,7 +676,7 @@ def test_layers_may_be_words_or_one() -> None:
 def test_a_full_disk_is_named(words: str, program: str) -> None:
     """Also where argparse writes, and where Python writes at the end, when the buffer is flushed."""
     unbuffered = "1" if words == "--help" else ""
-    with FULL.open("w") as stdout:
+    with FULL.open("w", encoding="utf-8") as stdout:
         done = subprocess.run(
             [sys.executable, "-m", "fastnn", words],
             stdout=stdout,
@@ -696,7 +696,7 @@ def test_a_full_disk_is_named_by_what_writes_to_it(tmp_path: Path) -> None:
     log.on_train_start(trainer)
     assert log._file is not None
     log._file.close()
-    log._file = FULL.open("a")
+    log._file = FULL.open("a", encoding="utf-8")
     trainer.history.append({"loss": 1.0})
     with pytest.raises(OSError, match=re.escape(f"No space left on device: '{log.path}'")):
         log.on_epoch_end(trainer)

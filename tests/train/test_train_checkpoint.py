@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -498,6 +497,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     small, large = {"weight": np.zeros(10)}, {"weight": np.zeros(10_000)}
     checkpoints.save(1, small)
     before = {path.name for path in tmp_path.iterdir()}
+    resource = pytest.importorskip("resource")  # Windows has none
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # Python ignores the signal of it
     try:

@@ -31,16 +31,22 @@ def has(folder: Path, names: Iterable[str], inside: Iterable[str] = ("",)) -> bo
     return _first(folder, names, inside) is not None
 
 
-def read(path: str | os.PathLike[str]) -> bytes:
-    """Return the file's content; of a gzipped file, whatever its name, the uncompressed content.
-
-    Raises FileNotFoundError, and ValueError for a folder and for a damaged gzipped file.
-    """
+def existing(path: str | os.PathLike[str]) -> Path:
+    """Return the file's path; FileNotFoundError where there is none, ValueError for a folder."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     if not path.is_file():
         raise ValueError(f"{path}: not a file")
+    return path
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """Return the file's content; of a gzipped file, whatever its name, the uncompressed content.
+
+    Raises FileNotFoundError, and ValueError for a folder and for a damaged gzipped file.
+    """
+    path = existing(path)
     content = path.read_bytes()
     if not content.startswith(GZIP):
         return content

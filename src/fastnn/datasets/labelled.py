@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._core.typing import Array
 
+PART = 2**20  # elements of a part: what is computed of it stays small
 MIN_SAMPLES = 5  # as one sample in five is held out
 
 
@@ -27,14 +31,25 @@ def check_numbers(x: Array) -> Array:
 
 def check_finite(x: Array, first: int = 0) -> Array:
     """Return `x`; ValueError unless it is finite in float32. first: the number of its first sample."""
-    bad = too_large(x)
-    if bad.any():
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
+    count, found = 0, ""
+    for rows in parts(x) if x.dtype.kind == "f" else ():
+        bad = too_large(x[rows])
+        if bad.any():
+            place, *rest = (int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+            number = place + rows.start
+            found = found or f"{x[(number, *rest)]} at {(number + first, *rest)}"
+            count += int(np.count_nonzero(bad))
+    if count:
         raise ValueError(
-            f"x must be finite numbers that float32 can hold, got {np.count_nonzero(bad)} others;"
-            f" the first is {x[index]} at {(index[0] + first, *index[1:])}"
+            f"x must be finite numbers that float32 can hold, got {count} others; the first is {found}"
         )
     return x
+
+
+def parts(x: Array) -> Iterator[slice]:
+    """Slices of the samples, of about PART elements each."""
+    rows = max(1, PART // max(1, math.prod(x.shape[1:])))
+    return (slice(start, start + rows) for start in range(0, len(x), rows))
 
 
 def too_large(x: Array) -> NDArray[np.bool_]:

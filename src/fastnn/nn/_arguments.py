@@ -32,6 +32,6 @@ def arguments_of(layer: Any) -> dict[str, Any]:
 
 
 def _arrays(layer: Any) -> list[Array]:
-    values = vars(layer).values()
+    values = vars(layer).copy().values()
     parameters = [value.data for value in values if isinstance(value, Parameter)]
     return [*parameters, *(array for _, array in layer._own_buffers())]

@@ -54,7 +54,7 @@ class Items(Module, Generic[T]):
         return cast("T", value)
 
     def _attributes(self) -> Iterable[tuple[str, Any]]:
-        return chain(vars(self).items(), self._items.items())
+        return chain(vars(self).copy().items(), self._items.items())
 
     def __getattr__(self, name: str) -> Any:
         items = vars(self).get("_items", {})  # it is not there yet while a copy is made

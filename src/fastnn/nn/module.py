@@ -117,7 +117,7 @@ class Module:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes of a pickle or a copy: all but those that belong to the last pass."""
-        return {name: value for name, value in vars(self).items() if name not in self._transient}
+        return {name: value for name, value in vars(self).copy().items() if name not in self._transient}
 
     def stage(self) -> Stage | None:
         """Return the stage of a chain that computes this layer in its present mode; None if there is none."""
@@ -144,8 +144,9 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield (dotted name, module) for this module, whose name is `prefix`, and every one inside it."""
         yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+        for name, value in self._attributes():  # not named_children, whose generator would cost time
+            if isinstance(value, Module):
+                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and every one inside it."""
@@ -341,14 +342,17 @@ class Module:
             yield f"{name}." if name else "", module
 
     def _attributes(self) -> Iterable[tuple[str, Any]]:
-        """Return (name, value) for what parameters and children are found in."""
-        return vars(self).items()
+        """Return (name, value) for what parameters and children are found in.
+
+        Of a copy, as here and below: another thread's pass may set an attribute meanwhile.
+        """
+        return vars(self).copy().items()
 
     def _check_registered(self) -> None:
         held = [
-            (prefix + name, value)
-            for prefix, module in self._dotted_modules()
-            for name, value in vars(module).items()
+            (f"{place}.{name}" if place else name, value)
+            for place, module in self.named_modules()
+            for name, value in vars(module).copy().items()
             if isinstance(value, PLAIN) and name not in module._transient + module._registered
         ]
         if held:
@@ -426,7 +430,7 @@ def device_of_model(model: Module) -> int | None:
 
 def generators_of(model: Module) -> list[Generator]:
     """All sources of random numbers: the default generator, and the generators that layers have."""
-    values = [value for module in model.modules() for value in vars(module).values()]
+    values = [value for module in model.modules() for value in vars(module).copy().values()]
     own = [value for value in values if isinstance(value, Generator)]
     return list(dict.fromkeys([default_generator(), *own]))
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 from fastnn._core.tensor_lists import Move, TensorList, clip_norm, make_lists
 from fastnn._core.uninterrupted import uninterrupted
-from fastnn.nn._fuse_bn import fuse_bn as fuse_bn
-from fastnn.nn._update_bn import update_bn as update_bn
+from fastnn.nn._fuse_bn import fuse_bn
+from fastnn.nn._update_bn import update_bn
 from fastnn.nn.parameter import Parameter
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "fuse_bn", "update_bn"]
 
 
 def clip_grad_norm_(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -9,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._core.arrays import apart
+from fastnn._core.stored import by_rows
 from fastnn._core.typing import Array
-from fastnn.preprocessing.transformer import Transformer, parts, target_for
+from fastnn.datasets.labelled import parts
+from fastnn.preprocessing.transformer import Transformer, target_for
 
 
 class Compose(Transformer):
@@ -43,10 +46,10 @@ class Compose(Transformer):
                 f"Compose: partial_fit must be of one step that learns, got {learning}: what the later ones"
                 " have learnt depends on the first one, which would change; call fit"
             )
-        samples = self.steps[0]._samples(x)
+        samples = self.steps[0]._samples(by_rows(x))
         with self._all_or_nothing():
             for place, step in enumerate(self.steps):
-                if not samples.size:
+                if not math.prod(samples.shape):
                     step.partial_fit(samples)  # which says what is wrong
                 for rows in parts(samples):
                     made = samples[rows]

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastnn._core.typing import Array
-from fastnn.datasets.labelled import check_finite
-from fastnn.preprocessing.transformer import parts
+from fastnn.datasets.labelled import check_finite, parts
 
 
 class RunningMean:

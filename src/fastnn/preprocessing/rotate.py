@@ -11,10 +11,11 @@ from fastnn._core.arrays import apart, is_whole, write
 from fastnn._core.products import matmul
 from fastnn._core.typing import Array
 from fastnn._kernels import real_number
+from fastnn.datasets.labelled import parts
 from fastnn.preprocessing.moments import RunningMean
 from fastnn.preprocessing.scale import Scale, computing_dtype
 from fastnn.preprocessing.standardize import check_statistics
-from fastnn.preprocessing.transformer import Transformer, check_shape, parts, target_for
+from fastnn.preprocessing.transformer import Transformer, check_shape, target_for
 
 METHODS = ("pca", "zca")
 

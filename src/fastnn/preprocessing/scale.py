@@ -8,7 +8,8 @@ from numpy.typing import DTypeLike
 from fastnn import _kernels
 from fastnn._core.arrays import in_step, is_plain, write
 from fastnn._core.typing import Array
-from fastnn.preprocessing.transformer import parts, target_for
+from fastnn.datasets.labelled import parts
+from fastnn.preprocessing.transformer import target_for
 
 LARGE = 1e30  # float32 holds numbers up to this, their inverses, and their differences from what it holds
 

@@ -10,11 +10,11 @@ import numpy as np
 from fastnn._core.arrays import apart, write
 from fastnn._core.typing import Array
 from fastnn._kernels import real_number
-from fastnn.datasets.labelled import check_finite
+from fastnn.datasets.labelled import check_finite, parts
 from fastnn.preprocessing.forms import LAYOUTS
 from fastnn.preprocessing.moments import RunningMean
 from fastnn.preprocessing.scale import Scale
-from fastnn.preprocessing.transformer import Transformer, check_shape, parts, target_for
+from fastnn.preprocessing.transformer import Transformer, check_shape, target_for
 
 PER = ("feature", "channel")
 

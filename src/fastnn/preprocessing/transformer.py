@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn import _kernels
 from fastnn._core.arrays import as_array, check_out, write
+from fastnn._core.stored import Stored, by_rows
 from fastnn._core.typing import Array
-from fastnn.datasets.labelled import check_numbers
-
-PART = 2**20  # elements of a part: copies in float64 stay small
+from fastnn.datasets.labelled import check_numbers, parts
 
 
 class Transformer:
@@ -47,11 +46,12 @@ class Transformer:
     def partial_fit(self, x: ArrayLike, y: object = None) -> Self:
         """Learn from more samples, as if all had come in one array; return the transformer.
 
+        A stored array, as np.memmap and those of h5py and zarr, is read in parts and never loaded whole.
         Raises ValueError for x without samples, for samples of another shape, and for what is not finite;
         then nothing is changed.
         """
-        samples = self._samples(x)
-        if not samples.size:
+        samples = self._samples(by_rows(x))
+        if not math.prod(samples.shape):
             raise ValueError(f"x must have at least one sample and one feature, got shape {samples.shape}")
         with self._all_or_nothing():
             self._learn(samples)
@@ -153,14 +153,15 @@ class Transformer:
         self._check_fitted()
         return self._samples(x)
 
-    def _samples(self, x: ArrayLike, fitted: bool = True) -> Array:
+    def _samples(self, x: Any, fitted: bool = True) -> Array:
         """`x` as an array of samples of numbers; fitted: of the shape that fit saw, if it has seen any."""
-        array = check_numbers(as_array("x", x))
+        array: Any = x if isinstance(x, Stored) else as_array("x", x)
+        check_numbers(array)
         if array.ndim < 2:
             raise ValueError(f"x must be (samples, features) or (samples, ...), got shape {array.shape}")
         if fitted and hasattr(self, "shape_"):
             check_shape(array, self.sample_shape)
-        return array
+        return array  # type: ignore[no-any-return]
 
     def _own(self) -> list[Transformer]:
         """The transformers whose attributes a call may change."""
@@ -215,15 +216,11 @@ def check_shape(x: Array, expected: tuple[int, ...]) -> None:
 
 def transformed(transformer: Transformer, x: Array, dtype: DTypeLike) -> Array:
     """Return `transformer.transform(x)` in a new array of this dtype."""
-    transformer._fitted(x)
-    shape = transformer.transform(x[:1]).shape[1:]
-    return transformer.transform(x, out=_kernels.empty((len(x), *shape), dtype))
-
-
-def parts(x: Array) -> Iterator[slice]:
-    """Slices of the samples, of about PART elements each."""
-    rows = max(1, PART // max(1, math.prod(x.shape[1:])))
-    return (slice(start, start + rows) for start in range(0, len(x), rows))
+    transformer._fitted(by_rows(x))
+    out = _kernels.empty((len(x), *transformer.transform(x[:1]).shape[1:]), dtype)
+    for rows in parts(x):
+        transformer.transform(x[rows], out=out[rows])
+    return out
 
 
 def delivered(x: Array, out: Array | None) -> Array:

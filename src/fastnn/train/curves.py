@@ -22,8 +22,8 @@ class Curves(Callback):
 
     The gap between training and validation is shaded; a large one of the accuracy is overfitting. One more
     panel has the ratio of update to weight, |change| / |weights|, of each epoch's last step, about 1e-3 of
-    which is wanted: it becomes "update_ratio" in the epoch's record. Needs matplotlib; ImportError naming the
-    extra where it is missing.
+    which is wanted: it becomes "update_ratio" in the epoch's record (a stream without a length has none).
+    Needs matplotlib; ImportError naming the extra where it is missing.
     """
 
     def __init__(self, path: str | Path, title: str = "") -> None:
@@ -34,12 +34,12 @@ class Curves(Callback):
 
     def on_gradients(self, trainer: Trainer) -> None:
         """Keep the weights as they are before the epoch's last step."""
-        if (trainer.step + 1) % trainer.steps_per_epoch == 0:
+        if trainer.steps_per_epoch and (trainer.step + 1) % trainer.steps_per_epoch == 0:
             self._updates.before(trainer.model)
 
     def on_step(self, trainer: Trainer) -> None:
         """Measure how far the last step has moved them."""
-        if trainer.step % trainer.steps_per_epoch == 0:
+        if trainer.steps_per_epoch and trainer.step % trainer.steps_per_epoch == 0:
             self._ratio = self._updates.after()[0]
 
     def on_epoch_end(self, trainer: Trainer) -> None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from fastnn._core.arrays import check_whole
+from fastnn._core.stored import selected
 from fastnn._core.typing import Array
 from fastnn.datasets.labelled import MIN_SAMPLES
 from fastnn.preprocessing import (
@@ -41,6 +42,8 @@ HELD_OUT_EVERY = MIN_SAMPLES  # one sample in this many is held out
 class Data:
     """A data set for training: x float32, (N, features) or (N, channels, height, width), labels 0, 1, ...
 
+    With raw=True x is as it was given.
+
     `preprocessing` made x of the raw samples, with the training samples' statistics; `classes[label]` is the
     label in the original data. Both are for fastnn.save.
     """
@@ -60,8 +63,12 @@ def prepare(
     images: bool = False,
     layout: str | None = None,
     preprocess: str | Transformer = "standardize",
+    raw: bool = False,
 ) -> Data:
     """Preprocess by the training samples; without `test`, hold out a fifth, drawn at random in each class.
+
+    raw: leave x as it is, bytes as a rule a quarter of the floats' size, and a stored array (np.memmap, those
+    of h5py and zarr) in its file; only `preprocessing` is fitted then, for `fit(..., transform=)`.
 
     The same samples are held out in every run, so that runs compare. images=False: x becomes rows of
     features. images=True: x becomes (N, channels, height, width), from that, (N, height, width, channels),
@@ -88,10 +95,13 @@ def prepare(
     y, y_test = labels[: len(train[1])], labels[len(train[1]) :]
     if test is None:
         held_out = held_out_rows(y, Fraction(1, HELD_OUT_EVERY))
-        x, y, x_test, y_test = x[~held_out], y[~held_out], x[held_out], y[held_out]
+        kept, out = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        x, x_test, y, y_test = selected(x, kept), selected(x, out), y[kept], y[out]
     else:
         x_test = test[0]
     preprocessing = Compose(form, *steps).fit(x)
+    if raw:
+        return Data(x, y, x_test, y_test, preprocessing, classes)
     made, made_test = (transformed(preprocessing, samples, np.float32) for samples in (x, x_test))
     return Data(made, y, made_test, y_test, preprocessing, classes)
 

@@ -13,9 +13,9 @@ import numpy as np
 from fastnn._core.devices import on_host
 from fastnn._core.typing import Array
 from fastnn.nn import Module
+from fastnn.train.measures import EVALUATION_BATCH
 from fastnn.train.nested import Nested, call, leaves
-
-Samples = tuple[Nested, Nested]  # x, y
+from fastnn.train.sources import Batch, Rows, Source
 
 
 class Diverged(FloatingPointError):  # noqa: N818
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
     in_data: bool = False  # then no learning rate helps
 
 
-def diagnose(model: Module, batch: Samples, name: str, data: Samples) -> Finding:
+def diagnose(model: Module, batch: Batch, name: str, data: Source) -> Finding:
     """Return where the first non-finite value appeared when the model was trained and then given a batch.
 
     The batch itself comes first; then the order is that in which it can happen: the gradients that the last
@@ -51,27 +51,32 @@ def diagnose(model: Module, batch: Samples, name: str, data: Samples) -> Finding
     return found or _outputs(model, batch[0])
 
 
-def _samples(batch: Samples, name: str, data: Samples) -> Finding | None:
+def _samples(batch: Batch, name: str, data: Source) -> Finding | None:
     """What is wrong in the data set, whose rows the user knows; the batch's are shuffled."""
-    for part, in_batch, whole in zip("xy", batch, data, strict=True):
-        several = isinstance(whole, tuple)
-        for place, (array, rows) in enumerate(zip(leaves(whole), leaves(in_batch), strict=True)):
+    for index, part in enumerate("xy"):
+        for place, rows in enumerate(leaves(batch[index])):
             if not _finite(rows):
-                where = f"[{place}]" if several else ""
-                if _finite(array):
-                    text = f"transform must return finite numbers, got {_count(rows)} in {part}{where}"
-                    return Finding("", text, in_data=True)
-                return _in_data(f"{name}: {part}", where, array)
+                array = f"{part}[{place}]" if isinstance(batch[index], tuple) else part
+                if not isinstance(data, Rows):
+                    text = f"{name}: {array} must be finite, got {_count(rows)} in a batch"
+                elif where := _rows(data, index, place):
+                    text = f"{name}: {array} must be finite, got NaN or infinities in {where.format(array)}"
+                else:
+                    text = f"transform must return finite numbers, got {_count(rows)} in {array}"
+                return Finding("", text, in_data=True)
     return None
 
 
-def _in_data(part: str, place: str, array: Array) -> Finding:
-    """The finding for an array of the data set: how many rows are wrong, and where the first number is."""
-    finite = np.isfinite(array)
-    rows = np.count_nonzero(~finite.reshape(len(array), -1).all(axis=1))
-    first = ", ".join(map(str, np.argwhere(~finite)[0]))
-    found = f"NaN or infinities in {rows} of {len(array)} rows, the first at {part[-1]}{place}[{first}]"
-    return Finding("", f"{part}{place} must be finite, got {found}", in_data=True)
+def _rows(data: Rows, index: int, place: int) -> str:
+    """How many rows of an array of the data set are wrong, and the place of the first number; else ""."""
+    wrong, first = 0, ""
+    for number, batch in enumerate(data.in_order(EVALUATION_BATCH)):
+        finite = np.isfinite([*leaves(batch[index])][place])
+        wrong += int(np.count_nonzero(~finite.reshape(len(finite), -1).all(axis=1)))
+        if wrong and not first:
+            row, *rest = np.argwhere(~finite)[0]
+            first = ", ".join(map(str, (row + number * EVALUATION_BATCH, *rest)))
+    return f"{wrong} of {len(data)} rows, the first at {{}}[{first}]" if wrong else ""
 
 
 def _gradients(model: Module) -> Finding | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,22 +13,27 @@ from numpy.typing import ArrayLike
 from fastnn import optim
 from fastnn._core.arrays import check_count, real_number
 from fastnn._core.inference import is_inference
-from fastnn.augment import Transform
+from fastnn.augment import Compose, Transform
 from fastnn.nn import Module
 from fastnn.nn.module import check_model
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
+from fastnn.preprocessing import Transformer
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.class_weight import weighted_loss
 from fastnn.train.data import held_out_rows
+from fastnn.train.data_forms import source_of
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
-from fastnn.train.nested import Nested, as_arrays, leaves, length, mapped
+from fastnn.train.nested import Nested
 from fastnn.train.preprocessing import Preprocessing
 from fastnn.train.progress import Progress
+from fastnn.train.sources import Plan, Rows, Source, Subset
 from fastnn.train.trainer import Callback, Trainer
 from fastnn.train.transform import check_transform
 
 Metrics = Iterable[str | Metric] | Mapping[str, Metric]
-Data = tuple[Any, Any]
+Data = Any  # (x, y), a Dataset, or what gives batches: train/sources.py
+
+BATCH_SIZE = 32
 
 
 def fit(
@@ -45,9 +49,10 @@ def fit(
     scheduler: Any = None,
     schedule_per: str = "epoch",
     epochs: int = 10,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     accumulate: int = 1,
-    transform: Transform | Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    shuffle_block: int | None = None,
+    transform: Transform | Transformer | Callable[[Any, Any], tuple[Any, Any]] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | Literal["lines"] = False,
     checkpoints: Checkpoints | str | Path | None = None,
@@ -56,20 +61,26 @@ def fit(
 ) -> list[Record]:
     """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
-    data, validation: (x, y), NumPy arrays with a row for each sample. A model of several inputs takes them
-    as x = (x1, x2), for model(x1, x2); one of several outputs returns a tuple and gets y as a tuple: its loss
-    is a function that returns a tuple of gradients. validation_split: the share of data in (0, 1) that is
-    held out for validation instead, of labels from each class, the same samples in every run.
+    data, validation: (x, y), arrays with a row for each sample, in memory or stored (np.memmap, those of h5py
+    and zarr: rows are read when they are needed); a Dataset, with len(data) and data[i] giving (x, y); or
+    batches (x, y) that can be iterated again for each epoch: a DataLoader, a list of batches, a function that
+    makes a generator. All but arrays in memory are read by a thread, two batches ahead.
+    A model of several inputs takes them as x = (x1, x2), for model(x1, x2); one of several outputs returns a
+    tuple and gets y as a tuple: its loss is a function that returns a tuple of gradients. validation_split:
+    the share of data in (0, 1) that is held out for validation instead, of labels from each class, the same
+    samples in every run.
     Each batch is moved to the model's device: after model.to("cuda") to the GPU, which is waited for once a
     batch, for the loss and the metrics.
     Every epoch takes the samples in a new order, from fastnn's default generator; a last batch of one sample
     joins the batch before it, and `accumulate` batches make one step of the optimizer, with the gradient of
-    one large batch.
-    transform: what changes each training batch on its way to the model: one of fastnn.augment, or a function
-    (x, y) -> (x, y) of NumPy arrays, which are copies of the data's rows and have as many rows afterwards; of
-    several inputs it gets the tuple. fastnn.augment's draws follow from the epoch's order and the batch's
-    place in it, so that a resumed run repeats them; a function's own draws are its own. Validation batches
-    go through the transformers of fastnn.preprocessing in an augment.Compose alone.
+    one large batch. batch_size: 32 unless it is given; data that are batches keep theirs, and their order.
+    shuffle_block: samples are shuffled in blocks of so many, which files are read faster by.
+    transform: what changes each training batch on its way to the model: one of fastnn.augment, a fitted
+    transformer of fastnn.preprocessing, or a function (x, y) -> (x, y) of NumPy arrays, which are copies of
+    the data's rows and have as many rows afterwards; of several inputs it gets the tuple. The draws of
+    fastnn.augment follow from the epoch's order and the batch's place in it, so that a resumed run repeats
+    them; a function's own draws are its own. Validation batches go through the transformers of
+    fastnn.preprocessing alone.
     loss: a name (cross_entropy, nll_loss, hinge_loss, binary_cross_entropy_with_logits, binary_cross_entropy,
     kl_div, mse_loss, l1_loss, smooth_l1_loss, huber_loss), a function (output, target) -> (loss, doutput), or
     a loss layer of fastnn.nn; the mean over a batch.
@@ -97,15 +108,21 @@ def fit(
         raise RuntimeError(
             "fit must be called outside fastnn.inference(): inside, nothing is kept for backward"
         )
-    x, y = samples_of("data", data)
+    check_count("epochs", epochs)
+    check_count("accumulate", accumulate)
+    for name, value in (("batch_size", batch_size), ("shuffle_block", shuffle_block)):
+        if value is not None:
+            check_count(name, value)
+    source = source_of("data", data, shuffle_block)
     check_parts(model, optimizer, scheduler, callbacks)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("accumulate", accumulate)):
-        check_count(name, value)
+    plan = _plan(source, batch_size, accumulate, shuffle_block)
     if schedule_per not in ("epoch", "step"):
         raise ValueError(f"schedule_per must be 'epoch' or 'step', got {schedule_per!r}")
     if progress not in (True, False, "lines"):
         raise ValueError(f"progress must be True, False or 'lines', got {progress!r}")
-    check_transform(transform, x)
+    if isinstance(transform, Transformer):
+        transform = Compose([transform])
+    check_transform(transform)
     if resume and checkpoints is None:
         raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
     saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
@@ -115,16 +132,16 @@ def fit(
     statistics = [] if fixed is None else [Preprocessing(fixed)]
     others: list[Callback] = [*shown, *statistics, *([saver] if saver else [])]
     plain_loss = find_loss(loss)
+    y = source.y
     weighted = plain_loss if class_weight is None else weighted_loss(loss, class_weight, y)
-    held_out = None if validation is None else samples_of("validation", validation)
+    held_out = None if validation is None else source_of("validation", validation)
     if validation_split is not None:
         if held_out is not None:
             raise ValueError("validation_split must be None where validation is given, got both")
-        (x, y), held_out = _split(x, y, validation_split)
+        source, held_out = _split(source, validation_split)
     trainer = Trainer(
         model=model,
-        x=x,
-        y=y,
+        data=source,
         validation=held_out,
         loss=weighted,
         validation_loss=plain_loss,
@@ -133,8 +150,7 @@ def fit(
         scheduler=scheduler,
         schedule_per=schedule_per,
         epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
+        plan=plan,
         transform=transform,
         divergence=divergence,
         callbacks=[*callbacks, *others],
@@ -157,9 +173,9 @@ def evaluate(
 
     It is left in that mode. Arguments as for `fit`.
     """
-    x, y = samples_of("data", data)
-    found = find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss)
-    return measure(model.eval(), x, y, find_loss(loss), found)
+    source = source_of("data", data)
+    found = find_metrics(_default_metrics(loss, source.y) if metrics is None else metrics, loss)
+    return measure(model.eval(), source, find_loss(loss), found)
 
 
 def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
@@ -179,34 +195,27 @@ def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
         raise ValueError(f"{latest}: {error}") from error
 
 
-def samples_of(name: str, data: Data) -> tuple[Nested, Nested]:
-    """Return x and y as arrays. Raises TypeError for what is no pair, ValueError for rows that do not fit."""
-    try:
-        x, y = data
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be (x, y), two arrays, got {type(data).__name__}") from None
-    x, y = as_arrays(f"{name}: x", x), as_arrays(f"{name}: y", y)
-    shapes = [array.shape for array in leaves((x, y))]
-    if any(shape[:1] != shapes[0][:1] or not shape or not shape[0] for shape in shapes):
-        *first, last = map(str, shapes)
-        raise ValueError(
-            f"{name} must be x and y with a row for each sample, got shapes {', '.join(first)} and {last}"
-        )
-    return x, y
+def _plan(source: Source, batch_size: int | None, accumulate: int, shuffle_block: int | None) -> Plan:
+    """How epochs are cut; ValueError for what does not go with batches that come ready."""
+    for name, value in (("batch_size", batch_size), ("shuffle_block", shuffle_block)):
+        if value is not None and not isinstance(source, Rows):
+            raise ValueError(f"{name} must be None where data are batches already, got {value}")
+    return Plan(BATCH_SIZE if batch_size is None else batch_size, accumulate, shuffle_block)
 
 
-def _split(x: Nested, y: Nested, share: object) -> tuple[tuple[Nested, Nested], tuple[Nested, Nested]]:
-    """(x, y) for training, and (x, y) held out: this share, of each class where y is labels."""
+def _split(source: Source, share: object) -> tuple[Rows, Rows]:
+    """The samples for training, and those held out: this share, of each class where y is labels."""
     number = real_number("validation_split", share)
-    samples = length(x)
-    labels = y if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu" else np.zeros(samples)
+    if not isinstance(source, Rows):
+        raise ValueError("validation_split must be None where data are batches: give validation, got both")
     if not 0 < number < 1:
         raise ValueError(f"validation_split must be in (0, 1), got {number}")
+    y = source.y
+    labels = y[:] if getattr(y, "ndim", 0) == 1 and y.dtype.kind in "iu" else np.zeros(len(source))
     held_out = held_out_rows(labels, Fraction(number).limit_denominator(10**6))
     if held_out.all() or not held_out.any():
-        raise ValueError(f"validation_split must leave samples on both sides, got {number} of {samples}")
-    kept, out = (mapped(itemgetter(rows), (x, y)) for rows in (~held_out, held_out))
-    return kept, out
+        raise ValueError(f"validation_split must leave samples on both sides, got {number} of {len(source)}")
+    return Subset(source, np.flatnonzero(~held_out)), Subset(source, np.flatnonzero(held_out))
 
 
 def check_parts(model: Module, optimizer: object, scheduler: Any = None, callbacks: object = ()) -> None:
@@ -236,6 +245,7 @@ def _got(value: object) -> str:
     return repr(value)
 
 
-def _default_metrics(loss: object, y: Nested) -> tuple[str, ...]:
-    classes = isinstance(y, np.ndarray) and (y.dtype.kind in "iu" or y.ndim > 1)
+def _default_metrics(loss: object, y: Nested | None) -> tuple[str, ...]:
+    """Accuracy for cross_entropy; not where y is known to be no classes."""
+    classes = y is None or (not isinstance(y, tuple) and (y.dtype.kind in "iu" or y.ndim > 1))
     return ("accuracy",) if classes and loss == "cross_entropy" else ()

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import fastnn.functional as F
@@ -17,6 +16,7 @@ from fastnn.metrics import NAMES, Accumulating, by_name, mode_of
 from fastnn.nn import BCELoss, Module
 from fastnn.nn.module import NOT_NEEDED, device_of_model
 from fastnn.train.nested import Nested, call, length, mapped
+from fastnn.train.sources import Batch, Source
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # an epoch's numbers by name: epoch, step, lr, loss, metrics, val_..., seconds
@@ -152,11 +152,10 @@ class RunningMeans:
 
 def measure(
     model: Module,
-    x: Nested,
-    y: Nested,
+    data: Source,
     loss: Loss,
     metrics: Mapping[str, Metric],
-    check: Callable[[float, tuple[Nested, Nested]], object] = lambda loss, batch: None,
+    check: Callable[[float, Batch], object] = lambda loss, batch: None,
     prepare: Callable[[Nested], Nested] = lambda x: x,
 ) -> dict[str, float]:
     """Return the means of loss and metrics, by name; `check` gets each batch's loss, and the batch.
@@ -164,10 +163,8 @@ def measure(
     The inputs of a batch go through `prepare`; batches are moved to the model's device.
     """
     running, device = RunningMeans(metrics), device_of_model(model)
-    for start in range(0, length(x), EVALUATION_BATCH):
-        batch = slice(start, start + EVALUATION_BATCH)
-        part = prepare(mapped(itemgetter(batch), x)), mapped(itemgetter(batch), y)
-        inputs, targets = mapped(partial(moved, device=device), part)
+    for x, y in data.in_order(EVALUATION_BATCH):
+        inputs, targets = mapped(partial(moved, device=device), (prepare(x), y))
         with inference():
             output = call(model, inputs)
         values = running.measure(loss(output, targets)[0], output, targets)

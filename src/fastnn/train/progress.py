@@ -23,7 +23,8 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Show the bar."""
-        total = trainer.epochs * trainer.steps_per_epoch
+        steps = trainer.steps_per_epoch
+        total = None if steps is None else trainer.epochs * steps
         self._bar = self._tqdm(total=total, initial=trainer.step, unit="step", leave=False, **self._options)
 
     def on_step(self, trainer: Trainer) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from operator import mul
@@ -18,17 +18,17 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn._core.devices import moved
-from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.nn.module import device_of_model, generators_of
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.random import Key, child_key, default_generator
-from fastnn.train.batches import cut, grouped, shuffled, steps_per_epoch, take
-from fastnn.train.diagnosis import Diverged, Samples, diagnose
+from fastnn.train.diagnosis import Diverged, diagnose
 from fastnn.train.divergence import DivergenceTest
 from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
-from fastnn.train.nested import Nested, call, length, mapped
+from fastnn.train.nested import call, length, mapped
+from fastnn.train.prefetch import prefetched
+from fastnn.train.sources import Batch, Part, Plan, Source
 from fastnn.train.transform import described, transformed_batch, validation_of
 
 # `stopped` is none of them: whoever stopped a run (a limit of time) decides in the resumed one again.
@@ -82,9 +82,8 @@ class Trainer:
     """
 
     model: Module
-    x: Nested
-    y: Nested
-    validation: tuple[Nested, Nested] | None
+    data: Source
+    validation: Source | None
     loss: Loss
     validation_loss: Loss
     metrics: Mapping[str, Metric]
@@ -92,8 +91,7 @@ class Trainer:
     scheduler: Any
     schedule_per: str
     epochs: int
-    batch_size: int
-    accumulate: int
+    plan: Plan
     transform: Any
     divergence: float
     callbacks: Sequence[Callback]
@@ -117,9 +115,9 @@ class Trainer:
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
-        return steps_per_epoch(length(self.x), self.batch_size, self.accumulate)
+    def steps_per_epoch(self) -> int | None:
+        """Optimizer steps in an epoch; None for a stream that does not say."""
+        return self.data.steps(self.plan)
 
     def stop(self, reason: str) -> None:
         """End training after this step, or after this epoch where its steps are done."""
@@ -148,31 +146,45 @@ class Trainer:
             self.epoch, self._position = len(self.history) + 1, 0
             self._order, self._means = default_generator().key(), RunningMeans(self.metrics)
             self._call("on_epoch_start")
-        batches = cut(shuffled(length(self.x), self._order), self.batch_size)
         self.model.train()
-        for group in grouped(batches, self.accumulate)[self._position :]:
-            self._run_step(group)
-            if self.stopped:
-                return
+        parts = self._parts(self._order)
+        with closing(prefetched(parts) if self.data.reads_ahead else parts) as batches:
+            for part in batches:
+                self._learn(part)
+                if part.ends:
+                    self._end_step()
+                    if self.stopped:
+                        return
         self._end_epoch(start)
 
-    def _run_step(self, group: Sequence[Array]) -> None:
+    def _parts(self, order: Key) -> Generator[Part]:
+        """The epoch's batches from the present step on, as `transform` makes them."""
+        for part in self.data.epoch(self.plan, order, self.epoch, self._position):
+            if self.transform is None:
+                yield part
+            else:
+                x, y = transformed_batch(self.transform, part.x, part.y, child_key(order, part.number))
+                yield part._replace(x=x, y=y)
+
+    def _learn(self, part: Part) -> None:
+        """Forward, the loss, and backward of a batch."""
         self._is_between_steps = False
-        samples, self.step_loss = sum(map(len, group)), 0.0
-        for index, rows in enumerate(group):
-            x, y = self._batch(rows, index)
-            before = [generator.get_state() for generator in self._generators]
-            output = call(self.model, x)
-            loss, doutput = self.loss(output, y)
-            values = self._means.measure(loss, output, y)
-            if self._divergence.too_large(values[0], len(rows)):
-                self._fail(values[0], (x, y), before)
-            self._means.add(values, output, y)
-            if index == 0:  # not before `_fail`, which looks at the gradients of the last step
-                self.optimizer.zero_grad()
-            share = len(rows) / samples
-            self.model.backward(doutput if share == 1 else mapped(partial(mul, share), doutput))
-            self.step_loss += share * values[0]
+        x, y = mapped(partial(moved, device=self._device), (part.x, part.y))
+        samples = length(y)
+        before = [generator.get_state() for generator in self._generators]
+        output = call(self.model, x)
+        loss, doutput = self.loss(output, y)
+        values = self._means.measure(loss, output, y)
+        if self._divergence.too_large(values[0], samples):
+            self._fail(values[0], (x, y), before)
+        self._means.add(values, output, y)
+        if part.begins:  # not before `_fail`, which looks at the gradients of the last step
+            self.optimizer.zero_grad()
+            self.step_loss = 0.0
+        self.model.backward(doutput if part.share == 1 else mapped(partial(mul, part.share), doutput))
+        self.step_loss += part.share * values[0]
+
+    def _end_step(self) -> None:
         self._call("on_gradients")
         self.optimizer.step()
         self.step, self._position = self.step + 1, self._position + 1
@@ -182,25 +194,14 @@ class Trainer:
         self._is_between_steps = True
         self._call("on_step_end")
 
-    def _batch(self, rows: Array, index: int) -> tuple[Nested, Nested]:
-        """The samples `rows`, as the model gets them; they are batch `index` of the present step."""
-        assert self._order is not None
-        x, y = mapped(partial(take, rows=rows), (self.x, self.y))
-        if self.transform is not None:
-            number = self._position * self.accumulate + index  # of the batch in its epoch
-            x, y = transformed_batch(self.transform, x, y, child_key(self._order, number))
-        return mapped(partial(moved, device=self._device), (x, y))  # type: ignore[no-any-return]
-
     def _end_epoch(self, start: float) -> None:
         self._is_between_steps = False
         record: Record = {"epoch": self.epoch, "step": self.step, "lr": self.lr, **self._means.means()}
         if self.validation is not None:
             self.model.eval()
-            x, y = self.validation
             means = measure(
                 self.model,
-                x,
-                y,
+                self.validation,
                 self.validation_loss,
                 self.metrics,
                 check=self._check_validation,
@@ -226,7 +227,7 @@ class Trainer:
 
     # ---- failures ------------------------------------------------------------------------------------------
 
-    def _fail(self, loss: float, batch: Samples, before: Sequence[Key]) -> NoReturn:
+    def _fail(self, loss: float, batch: Batch, before: Sequence[Key]) -> NoReturn:
         """Raise Diverged; with the generators as `before`, the model gives the batch's loss again."""
         what = f"the loss became {loss:.4g}"
         if math.isfinite(loss):
@@ -234,10 +235,10 @@ class Trainer:
             what += f", over the last samples {self._divergence.recent:.4g}, above {limit},"
         for generator, state in zip(self._generators, before, strict=True):
             generator.set_state(state)
-        finding = diagnose(self.model, batch, "data", (self.x, self.y))
+        finding = diagnose(self.model, batch, "data", self.data)
         raise Diverged(what, self.epoch, self.step + 1, finding, self.lr)
 
-    def _check_validation(self, loss: float, batch: Samples) -> None:
+    def _check_validation(self, loss: float, batch: Batch) -> None:
         if not math.isfinite(loss):
             assert self.validation is not None
             what = f"the loss of the validation became {loss}"
@@ -265,6 +266,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "data": self.data.state_dict(),
             "generators": [generator.get_state() for generator in self._generators],
             "callbacks": self._callback_states(),
         }
@@ -298,6 +300,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
+        self.data.load_state_dict(state["data"])
         for generator, key in zip(self._generators, state["generators"], strict=True):
             generator.set_state(key)
         for name in SAVED_ATTRIBUTES:
@@ -308,9 +311,8 @@ class Trainer:
     def _settings(self) -> dict[str, Any]:
         """The settings that must be the same when the run is resumed."""
         return {
-            "samples": length(self.x),
-            "batch_size": self.batch_size,
-            "accumulate": self.accumulate,
+            "samples": self.data.samples,
+            **self.plan._asdict(),
             "transform": described(self.transform),
             "optimizer": type(self.optimizer).__name__,
             "scheduler": type(self.scheduler).__name__,

@@ -13,25 +13,26 @@ from fastnn.random import Key
 from fastnn.train.nested import Nested, leaves, length
 
 
-def check_transform(transform: object, x: Nested) -> None:
-    """TypeError for what is no transform, and for one of fastnn.augment with a model of several inputs."""
+def check_transform(transform: object) -> None:
+    """TypeError for what is no transform."""
     if transform is None:
         return
     if isinstance(transform, type) or not callable(transform):
         got = f"the class {transform.__name__}" if isinstance(transform, type) else repr(transform)
         raise TypeError(f"transform must be one of fastnn.augment or a function (x, y) -> (x, y), got {got}")
-    if isinstance(transform, Transform) and isinstance(x, tuple):
-        raise TypeError(
-            "transform must be a function (x, y) -> (x, y) for a model of several inputs: those of"
-            f" fastnn.augment change one array of images, got {type(transform).__name__} and {len(x)} inputs"
-        )
 
 
 def transformed_batch(transform: Any, x: Nested, y: Nested, key: Key) -> tuple[Nested, Nested]:
     """What `transform` makes of a batch; `key` is what the draws of fastnn.augment's follow from.
 
-    Raises TypeError unless that is (x, y), ValueError for another number of samples.
+    Raises TypeError unless that is (x, y), and for one of fastnn.augment with a model of several inputs;
+    ValueError for another number of samples.
     """
+    if isinstance(transform, Transform) and isinstance(x, tuple):
+        raise TypeError(
+            "transform must be a function (x, y) -> (x, y) for a model of several inputs: those of"
+            f" fastnn.augment change one array of images, got {type(transform).__name__} and {len(x)} inputs"
+        )
     made = transform(x, y, key=key) if isinstance(transform, Transform) else transform(x, y)
     if not isinstance(made, tuple) or len(made) != 2:
         raise TypeError(f"transform must return (x, y), got {type(made).__name__}")
