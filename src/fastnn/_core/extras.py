@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from fastnn._version import DISTRIBUTION
+
 
 def way_to(extra: str) -> str:
-    """How to get the packages of an extra. On PyPI, fastnn is the name of another project."""
-    return f"pip install '.[{extra}]' in a checkout of fastnn"
+    """How to get the packages of an extra; double quotes are quotes in every shell, cmd.exe too."""
+    return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def require(module: str, extra: str) -> Any:
