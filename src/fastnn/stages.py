@@ -12,6 +12,8 @@ from typing import ClassVar
 from fastnn import _kernels
 from fastnn._core import arrays
 
+__all__ = ["Activation", "Add", "BatchNorm", "Bias", "Dropout", "ScaleShift"]
+
 
 class _Stage:
     """The base of all stages. `takes` names the arguments of forward that they use, `needs` required ones."""

@@ -20,6 +20,8 @@ from typing import Any
 from fastnn._core.extras import require
 from fastnn._version import __version__
 
+__all__ = ["FastnnController"]
+
 _threadpoolctl = require("threadpoolctl", "demo")
 _LibController: Any = _threadpoolctl.LibController
 

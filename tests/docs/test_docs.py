@@ -21,7 +21,10 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 # The pages whose examples stand alone; those of the others run with the tests of their subject.
 ALONE = [
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("chains", "functions", "layers", "random", "runtime")),
+    *(
+        DOCS / f"{name}.md"
+        for name in ("chains", "functions", "index", "install", "layers", "random", "runtime")
+    ),
     DOCS / "large-batches.md",
 ]
 EXAMPLES = [
@@ -81,16 +84,13 @@ def test_ci_runs_the_test_line_of_the_readme() -> None:
     assert TEST_LINE in CI.read_text().splitlines()
 
 
-def test_nothing_leads_to_the_project_of_this_name_on_pypi() -> None:
-    folders = ("src", "docs", "examples", "tools")
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
-    for path in [*ROOT.glob("*.md"), *(path for path in files if path.suffix in (".md", ".py", ".pyi"))]:
-        assert re.search(r"install ['\"]?fastnn|fastnn\[\w", path.read_text()) is None, path
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_have_the_options_that_are_shown(page: Path) -> None:
-    lines = [shlex.split(line) for block in blocks(page.read_text(), "sh") for line in block.splitlines()]
+    lines = [
+        shlex.split(line)
+        for block in blocks(page.read_text(encoding="utf-8"), "sh")
+        for line in block.splitlines()
+    ]
     for words in lines:
         if "fastnn" in words:
             arguments = words[words.index("fastnn") + 1 :]
@@ -114,5 +114,6 @@ def test_the_page_of_layers_names_them_all() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        picture_left_out = target.endswith(".png") and not CI.exists()  # of a source distribution
+        assert (page.parent / target).exists() or picture_left_out, target

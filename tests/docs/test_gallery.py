@@ -93,7 +93,7 @@ def agg() -> Iterator[None]:
 @pytest.mark.filterwarnings("default")  # a search warns of its short ranges
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_script_measures_what_it_says(script: Path, agg: None, capsys: pytest.CaptureFixture[str]) -> None:
-    source, name = script.read_text(), script.stem.removeprefix("plot_")
+    source, name = script.read_text(encoding="utf-8"), script.stem.removeprefix("plot_")
     if " search" in source:
         pytest.importorskip("optuna")
     assert source.count("\n") <= 60

@@ -9,6 +9,8 @@ promote as in np.tanh; any other array raises TypeError. NaN gives NaN, an infin
 gradient at NaN is NaN, whatever dy; only identity's does not depend on x.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -4,6 +4,8 @@ The dtypes are those of activation.py, but the computation is in float64 at leas
 the end. Axis 1 of the input is the channels; n is the number of values per channel.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -4,6 +4,8 @@ The result is a sum over the kernel's elements (i, j): each is a weight for ever
 times the image's elements that lie under it, one for each result.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np

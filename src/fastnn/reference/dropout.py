@@ -3,6 +3,8 @@
 It must not know the C kernels. A dropped value is dropped whatever it is, NaN and infinities included.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Any, SupportsIndex

@@ -1,5 +1,7 @@
 """Embeddings in plain NumPy, from the definition."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

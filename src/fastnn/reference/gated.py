@@ -3,6 +3,8 @@
 The conventions of activation.py hold; it must not know the C kernels.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np

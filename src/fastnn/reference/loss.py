@@ -4,6 +4,8 @@ Each returns (loss, the gradient with respect to input). reduction is "mean", "s
 is an array and the gradient that of its sum.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

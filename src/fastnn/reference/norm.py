@@ -3,6 +3,8 @@
 All four see the input as (samples, groups, channels, elements), and take mean and variance over the last two.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

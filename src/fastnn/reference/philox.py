@@ -5,6 +5,8 @@ It knows words and counters only: what a draw is used for is the caller's busine
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -4,6 +4,8 @@ All four are the same: result (i, j) of a plane is made of the rows in one list 
 another. Indices outside of the image are padding, which the maximum leaves out and the mean takes for 0.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Softmax and its logarithm from their definitions, in plain NumPy; must not know fastnn.functional."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
