@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Whole folders run on two processes, where there are two CPUs; files and `-m gpu` in this one."""
     folders = all(Path(argument).is_dir() for argument in config.args)
-    alone = not folders or "gpu" in config.getoption("markexpr") or len(os.sched_getaffinity(0)) < 2
+    alone = not folders or "gpu" in config.getoption("markexpr") or _kernels.usable_cpus() < 2
     return 0 if alone else 2
 
 

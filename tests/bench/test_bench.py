@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn._core.extras import way_to
 from fastnn.bench import cases, measure, peers
 from fastnn.bench.activations import all_activations
 from fastnn.bench.data import DTYPES, Buffers, Case, Data, Size
@@ -288,9 +289,7 @@ def test_command_without_matplotlib_and_tqdm(
         monkeypatch.setitem(sys.modules, module, None)
     assert bench(tmp_path) == 0
     shown = capsys.readouterr()
-    assert (
-        "no chart: matplotlib is not installed; pip install '.[bench]' in a checkout of fastnn" in shown.out
-    )
+    assert f"no chart: matplotlib is not installed; {way_to('bench')}" in shown.out
     assert "[1/4] relu forward float32" in shown.err
     assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
 
@@ -327,7 +326,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path: Path, monkeypatch: pytes
         (["--kernels", "relu", "nope"], "kernels: unknown nope; known are identity, "),
         (["--peers", "tensorflow"], "peers: unknown tensorflow; known are torch, compile, jax, numba"),
         (["--sizes", "2^60"], "sizes: 1152921504606846976 elements take about"),
-        (["--peers", "numba"], "numba is not installed: pip install '.[bench]' in a checkout of fastnn"),
+        (["--peers", "numba"], f"numba is not installed: {way_to('bench')}"),
     ],
 )
 def test_command_refuses(

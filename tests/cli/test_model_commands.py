@@ -45,7 +45,7 @@ def flowers(path: Path, columns: str = "length,width,kind", samples: int = 60) -
         template.format(i=i, a=1 + i % 2 * 5 + i / 100, b=i % 7, kind=("lily", "rose")[i % 2])
         for i in range(samples)
     ]
-    path.write_text("\n".join([columns, *rows]) + "\n")
+    path.write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8")
     return path
 
 
@@ -72,7 +72,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return [*csv.DictReader(file)]
 
 
@@ -354,7 +354,7 @@ def test_standard_output_that_is_full_is_named(trained: Path) -> None:
         "--data",
         str(trained / "flowers.csv"),
     ]
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run([sys.executable, "-m", "fastnn", *command], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr.endswith(b"No space left on device: 'standard output'\n")

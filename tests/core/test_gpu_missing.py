@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import fastnn
 import fastnn.cuda
 import fastnn.functional as F
 from fastnn._core import dispatch
+from fastnn._core.extras import way_to
 from fastnn.cli import main
 from fastnn.cuda._core import twins
 from fastnn.cuda._runtime import status
@@ -79,12 +81,9 @@ def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         "; numba-cuda 0.30.4, cuda-core 1.2.2, cupy-cuda13x 14.2.0, nvmath-python 1.0.0"
     )
     packages(monkeypatch, **versions)
-    way = "pip install '.[cuda]' in a checkout of fastnn"
-    assert status.status().endswith(f"; without nvmath-python: {way}")
+    assert status.status().endswith(f"; without nvmath-python: {way_to('cuda')}")
     packages(monkeypatch, numba_cuda="0.30.4", nvmath_python="1.0.0")
-    assert status.status().endswith(
-        "; without cuda-core, cupy-cuda13x: pip install '.[cuda]' in a checkout of fastnn"
-    )
+    assert status.status().endswith(f"; without cuda-core, cupy-cuda13x: {way_to('cuda')}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "for CUDA 13.0; CUDA_VISIBLE_DEVICES=''; without" in status.status()
 
@@ -163,7 +162,7 @@ def test_arrays_without_the_packages(monkeypatch: pytest.MonkeyPatch, missing: s
     twins.twin_of.cache_clear()
     dispatch.twin_of.cache_clear()
     array: Any = OnGpu()
-    expected = rf"{missing} is not installed: pip install '\.\[cuda\]' in a checkout of fastnn"
+    expected = re.escape(f"{missing} is not installed: {way_to('cuda')}")
     with pytest.raises(ImportError, match=expected):
         F.relu(array)
     with pytest.raises(ImportError, match=expected):
@@ -188,7 +187,7 @@ def test_bench_without_a_gpu(
     with monkeypatch.context() as patch:
         patch.setattr(importlib, "import_module", absent)
         assert main(command) == 2
-    assert "cupy is not installed: pip install '.[cuda]' in a checkout of fastnn" in capsys.readouterr().err
+    assert f"cupy is not installed: {way_to('cuda')}" in capsys.readouterr().err
     monkeypatch.setattr("fastnn.bench.gpu.require", lambda module, extra: None)
     monkeypatch.setattr(status, "find_gpu", lambda: "no GPU: no NVIDIA driver found")
     assert main(command) == 2

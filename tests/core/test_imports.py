@@ -68,7 +68,7 @@ MODULES = {module_of(file) for file in FILES}
 
 def imported_names(file: Path) -> Iterator[tuple[str, bool]]:
     """Dotted names that a file imports, and whether it does so as soon as it is loaded."""
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     if file.suffix != ".py":
         for indent, package, names in re.findall(r"^( *)from (fastnn\S*) import (.+?)(?:#.*)?$", text, re.M):
             yield from ((f"{package}.{name.strip()}", not indent) for name in names.split(","))

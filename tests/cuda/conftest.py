@@ -6,7 +6,6 @@ gpu` runs the same tests on a GPU, and those besides that are marked gpu: they n
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import re
 from pathlib import Path

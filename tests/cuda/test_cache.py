@@ -102,7 +102,7 @@ def test_of_other_sources(
 @pytest.mark.parametrize("obstacle", ["a file", "read-only"])
 def test_unwritable(folder: Path, compiled: list[compiler.Key], obstacle: str) -> None:
     if obstacle == "a file":
-        folder.write_text("in the way")
+        folder.write_text("in the way", encoding="utf-8")
     else:
         if os.geteuid() == 0:
             pytest.skip("root writes anywhere")

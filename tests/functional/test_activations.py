@@ -270,7 +270,7 @@ def test_zero_keeps_its_sign(call: Call, dtype: np.dtype[Any], isa: str) -> None
 
 def _available_memory() -> int:
     """Bytes that this process may still take."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     if limit.exists() and limit.read_text().strip() != "max":

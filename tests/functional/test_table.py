@@ -74,8 +74,8 @@ def test_the_reference_has_no_function_more() -> None:
 
 def test_every_module_exports_what_it_defines() -> None:
     for module in (F, reference):
-        public = {name for name, value in vars(module).items() if isinstance(value, FunctionType)}
-        assert public == set(FUNCTIONS)
+        functions = {name for name, value in vars(module).items() if isinstance(value, FunctionType)}
+        assert {name for name in functions if not name.startswith("__")} == set(FUNCTIONS)
 
 
 def test_forward_and_backward_take_the_same_parameters() -> None:
@@ -228,10 +228,41 @@ def test_a_number_of_threads_from_the_environment() -> None:
     assert _printed(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS=" 5, 2") == "5 OMP_NUM_THREADS"
     everything = f"{_kernels.usable_cpus()} usable CPUs"
     assert _printed(code, FASTNN_NUM_THREADS="", OMP_NUM_THREADS="0") == everything
+    assert _printed(code, OMP_NUM_THREADS="", MPI_LOCALNRANKS="1") == everything
+    shared = f"{max(1, _kernels.usable_cpus() // 2)} usable CPUs, of 2 ranks by MPI_LOCALNRANKS"
+    assert _printed(code, OMP_NUM_THREADS="", MPI_LOCALNRANKS="2", SLURM_CPUS_ON_NODE="") == shared
+    assert _printed(code, OMP_NUM_THREADS="3", MPI_LOCALNRANKS="2") == "3 OMP_NUM_THREADS"
     for wrong in ("0", "-1", "1025", "many", "1.5"):
         done = _python("import fastnn", FASTNN_NUM_THREADS=wrong)
         message = f"ImportError: FASTNN_NUM_THREADS must be a number in [1, 1024], got '{wrong}'"
         assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, message)
+
+
+@each(
+    ("usable", "cpus", "ranks", "threads"),
+    [
+        *((16, "16", 4, 4), (16, "16", 3, 5), (2, "2", 8, 1)),  # ranks that are not bound share the CPUs
+        *((4, "16", 4, 4), (1, "16", 16, 1), (3, "16", 4, 3)),  # each is bound to its own
+        (8, "8", 4, 2),  # a job of 8 CPUs of a larger machine, as Slurm says
+    ],
+)
+def test_ranks_of_mpi_share_the_cpus(
+    usable: int, cpus: str, ranks: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", cpus)
+    assert machine._share(usable, ranks) == threads
+
+
+def test_launchers_say_how_many_ranks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value, ranks in (
+        ("OMPI_COMM_WORLD_LOCAL_SIZE", "4", 4),
+        ("SLURM_NTASKS_PER_NODE", "8", 8),
+        ("SLURM_STEP_TASKS_PER_NODE", "2(x3),1", 2),
+        ("MPI_LOCALNRANKS", "none", 1),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert machine._ranks() == (ranks, name if ranks > 1 else "")
 
 
 @each(

@@ -231,8 +231,9 @@ def change(**values: Any) -> Any:
         (change(preprocessing=7), "preprocessing must be a transformer, got int"),
         (change(preprocessing={"layer": "ReLU", "arguments": {}}), "must be a transformer, got ReLU"),
         (change(preprocessing={"transformer": "Flatten", "arguments": {}}), "Flatten: state must have"),
-        (lambda entry: nested(entry, 20_000), "the entry 'fastnn' of its metadata is damaged"),
-        (lambda entry: nested(entry, 400), "the model is nested too deeply"),
+        # How deep is too deep, and for what, depends on the version of Python.
+        (lambda entry: nested(entry, 20_000), "the entry .fastnn. .* is damaged|nested too deeply"),
+        (lambda entry: nested(entry, 400), "the model is nested too deeply|the names of Residual"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_wrong_is_named(new: Any, message: str, path: Path) -> None:

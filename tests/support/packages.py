@@ -6,7 +6,6 @@ out alike, and so are the compiler's options.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from fastnn._core import locks
 
 ROOT = Path(__file__).parents[2]
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "*.so")
@@ -56,7 +57,7 @@ def built_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path]
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, done = shared / f"built-{name}", shared / f"built-{name}.txt"
     with (shared / f"built-{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locks.lock(lock.fileno(), wait=True)
         if not done.exists():
             folder.mkdir(exist_ok=True)
             done.write_text(make(folder))

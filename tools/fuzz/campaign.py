@@ -85,7 +85,7 @@ class Job:
             command = [sys.executable, "-m", "tools.fuzz.child", *arguments]
             begun, target, code = None, "", 0
             with (
-                tempfile.TemporaryFile("w+", errors="replace") as errors,
+                tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
                 tempfile.TemporaryDirectory() as home,
             ):
                 env = {**self.environment(), "TMPDIR": home}  # a child may end without a chance to clear it

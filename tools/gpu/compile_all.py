@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib
 import itertools
 import multiprocessing
-import os
 import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
+from fastnn import _kernels
 from fastnn.cuda import kernels
 from fastnn.cuda._runtime.compiler import Capability, Key, Template
 from tools.accuracy.report import markdown
@@ -61,7 +61,7 @@ def compiled(wanted: Sequence[Kernel]) -> list[Facts]:
 
 def compiled_all(wanted: Sequence[Kernel]) -> dict[Kernel, Facts]:
     """The facts of kernels, compiled by as many processes as there are cores."""
-    workers = len(os.sched_getaffinity(0))
+    workers = _kernels.usable_cpus()
     parts = [
         part
         for capability in CAPABILITIES

@@ -30,7 +30,7 @@ def save(machine: Machine, path: Path) -> None:
     rows = ",\n".join(json.dumps(row) for row in machine["rows"])
     about = json.dumps({**machine, "rows": []}, indent=1)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(about.replace('"rows": []', f'"rows": [\n{rows}\n ]') + "\n")
+    path.write_text(about.replace('"rows": []', f'"rows": [\n{rows}\n ]') + "\n", encoding="utf-8")
 
 
 def render(measured: Iterable[Machine]) -> str:

@@ -24,7 +24,8 @@ from fastnn._core.extras import require
 from fastnn._core.inference import is_inference
 from fastnn.nn import Module
 from fastnn.train.class_weight import weighted_loss
-from fastnn.train.loop import Data, check_parts, samples_of
+from fastnn.train.data_forms import arrays_of
+from fastnn.train.loop import Data, check_parts
 from fastnn.train.measures import find_loss
 from fastnn.train.nested import length
 
@@ -105,7 +106,7 @@ def _subject(
         raise RuntimeError(
             "check must be called outside fastnn.inference(): inside, nothing is kept for backward"
         )
-    x, y = samples_of("data", data)
+    x, y = arrays_of("data", data)
     check_parts(model, optimizer)
     check_count("batch_size", batch_size)
     if regularization is not None and not callable(regularization):
@@ -118,7 +119,7 @@ def _subject(
         model=model,
         x=x,
         y=y,
-        held_out={name: samples_of(name, given) for name, given in held_out.items() if given is not None},
+        held_out={name: arrays_of(name, given) for name, given in held_out.items() if given is not None},
         loss=loss,
         weighted=loss if class_weight is None else weighted_loss(loss, class_weight, y),
         optimizer=optimizer,

@@ -50,11 +50,11 @@ def peak_resident() -> int:
 
 def forget_peak() -> None:
     """Begin the peak anew."""
-    CLEAR.write_text("5")
+    CLEAR.write_text("5", encoding="utf-8")
 
 
 def _status(name: str) -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
+    line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
 
 

@@ -45,6 +45,9 @@ def _open_database(url: str) -> BaseStorage:
         raise ValueError(f"storage: cannot use {url}: {str(error).splitlines()[0]}") from error
 
 
+_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates ends of lines without it
+
+
 class _JournalLock(JournalFileOpenLock):
     """The operating system's lock on the journal itself, which a killed worker cannot leave behind.
 
@@ -60,7 +63,7 @@ class _JournalLock(JournalFileOpenLock):
 
     def acquire(self) -> bool:
         """Wait for the lock, then mend the file."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
         try:
             lock(descriptor, wait=True)
             _mend(self._path, descriptor)

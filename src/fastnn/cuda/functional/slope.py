@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,12 @@ def rrelu_backward(
 def _line(low: float, high: float, dtype: str) -> list[float]:
     """A draw's slope as (step, step_low, start, start_low): two numbers in two parts each."""
     real: Any = getattr(np, computing_name(dtype))
-    step = (np.longdouble(high) - low) / 65536
-    numbers = step, low + step / 2
-    return [float(part) for number in numbers for part in (real(number), real(number - real(number)))]
+    step = (Fraction(high) - Fraction(low)) / 65536
+    parts = []
+    for number in (step, Fraction(low) + step / 2):
+        rounded = float(real(float(number)))
+        parts += [rounded, float(real(float(number - Fraction(rounded))))]
+    return parts
 
 
 def _run(arrays: Elementwise, key: Key, low: float, high: float) -> None:
