@@ -26,10 +26,16 @@ class Key(NamedTuple):
     offset: int
 
 
+def rows_from(n: int) -> Any:
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
 def as_key(key: tuple[int, int]) -> Key:
     """`key` with its two words checked."""
     try:
-        seed, offset = key
+        seed, offset = key[:2]
         seed, offset = operator.index(seed), operator.index(offset)
     except (TypeError, ValueError):
         raise TypeError(f"key must be a fastnn.Key: two integers, seed and offset; got {key!r}") from None

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn._core.arrays import real_number
+from fastnn._core.dlpack import is_on_gpu
 from fastnn._core.typing import Array
 
 Result = TypeVar("Result")
@@ -39,17 +40,22 @@ class Ranks:
     """
 
     def __init__(
-        self, comm: Any = None, *, timeout: float = 600.0, overlap: bool = False, shard_optimizer: bool = False
+        self,
+        comm: Any = None,
+        *,
+        timeout: float = 600.0,
+        overlap: bool = False,
+        shard_optimizer: bool = False,
     ) -> None:
-        if comm is not None and not hasattr(comm, "Iallreduce"):
-            raise TypeError(
-                f"comm must be a communicator of mpi4py, as MPI.COMM_WORLD, got {type(comm).__name__}"
-            )
+        if not _is_communicator(comm):
+            got = type(comm).__name__
+            raise TypeError(f"comm must be a communicator of mpi4py, as MPI.COMM_WORLD, got {got}")
         self.timeout = real_number("timeout", timeout)
         if not self.timeout > 0:
             raise ValueError(f"timeout must be above 0 seconds, got {timeout}")
         self.overlap, self.shard_optimizer = overlap, shard_optimizer
         self._comm = comm
+        self._aside = comm.Dup() if overlap and comm is not None else comm
         self.rank: int = 0 if comm is None else comm.Get_rank()
         self.size: int = 1 if comm is None else comm.Get_size()
 
@@ -65,12 +71,22 @@ class Ranks:
         """Replace the elements of a contiguous array by their sums over all ranks."""
         self.wait(self.start_adding(array))
 
-    def start_adding(self, array: Array) -> Any:
-        """Begin `add_up`; the array may be touched again after `wait` of what this returns."""
-        return None if self.size == 1 else self._comm.Iallreduce(_in_place(), array)
+    def start_adding(self, array: Array, *, aside: bool = False) -> Any:
+        """Begin `add_up`; the array may be touched again after `wait` of what this returns.
+
+        aside: among themselves these come in the same order on all ranks, but not among other messages; for
+        Ranks with overlap=True.
+        """
+        if self.size == 1:
+            return None
+        return (self._aside if aside else self._comm).Iallreduce(_in_place(), _settled(array))
+
+    def is_done(self, request: Any) -> bool:
+        """Return whether it is over, without waiting."""
+        return request is None or bool(request.Test())
 
     def wait(self, request: Any) -> None:
-        """Wait for what `start_adding` or `start_spreading` returned; end the job where that takes too long."""
+        """Wait for what `start_adding` or `start_spreading` returned; end the job if that takes too long."""
         if request is None:
             return
         deadline = time.monotonic() + self.timeout
@@ -102,7 +118,7 @@ class Ranks:
 
     def start_spreading(self, array: Array, root: int) -> Any:
         """Begin `spread`."""
-        return None if self.size == 1 else self._comm.Ibcast(array, root)
+        return None if self.size == 1 else self._comm.Ibcast(_settled(array), root)
 
     def gather(self, value: Result) -> list[Result]:
         """Return the objects of all ranks, by rank."""
@@ -154,11 +170,22 @@ def as_ranks(name: str, value: Any) -> Ranks:
     """The ranks that a user gave: `Ranks`, a communicator, or None for this process alone."""
     if isinstance(value, Ranks):
         return value
-    if value is not None and not hasattr(value, "Iallreduce"):
-        raise TypeError(
-            f"{name} must be a communicator of mpi4py, as MPI.COMM_WORLD, or Ranks, got {type(value).__name__}"
-        )
+    if not _is_communicator(value):
+        got = type(value).__name__
+        raise TypeError(f"{name} must be a communicator of mpi4py, as MPI.COMM_WORLD, or Ranks, got {got}")
     return ALONE if value is None else Ranks(value)
+
+
+def _is_communicator(value: object) -> bool:
+    """Whether it is None or a communicator between processes."""
+    return value is None or hasattr(value, "Iallreduce")
+
+
+def _settled(array: Array) -> Array:
+    """The array after the GPU has made it: messages know nothing of streams."""
+    if is_on_gpu(array):
+        importlib.import_module("cupy").cuda.get_current_stream().synchronize()
+    return array
 
 
 def _in_place() -> Any:

@@ -94,6 +94,7 @@ def _add(parameter: Parameter, function: Callable[..., Array], *matrices: Array)
     if not parameter.requires_grad:
         return
     if parameter.grad is None:
-        parameter.accumulate(function(*matrices).reshape(parameter.data.shape))
+        memory = None if parameter.slot is None else _rows(parameter.slot.array)
+        parameter.accumulate(function(*matrices, out=memory).reshape(parameter.data.shape))
     else:
         function(*matrices, out=_rows(parameter.grad), add=True)

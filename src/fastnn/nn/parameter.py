@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -10,11 +10,22 @@ from fastnn._core.devices import alike
 from fastnn._core.typing import Array
 
 
+class GradientSlot(Protocol):
+    """The place that a step's first gradient of a parameter is to have, as several processes add them up."""
+
+    array: Array
+
+    def fill(self, gradient: Array) -> Array:
+        """Return `array` with these elements, which can be in it already."""
+
+
 class Parameter:
     """A trainable array, `data`, and `grad`, where backward passes add up its gradient (None at first).
 
     With requires_grad=False it is frozen: backward passes compute no gradient for it, optimizers leave it.
     """
+
+    slot: GradientSlot | None = None
 
     def __init__(self, data: Array, requires_grad: bool = True) -> None:
         self.data = data
@@ -53,7 +64,7 @@ class Parameter:
         if type(gradient) is not type(self.data):
             gradient = alike(gradient, self.data)
         if self.grad is None:
-            self.grad = gradient
+            self.grad = gradient if self.slot is None else self.slot.fill(gradient)
         else:
             with np.errstate(all="ignore"):  # as in the kernels, an overflow is an infinity, and no warning
                 self.grad += gradient

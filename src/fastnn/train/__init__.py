@@ -1,6 +1,7 @@
 """Training: the mini-batch loop, its measurements, and the files that it leaves behind."""
 
 from fastnn._core.files import save_json, save_weights
+from fastnn._core.ranks import Ranks
 from fastnn.train.batches import steps_per_epoch
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.curves import Curves, save_curves
@@ -28,6 +29,7 @@ __all__ = [
     "JsonLog",
     "Preprocessing",
     "Progress",
+    "Ranks",
     "Record",
     "Snapshots",
     "Statistics",

@@ -63,13 +63,19 @@ class Checkpoints(Callback):
     def on_step_end(self, trainer: Trainer) -> None:
         """Save after every `every_steps` steps, and where training ends within an epoch."""
         if trainer.stopped or (self.every_steps is not None and trainer.step % self.every_steps == 0):
-            self.save(trainer.step, trainer.state_dict())
+            self._save(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Save after every `every_epochs` epochs, and after the last one."""
         is_last = trainer.stopped or trainer.epoch == trainer.epochs
         if is_last or trainer.epoch % self.every_epochs == 0:
-            self.save(trainer.step, trainer.state_dict(), trainer.history[-1])
+            self._save(trainer, trainer.history[-1])
+
+    def _save(self, trainer: Trainer, record: Record | None = None) -> None:
+        """Save on rank 0 what all ranks have."""
+        state = trainer.state_dict()
+        if trainer.ranks.rank == 0:
+            self.save(trainer.step, state, record)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

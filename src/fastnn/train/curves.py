@@ -26,6 +26,8 @@ class Curves(Callback):
     Needs matplotlib; ImportError naming the extra where it is missing.
     """
 
+    first_rank_only = True
+
     def __init__(self, path: str | Path, title: str = "") -> None:
         require("matplotlib.figure", "demo")
         self.path, self.title = Path(path), title

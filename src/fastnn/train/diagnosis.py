@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn._core.devices import on_host
+from fastnn._core.ranks import Ranks
 from fastnn._core.typing import Array
 from fastnn.nn import Module
 from fastnn.train.measures import EVALUATION_BATCH
@@ -39,16 +40,24 @@ class Finding(NamedTuple):
     in_data: bool = False  # then no learning rate helps
 
 
-def diagnose(model: Module, batch: Batch, name: str, data: Source) -> Finding:
+def diagnose(model: Module, batch: Batch, name: str, data: Source, ranks: Ranks) -> Finding:
     """Return where the first non-finite value appeared when the model was trained and then given a batch.
 
     The batch itself comes first; then the order is that in which it can happen: the gradients that the last
     backward pass left, the parameters after that step, a layer's output, which is computed again, layer by
     layer. If all is finite, the layer with the largest output. name, data: the data set that the batch is of,
-    and what messages call it.
+    and what messages call it. Of what the ranks find in their rows, it is the first rank's with a value that
+    is not finite.
     """
-    found = _samples(batch, name, data) or _gradients(model) or _parameters(model)
-    return found or _outputs(model, batch[0])
+    found = _first(ranks, _samples(batch, name, data)) or _gradients(model) or _parameters(model)
+    if found is not None:
+        return found
+    output, largest = _outputs(model, batch[0])
+    return _first(ranks, output) or max(ranks.gather(largest))[1]
+
+
+def _first(ranks: Ranks, finding: Finding | None) -> Finding | None:
+    return next((found for found in ranks.gather(finding) if found is not None), None)
 
 
 def _samples(batch: Batch, name: str, data: Source) -> Finding | None:
@@ -103,8 +112,8 @@ def _parameters(model: Module) -> Finding | None:
     return None
 
 
-def _outputs(model: Module, x: Nested) -> Finding:
-    """The first output that is not finite, or the largest one."""
+def _outputs(model: Module, x: Nested) -> tuple[Finding | None, tuple[float, Finding]]:
+    """The first output that is not finite; and the largest number in one, and where that is."""
     names = {id(module): name for name, module in model.named_modules()}
     first: list[tuple[str, Array]] = []
     largest: dict[str, float] = {}  # a layer comes before what it is in
@@ -120,13 +129,15 @@ def _outputs(model: Module, x: Nested) -> Finding:
         for module in model.modules():  # one that is looked at is not fused with its neighbours
             undo.callback(module.register_forward_hook(look).remove)
         call(model, x)
+    wrong = None
     if first:
         name, y = first[0]
         where = f"the first value that is not finite is in the output of {_called(model, name)}"
-        return Finding(name, f"{where} ({_count(y)})")
+        wrong = Finding(name, f"{where} ({_count(y)})")
     name = max(largest, key=lambda name: largest[name])
     where = f"that of {_called(model, name)}"
-    return Finding(name, f"all outputs are finite, the largest, {largest[name]:.3g}, is {where}")
+    text = f"all outputs are finite, the largest, {largest[name]:.3g}, is {where}"
+    return wrong, (largest[name], Finding(name, text))
 
 
 def _finite(array: Array) -> bool:

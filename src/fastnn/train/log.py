@@ -25,6 +25,8 @@ class JsonLog(Callback):
     resumed goes on in the same file, behind the lines up to its checkpoint; another run starts it anew.
     """
 
+    first_rank_only = True
+
     def __init__(self, path: str | Path, steps: bool = False) -> None:
         self.path, self.steps = Path(path), steps
         self._file: TextIO | None = None
@@ -86,6 +88,8 @@ class TensorBoard(Callback):
 
     Needs torch with tensorboard, or tensorboardX; ImportError naming the extra where both are missing.
     """
+
+    first_rank_only = True
 
     def __init__(self, folder: str | Path) -> None:
         self._writer_type = _summary_writer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from fastnn import optim
 from fastnn._core.arrays import check_count, real_number
 from fastnn._core.inference import is_inference
+from fastnn._core.ranks import as_ranks
 from fastnn.augment import Compose, Transform
 from fastnn.nn import Module
 from fastnn.nn.module import check_model
@@ -20,10 +22,11 @@ from fastnn.optim.lr_scheduler import ReduceLROnPlateau
 from fastnn.preprocessing import Transformer
 from fastnn.train.checkpoint import Checkpoints
 from fastnn.train.class_weight import weighted_loss
+from fastnn.train.counts import find_count
 from fastnn.train.data import held_out_rows
 from fastnn.train.data_forms import source_of
 from fastnn.train.measures import Metric, Record, find_loss, find_metrics, measure
-from fastnn.train.nested import Nested
+from fastnn.train.nested import Nested, length
 from fastnn.train.preprocessing import Preprocessing
 from fastnn.train.progress import Progress
 from fastnn.train.sources import Plan, Rows, Source, Subset
@@ -58,6 +61,7 @@ def fit(
     checkpoints: Checkpoints | str | Path | None = None,
     resume: bool = False,
     divergence: float = 3.0,
+    ranks: Any = None,
 ) -> list[Record]:
     """Train `model` and return a record for each epoch: epoch, step, lr, loss, metrics, val_..., seconds.
 
@@ -100,6 +104,10 @@ def fit(
     notebook; "lines" is without the bar.
     divergence: a loss that is not finite, or above this many times its first value (both taken over some 256
     samples, so that a single batch does not count), raises Diverged.
+    ranks: the processes that train the model together, each called with the same arguments: MPI.COMM_WORLD
+    or another communicator of mpi4py, or Ranks with settings of their own. batch_size is that of all; each
+    rank takes its rows of every batch. Losses, metrics and records are those of all rows. Rank 0 alone
+    writes checkpoints and prints.
 
     Raises ValueError or TypeError naming an invalid argument, Diverged as above, RuntimeError within
     fastnn.inference().
@@ -123,6 +131,7 @@ def fit(
     if isinstance(transform, Transformer):
         transform = Compose([transform])
     check_transform(transform)
+    peers = as_ranks("ranks", ranks)
     if resume and checkpoints is None:
         raise ValueError("checkpoints must be the folder to go on from with resume=True, got None")
     saver = Checkpoints(checkpoints) if isinstance(checkpoints, str | Path) else checkpoints
@@ -139,12 +148,15 @@ def fit(
         if held_out is not None:
             raise ValueError("validation_split must be None where validation is given, got both")
         source, held_out = _split(source, validation_split)
+    several = peers.size > 1
     trainer = Trainer(
         model=model,
         data=source,
         validation=held_out,
         loss=weighted,
         validation_loss=plain_loss,
+        count=find_count(loss, class_weight, y) if several else length,
+        validation_count=find_count(loss) if several else length,
         metrics=find_metrics(_default_metrics(loss, y) if metrics is None else metrics, loss),
         optimizer=optim.Adam(model.parameters()) if optimizer is None else optimizer,
         scheduler=scheduler,
@@ -154,11 +166,12 @@ def fit(
         transform=transform,
         divergence=divergence,
         callbacks=[*callbacks, *others],
+        ranks=peers,
     )
-    if saver is None:
-        return trainer.run()
-    with saver.locked():
-        _continue(trainer, saver, resume)
+    with ExitStack() as end:
+        if saver is not None:
+            peers.first(lambda: end.enter_context(saver.locked()))
+            _continue(trainer, saver, resume)
         return trainer.run()
 
 
@@ -168,19 +181,21 @@ def evaluate(
     *,
     loss: str | Callable[..., Any] = "cross_entropy",
     metrics: Metrics | None = None,
+    ranks: Any = None,
 ) -> dict[str, float]:
     """Return the means of loss and metrics over `data`, by name, with the model in evaluation mode.
 
     It is left in that mode. Arguments as for `fit`.
     """
-    source = source_of("data", data)
+    source, peers = source_of("data", data), as_ranks("ranks", ranks)
     found = find_metrics(_default_metrics(loss, source.y) if metrics is None else metrics, loss)
-    return measure(model.eval(), source, find_loss(loss), found)
+    count = find_count(loss) if peers.size > 1 else length
+    return measure(model.eval(), source, find_loss(loss), found, ranks=peers, count=count)
 
 
 def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
     """Load the latest checkpoint where there is one."""
-    latest = checkpoints.latest()
+    latest = trainer.ranks.first(checkpoints.latest)
     if latest is None:
         return
     if not resume:
@@ -188,7 +203,7 @@ def _continue(trainer: Trainer, checkpoints: Checkpoints, resume: bool) -> None:
             f"{checkpoints.folder} holds the checkpoints of another run, the latest {latest.name}:"
             " resume=True goes on with it; else give another folder"
         )
-    state = checkpoints.load(latest)
+    state = trainer.ranks.first(lambda: checkpoints.load(latest))
     try:
         trainer.load_state_dict(state)
     except ValueError as error:

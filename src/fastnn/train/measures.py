@@ -6,20 +6,25 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from operator import mul
+from typing import Any, NamedTuple
+
+import numpy as np
 
 import fastnn.functional as F
 from fastnn._core.devices import as_floats, moved
 from fastnn._core.inference import inference, is_inference
+from fastnn._core.ranks import ALONE, Ranks
 from fastnn._core.typing import Array
 from fastnn.metrics import NAMES, Accumulating, by_name, mode_of
 from fastnn.nn import BCELoss, Module
 from fastnn.nn.module import NOT_NEEDED, device_of_model
 from fastnn.train.nested import Nested, call, length, mapped
-from fastnn.train.sources import Batch, Source
+from fastnn.train.sources import Batch, Share, Source, all_rows
 
 Loss = Callable[[Array, Array], tuple[Any, Array]]  # (output, target) -> (loss, dL/doutput)
 Record = dict[str, Any]  # an epoch's numbers by name: epoch, step, lr, loss, metrics, val_..., seconds
+Count = Callable[[Nested], float]  # target -> the weight of these rows in a mean that all ranks form
 #: (output, target) -> the batch's mean, a number; or what sees the batches, one after the other
 Metric = Callable[[Array, Array], Any] | Accumulating
 
@@ -123,14 +128,16 @@ class RunningMeans:
         """Return a batch's loss and the functions' values; of arrays on a GPU they come by one transfer."""
         return as_floats([loss, *(function(output, target) for function in self._functions.values())])
 
-    def add(self, values: list[float], output: Any, target: Any) -> None:
-        """Add a batch: the values that `measure` returned, and what the metrics accumulate."""
-        samples = length(target)
-        self.samples += samples
-        for name, value in zip(self.sums, values, strict=True):
-            self.sums[name] += value * samples
-        for metric in self._accumulating.values():
-            metric.update(output, target)
+    def add(self, measured: Measured, output: Any, target: Any, ranks: Ranks) -> None:
+        """Add a batch: its values, and what the metrics accumulate, of all ranks' rows."""
+        self.samples += measured.samples
+        for name, value in zip(self.sums, measured.values, strict=True):
+            self.sums[name] += value * measured.samples
+        if self._accumulating:
+            for outputs, targets in ranks.gather((output, target)):
+                if length(targets):
+                    for metric in self._accumulating.values():
+                        metric.update(outputs, targets)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums so far, and the metrics' states."""
@@ -150,6 +157,38 @@ class RunningMeans:
         return {name: found[name] for name in self._names}
 
 
+def share_of(ranks: Ranks) -> Share:
+    """Return which rows of a batch are this rank's."""
+    return all_rows if ranks.size == 1 else ranks.share
+
+
+class Measured(NamedTuple):
+    """The loss and the metrics of a batch, over the rows of all ranks."""
+
+    values: list[float]
+    samples: int
+    doutput: Nested  # this rank's part of the loss's gradient
+
+
+def measure_batch(
+    ranks: Ranks, running: RunningMeans, loss: Loss, count: Count, output: Nested, target: Nested
+) -> Measured:
+    """Measure a batch of which this rank has these outputs and targets, maybe none."""
+    rows = length(target)
+    if ranks.size == 1:
+        value, doutput = loss(output, target)
+        return Measured(running.measure(value, output, target), rows, doutput)
+    weight = count(target) if rows else 0.0
+    value, doutput = loss(output, target) if weight else (0.0, mapped(np.zeros_like, output))
+    values = running.measure(value, output, target) if rows else [0.0] * len(running.sums)
+    mine = [weight, rows, weight * values[0], *(rows * other for other in values[1:])]
+    weights, samples, total, *others = ranks.totals(mine)
+    mean = total / weights if weights else math.nan
+    if weight != weights and not is_inference():
+        doutput = mapped(partial(mul, weight / weights if weights else math.nan), doutput)
+    return Measured([mean, *(other / samples for other in others)], int(samples), doutput)
+
+
 def measure(
     model: Module,
     data: Source,
@@ -157,19 +196,22 @@ def measure(
     metrics: Mapping[str, Metric],
     check: Callable[[float, Batch], object] = lambda loss, batch: None,
     prepare: Callable[[Nested], Nested] = lambda x: x,
+    ranks: Ranks = ALONE,
+    count: Count = length,
 ) -> dict[str, float]:
     """Return the means of loss and metrics, by name; `check` gets each batch's loss, and the batch.
 
-    The inputs of a batch go through `prepare`; batches are moved to the model's device.
+    The inputs of a batch go through `prepare`; batches are moved to the model's device. Each rank has its
+    rows of every batch; `count` is how much its targets count in the loss.
     """
     running, device = RunningMeans(metrics), device_of_model(model)
-    for x, y in data.in_order(EVALUATION_BATCH):
+    for x, y in data.in_order(EVALUATION_BATCH, share_of(ranks)):
         inputs, targets = mapped(partial(moved, device=device), (prepare(x), y))
         with inference():
             output = call(model, inputs)
-        values = running.measure(loss(output, targets)[0], output, targets)
-        check(values[0], (inputs, targets))
-        running.add(values, output, targets)
+        measured = measure_batch(ranks, running, loss, count, output, targets)
+        check(measured.values[0], (inputs, targets))
+        running.add(measured, output, targets, ranks)
     return running.means()
 
 

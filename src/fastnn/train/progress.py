@@ -16,6 +16,8 @@ class Progress(Callback):
     The bar is on stderr; bar=False: lines alone. Needs tqdm, in the extra `demo`; else ImportError.
     """
 
+    first_rank_only = True
+
     def __init__(self, *, bar: bool = True) -> None:
         self._tqdm = require("tqdm.auto", "demo").tqdm
         self._options = {"disable": None if bar else True}  # None: tqdm finds out whether there is a terminal

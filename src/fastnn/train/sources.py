@@ -6,7 +6,7 @@ Batches that come in a stream are in stream.py, and what users give in data_form
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -31,14 +31,49 @@ class Plan(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A batch of an epoch."""
+    """A batch of an epoch, or a rank's rows of it."""
 
     x: Nested
     y: Nested
     number: int  # of the batch in its epoch
-    share: float  # of the samples of its step
+    share: float  # that the whole batch has of the samples of its step
     begins: bool  # its step
     ends: bool
+    rows: (
+        slice  # of the whole batch, which are in x and y; where it is empty, they have one row, for its shape
+    )
+    mark: int | None = None  # a checksum of a whole batch that all ranks are to have alike
+
+    def cut(self, rows: slice) -> Part:
+        """Return a part with these rows of a whole batch."""
+        return self._replace(**dict(zip("xy", rows_of(self[:2], rows), strict=True)), rows=rows)
+
+    def batch(self) -> Batch:
+        """Return x and y, with as many rows as `rows` has."""
+        return self[:2] if self.rows.start < self.rows.stop else _without_rows(self[:2])
+
+
+#: Which of so many rows are to be read: of several ranks each one has a function of its own.
+Share = Callable[[int], slice]
+
+
+def all_rows(samples: int) -> slice:
+    """Return the share of a process that is alone."""
+    return slice(0, samples)
+
+
+def filled(rows: slice) -> slice:
+    """Return `rows`, or the first row instead of none: shapes and dtypes are known of a row alone."""
+    return rows if rows.start < rows.stop else slice(0, 1)
+
+
+def rows_of(batch: Batch, rows: slice) -> Batch:
+    """Return these rows of a batch, or for none the first one."""
+    return mapped(itemgetter(filled(rows)), batch)  # type: ignore[no-any-return]
+
+
+def _without_rows(batch: Batch) -> Batch:
+    return mapped(itemgetter(slice(0, 0)), batch)  # type: ignore[no-any-return]
 
 
 class Source(ABC):
@@ -49,12 +84,15 @@ class Source(ABC):
     reads_ahead = True  # whether a thread may read batches before their turn, which pays for slow ones
 
     @abstractmethod
-    def epoch(self, plan: Plan, order: Key, epoch: int, step: int) -> Iterator[Part]:
-        """Yield the batches of an epoch (from 1) from a step (from 0) on; the order follows from `order`."""
+    def epoch(self, plan: Plan, order: Key, epoch: int, step: int, share: Share = all_rows) -> Iterator[Part]:
+        """Yield the batches of an epoch (from 1) from a step (from 0) on; the order follows from `order`.
+
+        share: which rows of each batch are wanted.
+        """
 
     @abstractmethod
-    def in_order(self, size: int) -> Iterator[Batch]:
-        """Yield all samples once, `size` at a time where that can be chosen."""
+    def in_order(self, size: int, share: Share = all_rows) -> Iterator[Batch]:
+        """Yield all samples once, `size` at a time where that can be chosen; of each batch `share`."""
 
     @abstractmethod
     def steps(self, plan: Plan) -> int | None:
@@ -83,19 +121,25 @@ class Rows(Source):
         assert self.samples is not None
         return self.samples
 
-    def epoch(self, plan: Plan, order: Key, epoch: int, step: int) -> Iterator[Part]:
+    def epoch(self, plan: Plan, order: Key, epoch: int, step: int, share: Share = all_rows) -> Iterator[Part]:
         """Yield batches of shuffled samples."""
         batches = cut(shuffled(len(self), order, plan.shuffle_block), plan.batch_size)
         for place, group in enumerate(grouped(batches, plan.accumulate)[step:], start=step):
             samples = sum(map(len, group))
-            for index, rows in enumerate(group):
-                number = place * plan.accumulate + index
+            for index, batch in enumerate(group):
+                number, rows = place * plan.accumulate + index, share(len(batch))
+                x, y = self.take(batch[filled(rows)])
                 ends = index == len(group) - 1
-                yield Part(*self.take(rows), number, len(rows) / samples, index == 0, ends)
+                yield Part(x, y, number, len(batch) / samples, index == 0, ends, rows)
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, share: Share = all_rows) -> Iterator[Batch]:
         """Yield the samples by number."""
-        return (self.part(slice(start, start + size)) for start in range(0, len(self), size))
+        for start in range(0, len(self), size):
+            rows = share(min(size, len(self) - start))
+            if rows.start < rows.stop:
+                yield self.part(slice(start + rows.start, start + rows.stop))
+            else:
+                yield _without_rows(self.part(slice(start, start + 1)))
 
     def steps(self, plan: Plan) -> int:
         """Return how many steps an epoch has."""

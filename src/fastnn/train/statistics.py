@@ -53,6 +53,8 @@ class Statistics(Callback):
     `every` below 1.
     """
 
+    first_rank_only = True
+
     def __init__(self, every: int = 100, path: str | Path | None = None) -> None:
         check_count("every", every)
         self.every = every

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from fastnn.random import Key
-from fastnn.train.nested import as_arrays, length
-from fastnn.train.sources import Batch, Part, Plan, Source, as_pair, check_rows
+from fastnn.train.nested import as_arrays, leaves, length, mapped
+from fastnn.train.sources import (
+    Batch,
+    Part,
+    Plan,
+    Share,
+    Source,
+    all_rows,
+    as_pair,
+    check_rows,
+    rows_of,
+)
 
 
 class Stream(Source):
@@ -24,8 +36,11 @@ class Stream(Source):
         self._is_stateful = hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
         self.reads_ahead = not self._is_stateful  # its state is that of the batch that was read last
 
-    def epoch(self, plan: Plan, order: Key, epoch: int, step: int) -> Iterator[Part]:
-        """Yield the stream's batches; those of the steps that a resumed run has made are passed over."""
+    def epoch(self, plan: Plan, order: Key, epoch: int, step: int, share: Share = all_rows) -> Iterator[Part]:
+        """Yield the stream's batches; those of the steps that a resumed run has made are passed over.
+
+        All ranks read the whole stream. The mark of an epoch's first batch shows whether theirs are the same.
+        """
         is_set = self._set_epoch(epoch - 1)
         batches = self._batches(may_be_empty=step > 0)
         if step and not self._is_stateful:
@@ -37,16 +52,21 @@ class Stream(Source):
                     stacklevel=2,
                 )
             batches = islice(batches, step * plan.accumulate, None)
-        number = step * plan.accumulate
+        number, is_first = step * plan.accumulate, True
         while group := list(islice(batches, plan.accumulate)):
             samples = sum(length(y) for _, y in group)
-            for index, (x, y) in enumerate(group):
-                yield Part(x, y, number, length(y) / samples, index == 0, index == len(group) - 1)
-                number += 1
+            for index, batch in enumerate(group):
+                rows, ends = share(length(batch[1])), index == len(group) - 1
+                mark = _checksum(batch) if is_first and share is not all_rows else None
+                whole = length(batch[1]) / samples
+                yield Part(*rows_of(batch, rows), number, whole, index == 0, ends, rows, mark)
+                number, is_first = number + 1, False
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, share: Share = all_rows) -> Iterator[Batch]:
         """Yield the batches as they come."""
-        return self._batches()
+        for x, y in self._batches():
+            rows = share(length(y))
+            yield mapped(itemgetter(rows), (x, y))
 
     def steps(self, plan: Plan) -> int | None:
         """Return how many steps an epoch has, where the iterable has a length."""
@@ -86,6 +106,14 @@ class Stream(Source):
                 f"{self._name} must give a batch at least in each epoch, got none from a"
                 f" {type(self._data).__name__}: an iterator can be used once only; give what makes it"
             )
+
+
+def _checksum(batch: Batch) -> int:
+    """What two batches have alike, as good as certainly, only if they are the same."""
+    found = 0
+    for array in leaves(batch):
+        found = zlib.crc32(array.tobytes(), found)
+    return found
 
 
 def is_function(data: object) -> bool:

@@ -13,22 +13,24 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from operator import mul
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from fastnn._core.devices import moved
+from fastnn._core.ranks import Ranks
 from fastnn.nn import Module
 from fastnn.nn.module import device_of_model, generators_of
 from fastnn.optim import Optimizer
 from fastnn.optim.lr_scheduler import ReduceLROnPlateau
-from fastnn.random import Key, child_key, default_generator
+from fastnn.random import Key, child_key, default_generator, rows_from
 from fastnn.train.diagnosis import Diverged, diagnose
 from fastnn.train.divergence import DivergenceTest
-from fastnn.train.measures import Loss, Metric, Record, RunningMeans, measure
+from fastnn.train.measures import Count, Loss, Metric, Record, RunningMeans, measure, measure_batch, share_of
 from fastnn.train.nested import call, length, mapped
+from fastnn.train.peers import Peers
 from fastnn.train.prefetch import prefetched
-from fastnn.train.sources import Batch, Part, Plan, Source
+from fastnn.train.sources import Batch, Part, Plan, Source, all_rows
 from fastnn.train.transform import described, transformed_batch, validation_of
 
 # `stopped` is none of them: whoever stopped a run (a limit of time) decides in the resumed one again.
@@ -38,11 +40,16 @@ SAVED_ATTRIBUTES = ("epoch", "step", "step_loss", "history", "_order", "_positio
 class Callback:
     """The base of all callbacks: a method for each moment of training, which does nothing.
 
+    Of several ranks each one calls its callbacks; those with first_rank_only = True, as they print or write
+    files, are called on rank 0 alone.
+
     A callback of your own overrides the methods that it needs. The trainer has `model`, `optimizer`, `epoch`
     (from 1), `step` (optimizer steps so far), `step_loss`, `history` (a dict of numbers for each finished
     epoch), and `stop(reason)`. What `state_dict` returns (numbers, texts, arrays, lists and dicts of them)
     becomes part of each checkpoint.
     """
+
+    first_rank_only: ClassVar[bool] = False
 
     def on_train_start(self, trainer: Trainer) -> None:
         """Before the first step, and after a checkpoint has been loaded."""
@@ -86,6 +93,8 @@ class Trainer:
     validation: Source | None
     loss: Loss
     validation_loss: Loss
+    count: Count
+    validation_count: Count
     metrics: Mapping[str, Metric]
     optimizer: Optimizer
     scheduler: Any
@@ -95,12 +104,14 @@ class Trainer:
     transform: Any
     divergence: float
     callbacks: Sequence[Callback]
+    ranks: Ranks
 
     epoch: int = field(default=0, init=False)
     step: int = field(default=0, init=False)
     step_loss: float = field(default=math.nan, init=False)
     history: list[Record] = field(default_factory=list, init=False)
     stopped: str = field(default="", init=False)
+    _wish: str = field(default="", init=False)  # why this rank is to stop
     _order: Key | None = field(default=None, init=False)  # of the epoch's samples; None between epochs
     _position: int = field(default=0, init=False)  # finished steps of the epoch
     _is_between_steps: bool = field(default=True, init=False)
@@ -108,6 +119,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self._means, self._divergence = RunningMeans(self.metrics), DivergenceTest(self.divergence)
         self._generators, self._device = generators_of(self.model), device_of_model(self.model)
+        self._peers = Peers(self.model, self.optimizer, self.ranks)
 
     @property
     def lr(self) -> float:
@@ -120,14 +132,20 @@ class Trainer:
         return self.data.steps(self.plan)
 
     def stop(self, reason: str) -> None:
-        """End training after this step, or after this epoch where its steps are done."""
-        self.stopped = reason
+        """End training after this step, or after this epoch where its steps are done.
+
+        Of several ranks, one that calls it stops all, and in `on_step_end` after the next step.
+        """
+        self._wish = reason
+        if self.ranks.size == 1:
+            self.stopped = reason
 
     def run(self) -> list[Record]:
         """Train to the end and return the history; the model is left in evaluation mode."""
         self.optimizer.zero_grad()
         with ExitStack() as end:  # runs also after an error, even one of another callback
-            for callback in reversed(self.callbacks):
+            end.enter_context(self._peers.joined({**self._settings(), "epochs": self.epochs}))
+            for callback in reversed(self._called()):
                 end.callback(callback.on_train_end, self)
             end.callback(self.model.eval)
             end.callback(setattr, self.model, "needs_input_grad", self.model.needs_input_grad)
@@ -144,6 +162,7 @@ class Trainer:
         start = time.perf_counter()
         if self._order is None:
             self.epoch, self._position = len(self.history) + 1, 0
+            self._peers.agree([default_generator(), *self._generators])
             self._order, self._means = default_generator().key(), RunningMeans(self.metrics)
             self._call("on_epoch_start")
         self.model.train()
@@ -158,40 +177,48 @@ class Trainer:
         self._end_epoch(start)
 
     def _parts(self, order: Key) -> Generator[Part]:
-        """The epoch's batches from the present step on, as `transform` makes them."""
-        for part in self.data.epoch(self.plan, order, self.epoch, self._position):
-            if self.transform is None:
-                yield part
-            else:
-                x, y = transformed_batch(self.transform, part.x, part.y, child_key(order, part.number))
-                yield part._replace(x=x, y=y)
+        """The epoch's batches from the present step on, as `transform` makes them: this rank's rows."""
+        share = share_of(self.ranks)
+        is_whole = getattr(self.transform, "mixes_samples", False)
+        read = all_rows if is_whole else share
+        for part in self.data.epoch(self.plan, order, self.epoch, self._position, read):
+            if self.transform is not None:
+                key = child_key(order, part.number)
+                x, y = transformed_batch(self.transform, part.x, part.y, key)
+                part = part._replace(x=x, y=y)
+            yield part.cut(share(length(part.y))) if is_whole else part
 
     def _learn(self, part: Part) -> None:
         """Forward, the loss, and backward of a batch."""
         self._is_between_steps = False
-        x, y = mapped(partial(moved, device=self._device), (part.x, part.y))
-        samples = length(y)
+        self._peers.check_mark(part.mark)
+        x, y = mapped(partial(moved, device=self._device), part.batch())
         before = [generator.get_state() for generator in self._generators]
-        output = call(self.model, x)
-        loss, doutput = self.loss(output, y)
-        values = self._means.measure(loss, output, y)
-        if self._divergence.too_large(values[0], samples):
-            self._fail(values[0], (x, y), before)
-        self._means.add(values, output, y)
+        with rows_from(part.rows.start):
+            output = call(self.model, x)
+            measured = measure_batch(self.ranks, self._means, self.loss, self.count, output, y)
+            loss = measured.values[0]
+            if self._divergence.too_large(loss, measured.samples):
+                self._fail(loss, (x, y), before)
+        self._means.add(measured, output, y, self.ranks)
         if part.begins:  # not before `_fail`, which looks at the gradients of the last step
             self.optimizer.zero_grad()
+            self._peers.begin(whole=part.ends)
             self.step_loss = 0.0
+        doutput = measured.doutput
         self.model.backward(doutput if part.share == 1 else mapped(partial(mul, part.share), doutput))
-        self.step_loss += part.share * values[0]
+        self.step_loss += part.share * loss
 
     def _end_step(self) -> None:
+        self._peers.add_gradients()
         self._call("on_gradients")
-        self.optimizer.step()
+        self._peers.step()
         self.step, self._position = self.step + 1, self._position + 1
         self._call("on_step")
         if self.schedule_per == "step":
             self._step_scheduler(self.step_loss)
         self._is_between_steps = True
+        self._stop_together()
         self._call("on_step_end")
 
     def _end_epoch(self, start: float) -> None:
@@ -206,6 +233,8 @@ class Trainer:
                 self.metrics,
                 check=self._check_validation,
                 prepare=validation_of(self.transform),
+                ranks=self.ranks,
+                count=self.validation_count,
             )
             record |= {f"val_{name}": mean for name, mean in means.items()}
         self.history.append(record | {"seconds": time.perf_counter() - start})
@@ -215,6 +244,11 @@ class Trainer:
         self._is_between_steps = True
         self._call("on_epoch_end")
 
+    def _stop_together(self) -> None:
+        """Stop where a rank was told to: all have made the same steps."""
+        if self.ranks.any(self._wish):
+            self.stopped = self._wish or "another rank was stopped"
+
     def _step_scheduler(self, loss: float) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(loss)
@@ -223,7 +257,14 @@ class Trainer:
 
     def _call(self, moment: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, moment)(self)
+            if callback in self._called():
+                getattr(callback, moment)(self)
+            if moment == "on_epoch_end":
+                self._stop_together()  # for the next callback: checkpoints are written at the end
+
+    def _called(self) -> list[Callback]:
+        """The callbacks that this rank calls."""
+        return [one for one in self.callbacks if self.ranks.rank == 0 or not one.first_rank_only]
 
     # ---- failures ------------------------------------------------------------------------------------------
 
@@ -235,14 +276,14 @@ class Trainer:
             what += f", over the last samples {self._divergence.recent:.4g}, above {limit},"
         for generator, state in zip(self._generators, before, strict=True):
             generator.set_state(state)
-        finding = diagnose(self.model, batch, "data", self.data)
+        finding = diagnose(self.model, batch, "data", self.data, self.ranks)
         raise Diverged(what, self.epoch, self.step + 1, finding, self.lr)
 
     def _check_validation(self, loss: float, batch: Batch) -> None:
         if not math.isfinite(loss):
             assert self.validation is not None
             what = f"the loss of the validation became {loss}"
-            finding = diagnose(self.model, batch, "validation", self.validation)
+            finding = diagnose(self.model, batch, "validation", self.validation, self.ranks)
             raise Diverged(what, self.epoch, self.step, finding, self.lr)
 
     # ---- the state -----------------------------------------------------------------------------------------
@@ -264,7 +305,7 @@ class Trainer:
             "tally": self._means.state_dict(),
             "watch": self._divergence.state_dict(),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._peers.optimizer_state(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "data": self.data.state_dict(),
             "generators": [generator.get_state() for generator in self._generators],
@@ -297,7 +338,7 @@ class Trainer:
             if ours.get(name) != value:
                 raise ValueError(f"{name} must be {value}, as in the checkpoint, got {ours.get(name)}")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._peers.load_optimizer_state(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.data.load_state_dict(state["data"])
