@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class Ranks:
                     return
             _give_way()
             if time.monotonic() > deadline:
-                self.end(f"a rank has not come within {self.timeout:g} seconds")
+                self.end(f"a rank has not come within {self.timeout:g} s")
 
     def totals(self, values: list[float]) -> list[float]:
         """Return the sums of numbers over all ranks, in float64."""
@@ -153,17 +153,16 @@ class Ranks:
 
     # ---- the end -------------------------------------------------------------------------------------------
 
-    def end(self, why: str) -> None:
+    def end(self, why: str) -> NoReturn:
         """End all processes of the job with the exit status 1."""
         print(f"fastnn: rank {self.rank} of {self.size} ends the job: {why}", file=sys.stderr, flush=True)
+        time.sleep(0.2)  # until the launcher has passed it on
         self._comm.Abort(1)
+        os._exit(1)  # Abort returns where the launcher does the rest
 
     def _meet(self) -> None:
         """Wait until all ranks are here: what follows cannot wait for one that hangs."""
         self.wait(self._comm.Ibarrier())
-
-
-ALONE = Ranks()
 
 
 def as_ranks(name: str, value: Any) -> Ranks:
@@ -191,3 +190,6 @@ def _settled(array: Array) -> Array:
 def _in_place() -> Any:
     """mpi4py's word for a result that takes the place of what is sent."""
     return importlib.import_module("mpi4py.MPI").IN_PLACE
+
+
+ALONE = Ranks()

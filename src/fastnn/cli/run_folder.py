@@ -29,8 +29,13 @@ def member_folder(output: Path, number: int) -> Path:
     return output / f"member-{number}"
 
 
-def checkpoints_of(args: argparse.Namespace, folder: Path) -> train.Checkpoints:
-    """Return the folder of a network's checkpoints, without those of an earlier run unless it is resumed.
+def checkpoints_in(folder: Path) -> train.Checkpoints:
+    """Return the checkpoints of a network in its folder."""
+    return train.Checkpoints(folder / "checkpoints")
+
+
+def begin_checkpoints(args: argparse.Namespace, folder: Path) -> None:
+    """Remove a network's checkpoints of an earlier run, unless it is resumed.
 
     With the first member of an ensemble the checkpoints of all members of an earlier one are removed, so that
     none of the new ones goes on from them.
@@ -41,7 +46,6 @@ def checkpoints_of(args: argparse.Namespace, folder: Path) -> train.Checkpoints:
     else:
         is_first = folder == member_folder(folder.parent, 1)
         _clear([folder, *(_members(folder.parent) if is_first else ())])
-    return train.Checkpoints(folder / "checkpoints")
 
 
 def check_start(args: argparse.Namespace, output: Path) -> None:
@@ -74,7 +78,7 @@ def remove_others(args: argparse.Namespace, output: Path) -> None:
 
 def _clear(folders: Iterable[Path]) -> None:
     for folder in folders:
-        train.Checkpoints(folder / "checkpoints").clear()
+        checkpoints_in(folder).clear()
 
 
 def _refuse(folder: Path, latest: Path, way: str) -> NoReturn:
@@ -85,7 +89,7 @@ def _refuse(folder: Path, latest: Path, way: str) -> NoReturn:
 
 
 def _latest(folder: Path) -> Path | None:
-    return train.Checkpoints(folder / "checkpoints").latest()
+    return checkpoints_in(folder).latest()
 
 
 def _members(output: Path) -> dict[Path, Path]:

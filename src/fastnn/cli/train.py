@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import train
+from fastnn import nn, train
 from fastnn._core.extras import require
 from fastnn.cli.ensembles import train_ensemble
+from fastnn.cli.launched import launched_ranks, together
 from fastnn.cli.rules import ANY_LENGTH
-from fastnn.cli.run_folder import check_start, checkpoints_of, make_folder, remove_others
+from fastnn.cli.run_folder import begin_checkpoints, check_start, checkpoints_in, make_folder, remove_others
 from fastnn.cli.train_arguments import add_arguments as add_arguments
 from fastnn.cli.training import (
     check_device,
@@ -45,37 +46,49 @@ SETTINGS = (  # of the options, those that decide the result
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, print and write the files."""
+    """Train, print and write the files; of several ranks, on all of them together."""
+    ranks = launched_ranks()
+    if args.ensemble and ranks.size > 1:
+        raise ValueError(f"--ensemble is for one process, got {ranks.size} ranks: train members by --seed")
+    with together(ranks):
+        _run(args, ranks)
+    return 0
+
+
+def _run(args: argparse.Namespace, ranks: train.Ranks) -> None:
     for module in ("matplotlib.figure", "safetensors.numpy", "tqdm.auto"):
         require(module, "demo")  # what is missing is reported before the work, not after
     check_device(args.device)
     say = silent if args.quiet else print
     source = read(args, say)
     data = prepared(args, source, source.train, source.test)
-    output = make_folder(args.output or Path("runs") / source.name)
-    check_start(args, output)
+    output = ranks.first(lambda: make_folder(args.output or Path("runs") / source.name))
+    ranks.first(lambda: check_start(args, output))
     describe_images(data, say)
     say(f"{source.name}: {len(data.x_train)} training and {len(data.x_test)} held-out samples")
     written = "weights.safetensors, curves.png, metrics.json, log.jsonl and checkpoints"
     if args.ensemble:
-        train_ensemble(args, data, output, partial(_train, source, data))
+        train_ensemble(args, data, output, partial(_train, ranks, source, data))
         written = "weights.safetensors, metrics.json and a folder for each member"
     else:
-        _train(source, data, args, output)
-    remove_others(args, output)
+        _train(ranks, source, data, args, output)
+    ranks.first(lambda: remove_others(args, output))
     print(f"wrote {written} to {output}")
     weights = shlex.quote(str(output / "weights.safetensors"))
     print(f"to predict: fastnn predict {weights} --data FILE --output predictions.csv")
-    return 0
 
 
-def _train(source: Source, data: train.Data, args: argparse.Namespace, output: Path) -> None:
+def _train(
+    ranks: train.Ranks, source: Source, data: train.Data, args: argparse.Namespace, output: Path
+) -> None:
     """Train one network, print its held-out accuracy, and write its files into the folder."""
     say = silent if args.quiet else print
     design, model = make_model(args, data, say)
     transform = transform_of(args, data)
     say(str(model))
-    checkpoints = checkpoints_of(args, output)
+    if ranks.size > 1:
+        model = nn.SyncBatchNorm.convert(model, ranks)
+    ranks.first(lambda: begin_checkpoints(args, output))
     start = time.perf_counter()
     settings = {name: value for name, value in vars(args).items() if name in SETTINGS} | asdict(design)
     callbacks = [
@@ -83,8 +96,10 @@ def _train(source: Source, data: train.Data, args: argparse.Namespace, output: P
         train.Preprocessing(data.preprocessing),
         train.JsonLog(output / "log.jsonl"),
     ]
-    history = fit(args, model, data, transform, checkpoints, callbacks)
+    history = fit(args, model, data, transform, checkpoints_in(output), callbacks, ranks)
     seconds = time.perf_counter() - start
+    if ranks.rank:
+        return  # all have the same network, which the first one writes
     measured = train.evaluate(model, (data.x_test, data.y_test))
     print(f"held-out accuracy {measured['accuracy']:.2%} after {len(history)} epochs in {seconds:.1f} s")
     about = {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import fastnn
 from fastnn import augment, nn, optim, train
+from fastnn._core.ranks import ALONE
 from fastnn.cli import transfer
 from fastnn.cli.augment import augmentation
 from fastnn.cli.models import NETWORKS, Design
@@ -99,6 +100,7 @@ def fit(
     transform: augment.Compose | None,
     checkpoints: train.Checkpoints,
     callbacks: list[train.Callback],
+    ranks: train.Ranks = ALONE,
 ) -> list[train.Record]:
     """Train the model with the optimizer, schedule and patience that the options ask for."""
     optimizer = optimizer_of(args, model)
@@ -119,4 +121,5 @@ def fit(
         progress=not args.quiet,
         checkpoints=checkpoints,
         resume=args.resume,
+        ranks=ranks,
     )

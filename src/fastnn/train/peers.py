@@ -22,6 +22,10 @@ from fastnn.train.gradients import Gradients
 from fastnn.train.sharded import ShardedState
 
 
+class UnlikeError(ValueError):
+    """What is not the same on all ranks; all of them raise it."""
+
+
 class Peers:
     """The model and the optimizer of this rank, as one of several that stay alike.
 
@@ -50,7 +54,7 @@ class Peers:
             spread(self._ranks, array)
         try:
             yield
-        except Diverged:  # which all ranks raise
+        except (Diverged, UnlikeError):  # which all ranks raise
             raise
         except Exception as error:
             traceback.print_exc()
@@ -69,7 +73,7 @@ class Peers:
     def check_mark(self, mark: int | None) -> None:
         """ValueError on all ranks where a batch is not the same on them."""
         if mark is not None and len({*self._ranks.gather(mark)}) > 1:
-            raise ValueError(
+            raise UnlikeError(
                 "data must give all ranks the same batches, of which each takes its rows, got others on some:"
                 " seed what shuffles them, or let it have set_epoch()"
             )
@@ -128,7 +132,7 @@ class Peers:
             for name, value in other.items():
                 if value != found[0][name]:
                     was = f"{_cut(value)} on rank {rank}, and {_cut(found[0][name])} on rank 0"
-                    raise ValueError(f"{name} must be the same on all ranks, got {was}")
+                    raise UnlikeError(f"{name} must be the same on all ranks, got {was}")
 
 
 def spread(ranks: Ranks, array: Array, root: int = 0) -> None:
