@@ -1,4 +1,4 @@
-"""What test_ranks.py runs on several ranks. Each function returns what JSON can write; `results` collects it."""
+"""What test_ranks.py runs on several ranks. Functions return what JSON can write; `results` collects it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 import fastnn
 from fastnn import augment, nn, optim, train
+from fastnn.train import gradients
 
 WORLD = MPI.COMM_WORLD
 
@@ -88,6 +89,7 @@ def fit(
     more: Any = None,
 ) -> dict[str, Any]:
     """Train, and return all that should be the same on all ranks."""
+    gradients.BUCKET = 256  # bytes, so that there are several buckets, and weights are cut
     x, y = data(samples, dtype)
     y[:ignored] = -100
     model = network(dtype, norm=norm, dropout=dropout)

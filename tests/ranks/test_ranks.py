@@ -120,7 +120,7 @@ def test_augmentation_is_that_of_the_whole_batch(transform: str, size: int) -> N
     [
         (
             "nan",
-            "Diverged: the loss became nan in epoch 1, step .*: data: x must be finite, got NaN or infinities",
+            "Diverged: the loss became nan in epoch 1, step .*: data: x must be finite, got NaN or",
         ),
         ("learning rate", "Diverged: the loss became .* in epoch 1"),
         (
@@ -149,7 +149,7 @@ def test_an_error_is_told_on_all_ranks(what: str, told: str, tmp_path: Path) -> 
     ("what", "told"), [("raise", "a callback has failed"), ("hang", "has not come within 1 s")]
 )
 def test_a_rank_that_fails_or_hangs_ends_all(what: str, told: str) -> None:
-    status, out, err = run(3, [PROGRAMS, "trouble", f'{{"what": "{what}"}}'], timeout=20)
+    status, _, err = run(3, [PROGRAMS, "trouble", f'{{"what": "{what}"}}'], timeout=20)
     assert status != 0
     assert told in err
 

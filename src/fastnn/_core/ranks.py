@@ -54,7 +54,7 @@ class Ranks:
         if not self.timeout > 0:
             raise ValueError(f"timeout must be above 0 seconds, got {timeout}")
         self.overlap, self.shard_optimizer = overlap, shard_optimizer
-        self._comm = comm
+        self.comm = comm
         self._aside = comm.Dup() if overlap and comm is not None else comm
         self.rank: int = 0 if comm is None else comm.Get_rank()
         self.size: int = 1 if comm is None else comm.Get_size()
@@ -79,7 +79,7 @@ class Ranks:
         """
         if self.size == 1:
             return None
-        return (self._aside if aside else self._comm).Iallreduce(_in_place(), _settled(array))
+        return (self._aside if aside else self.comm).Iallreduce(_in_place(), _settled(array))
 
     def is_done(self, request: Any) -> bool:
         """Return whether it is over, without waiting."""
@@ -118,14 +118,14 @@ class Ranks:
 
     def start_spreading(self, array: Array, root: int) -> Any:
         """Begin `spread`."""
-        return None if self.size == 1 else self._comm.Ibcast(_settled(array), root)
+        return None if self.size == 1 else self.comm.Ibcast(_settled(array), root)
 
     def gather(self, value: Result) -> list[Result]:
         """Return the objects of all ranks, by rank."""
         if self.size == 1:
             return [value]
         self._meet()
-        return self._comm.allgather(value)  # type: ignore[no-any-return]
+        return self.comm.allgather(value)  # type: ignore[no-any-return]
 
     def first(self, function: Callable[[], Result]) -> Result:
         """Return what `function` returns on rank 0, on all ranks; raise there what it raises.
@@ -142,7 +142,7 @@ class Ranks:
             except Exception as raised:
                 error = raised
         self._meet()
-        result, error = self._comm.bcast((result, error), 0)
+        result, error = self.comm.bcast((result, error), 0)
         if error is not None:
             raise error
         return result  # type: ignore[no-any-return]
@@ -157,12 +157,12 @@ class Ranks:
         """End all processes of the job with the exit status 1."""
         print(f"fastnn: rank {self.rank} of {self.size} ends the job: {why}", file=sys.stderr, flush=True)
         time.sleep(0.2)  # until the launcher has passed it on
-        self._comm.Abort(1)
+        self.comm.Abort(1)
         os._exit(1)  # Abort returns where the launcher does the rest
 
     def _meet(self) -> None:
         """Wait until all ranks are here: what follows cannot wait for one that hangs."""
-        self.wait(self._comm.Ibarrier())
+        self.wait(self.comm.Ibarrier())
 
 
 def as_ranks(name: str, value: Any) -> Ranks:

@@ -89,12 +89,15 @@ def _rows(array: Array) -> Array:
     return array if array.ndim == 2 else array.reshape(-1, array.shape[-1])
 
 
-def _add(parameter: Parameter, function: Callable[..., Array], *matrices: Array) -> None:
-    """parameter.grad += function(*matrices), a matrix, in the parameter's shape."""
+def _add(parameter: Parameter, function: Callable[..., Array], first: Array, *others: Array) -> None:
+    """parameter.grad += function(first, *others), a matrix, in the parameter's shape."""
     if not parameter.requires_grad:
         return
-    if parameter.grad is None:
-        memory = None if parameter.slot is None else _rows(parameter.slot.array)
-        parameter.accumulate(function(*matrices, out=memory).reshape(parameter.data.shape))
-    else:
-        function(*matrices, out=_rows(parameter.grad), add=True)
+    if parameter.grad is not None:
+        function(first, *others, out=_rows(parameter.grad), add=True)
+    elif parameter.slot is None:
+        parameter.accumulate(function(first, *others).reshape(parameter.data.shape))
+    else:  # some rows of the weight at a time: of a product they are those of its first matrix
+        parameter.grad = parameter.slot.make(
+            lambda rows, out: function(first[rows] if others else first, *others, out=_rows(out))
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +14,11 @@ from fastnn._core.typing import Array
 class GradientSlot(Protocol):
     """The place that a step's first gradient of a parameter is to have, as several processes add them up."""
 
-    array: Array
-
     def fill(self, gradient: Array) -> Array:
-        """Return `array` with these elements, which can be in it already."""
+        """Return what is to be the parameter's grad, with these elements."""
+
+    def make(self, function: Callable[[Any, Array], object]) -> Array:
+        """Return it with what `function(rows, out)` writes into `out`, the place of these rows."""
 
 
 class Parameter:

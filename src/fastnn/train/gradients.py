@@ -5,7 +5,9 @@ It knows ranks and parameters, and no model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -15,26 +17,34 @@ from fastnn._core.ranks import Ranks
 from fastnn._core.typing import Array
 from fastnn.nn.parameter import Parameter
 
-#: Bytes of gradients that are added up together while backward goes on: few messages, that begin early.
+#: Bytes of gradients that are added up together while backward goes on: few messages, which begin early.
 BUCKET = 2**20
 
 
+Rows = slice | EllipsisType
+
+
 class Slot:
-    """The part of a bucket that is one parameter's gradient."""
+    """The place of one parameter's gradient, in a bucket or, by its rows, in several."""
 
     def __init__(self, gradients: Gradients, array: Array) -> None:
         self._gradients, self.array = gradients, array
-        self.bucket: _Bucket
+        self.pieces: list[tuple[Rows, _Bucket]] = []
 
     def fill(self, gradient: Array) -> Array:
-        """Return `array` with these elements, which can be in it already."""
+        """Return what is to be the parameter's grad, with these elements."""
         mine = self.array
         if gradient.shape != mine.shape or gradient.dtype != mine.dtype:
             ours, theirs = f"{mine.shape} and {mine.dtype}", f"{gradient.shape} and {gradient.dtype}"
             raise ValueError(f"grad must have the shape and dtype of its parameter, {ours}, got {theirs}")
-        if not np.may_share_memory(gradient, mine):
-            mine[...] = gradient
-        return self._gradients.filled(self)
+        return self.make(lambda rows, out: out.__setitem__(..., gradient[rows]))
+
+    def make(self, function: Callable[[Rows, Array], object]) -> Array:
+        """Return it with what `function(rows, out)` writes into `out`, the place of these rows."""
+        for rows, bucket in self.pieces:
+            function(rows, self.array[rows])
+            self._gradients.filled(bucket)
+        return self._gradients.shown(self.array)
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         return type(None), ()  # a copy of a parameter is not added up
@@ -43,12 +53,10 @@ class Slot:
 class _Bucket:
     """Gradients that lie side by side, and are added up by one message."""
 
-    def __init__(self, array: Array, slots: list[Slot]) -> None:
-        self.array, self.room = array, len(slots)
-        self.missing = 0  # gradients of the present pass
+    def __init__(self) -> None:
+        self.array: Array
+        self.room = self.missing = 0  # pieces, and those of the present pass that are not there yet
         self.request: Any = None
-        for slot in slots:
-            slot.bucket = self
 
 
 class Gradients:
@@ -76,21 +84,24 @@ class Gradients:
 
     def _lay_out(self, parameters: list[Parameter], *, last: bool) -> None:
         """Make room for the gradients of one device and dtype, behind the last ones for the numbers."""
-        data, sizes = parameters[0].data, [p.size for p in parameters]
+        data, total = parameters[0].data, sum(p.size for p in parameters)
         counts = len(self._parameters) if last else 0
-        flat = moved(np.zeros(sum(sizes) + counts, dtype_name(data)), device_of(data))
-        limit = BUCKET // flat.itemsize if self._ranks.overlap else flat.size
-        start = begin = 0
-        slots: list[Slot] = []
-        for parameter, size in zip(parameters, sizes, strict=True):
-            slot = parameter.slot = Slot(self, flat[start : start + size].reshape(parameter.shape))
-            slots.append(slot)
-            start += size
-            if start - begin >= limit and parameter is not parameters[-1]:
-                self._buckets.append(_Bucket(flat[begin:start], slots))
-                begin, slots = start, []
-        self._buckets.append(_Bucket(flat[begin:], slots))
-        self._counts = flat[flat.size - counts :]
+        flat = moved(np.zeros(total + counts, dtype_name(data)), device_of(data))
+        limit = BUCKET // flat.itemsize if self._ranks.overlap else 2 * flat.size
+        bucket, begin, end = _Bucket(), 0, 0
+        for parameter in parameters:
+            slot = parameter.slot = Slot(self, flat[end : end + parameter.size].reshape(parameter.shape))
+            for rows in _cut(slot.array, limit):
+                end += slot.array[rows].size
+                bucket.room += 1
+                slot.pieces.append((rows, bucket))
+                if end - begin >= limit * 3 // 4 and end < total:
+                    bucket.array = flat[begin:end]
+                    self._buckets.append(bucket)
+                    bucket, begin = _Bucket(), end
+        bucket.array = flat[begin:]
+        self._buckets.append(bucket)
+        self._counts = flat[total:]
 
     def begin(self, *, whole: bool) -> None:
         """Forget all gradients. whole: the step is this one pass, so full buckets can be added up early."""
@@ -100,17 +111,20 @@ class Gradients:
         for bucket in self._buckets:
             bucket.missing = bucket.room
 
-    def filled(self, slot: Slot) -> Array:
-        """Note that a gradient is there; return it, read-only where ranks add it up from now on."""
+    def filled(self, bucket: _Bucket) -> None:
+        """Note that a piece is there; add up what is full."""
         if not self._is_early:
-            return slot.array
-        slot.bucket.missing -= 1
-        for bucket in self._buckets[: self._started]:
-            self._ranks.is_done(bucket.request)  # asking is what lets messages go on
+            return
+        bucket.missing -= 1
+        for one in self._buckets[: self._started]:
+            self._ranks.is_done(one.request)  # asking is what lets messages go on
         while self._started < len(self._buckets) - 1 and not self._buckets[self._started].missing:
             self._start()
-        view = slot.array[...]
-        if isinstance(view, np.ndarray):
+
+    def shown(self, array: Array) -> Array:
+        """Return a gradient, read-only where it may be added up already."""
+        view = array[...]
+        if self._is_early and isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
 
@@ -139,6 +153,15 @@ class Gradients:
         """Let gradients have memory of their own again."""
         for parameter in self._parameters:
             parameter.slot = None
+
+
+def _cut(array: Array, limit: int) -> list[Rows]:
+    """The rows of an array in pieces of about `limit` elements; all of one that is not much larger."""
+    pieces = min(round(array.size / limit), len(array)) if array.ndim else 1
+    if pieces < 2:
+        return [...]
+    ends = [len(array) * piece // pieces for piece in range(pieces + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def _slot(parameter: Parameter) -> Any:
