@@ -1,6 +1,6 @@
 """How a training step scales to many ranks: a model on paper, and a simulation of the step with its noise.
 
-`python -m tools.scaling` measures the parts of a step of the perceptron 784-512-512-10 on one thread, and what
+`python -m tools.scaling` measures the parts of a step of a perceptron 784-512-512-10 on one thread, and what
 adding costs for each byte, and prints the tables of docs/ranks.md: efficiency, the time of a step of one
 process over that of p ranks with as many rows each. The networks' numbers are assumptions, given below. Under
 `mpiexec -n 2` it compares the model with the steps of two ranks of this machine instead.
@@ -23,8 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 import fastnn
-from fastnn import nn, optim
+from fastnn import nn, optim, train
 from fastnn._core.typing import Array
+from fastnn.cli.launched import launched_ranks
 from fastnn.functional import cross_entropy
 from fastnn.train.gradients import BUCKET
 
@@ -97,12 +98,12 @@ def step_time(
     ranks: int,
     byte: float,
     overlap: bool,
-    factors: tuple[float, float] = (1, 1),
+    slower: tuple[float, float] = (1.0, 1.0),
 ) -> float:
-    """Seconds of a step; factors: how much slower the slowest rank is, before and in backward."""
+    """Seconds of a step; slower: by what factor the slowest rank is, before backward and in it."""
     short = 2 * added(network, ranks, 64, byte)
-    start = step.before * factors[0]
-    backward = sum(step.layers) * factors[1]
+    start = step.before * slower[0]
+    backward = sum(step.layers) * slower[1]
     end = 0.0
     for share, size in buckets(step, overlap):
         end = max(end, start + share * backward) + added(network, ranks, size, byte)
@@ -160,16 +161,16 @@ def measured(rows: int) -> Step:
         times.append(time.perf_counter())
         taken.append(np.diff(times))
     # A layer's backward takes two products, the first layer's one: by these the time is divided.
-    products = [
-        inputs * outputs * (1 + (place > 0)) for place, (inputs, outputs) in enumerate(pairwise(SIZES))
-    ]
-    total = float(np.median(backward))
+    layers = [*pairwise(SIZES)]
+    products = [inputs * outputs * (2 if place else 1) for place, (inputs, outputs) in enumerate(layers)]
+    before, backward, after = np.median(taken, axis=0).tolist()
+    first, second, _ = np.transpose(taken)
     return Step(
-        float(np.median(before)),
-        tuple(total * product / sum(products) for product in reversed(products)),
-        tuple(4 * (inputs + 1) * outputs for inputs, outputs in [*pairwise(SIZES)][::-1]),
-        float(np.median(after)),
-        np.array(whole) / np.median(whole),
+        before,
+        tuple(backward * product / sum(products) for product in reversed(products)),
+        tuple(4 * (inputs + 1) * outputs for inputs, outputs in reversed(layers)),
+        after,
+        (first / before, second / backward),
     )
 
 
@@ -188,27 +189,79 @@ def table(steps: dict[int, Step], byte: float) -> list[str]:
     for net in NETWORKS:
         for rows, step in steps.items():
             for ranks in RANKS:
-                model = [step.total / step_time(step, net, ranks, byte, overlap) for overlap in (False, True)]
-                tried = [step.mean / simulated(step, net, ranks, byte, overlap) for overlap in (False, True)]
+                both = (False, True)
+                model = [step.total / step_time(step, net, ranks, byte, overlap) for overlap in both]
+                tried = [step.mean / simulated(step, net, ranks, byte, overlap) for overlap in both]
                 cells = " | ".join(f"{value:.0%}" for value in (*model, *tried))
                 lines.append(f"| {net.name} | {rows} | {ranks} | {cells} |")
     return lines
 
 
+class Clock(train.Callback):
+    """Notes when each step is over."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step(self, trainer: train.Trainer) -> None:
+        """Note the time."""
+        self.times.append(time.perf_counter())
+
+
+def step_of_fit(ranks: train.Ranks, rows: int) -> float:
+    """The median time of a step of fit with so many rows on each rank."""
+    model, rng, clock = network(), np.random.default_rng(0), Clock()
+    x = rng.standard_normal((rows * ranks.size, SIZES[0])).astype(np.float32)
+    y = rng.integers(0, SIZES[-1], len(x))
+    rule = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    train.fit(
+        model,
+        (x, y),
+        optimizer=rule,
+        batch_size=len(x),
+        epochs=STEPS,
+        metrics=[],
+        callbacks=[clock],
+        ranks=ranks,
+    )
+    return float(np.median(np.diff(clock.times)))
+
+
+def compare(ranks: train.Ranks) -> None:
+    """Print the steps of these ranks beside the model's, with this machine's memory as the network."""
+    few, many = np.zeros(8), np.zeros(2**20, np.float32)
+    latency = median(lambda: ranks.add_up(few), 2000)
+    memory = Network("memory", latency, median(lambda: ranks.add_up(many), 200) / many.nbytes)
+    for rows in ROWS:
+        step = measured(rows)
+        alone = step_of_fit(train.Ranks(), rows)  # on all ranks at the same time: they share the memory
+        for overlap in (False, True):
+            seconds = step_of_fit(train.Ranks(ranks.comm, overlap=overlap), rows)
+            expected = alone + step_time(step, memory, ranks.size, 0.0, overlap) - step.total
+            if not ranks.rank:
+                kind = "overlap" if overlap else "one message"
+                numbers = (1e3 * value for value in (seconds, expected, alone))
+                print(
+                    "{} rows, {}: {:.2f} ms, by the model {:.2f}, alone {:.2f}".format(rows, kind, *numbers)
+                )
+
+
 def main() -> None:
-    """Print the tables."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    """Print the tables, or the comparison."""
     fastnn.set_num_threads(1)
+    ranks = launched_ranks()
+    if ranks.size > 1:
+        compare(ranks)
+        return
     byte = adding_byte()
     steps = {rows: measured(rows) for rows in ROWS}
     print(f"adding: {byte * 1e9:.3f} ns a byte")
     for rows, step in steps.items():
         parts = ", ".join(f"{seconds * 1e3:.2f}" for seconds in step.layers)
+        high, most = np.quantile(step.noise[1], (0.9, 1))
         print(
             f"{rows} rows: {step.before * 1e3:.2f} ms before, backward {parts}, {step.after * 1e3:.2f} after;"
-            f" backward's noise {np.quantile(step.noise[1], 0.9):.2f} at 90%, {step.noise[1].max():.2f} at most"
+            f" noise of backward {high:.2f} at 90%, {most:.2f} at most"
         )
     print("\n".join(table(steps, byte)))
 
