@@ -131,6 +131,7 @@ typedef struct {
     double *mean_low;           // what rounding the mean to one float64 lost; NULL: 0
     double *variance;           // of the batch, which forward in training finds
     const void *weight, *bias;  // of the arrays' dtype; NULL: 1 and 0
+    size_t elsewhere;           // elements of a channel that other processes have, where the batch is theirs too
     int stages;
     fastnn_stage stage[FASTNN_MAX_STAGES];
 } fastnn_chain;
@@ -139,6 +140,26 @@ fastnn_outcome fastnn_chain_forward(const fastnn_chain *chain, const void *x, vo
 // dx may be dy, not x. `sums`: dbias and dweight, or NULL if they are not wanted, which training does not allow.
 fastnn_outcome fastnn_chain_backward(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
                                      double *const *sums);
+
+// Batch norm in training whose batch is that of several processes: each calls these for its own elements, of which it
+// may have none, and adds up with the others what they find. `elsewhere` counts what the others have.
+//
+// Forward: fastnn_chain_moments sets mean, mean_low and, in `variance`, the sum of squared deviations from the mean.
+// fastnn_moments_to_sums makes of them numbers that can be added up: the count, and for each channel count d and then
+// the sum of (x - near)^2, with d = mean - near, for numbers `near` that all processes have. Of their sums over all
+// processes fastnn_sums_to_statistics makes the statistics of the whole batch; what is not finite becomes NaN. It
+// returns true if some `near` was so far from the mean that digits are lost: then its mean is better as the next `near`.
+// With these statistics and `training` = false, fastnn_chain_forward finds y.
+fastnn_outcome fastnn_chain_moments(const fastnn_chain *chain, const void *x);
+void fastnn_moments_to_sums(const fastnn_chain *chain, const double *near, double *sums);
+bool fastnn_sums_to_statistics(const fastnn_chain *chain, const double *sums, const double *near);
+// Backward: the sums alone, then dx from the sums over all processes. Both calls take the same arrays; dx keeps what
+// the first has found for the second.
+fastnn_outcome fastnn_chain_sums(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
+                                 double *const *sums);
+fastnn_outcome fastnn_chain_gradient(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
+                                     double *const *sums);
+
 // Batch norm in evaluation: mean is the running mean, and rstd = 1 / sqrt(running variance + eps).
 void fastnn_evaluation(bool float64, size_t channels, double eps, const void *running_mean, const void *running_var,
                        double *mean, double *rstd);

@@ -79,7 +79,8 @@ static fastnn_outcome close_scratch(const fastnn_chain_job *job, fastnn_outcome 
 static void forward_group(const void *context, size_t piece) {
     const fastnn_chain_job *job = context;
     const size_t first = piece * job->cut.group, end = smaller(first + job->cut.group, job->run.chain->channels);
-    fastnn_find_group_statistics(job, first, end);
+    fastnn_find_group_moments(job, first, end);
+    fastnn_set_statistics(job, first, end);
     fastnn_set_scaling(job, first, end);
     fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_forward, NULL);
 }
@@ -88,9 +89,23 @@ static void backward_group(const void *context, size_t piece) {
     const fastnn_chain_job *job = context;
     const size_t first = piece * job->cut.group, end = smaller(first + job->cut.group, job->run.chain->channels);
     fastnn_find_group_sums(job, first, end);
-    fastnn_set_gradient(job, first, end);
-    if (job->run.chain->training)
-        fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_gradient, NULL);
+    fastnn_set_dweight(job, first, end);
+    if (!job->run.chain->training) return;
+    fastnn_set_line(job, first, end);
+    fastnn_visit_range(job, fastnn_tiles_of_channels(&job->cut, first, end), fastnn_visit_gradient, NULL);
+}
+
+// Forward's and backward's first pass alone, over a group of channels.
+static void moments_of_group(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    const size_t first = piece * job->cut.group;
+    fastnn_find_group_moments(job, first, smaller(first + job->cut.group, job->run.chain->channels));
+}
+
+static void sums_of_group(const void *context, size_t piece) {
+    const fastnn_chain_job *job = context;
+    const size_t first = piece * job->cut.group;
+    fastnn_find_group_sums(job, first, smaller(first + job->cut.group, job->run.chain->channels));
 }
 
 static fastnn_outcome run_groups(const fastnn_chain_job *job, fastnn_task task) {
@@ -100,8 +115,11 @@ static fastnn_outcome run_groups(const fastnn_chain_job *job, fastnn_task task) 
 static fastnn_outcome run_forward(const fastnn_chain_job *job) {
     const fastnn_chain *chain = job->run.chain;
     if (chain->training && job->cut.group > 0) return run_groups(job, forward_group);
-    const fastnn_outcome outcome = chain->training ? fastnn_find_statistics(job) : FASTNN_DONE;
-    if (outcome != FASTNN_DONE) return outcome;
+    if (chain->training) {
+        const fastnn_outcome outcome = fastnn_find_moments(job);
+        if (outcome != FASTNN_DONE) return outcome;
+        fastnn_set_statistics(job, 0, chain->channels);
+    }
     fastnn_set_scaling(job, 0, chain->channels);
     return fastnn_visit_all(job, fastnn_visit_forward);
 }
@@ -114,8 +132,10 @@ static fastnn_outcome run_backward(const fastnn_chain_job *job) {
     if (job->cut.group > 0) return run_groups(job, backward_group);
     const fastnn_outcome outcome = fastnn_find_sums(job);
     if (outcome != FASTNN_DONE) return outcome;
-    fastnn_set_gradient(job, 0, chain->channels);
-    return chain->training ? fastnn_visit_all(job, fastnn_visit_gradient) : FASTNN_DONE;
+    fastnn_set_dweight(job, 0, chain->channels);
+    if (!chain->training) return FASTNN_DONE;
+    fastnn_set_line(job, 0, chain->channels);
+    return fastnn_visit_all(job, fastnn_visit_gradient);
 }
 
 // ---- calls ---------------------------------------------------------------------------------------------------------
@@ -151,4 +171,49 @@ fastnn_outcome fastnn_chain_backward(const fastnn_chain *chain, const void *dy, 
     job.sums = sums;
     clear_sums(chain, sums);
     return close_scratch(&job, run_backward(&job));
+}
+
+// ---- calls for the batch of several processes ----------------------------------------------------------------------
+
+fastnn_outcome fastnn_chain_moments(const fastnn_chain *chain, const void *x) {
+    double *const moments[] = {chain->mean, chain->mean_low, chain->variance};
+    for (int i = 0; i < 3; i++) memset(moments[i], 0, chain->channels * sizeof *moments[i]);
+    if (is_empty(chain)) return FASTNN_DONE;
+    fastnn_chain_job job = make_job(chain, x, NULL, NULL);
+    if (!open_scratch(&job)) return FASTNN_NO_MEMORY;
+    const fastnn_outcome outcome = job.cut.group > 0 ? run_groups(&job, moments_of_group) : fastnn_find_moments(&job);
+    if (outcome == FASTNN_DONE) fastnn_mend_moments(&job);
+    return close_scratch(&job, outcome);
+}
+
+void fastnn_moments_to_sums(const fastnn_chain *chain, const double *near, double *sums) {
+    fastnn_current(chain->float64)->per_channel->moments_to_sums(chain, near, sums);
+}
+
+bool fastnn_sums_to_statistics(const fastnn_chain *chain, const double *sums, const double *near) {
+    return fastnn_current(chain->float64)->per_channel->sums_to_statistics(chain, sums, near);
+}
+
+fastnn_outcome fastnn_chain_sums(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
+                                 double *const *sums) {
+    clear_sums(chain, sums);
+    if (is_empty(chain)) return FASTNN_DONE;
+    fastnn_chain_job job = make_job(chain, x, dy, dx);
+    if (!open_scratch(&job)) return FASTNN_NO_MEMORY;
+    job.sums = sums;
+    fastnn_set_scaling(&job, 0, chain->channels);
+    const fastnn_outcome outcome = job.cut.group > 0 ? run_groups(&job, sums_of_group) : fastnn_find_sums(&job);
+    if (outcome == FASTNN_DONE) fastnn_set_dweight(&job, 0, chain->channels);
+    return close_scratch(&job, outcome);
+}
+
+fastnn_outcome fastnn_chain_gradient(const fastnn_chain *chain, const void *dy, const void *x, void *dx,
+                                     double *const *sums) {
+    if (is_empty(chain)) return FASTNN_DONE;
+    fastnn_chain_job job = make_job(chain, x, dy, dx);
+    if (!open_scratch(&job)) return FASTNN_NO_MEMORY;
+    job.sums = sums;
+    fastnn_set_scaling(&job, 0, chain->channels);
+    fastnn_set_line(&job, 0, chain->channels);
+    return close_scratch(&job, fastnn_visit_all(&job, fastnn_visit_gradient));
 }

@@ -25,7 +25,8 @@ typedef struct {
     double mean[SOME], mean_low[SOME], rstd[SOME], weight[SOME], bias[SOME];
 } some_channels;
 
-static double count_of(const fastnn_chain *chain) { return (double)(chain->outer * chain->inner); }
+static size_t own_count(const fastnn_chain *chain) { return chain->outer * chain->inner; }
+static double count_of(const fastnn_chain *chain) { return (double)(own_count(chain) + chain->elsewhere); }
 
 FORCE_INLINE void take_doubles(double *to, size_t count, const double *from, size_t first, double otherwise) {
     for (size_t k = 0; k < SOME; k++) to[k] = otherwise;
@@ -84,21 +85,32 @@ static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, co
     for (; c < end; c++) scaling_step(chain, c, 1, scaling, least);
 }
 
-// dx = weight rstd (g - mean(g) - xhat mean(g xhat)), with means over the channel and xhat = (x - mean) rstd. The sums
-// of g xhat are taken with center instead of mean, which is made up for here.
-static void find_gradient(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
-                          const fastnn_gradient_line *line) {
+// What the mean is more than center, in standard deviations. The sums of g xhat are taken with center instead of mean,
+// which is made up for here.
+FORCE_INLINE double relative_error(const some_channels *some, size_t k, double least) {
+    return center_error(some, k, (double)center_of(some, k, least)) * some->rstd[k];
+}
+
+static void find_dweight(const fastnn_chain *chain, size_t first, size_t end, double *const *sums) {
+    const double least = least_rstd(chain);
+    for (size_t i = first; i < end; i++) {
+        some_channels one;
+        take_channels(&one, chain, i, 1);
+        sums[1][i] -= relative_error(&one, 0, least) * sums[0][i];
+    }
+}
+
+// dx = weight rstd (g - mean(g) - xhat mean(g xhat)), with means over the channel and xhat = (x - mean) rstd.
+static void find_line(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
+                      const fastnn_gradient_line *line) {
     const double count = count_of(chain), least = least_rstd(chain);
     for (size_t i = first; i < end; i++) {
         some_channels one;
         take_channels(&one, chain, i, 1);
-        const double rstd = one.rstd[0], error = center_error(&one, 0, (double)center_of(&one, 0, least)) * rstd;
-        const double sum = sums[0][i], dweight = sums[1][i] - error * sum, scale = one.weight[0] * rstd;
-        sums[1][i] = dweight;
-        if (!chain->training) continue;
+        const double scale = one.weight[0] * one.rstd[0], slope = sums[1][i] / count;
         ((real *)line->a)[i] = (real)scale;
-        ((real *)line->b)[i] = (real)(-scale * (dweight / count));
-        ((real *)line->c)[i] = (real)(scale * (error * (dweight / count) - sum / count));
+        ((real *)line->b)[i] = (real)(-scale * slope);
+        ((real *)line->c)[i] = (real)(scale * (relative_error(&one, 0, least) * slope - sums[0][i] / count));
     }
 }
 
@@ -115,6 +127,43 @@ static bool statistics(size_t channels, double count, double eps, double *restri
     for (size_t c = 0; c < channels; c++) finite &= variance[c] <= DBL_MAX;
     return finite;
 }
+
+// ---- batches of several processes ----------------------------------------------------------------------------------
+
+// How many squared standard deviations the mean may be from `near`: the variance loses so many times the rounding of a
+// double. Beside `eps` a smaller variance is as good as 0.
+#define FAR 64.0
+
+static void moments_to_sums(const fastnn_chain *chain, const double *near, double *sums) {
+    const size_t channels = chain->channels;
+    const double count = (double)own_count(chain);
+    sums[0] = count;
+    for (size_t c = 0; c < channels; c++) {
+        const double d = (chain->mean[c] - near[c]) + chain->mean_low[c];
+        sums[1 + c] = count * d;
+        sums[1 + channels + c] = chain->variance[c] + count * d * d;
+    }
+}
+
+static bool sums_to_statistics(const fastnn_chain *chain, const double *sums, const double *near) {
+    const size_t channels = chain->channels;
+    const double count = sums[0], nan = (double)__builtin_nanf("");
+    bool far = false;
+    for (size_t c = 0; c < channels; c++) {
+        const double d = sums[1 + c] / count, m2 = sums[1 + channels + c] - sums[1 + c] * d;
+        far |= __builtin_isfinite(d) && !(d * d <= FAR * (m2 / count + chain->eps));
+        chain->mean[c] = near[c];
+        chain->mean_low[c] = 0;
+        chain->variance[c] = m2 < 0 ? 0 : m2;
+        add_exactly(&chain->mean[c], &chain->mean_low[c], d);
+    }
+    if (statistics(channels, count, chain->eps, chain->variance, chain->rstd)) return far;
+    for (size_t c = 0; c < channels; c++)
+        if (!(chain->variance[c] <= DBL_MAX)) chain->variance[c] = chain->rstd[c] = nan;
+    return far;
+}
+
+// ---- running statistics --------------------------------------------------------------------------------------------
 
 FORCE_INLINE void evaluation_step(size_t c, double eps, const real *running_mean, const real *running_var, double *mean,
                                   double *rstd) {
@@ -138,5 +187,13 @@ static void update_running(size_t channels, void *running_mean, void *running_va
     }
 }
 
-const fastnn_per_channel_table FASTNN_TABLE(per_channel) = {statistics, find_scaling, find_gradient, evaluation,
-                                                            update_running};
+const fastnn_per_channel_table FASTNN_TABLE(per_channel) = {
+    .statistics = statistics,
+    .find_scaling = find_scaling,
+    .find_dweight = find_dweight,
+    .find_line = find_line,
+    .moments_to_sums = moments_to_sums,
+    .sums_to_statistics = sums_to_statistics,
+    .evaluation = evaluation,
+    .update_running = update_running,
+};

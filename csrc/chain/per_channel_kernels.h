@@ -20,10 +20,15 @@ typedef struct fastnn_per_channel_table {
     bool (*statistics)(size_t channels, double count, double eps, double *variance, double *rstd);
     // Fills `scaling` for channels first ... end - 1 from the chain's mean, rstd, weight and bias.
     void (*find_scaling)(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling);
-    // From the sums over channels first ... end - 1 of g (sums[0], which is dbias) and of g xhat (sums[1]): makes
-    // sums[1] dweight and, in training, fills `line`.
-    void (*find_gradient)(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
-                          const fastnn_gradient_line *line);
+    // Makes the sums over channels first ... end - 1 of g (sums[0]) and of g xhat (sums[1]) dbias and dweight.
+    void (*find_dweight)(const fastnn_chain *chain, size_t first, size_t end, double *const *sums);
+    // In training: fills `line` from dbias and dweight.
+    void (*find_line)(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
+                      const fastnn_gradient_line *line);
+
+    // See fastnn_moments_to_sums and fastnn_sums_to_statistics (fastnn.h).
+    void (*moments_to_sums)(const fastnn_chain *chain, const double *near, double *sums);
+    bool (*sums_to_statistics)(const fastnn_chain *chain, const double *sums, const double *near);
 
     // See fastnn_evaluation and fastnn_update_running (fastnn.h).
     void (*evaluation)(size_t channels, double eps, const void *running_mean, const void *running_var, double *mean,

@@ -14,9 +14,7 @@ static fastnn_statistics careful_statistics(const fastnn_chain_job *job, size_t 
     return job->run.tables->channel->careful_statistics(rows, stride, n, job->x + channel * n * job->size);
 }
 
-// Makes the statistics of channels first ... end - 1 of their moments, which are in the chain's mean, mean_low and (m2)
-// variance.
-static void set_statistics(const fastnn_chain_job *job, size_t first, size_t end) {
+void fastnn_set_statistics(const fastnn_chain_job *job, size_t first, size_t end) {
     const fastnn_chain *chain = job->run.chain;
     const double count = (double)(chain->outer * chain->inner);
     if (job->run.tables->per_channel->statistics(end - first, count, chain->eps, chain->variance + first,
@@ -32,6 +30,17 @@ static void set_statistics(const fastnn_chain_job *job, size_t first, size_t end
     }
 }
 
+void fastnn_mend_moments(const fastnn_chain_job *job) {
+    const fastnn_chain *chain = job->run.chain;
+    for (size_t c = 0; c < chain->channels; c++) {
+        if (isfinite(chain->variance[c])) continue;
+        const fastnn_statistics found = careful_statistics(job, c);
+        chain->mean[c] = found.mean;
+        chain->mean_low[c] = found.mean_low;
+        chain->variance[c] = found.variance * (double)(chain->outer * chain->inner);
+    }
+}
+
 // ---- channels first ------------------------------------------------------------------------------------------------
 
 static void set_moments(const fastnn_chain *chain, size_t channel, fastnn_moments moments) {
@@ -40,7 +49,7 @@ static void set_moments(const fastnn_chain *chain, size_t channel, fastnn_moment
     chain->variance[channel] = moments.m2;
 }
 
-void fastnn_find_group_statistics(const fastnn_chain_job *job, size_t first, size_t end) {
+void fastnn_find_group_moments(const fastnn_chain_job *job, size_t first, size_t end) {
     const fastnn_chain *chain = job->run.chain;
     for (size_t c = first; c < end; c++) {
         fastnn_moments moments = {0, 0, 0, 0};
@@ -48,7 +57,6 @@ void fastnn_find_group_statistics(const fastnn_chain_job *job, size_t first, siz
                                                   job->x + c * chain->inner * job->size, &moments);
         set_moments(chain, c, moments);
     }
-    set_statistics(job, first, end);
 }
 
 void fastnn_find_group_sums(const fastnn_chain_job *job, size_t first, size_t end) {
@@ -67,7 +75,7 @@ static void find_piece_moments(const void *context, size_t piece) {
     ((fastnn_moments *)job->partial)[piece] = moments;
 }
 
-static fastnn_outcome find_channels_first_statistics(const fastnn_chain_job *job) {
+static fastnn_outcome find_channels_first_moments(const fastnn_chain_job *job) {
     const size_t channels = job->run.chain->channels, pieces = job->cut.channel_pieces;
     const fastnn_moments *moments = (const fastnn_moments *)job->partial;
     const fastnn_outcome outcome = fastnn_run_chain_task(job, channels * pieces, find_piece_moments, job);
@@ -77,7 +85,6 @@ static fastnn_outcome find_channels_first_statistics(const fastnn_chain_job *job
         for (size_t i = 0; i < pieces; i++) channel = merge_moments(channel, moments[c * pieces + i]);
         set_moments(job->run.chain, c, channel);
     }
-    set_statistics(job, 0, channels);
     return FASTNN_DONE;
 }
 
@@ -121,7 +128,7 @@ static void find_column_moments(const void *context, size_t piece) {
                                              job->x + first * width * job->size, moments);
 }
 
-static fastnn_outcome find_channels_last_statistics(const fastnn_chain_job *job) {
+static fastnn_outcome find_channels_last_moments(const fastnn_chain_job *job) {
     const fastnn_chain_cut *cut = &job->cut;
     const fastnn_outcome outcome = fastnn_run_chain_task(job, cut->pieces, find_column_moments, job);
     if (outcome != FASTNN_DONE) return outcome;
@@ -135,7 +142,6 @@ static fastnn_outcome find_channels_last_statistics(const fastnn_chain_job *job)
             job->run.tables->channel->merge_columns(chain->channels, before, all, rows,
                                                     (double *[]){some[0] + i, some[1] + i, some[2] + i});
     }
-    set_statistics(job, 0, chain->channels);
     return FASTNN_DONE;
 }
 
@@ -176,8 +182,8 @@ static fastnn_outcome find_channels_last_sums(const fastnn_chain_job *job) {
 
 // ---- both ----------------------------------------------------------------------------------------------------------
 
-fastnn_outcome fastnn_find_statistics(const fastnn_chain_job *job) {
-    return (job->run.chain->channels_last ? find_channels_last_statistics : find_channels_first_statistics)(job);
+fastnn_outcome fastnn_find_moments(const fastnn_chain_job *job) {
+    return (job->run.chain->channels_last ? find_channels_last_moments : find_channels_first_moments)(job);
 }
 
 fastnn_outcome fastnn_find_sums(const fastnn_chain_job *job) {
@@ -199,8 +205,11 @@ void fastnn_set_scaling(const fastnn_chain_job *job, size_t first, size_t end) {
     repeat(job, scaling->center), repeat(job, scaling->scale), repeat(job, scaling->shift), repeat(job, scaling->rstd);
 }
 
-void fastnn_set_gradient(const fastnn_chain_job *job, size_t first, size_t end) {
-    job->run.tables->per_channel->find_gradient(job->run.chain, first, end, job->sums, &job->line);
-    if (!job->run.chain->training) return;
+void fastnn_set_dweight(const fastnn_chain_job *job, size_t first, size_t end) {
+    job->run.tables->per_channel->find_dweight(job->run.chain, first, end, job->sums);
+}
+
+void fastnn_set_line(const fastnn_chain_job *job, size_t first, size_t end) {
+    job->run.tables->per_channel->find_line(job->run.chain, first, end, job->sums, &job->line);
     repeat(job, job->line.a), repeat(job, job->line.b), repeat(job, job->line.c);
 }

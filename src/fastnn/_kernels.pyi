@@ -81,6 +81,7 @@ class Chain:
         rstd: NDArray[np.float64] | None,
         weight: NDArray[Any] | None,
         bias: NDArray[Any] | None,
+        elsewhere: int = 0,
     ) -> None: ...
     def normalise(
         self, eps: float, weight: NDArray[Any] | None, bias: NDArray[Any] | None
@@ -104,6 +105,25 @@ class Chain:
         dx: NDArray[Any],
         dbias: NDArray[np.float64] | None,
         dweight: NDArray[np.float64] | None,
+    ) -> None: ...
+    def find_moments(self, x: NDArray[Any]) -> None: ...
+    def moments_to_sums(self, near: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def sums_to_statistics(self, sums: NDArray[np.float64], near: NDArray[np.float64]) -> bool: ...
+    def find_sums(
+        self,
+        dy: NDArray[Any],
+        x: NDArray[Any],
+        dx: NDArray[Any],
+        dbias: NDArray[np.float64],
+        dweight: NDArray[np.float64],
+    ) -> None: ...
+    def find_gradient(
+        self,
+        dy: NDArray[Any],
+        x: NDArray[Any],
+        dx: NDArray[Any],
+        dbias: NDArray[np.float64],
+        dweight: NDArray[np.float64],
     ) -> None: ...
 
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...

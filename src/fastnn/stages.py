@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from fastnn import _kernels
 from fastnn._core import arrays
+from fastnn._core.ranks import Ranks, as_ranks
 
 __all__ = ["Activation", "Add", "BatchNorm", "Bias", "Dropout", "ScaleShift"]
 
@@ -39,7 +40,11 @@ class ScaleShift(_Stage):
 
 @dataclass(frozen=True)
 class BatchNorm(_Stage):
-    """y = (x - mean) / sqrt(var + eps) weight + bias, channel by channel; as fastnn.functional.batch_norm."""
+    """y = (x - mean) / sqrt(var + eps) weight + bias, channel by channel; as fastnn.functional.batch_norm.
+
+    ranks: in training the batch is that of all these processes, as for fastnn.nn.SyncBatchNorm; a
+    communicator of mpi4py, or None for this process alone.
+    """
 
     takes = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -48,12 +53,15 @@ class BatchNorm(_Stage):
     training: bool = True
     biased_running_var: bool = False
     skip_nonfinite: bool = True
+    ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
         if not arrays.real_number("eps", self.eps) >= 0:
             raise ValueError(f"eps must be at least 0, got {self.eps}")
         if self.momentum is not None:
             arrays.real_number("momentum", self.momentum)
+        ranks = as_ranks("ranks", self.ranks)
+        object.__setattr__(self, "ranks", ranks if ranks.size > 1 else None)
 
 
 class Activation(_Stage):

@@ -55,6 +55,8 @@ def batch_norm(head, tuple stages, input, running_mean, running_var, batches, we
     if chain is None or (running_mean is None) != (running_var is None):
         return None
     cdef bint training = head.training, biased, skip
+    if training and head.ranks is not None:
+        return None
     cdef double values, factor, momentum
     if not (is_optional_vector(running_mean, input, out) and is_optional_vector(running_var, input, out)):
         return None
@@ -91,13 +93,15 @@ def batch_norm(head, tuple stages, input, running_mean, running_var, batches, we
 
 def batch_norm_backward(dy, saved, out):
     """The gradients (dx, dweight, dbias) from what `batch_norm` saved, or None. dweight and dbias are None for None."""
-    head, stages, x, mean, mean_low, rstd, weight, bias, _, _ = saved
+    head, stages, x, mean, mean_low, rstd, weight, bias, _, _, _ = saved
+    cdef bint training = head.training
+    if training and head.ranks is not None:
+        return None
     cdef Chain chain = begin_chain(dy, out, weight, bias, stages)
     if chain is None or not (is_plain(x, PLAIN) and same_form(x, dy)):
         return None
     if out is not None and not are_apart(<cnp.ndarray>out, <cnp.ndarray>x):
         return None
-    cdef bint training = head.training
     chain.scale(training, mean, mean_low, rstd, weight, bias)
     add_activations(chain, stages)
     dbias = dweight = None

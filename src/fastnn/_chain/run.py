@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
+from fastnn._chain import across
 from fastnn._chain.arguments import as_given, check_residual, check_shape, vector
 from fastnn._chain.layout import Layout, layout_of
 from fastnn._chain.running import NOT_RUNNING, Running
@@ -106,7 +107,12 @@ def forward(
     target = _target(out, layout, plain, addend, scale, shift)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
     mean = mean_low = rstd = variance = None
-    if isinstance(head, BatchNorm) and head.training:
+    values = own_values = x.size // max(layout.channels, 1)
+    if isinstance(head, BatchNorm) and head.training and head.ranks is not None:
+        found = across.find_statistics(head.ranks, head.eps, plain, layout, running.mean)
+        mean, mean_low, rstd, variance, values = found
+        chain.scale(False, mean, mean_low, rstd, scale, shift, values - own_values)
+    elif isinstance(head, BatchNorm) and head.training:
         mean, mean_low, rstd, variance = chain.normalise(head.eps, scale, shift)
     elif isinstance(head, BatchNorm):
         mean, rstd = running.evaluate(chain, head, scale, shift)
@@ -114,13 +120,14 @@ def forward(
         chain.scale(False, None, None, None, scale, shift)
     _add_stages(chain, stages, key, addend)
     chain.forward(plain, target)
-    if isinstance(head, BatchNorm) and mean is not None and variance is not None and x.size:
-        running.update(head, mean, variance, x.size // x.shape[1])
+    if isinstance(head, BatchNorm) and mean is not None and variance is not None and values:
+        running.update(head, mean, variance, values)
     y = _result(target, x.dtype, out)
     if addend is not None and not is_read_after_addition(stages):
         addend = None
     vectors = (as_given("weight", weight, scale), as_given("bias", bias, shift))
-    return y, Saved(head, stages, _kept(x, out), mean, mean_low, rstd, *vectors, addend, key)
+    elsewhere = values - own_values
+    return y, Saved(head, stages, _kept(x, out), mean, mean_low, rstd, *vectors, addend, key, elsewhere)
 
 
 def _kept(input: Array, out: Array | None) -> Array | None:
@@ -174,14 +181,19 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
     training = isinstance(head, BatchNorm) and head.training
     dbias = dweight = addend = daddend = None
     if head is not None:
-        chain.scale(training, saved.mean, saved.mean_low, saved.rstd, scale, shift)
+        chain.scale(training, saved.mean, saved.mean_low, saved.rstd, scale, shift, saved.elsewhere)
         if training or weight is not None or bias is not None:
             dbias, dweight = np.empty(x.shape[1]), np.empty(x.shape[1])
     if stages and any(isinstance(stage, Add) for stage in stages):
         addend = None if saved.residual is None else layout.arrange(saved.residual, dtype)
         daddend = layout.empty(dtype)
     _add_stages(chain, stages, saved.key, addend, daddend)
-    chain.backward(g, plain, target, dbias, dweight)
+    if isinstance(head, BatchNorm) and training and head.ranks is not None:
+        assert dbias is not None
+        assert dweight is not None
+        across.find_gradient(head.ranks, chain, g, plain, target, dbias, dweight)
+    else:
+        chain.backward(g, plain, target, dbias, dweight)
     return Gradients(
         _result(target, x.dtype, out),
         None if weight is None or dweight is None else _sums(dweight, weight.dtype),

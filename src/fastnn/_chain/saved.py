@@ -25,6 +25,7 @@ class Saved(NamedTuple):
     bias: Array | None
     residual: Array | None  # only where an activation comes after it
     key: Key | None
+    elsewhere: int = 0  # how many elements of a channel other processes have, of a batch that is theirs too
 
 
 class Gradients(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from fastnn import stages
 from fastnn._chain.fuse import FusedChain, fuse, fusion
 from fastnn._core.typing import Array
-from fastnn.nn import Module, Sequential
+from fastnn.nn import Module, Sequential, SyncBatchNorm
 from fastnn.nn._hooks import has_hooks
 from fastnn.nn._places import name_place
 from fastnn.nn.batchnorm import BatchNorm2d
@@ -57,7 +57,7 @@ class ResidualBlock(Sequential):
     def forward(self, x: Array) -> Array:
         """Return relu(layers(x) + downsample(x))."""
         y, last, shortcut = super().forward(x), self.last, self._shortcut
-        is_fused = type(last) is BatchNorm2d and fusion.enabled and not has_hooks(last)
+        is_fused = type(last) in (BatchNorm2d, SyncBatchNorm) and fusion.enabled and not has_hooks(last)
         if not is_fused:
             y = last(y)
         for layer in shortcut:

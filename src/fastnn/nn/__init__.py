@@ -75,6 +75,7 @@ from fastnn.nn.pool import (
 )
 from fastnn.nn.residual import Residual
 from fastnn.nn.slope import Maxout, PReLU, RReLU
+from fastnn.nn.syncbatchnorm import SyncBatchNorm
 
 __all__ = [
     "ACTIVATIONS",
@@ -154,6 +155,7 @@ __all__ = [
     "Square",
     "Squareplus",
     "SwiGLU",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

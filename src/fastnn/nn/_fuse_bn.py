@@ -16,10 +16,15 @@ from fastnn.nn.conv import Conv1d, Conv2d
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module, check_model
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.syncbatchnorm import SyncBatchNorm
 
 M = TypeVar("M", bound=Module)
 
-PAIRS = ((Conv2d, BatchNorm2d), (Conv1d, BatchNorm1d), (Linear, BatchNorm1d))
+NORMS: dict[type[Module], tuple[type[Module], ...]] = {
+    Conv2d: (BatchNorm2d, SyncBatchNorm),
+    Conv1d: (BatchNorm1d, SyncBatchNorm),
+    Linear: (BatchNorm1d, SyncBatchNorm),
+}
 
 
 def fuse_bn(model: M) -> M:
@@ -63,7 +68,7 @@ def _line(container: Sequential) -> list[tuple[str, Module]]:
 def _is_pair(layer: Module, norm: Any) -> bool:
     """Whether the norm can be folded into the layer."""
     return (
-        (type(layer), type(norm)) in PAIRS
+        type(norm) in NORMS.get(type(layer), ())
         and norm.running_mean is not None
         and not (has_hooks(layer) or has_hooks(norm))
     )

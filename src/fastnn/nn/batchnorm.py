@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from fastnn import stages
 from fastnn._core.arrays import shape_of
+from fastnn._core.ranks import Ranks
 from fastnn._core.typing import Array
 from fastnn.functional.batch_norm import batch_norm_backward, batch_norm_by_stage
 from fastnn.nn._norm_bases import RunningNorm
@@ -18,7 +19,9 @@ _stage = lru_cache(stages.BatchNorm)
 
 
 class _BatchNorm(RunningNorm):
-    """What the three layers share."""
+    """What the layers share."""
+
+    ranks: Ranks | None = None  # whose rows the batch has
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class _BatchNorm(RunningNorm):
             self.training or self.running_mean is None,
             self.biased_running_var,
             self.skip_nonfinite,
+            self.ranks,
         )
 
     def stage_arguments(self, x: Array) -> dict[str, Any]:
