@@ -65,6 +65,10 @@ class Ranks:
     def __deepcopy__(self, memo: object) -> Ranks:
         return self
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Be None in a pickle: a communicator belongs to its process."""
+        return type(None), ()
+
     # ---- sums ----------------------------------------------------------------------------------------------
 
     def add_up(self, array: Array) -> None:
