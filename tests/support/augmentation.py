@@ -14,7 +14,7 @@ MODES = ("constant", "edge", "reflect", "symmetric")
 
 def words(count: int, key: tuple[int, int]) -> Array:
     """The first words of a key's stream."""
-    halves = random_draws(2 * count, *key).astype(np.uint32)
+    halves = random_draws(2 * count, *key[:2]).astype(np.uint32)
     return halves[::2] | halves[1::2] << 16
 
 

@@ -125,8 +125,7 @@ def rrelu(
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     inputs, target = arrays.prepare((("input", input),), out)
-    seed, offset = given_or_next(key)
-    _kernels.map_with_uniform(_SLOPE, (target,), inputs, seed, offset, low, high)
+    _kernels.map_with_uniform(_SLOPE, (target,), inputs, given_or_next(key), low, high)
     return arrays.deliver(target, out)
 
 
@@ -149,7 +148,7 @@ def rrelu_backward(
     low, high = bounds(lower, upper)
     if not training:
         return leaky_relu_backward(dy, input, (low + high) / 2, out=out)
-    seed, offset = forward_key(key)
+    drawn_with = forward_key(key)
     inputs, target = arrays.prepare((("dy", dy), ("input", input)), out)
-    _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, seed, offset, low, high)
+    _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, drawn_with, low, high)
     return arrays.deliver(target, out)

@@ -144,7 +144,7 @@ class Trainer:
         start = time.perf_counter()
         if self._order is None:
             self.epoch, self._position = len(self.history) + 1, 0
-            self._order, self._means = default_generator().key(), RunningMeans(self.metrics)
+            self._order, self._means = default_generator().take(1), RunningMeans(self.metrics)
             self._call("on_epoch_start")
         self.model.train()
         parts = self._parts(self._order)
