@@ -30,18 +30,18 @@ static void draw_normal(const fastnn_noise *noise, uint64_t first, float *normal
     }
 }
 
-#define ADD_NOISE(name, type, real, half)                                                                       \
-    static void name(const noise_job *job, size_t first, size_t count, const float *normal) {                   \
-        const fastnn_noise *noise = &job->noise;                                                                \
-        const real mean = (real)noise->mean + (real)half, sigma = (real)noise->sigma;                           \
-        const real largest = (real)job->largest;                                                                \
-        const type *x = (const type *)job->x + first;                                                           \
-        type *y = (type *)job->y + first;                                                                       \
-        const bool clip = noise->clip;                                                                          \
-        for (size_t i = 0; i < count; i++) {                                                                    \
-            const real v = (real)x[i] + mean + sigma * (real)normal[i];                                         \
-            y[i] = (type)(!clip ? v : v < 0 ? 0 : v > largest ? largest : v);                                   \
-        }                                                                                                       \
+#define ADD_NOISE(name, type, real, half)                                                     \
+    static void name(const noise_job *job, size_t first, size_t count, const float *normal) { \
+        const fastnn_noise *noise = &job->noise;                                              \
+        const real mean = (real)noise->mean + (real)half, sigma = (real)noise->sigma;         \
+        const real largest = (real)job->largest;                                              \
+        const type *x = (const type *)job->x + first;                                         \
+        type *y = (type *)job->y + first;                                                     \
+        const bool clip = noise->clip;                                                        \
+        for (size_t i = 0; i < count; i++) {                                                  \
+            const real v = (real)x[i] + mean + sigma * (real)normal[i];                       \
+            y[i] = (type)(!clip ? v : v < 0 ? 0 : v > largest ? largest : v);                 \
+        }                                                                                     \
     }
 ADD_NOISE(noise_bytes, uint8_t, float, 0.5)  // rounded: a half is added, and the fraction dropped
 ADD_NOISE(noise_floats, float, float, 0)

@@ -1,4 +1,4 @@
-"""Random calls that have a part of a larger batch: what they draw for a sample is what the whole batch's call draws.
+"""Random calls that have a part of a larger batch: for a sample they draw what the whole batch's call draws.
 
 The oracle is the call with the whole batch: parts of it, one after the other, must be its result to the bit.
 """
@@ -87,7 +87,7 @@ SAMPLES = {
 
 
 def _call(name: str) -> Callable[[Array, Key], Array]:
-    return lambda x, key: getattr(F, name)(x, 0.3, key=key)  # type: ignore[no-any-return]
+    return lambda x, key: getattr(F, name)(x, 0.3, key=key)
 
 
 for _name, _sample in SAMPLES.items():
@@ -221,9 +221,9 @@ def test_keys() -> None:
     assert repr(Key(1, 2, 3)) == "Key(seed=1, offset=2, row=3)"
     assert pickle.loads(pickle.dumps(FAR)) == FAR
     x = normal(3, 5)
-    np.testing.assert_array_equal(F.dropout(x, key=(1, 2)), F.dropout(x, key=Key(1, 2)))
-    np.testing.assert_array_equal(F.dropout(x, key=(1, 2, 7)), F.dropout(x, key=Key(1, 2, 7)))
-    np.testing.assert_array_equal(F.dropout(x, key=(1, 2, np.int64(7))), F.dropout(x, key=Key(1, 2, 7)))
+    given: Any
+    for given in ((1, 2), (1, 2, 7), (1, 2, np.int64(7))):
+        np.testing.assert_array_equal(F.dropout(x, key=given), F.dropout(x, key=Key(*given)))
     assert child_key(KEY, 4)._replace(row=FAR.row) == child_key(FAR, 4)
 
 

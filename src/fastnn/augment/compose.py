@@ -51,7 +51,7 @@ class Compose(Transform):
         return (view.images() if view else x), y
 
     @property
-    def mixes_samples(self) -> bool:
+    def mixes_samples(self) -> bool:  # type: ignore[override]
         """Whether any of the transforms does."""
         return any(isinstance(step, Transform) and step.mixes_samples for step in self.transforms)
 

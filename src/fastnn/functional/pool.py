@@ -454,9 +454,10 @@ def fractional_max_pool2d(
     floor(alpha (i + u)) - floor(alpha u), with alpha = (H - kH) / (oH - 1), the last at H - kH, and columns
     likewise: a pseudo-random sequence, with overlapping windows. u is drawn for each plane: draw 2 p of the
     key for the columns of plane p (of N C), draw 2 p + 1 for its rows, as (draw + 1/2) / 2^16; draw i is
-    16-bit draw i % 8 of Philox block i // 8. key=None: the default generator's next. NaN, dtypes and out as
-    for max_pool2d. Returns (y, saved), saved for fractional_max_pool2d_backward. Raises ValueError for shapes
-    and parameters that do not fit. Graham, "Fractional max-pooling", 2014.
+    16-bit draw i % 8 of Philox block i // 8. key=None: the default generator's next; its row is the place of
+    the first sample in a larger batch. NaN, dtypes and out as for max_pool2d. Returns (y, saved), saved for
+    fractional_max_pool2d_backward. Raises ValueError for shapes and parameters that do not fit. Graham,
+    "Fractional max-pooling", 2014.
     """
     x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
     places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))

@@ -117,8 +117,9 @@ def rrelu(
     """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training drawn from (lower, upper).
 
     key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default
-    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes, inplace and
-    out as for relu. Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8; the key's row is the
+    place of input's first sample in a larger batch. Dtypes, inplace and out as for relu. Raises ValueError
+    unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
     low, high = bounds(lower, upper)
     out = arrays.in_place(input, out) if inplace else out

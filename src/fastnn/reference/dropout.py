@@ -1,6 +1,6 @@
-"""Dropout and its relatives in plain NumPy. Element i takes draw i of `philox.random_draws`, counted from the
-key's row on.
+"""Dropout and its relatives in plain NumPy.
 
+Element i takes draw i of `philox.random_draws`, counted from the key's row on.
 It must not know the C kernels. A dropped value is dropped whatever it is, NaN and infinities included.
 """
 

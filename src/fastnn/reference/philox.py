@@ -45,7 +45,8 @@ def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
 def random_draws(n: int, seed: int, offset: int, first: int = 0) -> NDArray[np.uint16]:
     """Return n 16-bit draws from number `first` on.
 
-    Draw i is number i % 8 of the block i // 8, the low half of word 0 first. The key is (seed low, seed high), the counter (block low, block high, offset low, offset high).
+    Draw i is number i % 8 of the block i // 8, the low half of word 0 first. The key is (seed low, seed
+    high), the counter (block low, block high, offset low, offset high).
     """
     skip = first % 8
     block = np.arange(-(-(skip + n) // 8), dtype=np.uint64) + np.uint64(first // 8)
