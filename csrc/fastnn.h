@@ -100,9 +100,10 @@ fastnn_outcome fastnn_maxout_backward(bool float64, size_t outer, size_t groups,
 
 // ---- chains --------------------------------------------------------------------------------------------------------
 
-// y = scale x + shift where the element's 16-bit draw is below `threshold`, else `dropped`, whatever x is.
+// y = scale x + shift where the element's 16-bit draw is below `threshold`, else `dropped`, whatever x is. Draws are
+// counted from number `first` on.
 typedef struct {
-    uint64_t seed, offset;
+    uint64_t seed, offset, first;
     uint32_t threshold;  // 0 to 65536
     double scale, shift, dropped;
 } fastnn_dropout;
@@ -277,10 +278,14 @@ typedef enum { FASTNN_BRIGHTNESS, FASTNN_CONTRAST, FASTNN_SATURATION } fastnn_ad
 // Adjusts the colours of images of 1 or 3 channels, step after step. adjustments, factors: one for each step.
 fastnn_outcome fastnn_adjust_colours(const fastnn_images *images, size_t steps, const int64_t *adjustments,
                                      const double *factors);
-// y = x + mean + sigma z with normal numbers z; element i has number i of the key (noise.c). clip: to [0, 1]. For
-// bytes mean and sigma are in units of 255, and what does not fit is clipped always.
-fastnn_outcome fastnn_add_noise(const fastnn_images *images, uint64_t seed, uint64_t offset, double mean, double sigma,
-                                bool clip);
+// y = x + mean + sigma z with normal numbers z; element i has number first + i of the key (noise.c). clip: to [0, 1].
+// For bytes mean and sigma are in units of 255, and what does not fit is clipped always.
+typedef struct {
+    uint64_t seed, offset, first;
+    double mean, sigma;
+    bool clip;
+} fastnn_noise;
+fastnn_outcome fastnn_add_noise(const fastnn_images *images, const fastnn_noise *noise);
 // y[n] = weights[n] x[n] + (1 - weights[n]) x[n - 1], the last sample's for n = 0
 fastnn_outcome fastnn_blend_samples(const fastnn_images *images, const double *weights);
 // y is x, but in the box of sample n it is source[n - back], of x's shape, or where `source` is NULL `fill`, a pixel
@@ -368,9 +373,10 @@ void fastnn_limit_rows(bool float64, size_t rows, size_t length, void *x, double
 // ---- random numbers ------------------------------------------------------------------------------------------------
 
 // Philox4x32-10 with key = seed and counter = (block, offset). Element i takes draw i % 8 of block i / 8: the block's
-// 128 bits are eight 16-bit draws, the low half of word 0 first.
+// 128 bits are eight 16-bit draws, the low half of word 0 first. Where a part of a batch is computed, elements are
+// counted from `first` on.
 typedef struct {
-    uint64_t seed, offset;
+    uint64_t seed, offset, first;
     double lower, upper;
 } fastnn_uniform_state;
 // The draws of blocks first ... first + blocks - 1, eight of each.
@@ -380,10 +386,9 @@ void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_
 // Dropout of the map's input to its output, which may be the input in the same layout; the map's kernel and parameters
 // are not used. `unit` elements that follow each other in C order (a channel, a sample) share a draw.
 fastnn_outcome fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *dropout, size_t unit);
-// Which of elements first ... first + count - 1 are kept: a byte for each, 0 or 1, or if packed a bit, that of element
-// first + i being bit i % 8 of byte i / 8.
-fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed,
-                                       uint8_t *mask);
+// Which of `count` elements are kept: a byte for each, 0 or 1, or if packed a bit, that of element i being bit i % 8 of
+// byte i / 8.
+fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *dropout, size_t count, bool packed, uint8_t *mask);
 
 // An operand's `generate`: lower + (upper - lower) (draw + 1/2) / 2^16.
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to);

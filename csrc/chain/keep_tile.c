@@ -62,7 +62,7 @@ static void keep_positions(const fastnn_run *run, const fastnn_dropout *dropout,
 void fastnn_keep_tile(const fastnn_run *run, const fastnn_dropout *dropout, const fastnn_tile *tile, uint8_t *bits) {
     const size_t channels = run->chain->channels, inner = run->chain->inner, count = tile->rows * tile->n;
     if (!run->chain->channels_last || inner == 1) {
-        run->tables->random->keep_bits(dropout, tile->offset, count, bits);
+        run->tables->random->keep_bits(dropout, dropout->first + tile->offset, count, bits);
         return;
     }
     memset(bits, 0, count / 8 + 2);
@@ -73,6 +73,7 @@ void fastnn_keep_tile(const fastnn_run *run, const fastnn_dropout *dropout, cons
         if (some > left) some = left;
         if (some > MOST_POSITIONS) some = MOST_POSITIONS;
         const uint64_t channel = position / inner * channels + (tile->offset + done) % channels;
-        keep_positions(run, dropout, channel * inner + position % inner, width, some, done, width, bits);
+        const uint64_t first = dropout->first + channel * inner + position % inner;
+        keep_positions(run, dropout, first, width, some, done, width, bits);
     }
 }

@@ -46,13 +46,14 @@ static void set_bits(uint64_t *words, size_t from, size_t to) {
 
 // The bits of elements first ... first + count - 1. All elements of a unit have the bit of its one draw.
 static void draw_bits(const dropout_job *job, size_t first, size_t count, tile_bits *bits) {
+    const fastnn_dropout *dropout = &job->dropout;
     if (job->unit == 1) {
-        job->random->keep_bits(&job->dropout, first, count, bits->bytes);
+        job->random->keep_bits(dropout, dropout->first + first, count, bits->bytes);
         return;
     }
     tile_bits units;
     const size_t first_unit = first / job->unit, last_unit = (first + count - 1) / job->unit, end = first + count;
-    job->random->keep_bits(&job->dropout, first_unit, last_unit - first_unit + 1, units.bytes);
+    job->random->keep_bits(dropout, dropout->first + first_unit, last_unit - first_unit + 1, units.bytes);
     memset(bits->words, 0, sizeof bits->words);
     for (size_t unit = first_unit, from = first; unit <= last_unit; unit++) {
         const size_t to = smaller((unit + 1) * job->unit, end), i = unit - first_unit;
@@ -130,7 +131,6 @@ fastnn_outcome fastnn_run_dropout(const fastnn_map *map, const fastnn_dropout *d
 typedef struct {
     const fastnn_random_table *random;
     const fastnn_dropout *dropout;
-    uint64_t first;
     size_t count;
     bool packed;
     uint8_t *mask;
@@ -158,7 +158,7 @@ static void mask_piece(const void *context, size_t index) {
     for (size_t i = index * piece; i < end; i += TILE_ELEMENTS) {
         const size_t count = smaller(TILE_ELEMENTS, end - i);
         tile_bits bits;
-        job->random->keep_bits(job->dropout, job->first + i, count, bits.bytes);
+        job->random->keep_bits(job->dropout, job->dropout->first + i, count, bits.bytes);
         if (job->packed) {
             if (count % 8 > 0) bits.bytes[count / 8] &= (uint8_t)((1 << count % 8) - 1);
             memcpy(job->mask + i / 8, bits.bytes, (count + 7) / 8);
@@ -168,8 +168,7 @@ static void mask_piece(const void *context, size_t index) {
     }
 }
 
-fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *dropout, uint64_t first, size_t count, bool packed,
-                                       uint8_t *mask) {
-    const mask_job job = {fastnn_current(false)->random, dropout, first, count, packed, mask};
+fastnn_outcome fastnn_run_dropout_mask(const fastnn_dropout *dropout, size_t count, bool packed, uint8_t *mask) {
+    const mask_job job = {fastnn_current(false)->random, dropout, count, packed, mask};
     return run_pieces(count, mask_piece, &job);
 }

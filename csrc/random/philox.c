@@ -21,5 +21,6 @@ void fastnn_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_
 }
 
 void fastnn_generate_uniform(const fastnn_operand *self, size_t first, size_t count, void *to) {
-    fastnn_current(self->dtype == FASTNN_FLOAT64)->random->uniform(self->state, first, count, to);
+    const fastnn_uniform_state *state = self->state;
+    fastnn_current(self->dtype == FASTNN_FLOAT64)->random->uniform(state, state->first + first, count, to);
 }

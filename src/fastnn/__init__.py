@@ -14,7 +14,7 @@ from fastnn._core.inference import inference
 from fastnn._core.machine import get_num_threads, info, set_num_threads, start
 from fastnn._kernels import empty_cache
 from fastnn._version import __version__
-from fastnn.random import Generator, Key, manual_seed
+from fastnn.random import Generator, Key, manual_seed, rows_from
 
 if TYPE_CHECKING:
     from fastnn._check import check
@@ -35,6 +35,7 @@ __all__ = [
     "init",
     "load",
     "manual_seed",
+    "rows_from",
     "save",
     "set_num_threads",
     "stages",

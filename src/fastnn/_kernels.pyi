@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
+from fastnn.random import Key, KeyLike
+
 __test__: dict[str, str]  # Cython adds it to every module
 
 def are_plain(inputs: tuple[ArrayLike, ...], out: object) -> bool: ...
@@ -34,8 +36,7 @@ def map_with_uniform(
     kernel: int,
     outputs: tuple[NDArray[Any], ...],
     inputs: tuple[NDArray[Any], ...],
-    seed: int,
-    offset: int,
+    key: Key,
     lower: float,
     upper: float,
 ) -> None: ...
@@ -95,7 +96,7 @@ class Chain:
         bias: NDArray[Any] | None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
     def activate(self, activation: int, p0: float, p1: float) -> None: ...
-    def drop(self, seed: int, offset: int, threshold: int, scale: float) -> None: ...
+    def drop(self, key: Key, threshold: int, scale: float, samples: NDArray[Any]) -> None: ...
     def add(self, addend: NDArray[Any] | None, daddend: NDArray[Any] | None) -> None: ...
     def forward(self, x: NDArray[Any], y: NDArray[Any]) -> None: ...
     def backward(
@@ -183,7 +184,7 @@ def dropout(
     name: str,
     input: ArrayLike,
     out: NDArray[Any] | None,
-    key: tuple[int, int],
+    key: Key,
     threshold: int,
     scale: float,
     shift: float = 0.0,
@@ -193,17 +194,16 @@ def dropout(
 def dropout_arrays(
     target: NDArray[Any],
     input: NDArray[Any],
-    key: tuple[int, int],
+    key: Key,
     threshold: int,
     scale: float,
     shift: float,
     dropped: float,
     axes: int,
 ) -> None: ...
-def dropout_mask(
-    mask: NDArray[Any], count: int, key: tuple[int, int], threshold: int, first: int = 0
-) -> None: ...
-def draw_blocks(key: tuple[int, int], first: int, blocks: int) -> NDArray[np.uint16]: ...
+def first_draw(row: int, samples: int, each: int) -> int: ...
+def dropout_mask(mask: NDArray[Any], count: int, key: KeyLike, threshold: int, first: int = 0) -> None: ...
+def draw_blocks(key: KeyLike, first: int, blocks: int) -> NDArray[np.uint16]: ...
 
 # ---- _binding/row.pxi
 
@@ -293,9 +293,7 @@ def resize_boxes(
     x: NDArray[Any], height: int, width: int, antialias: bool, boxes: NDArray[Any]
 ) -> NDArray[Any]: ...
 def adjust_colours(x: NDArray[Any], adjustments: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]: ...
-def add_noise(
-    x: NDArray[Any], key: tuple[int, int], mean: float, sigma: float, clip: bool
-) -> NDArray[Any]: ...
+def add_noise(x: NDArray[Any], key: Key, mean: float, sigma: float, clip: bool) -> NDArray[Any]: ...
 def blend_samples(x: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]: ...
 def patch_images(
     x: NDArray[Any], boxes: NDArray[Any], source: object, back: int, fill: object

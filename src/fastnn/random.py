@@ -2,7 +2,7 @@
 
 The numbers of a call are a function of its key and the element's index alone (Philox4x32-10), so they are the
 same for every thread count and instruction set, and backward draws again what forward drew instead of keeping
-it.
+it. A key may say that the call has a part of a larger batch: its elements are counted from there on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,28 +21,69 @@ from fastnn._core.arrays import integer, is_whole
 
 
 class Key(NamedTuple):
-    """What one random call takes: the 64-bit seed, and the 64-bit offset of this call in its stream."""
+    """What one random call takes: the 64-bit seed, and the 64-bit offset of this call in its stream.
+
+    row: the place, in a larger batch, of the first sample that the call gets, at least 0. What the call draws
+    for its sample n is then what a call with the whole batch draws for sample row + n. A pair (seed, offset)
+    is a key of row 0.
+    """
 
     seed: int
     offset: int
+    row: int = 0
 
 
-def rows_from(n: int) -> Any:
-    import contextlib
-
-    return contextlib.nullcontext()
+#: What a call takes as its key.
+KeyLike = Key | tuple[int, int] | tuple[int, int, int]
 
 
-def as_key(key: tuple[int, int]) -> Key:
-    """`key` with its two words checked."""
+def as_key(key: KeyLike) -> Key:
+    """`key` with its words checked."""
     try:
-        seed, offset = key[:2]
-        seed, offset = operator.index(seed), operator.index(offset)
-    except (TypeError, ValueError):
-        raise TypeError(f"key must be a fastnn.Key: two integers, seed and offset; got {key!r}") from None
+        seed, offset, row = Key(*key)
+        seed, offset, row = operator.index(seed), operator.index(offset), operator.index(row)
+    except TypeError:
+        raise TypeError(
+            f"key must be a fastnn.Key: integers seed, offset and, if it is not 0, row; got {key!r}"
+        ) from None
     if not (0 <= seed < 2**64 and 0 <= offset < 2**64):
         raise ValueError(f"key must have seed and offset in [0, 2**64), got {key!r}")
-    return Key(seed, offset)
+    if not 0 <= row < 2**63:
+        raise ValueError(f"key must have a row in [0, 2**63), got {key!r}")
+    return Key(seed, offset, row)
+
+
+#: Of each thread that is within `rows_from`: the row of its keys.
+_rows: dict[int, int] = {}
+
+
+@contextmanager
+def rows_from(first: int) -> Iterator[None]:
+    """Within the context, keys that generators hand out have this row: calls have a part of a larger batch.
+
+    first: the place, in the whole batch, of the first sample that is computed in the context. Layers draw for
+    each sample what they would draw for it in the whole batch, if their generators are in the same state. It
+    holds for the present thread alone; contexts may be nested, and the innermost one holds. Weights, and
+    orders of samples, are drawn as everywhere.
+
+        with fastnn.rows_from(64):
+            y = model(batch[64:])
+
+    Raises TypeError unless `first` is an integer, ValueError unless it is in [0, 2**63).
+    """
+    row = integer("first", first)
+    if not 0 <= row < 2**63:
+        raise ValueError(f"first must be in [0, 2**63), got {row}")
+    thread = threading.get_ident()
+    before = _rows.get(thread)
+    _rows[thread] = row
+    try:
+        yield
+    finally:
+        if before is None:
+            del _rows[thread]
+        else:
+            _rows[thread] = before
 
 
 def keep_threshold(p: float) -> int:
@@ -83,11 +125,11 @@ class Generator:
         with self._lock:
             return Key(self.seed, self._offset)
 
-    def set_state(self, state: tuple[int, int]) -> Generator:
-        """Goes on from a state that `get_state` returned; returns itself."""
-        key = as_key(state)
+    def set_state(self, state: KeyLike) -> Generator:
+        """Goes on from a state that `get_state` returned; returns itself. A key's row is no part of it."""
+        seed, offset, _ = as_key(state)
         with self._lock:
-            self.seed, self._offset = key
+            self.seed, self._offset = seed, offset
         return self
 
     def __getstate__(self) -> Key:
@@ -98,16 +140,17 @@ class Generator:
         self.set_state(state)
 
     def key(self) -> Key:
-        """The next key."""
+        """The next key; within `rows_from` it has that row."""
+        row = _rows.get(threading.get_ident(), 0) if _rows else 0
         with self._lock:
-            key = Key(self.seed, self._offset)
+            key = Key(self.seed, self._offset, row)
             self._offset = (self._offset + 1) % 2**64
         if watch is not None:
             watch(self, key)
         return key
 
     def take(self, count: int) -> Key:
-        """The next key; those after it, `count` together, are taken with it."""
+        """The next key, of row 0 in any case; those after it, `count` together, are taken with it."""
         with self._lock:
             key = Key(self.seed, self._offset)
             self._offset = (self._offset + count) % 2**64
@@ -128,12 +171,12 @@ class Generator:
         count = integer("n_children", n_children)
         if count < 0:
             raise ValueError(f"n_children must be at least 0, got {count}")
-        seed, first = self.take(count)
+        seed, first, _ = self.take(count)
         return [Generator(_child_seed(seed, (first + child) % 2**64)) for child in range(count)]
 
     def numpy(self) -> np.random.Generator:
         """A NumPy generator for one use (weight initialisation, say), from the next key."""
-        seed, offset = self.key()
+        seed, offset, _ = self.key()
         counter = np.array([0, 0, offset, 0], np.uint64)  # NumPy would round a list with 2^63 to float64
         return np.random.Generator(np.random.Philox(key=seed, counter=counter))
 
@@ -171,9 +214,21 @@ def _child_seed(seed: int, offset: int) -> int:
     return int(high) << 32 | int(low)
 
 
-def child_key(key: tuple[int, int], number: int) -> Key:
-    """Key `number` of the generator that `spawn` makes of this key: a stream of its own, without state."""
-    return Key(_child_seed(*key), number)
+def child_key(key: KeyLike, number: int) -> Key:
+    """Key `number` of the generator that `spawn` makes of this key: a stream of its own, without state.
+
+    It has the key's row.
+    """
+    seed, offset, row = as_key(key)
+    return Key(_child_seed(seed, offset), number, row)
+
+
+def row_in_stream(key: Key, samples: int, each: int) -> int:
+    """The number of the first draw of a call for `samples` samples, for each of which `each` are drawn.
+
+    Raises ValueError where they do not end before draw 2**63.
+    """
+    return _kernels.first_draw(key.row, samples, each) if key.row else 0
 
 
 def _halves(number: int) -> tuple[int, int]:
@@ -201,8 +256,8 @@ def given_or_default(generator: Generator | None) -> Generator:
     return generator
 
 
-def given_or_next(key: tuple[int, int] | None) -> Key:
-    """The key of a random call: `key` with its two words checked; for None the default generator's next."""
+def given_or_next(key: KeyLike | None) -> Key:
+    """The key of a random call: `key` with its words checked; for None the default generator's next."""
     return _default.key() if key is None else as_key(key)
 
 

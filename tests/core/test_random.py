@@ -89,7 +89,7 @@ def test_a_generator_goes_on_from_a_state() -> None:
     generator = Generator(seed=5)
     generator.key()
     state = generator.get_state()
-    assert state == (5, 1)
+    assert state == Key(5, 1)
     after = [generator.key(), generator.key()]
     assert [key.offset for key in after] == [1, 2]
     other = Generator(seed=8).set_state((5, 1))
@@ -138,7 +138,7 @@ def test_children_follow_from_the_state_alone() -> None:
     parent = Generator(7)
     children = parent.spawn(3)
     assert [child.get_state() for child in children] == [child.get_state() for child in Generator(7).spawn(3)]
-    assert parent.get_state() == (7, 3)
+    assert parent.get_state() == Key(7, 3)
     assert parent.spawn(0) == []
     fourth = parent.spawn(1)[0].seed
     assert fourth == Generator(7).spawn(4)[3].seed == Generator(7).set_state((7, 3)).spawn(1)[0].seed
@@ -146,7 +146,7 @@ def test_children_follow_from_the_state_alone() -> None:
     (last, first) = Generator(9).set_state((9, offset)).spawn(2)
     assert first.seed == Generator(9).spawn(1)[0].seed
     words = philox4x32(np.array([[2**32 - 1] * 4]), np.array([[9, 0]]))[0]
-    assert last.get_state() == (int(words[0]) | int(words[1]) << 32, 0)
+    assert last.get_state() == Key(int(words[0]) | int(words[1]) << 32, 0)
 
 
 def test_no_two_generators_of_a_tree_share_a_seed() -> None:
@@ -169,4 +169,4 @@ def test_a_number_of_children_that_cannot_be() -> None:
             generator.spawn(wrong)
     with pytest.raises(ValueError, match=r"^n_children must be at least 0, got -1"):
         generator.spawn(-1)
-    assert generator.get_state() == (3, 0)
+    assert generator.get_state() == Key(3, 0)

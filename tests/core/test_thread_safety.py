@@ -166,7 +166,7 @@ def test_threads_never_draw_the_same_numbers(generator: fastnn.Generator | None)
 
     keys = [key for part in at_once(*[draw] * THREADS) for key in part]
     offset = first.offset
-    assert sorted(keys) == [(first.seed, offset + i) for i in range(THREADS * count)]
+    assert sorted(keys) == [fastnn.Key(first.seed, offset + i) for i in range(THREADS * count)]
 
 
 def test_training_on_threads() -> None:

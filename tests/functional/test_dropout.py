@@ -325,11 +325,13 @@ def test_bad_arrays_and_keys(name: str) -> None:
         function(x, key=KEY, out=np.empty((1, *x.shape), x.dtype))
     with pytest.raises(TypeError, match=r"^out must have dtype float32, got float64$"):
         function(x, key=KEY, out=np.empty(x.shape))
-    for key in (7, (1, 2, 3), (1.0, 2), "ab"):
+    for key in (7, (1, 2, 3, 4), (1.0, 2), (1, 2, 3.0), "ab"):
         with pytest.raises(TypeError, match=r"^key must be a fastnn.Key"):
             function(x, key=key)
     with pytest.raises(ValueError, match=r"^key must have seed and offset in \[0, 2\*\*64\), got \(-1, 0\)$"):
         function(x, key=(-1, 0))
+    with pytest.raises(ValueError, match=r"^key must have a row in \[0, 2\*\*63\), got \(1, 0, -1\)$"):
+        function(x, key=(1, 0, -1))
 
 
 def test_a_bad_scale() -> None:

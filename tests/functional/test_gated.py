@@ -196,7 +196,7 @@ def test_rrelu_errors() -> None:
     for key, error in (
         (5, TypeError),
         ((1,), TypeError),
-        ((1, 2, 3), TypeError),
+        ((1, 2, 3, 4), TypeError),
         ((0.5, 1), TypeError),
         ("ab", TypeError),
         ((-1, 0), ValueError),

@@ -7,22 +7,23 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.typing import Array
+from fastnn.random import Key
 from fastnn.reference.philox import random_draws
 
 MODES = ("constant", "edge", "reflect", "symmetric")
 
 
-def words(count: int, key: tuple[int, int]) -> Array:
+def words(count: int, key: Key) -> Array:
     """The first words of a key's stream."""
-    halves = random_draws(2 * count, *key).astype(np.uint32)
+    halves = random_draws(2 * count, *key[:2]).astype(np.uint32)
     return halves[::2] | halves[1::2] << 16
 
 
-def uniform(key: tuple[int, int], samples: int, numbers: int) -> Array:
+def uniform(key: Key, samples: int, numbers: int) -> Array:
     return ((words(samples * numbers, key) + 0.5) / 2**32).reshape(samples, numbers)
 
 
-def normal(key: tuple[int, int], count: int) -> Array:
+def normal(key: Key, count: int) -> Array:
     """Box and Muller's transform of pairs of words."""
     pairs = words(count + count % 2, key).reshape(-1, 2) / 2**32
     radius, angle = np.sqrt(-2 * np.log(pairs[:, 0] + 0.5 / 2**32)), 2 * np.pi * pairs[:, 1]

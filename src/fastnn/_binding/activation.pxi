@@ -29,7 +29,7 @@ cdef extern from "fastnn.h" nogil:
         fastnn_operand operands[5]
         double parameters[2]
     ctypedef struct fastnn_uniform_state:
-        uint64_t seed, offset
+        uint64_t seed, offset, first
         double lower, upper
     fastnn_outcome fastnn_run_map(const fastnn_map *)
     fastnn_outcome fastnn_run_contiguous(int, bint, size_t, void **, const double *)
@@ -179,8 +179,9 @@ def map_arrays(int kernel, tuple outputs, tuple inputs, double p0=0.0, double p1
     run_map(kernel, outputs, inputs, parameters, NULL)
 
 
-def map_with_uniform(int kernel, tuple outputs, tuple inputs, uint64_t seed, uint64_t offset, double lower, double upper):
+def map_with_uniform(int kernel, tuple outputs, tuple inputs, key, double lower, double upper):
     """The same with a last input that is drawn: uniform in (lower, upper), element by element."""
     cdef fastnn_uniform_state state
-    state.seed, state.offset, state.lower, state.upper = seed, offset, lower, upper
+    open_key(key, outputs[0], 1, &state.seed, &state.offset, &state.first)
+    state.lower, state.upper = lower, upper
     run_map(kernel, outputs, inputs, NULL, &state)

@@ -16,7 +16,11 @@ cdef extern from "fastnn.h" nogil:
     fastnn_outcome fastnn_warp_images(const fastnn_images *, bint, const double *, const double *)
     fastnn_outcome fastnn_resize_boxes(const fastnn_images *, bint, const int64_t *)
     fastnn_outcome fastnn_adjust_colours(const fastnn_images *, size_t, const int64_t *, const double *)
-    fastnn_outcome fastnn_add_noise(const fastnn_images *, uint64_t, uint64_t, double, double, bint)
+    ctypedef struct fastnn_noise:
+        uint64_t seed, offset, first
+        double mean, sigma
+        bint clip
+    fastnn_outcome fastnn_add_noise(const fastnn_images *, const fastnn_noise *)
     fastnn_outcome fastnn_blend_samples(const fastnn_images *, const double *)
     fastnn_outcome fastnn_patch_images(const fastnn_images *, const int64_t *, const void *, size_t, const void *)
 
@@ -88,11 +92,12 @@ def add_noise(cnp.ndarray x, key, double mean, double sigma, bint clip):
     """x with normal noise."""
     cdef fastnn_images images
     cdef fastnn_outcome outcome
-    cdef uint64_t seed, offset
-    seed, offset = key
+    cdef fastnn_noise noise
+    open_key(key, x, 1, &noise.seed, &noise.offset, &noise.first)
+    noise.mean, noise.sigma, noise.clip = mean, sigma, clip
     cdef cnp.ndarray y = start_images(&images, x, cnp.PyArray_DIM(x, 2), cnp.PyArray_DIM(x, 3))
     with nogil:
-        outcome = fastnn_add_noise(&images, seed, offset, mean, sigma, clip)
+        outcome = fastnn_add_noise(&images, &noise)
     conclude(outcome)
     return y
 

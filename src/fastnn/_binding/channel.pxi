@@ -111,11 +111,15 @@ cdef class Chain:
         stage.activation = activation
         stage.parameters[0], stage.parameters[1] = p0, p1
 
-    def drop(self, uint64_t seed, uint64_t offset, uint32_t threshold, double scale):
-        """Adds a stage: dropout, which keeps elements whose draw is below the threshold, times `scale`."""
+    def drop(self, key, uint32_t threshold, double scale, cnp.ndarray samples):
+        """Adds a stage: dropout, which keeps elements whose draw is below the threshold, times `scale`.
+
+        samples: an array of the chain's shape, (N, ...).
+        """
         cdef fastnn_stage *stage = self.next_stage()
+        cdef fastnn_dropout *rule = &stage.dropout
+        open_key(key, samples, 1, &rule.seed, &rule.offset, &rule.first)
         stage.action = FASTNN_DROP
-        stage.dropout.seed, stage.dropout.offset = seed, offset
         stage.dropout.threshold, stage.dropout.scale = threshold, scale
 
     def add(self, addend, daddend):

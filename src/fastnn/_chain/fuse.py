@@ -50,8 +50,8 @@ class FusedChain:
 
         input: any shape, or (N, C, ...) if the first stage works channel by channel. weight, bias,
         running_mean, running_var and num_batches_tracked are that stage's, as for
-        fastnn.functional.batch_norm; key is Dropout's (None: the default generator's next), residual is
-        Add's, of input's shape. out may be the input.
+        fastnn.functional.batch_norm; key is Dropout's, as for fastnn.functional.dropout (None: the default
+        generator's next), residual is Add's, of input's shape. out may be the input.
 
         Memory that is read and written: input once and y once, and residual once. Batch norm in training
         reads the input a second time where a channel (in the usual layout) has more than 2 MB, or the

@@ -29,6 +29,7 @@ from fastnn.stages import Activation, Add, BatchNorm, Dropout, Head, Stage
 def _add_stages(
     chain: _kernels.Chain,
     stages: Sequence[Stage],
+    samples: Array,
     key: Key | None,
     addend: Array | None,
     daddend: Array | None = None,
@@ -37,7 +38,7 @@ def _add_stages(
         if isinstance(stage, Activation):
             chain.activate(stage.row, *stage.values)
         elif isinstance(stage, Dropout) and stage.p > 0 and key is not None:
-            chain.drop(*key, keep_threshold(stage.p), keep_scale(stage.p))
+            chain.drop(key, keep_threshold(stage.p), keep_scale(stage.p), samples)
         elif isinstance(stage, Add):
             chain.add(addend, daddend)
 
@@ -118,7 +119,7 @@ def forward(
         mean, rstd = running.evaluate(chain, head, scale, shift)
     elif head is not None:
         chain.scale(False, None, None, None, scale, shift)
-    _add_stages(chain, stages, key, addend)
+    _add_stages(chain, stages, x, key, addend)
     chain.forward(plain, target)
     if isinstance(head, BatchNorm) and mean is not None and variance is not None and values:
         running.update(head, mean, variance, values)
@@ -187,7 +188,7 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
     if stages and any(isinstance(stage, Add) for stage in stages):
         addend = None if saved.residual is None else layout.arrange(saved.residual, dtype)
         daddend = layout.empty(dtype)
-    _add_stages(chain, stages, saved.key, addend, daddend)
+    _add_stages(chain, stages, x, saved.key, addend, daddend)
     if isinstance(head, BatchNorm) and training and head.ranks is not None:
         assert dbias is not None
         assert dweight is not None

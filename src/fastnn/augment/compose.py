@@ -37,18 +37,23 @@ class Compose(Transform):
 
     def apply(self, x: Array, y: Any, key: Key) -> tuple[Array, Any]:
         """Return what the last transform returns."""
-        seed = child_key(key, 0).seed
+        first = child_key(key, 0)
         view: View | None = None  # moves that are still to be done
         for number, step in enumerate(self.transforms):
             if isinstance(step, Move) and type(step).apply is Move.apply:  # a subclass may have its own
-                view = step.move(view or View.of(as_images(x)), Key(seed, number))
+                view = step.move(view or View.of(as_images(x)), first._replace(offset=number))
                 continue
             x, view = view.images() if view else x, None
             if isinstance(step, Transform):
-                x, y = step.apply(x, y, Key(seed, number))
+                x, y = step.apply(x, y, first._replace(offset=number))
             else:
                 x = step.transform(x)
         return (view.images() if view else x), y
+
+    @property
+    def mixes_samples(self) -> bool:  # type: ignore[override]
+        """Whether any of the transforms does."""
+        return any(isinstance(step, Transform) and step.mixes_samples for step in self.transforms)
 
     def preprocessing(self) -> Transformer | None:
         """Return the transformers of fastnn.preprocessing as one; None if there is none."""

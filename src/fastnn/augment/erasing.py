@@ -10,7 +10,7 @@ from fastnn import _kernels
 from fastnn._core.arrays import probability
 from fastnn._core.typing import Array
 from fastnn.augment.boxes import random_boxes
-from fastnn.augment.draws import uniform
+from fastnn.augment.draws import stream, uniform
 from fastnn.augment.images import Fill, check_fill, pixel_of, range_of
 from fastnn.augment.transform import ImageTransform
 from fastnn.random import Key, child_key
@@ -64,5 +64,5 @@ class RandomErasing(ImageTransform):
 def _noise(x: Array, key: Key) -> Array:
     """Normal numbers in the form of x; of bytes, all as likely."""
     if x.dtype == np.uint8:
-        return _kernels.draw_blocks(key, 0, -(-x.size // 16)).view(np.uint8)[: x.size].reshape(x.shape)
+        return stream(key, x.shape, np.uint8)
     return _kernels.add_noise(np.zeros_like(x), key, 0.0, 1.0, False)

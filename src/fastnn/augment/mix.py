@@ -18,6 +18,8 @@ from fastnn.random import Key, child_key
 class _Mix(Transform):
     """What both share: the shares of the samples in the mixtures, and the labels."""
 
+    mixes_samples = True
+
     def __init__(self, *, alpha: float = 1.0, num_classes: int | None = None) -> None:
         name = type(self).__name__
         self.alpha = real_number(f"{name}: alpha", alpha)
@@ -29,6 +31,11 @@ class _Mix(Transform):
 
     def apply(self, x: Array, y: Any, key: Key) -> tuple[Array, Any]:
         """Return mixtures of samples and of labels; TypeError and ValueError for labels that are none."""
+        if key.row:
+            raise ValueError(
+                f"{type(self).__name__}: key must have row 0, as samples of the whole batch are mixed,"
+                f" got row {key.row}"
+            )
         x = as_images(x)
         labels = self._one_hot(y, x)
         mixed, share = self._mixed(x, beta(child_key(key, 0), len(x), self.alpha), child_key(key, 1))

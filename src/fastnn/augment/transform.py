@@ -11,19 +11,27 @@ from fastnn._core.arrays import as_array
 from fastnn._core.typing import Array
 from fastnn.augment.images import as_images
 from fastnn.preprocessing import Transformer
-from fastnn.random import Key, given_or_next
+from fastnn.random import Key, KeyLike, given_or_next
 
 
 class Transform:
     """The base of all transforms: `t(x)` returns x changed, `t(x, y)` returns (x, y).
 
     Parameters are drawn for each sample, and follow from the key and the sample's place in the batch alone.
-    What was given is never written to. A transform of your own keeps each argument of its constructor in an
-    attribute of the same name, and defines `apply`.
+    The key's row is the place of the first sample that is given, so a part of a batch becomes what it does
+    within the batch: t(x[a:b], key=Key(seed, offset, row=a)) is t(x, key=Key(seed, offset))[a:b]. What was
+    given is never written to. A transform of your own keeps each argument of its constructor in an attribute
+    of the same name, and defines `apply`.
     """
 
-    def __call__(self, x: ArrayLike, y: Any = None, *, key: tuple[int, int] | None = None) -> Any:
-        """Return the batch changed; key: what all draws follow from (None: the default generator's next)."""
+    #: Whether samples are mixed with others of the batch, so that a part of a batch is not enough.
+    mixes_samples: bool = False
+
+    def __call__(self, x: ArrayLike, y: Any = None, *, key: KeyLike | None = None) -> Any:
+        """Return the batch changed; key: what all draws follow from (None: the default generator's next).
+
+        Raises ValueError for a key of another row than 0 if samples are mixed.
+        """
         made = self.apply(as_array("x", x), y, given_or_next(key))
         return made[0] if y is None else made
 

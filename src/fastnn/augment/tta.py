@@ -14,7 +14,7 @@ from fastnn._core.inference import inference
 from fastnn._core.modes import evaluating
 from fastnn._core.typing import Array
 from fastnn.augment.transform import Transform
-from fastnn.random import child_key, given_or_next
+from fastnn.random import Key, KeyLike, child_key, given_or_next
 
 
 def predict_tta(
@@ -24,7 +24,7 @@ def predict_tta(
     *,
     activation: Callable[[Any], Any] | None = None,
     batch_size: int = 1024,
-    key: tuple[int, int] | None = None,
+    key: KeyLike | None = None,
 ) -> Array:
     """Return the mean of the model's outputs, (N, ...), over the transforms of x.
 
@@ -52,7 +52,7 @@ def predict_tta(
     return np.asarray(total / len(transforms))
 
 
-def _changed(transform: Any, x: Array, key: tuple[int, int]) -> Array:
+def _changed(transform: Any, x: Array, key: Key) -> Array:
     if transform is None:
         return x
     return transform(x, key=key) if isinstance(transform, Transform) else transform(x)  # type: ignore[no-any-return]

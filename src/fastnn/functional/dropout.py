@@ -21,7 +21,7 @@ from fastnn._core import arrays
 from fastnn._core.arrays import probability
 from fastnn._core.dispatch import general_way, takes_tensors
 from fastnn._core.typing import Array
-from fastnn.random import Key, as_key, given_or_next, keep_scale, keep_threshold
+from fastnn.random import Key, as_key, given_or_next, keep_scale, keep_threshold, row_in_stream
 
 __all__ = [
     "alpha_dropout",
@@ -50,13 +50,15 @@ _SHARED = """
     p: the probability of being dropped, in [0, 1]; what is kept is kept with probability
     round((1 - p) 2^16) / 2^16. p = 0 keeps all and p = 1 nothing, exactly.
     training: False drops nothing. key: what the draws are made of, from fastnn.Generator.key().
-    {key}
+    {key} {row}
     out: an array of the result's shape and dtype to write to, `{name}` included. Returns out, or a new
     array.{inplace}
     Raises ValueError for a p outside [0, 1]{errors} or an out that does not fit, TypeError for a p that is
     no real number and for other dtypes; nothing is written then.
     """
 _FORWARD_KEY = "None: the default generator's next. Give backward the same."
+_ROW = "Its row is the place of {name}'s first sample in a larger batch."
+_NO_ROW = "Its row is not used, as weights are no samples."
 _BACKWARD_KEY = "In training it must be given: the forward call's."
 
 _SELU_LIMIT = -1.7580993408473768  # selu's value at -infinity, -1.0507... * 1.6732...
@@ -70,6 +72,7 @@ def _documented(name: str, dropped: str = "0") -> Callable[[F], F]:
         shared = _SHARED.format(
             name=name,
             key=_BACKWARD_KEY if backward else _FORWARD_KEY,
+            row=_NO_ROW if "connect" in function.__name__ else _ROW.format(name=name),
             dropped=dropped,
             inplace=" inplace: True is out=input." * ("inplace" in signature(function).parameters),
             errors=", no key in training" if backward else "",
@@ -194,9 +197,16 @@ def dropout_mask(
     drop = probability("p", p)
     sizes = _shape(shape)
     count = math.prod(sizes)
+    drawn_with = _forward_key(key, True)
+    first = first_of_mask(drawn_with, sizes)
     mask = _kernels.empty(((count + 7) // 8,) if packed else sizes, np.uint8 if packed else np.bool_)
-    _kernels.dropout_mask(mask, count, _forward_key(key, True), keep_threshold(drop))
+    _kernels.dropout_mask(mask, count, drawn_with, keep_threshold(drop), first)
     return mask
+
+
+def first_of_mask(key: Key, shape: tuple[int, ...]) -> int:
+    """The number of the first draw for an input of this shape."""
+    return row_in_stream(key, shape[0] if shape else 1, math.prod(shape[1:]))
 
 
 def _shape(shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
@@ -224,6 +234,13 @@ def _channel_axes(name: str, array: ArrayLike, spatial: str, unbatched: bool) ->
     raise ValueError(f"{name} must have shape {takes}, got {arrays.shape_of(name, array)}")
 
 
+def _channel_key(key: Key, array: ArrayLike, axes: int) -> Key:
+    """The key of a call that counts channels: without an axis of samples, all channels are of one sample."""
+    if key.row and axes == 1:
+        return key._replace(row=key.row * arrays.shape_of("input", array)[0])
+    return key
+
+
 @_documented("input")
 def dropout1d(
     input: ArrayLike,
@@ -242,7 +259,8 @@ def dropout1d(
     axes = _channel_axes("input", input, "L", unbatched=True)
     rule = _rule(p, training)
     place = arrays.in_place(input, out) if inplace else out
-    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
+    drawn_with = _channel_key(_forward_key(key, training), input, axes)
+    return _kernels.dropout("input", input, place, drawn_with, *rule, axes)
 
 
 @_documented("dy")
@@ -255,7 +273,8 @@ def dropout1d_backward(
     """
     axes = _channel_axes("dy", dy, "L", unbatched=True)
     rule = _rule(p, training)
-    return _kernels.dropout("dy", dy, out, _backward_key(key, training), *rule, axes)
+    drawn_with = _channel_key(_backward_key(key, training), dy, axes)
+    return _kernels.dropout("dy", dy, out, drawn_with, *rule, axes)
 
 
 @_documented("input")
@@ -310,7 +329,8 @@ def dropout3d(
     axes = _channel_axes("input", input, "D, H, W", unbatched=True)
     rule = _rule(p, training)
     place = arrays.in_place(input, out) if inplace else out
-    return _kernels.dropout("input", input, place, _forward_key(key, training), *rule, axes)
+    drawn_with = _channel_key(_forward_key(key, training), input, axes)
+    return _kernels.dropout("input", input, place, drawn_with, *rule, axes)
 
 
 @_documented("dy")
@@ -323,7 +343,8 @@ def dropout3d_backward(
     """
     axes = _channel_axes("dy", dy, "D, H, W", unbatched=True)
     rule = _rule(p, training)
-    return _kernels.dropout("dy", dy, out, _backward_key(key, training), *rule, axes)
+    drawn_with = _channel_key(_backward_key(key, training), dy, axes)
+    return _kernels.dropout("dy", dy, out, drawn_with, *rule, axes)
 
 
 # ---- other rules -------------------------------------------------------------------------------------------
@@ -372,6 +393,11 @@ def alpha_dropout_backward(
     return _kernels.dropout("dy", dy, out, _backward_key(key, training), threshold, scale)
 
 
+def _of_weights(key: Key) -> Key:
+    """The key without its row: weights are the same for all samples."""
+    return Key(key.seed, key.offset) if key.row else key
+
+
 @_documented("weight")
 def drop_connect(
     weight: ArrayLike,
@@ -386,7 +412,7 @@ def drop_connect(
     Wan, Zeiler, Zhang, LeCun and Fergus, 2013.
     """
     rule = _rule(p, training)
-    return _kernels.dropout("weight", weight, out, _forward_key(key, training), *rule)
+    return _kernels.dropout("weight", weight, out, _of_weights(_forward_key(key, training)), *rule)
 
 
 @_documented("dy")
@@ -398,7 +424,7 @@ def drop_connect_backward(
     Wan, Zeiler, Zhang, LeCun and Fergus, 2013.
     """
     rule = _rule(p, training)
-    return _kernels.dropout("dy", dy, out, _backward_key(key, training), *rule)
+    return _kernels.dropout("dy", dy, out, _of_weights(_backward_key(key, training)), *rule)
 
 
 def _sample_axes(name: str, array: ArrayLike) -> int:

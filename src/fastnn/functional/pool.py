@@ -14,7 +14,7 @@ from fastnn._core import arrays
 from fastnn._core.dispatch import takes_tensors
 from fastnn._core.typing import Array
 from fastnn.functional.conv import Axis, Pair, Shaped, as_out, as_rows, lines_of, pair, single
-from fastnn.random import Key, given_or_next
+from fastnn.random import Key, given_or_next, row_in_stream
 
 __all__ = [
     "RegionsSaved",
@@ -426,9 +426,11 @@ def _fractional_bounds(
     x: Shaped, kernel: tuple[int, int], places: tuple[int, int], key: Key | None
 ) -> tuple[Bounds, Bounds]:
     """Where the windows of each image are, drawn by the key."""
-    images = math.prod(x.shape[:-2])
+    images, channels = math.prod(x.shape[:-2]), x.shape[-3]
     key = given_or_next(key)
-    draws = _kernels.draw_blocks(key, 0, -(-images // 4))[: 2 * images]
+    first = row_in_stream(key, images // max(1, channels), 2 * channels)
+    skip = first % 8
+    draws = _kernels.draw_blocks(key, first // 8, -(-(skip + 2 * images) // 8))[skip : skip + 2 * images]
     u = (draws.reshape(images, 2) + 0.5) / 2**16
     rows = _starts(u[:, 1], x.shape[-2], places[0], kernel[0])
     columns = _starts(u[:, 0], x.shape[-1], places[1], kernel[1])
@@ -452,9 +454,10 @@ def fractional_max_pool2d(
     floor(alpha (i + u)) - floor(alpha u), with alpha = (H - kH) / (oH - 1), the last at H - kH, and columns
     likewise: a pseudo-random sequence, with overlapping windows. u is drawn for each plane: draw 2 p of the
     key for the columns of plane p (of N C), draw 2 p + 1 for its rows, as (draw + 1/2) / 2^16; draw i is
-    16-bit draw i % 8 of Philox block i // 8. key=None: the default generator's next. NaN, dtypes and out as
-    for max_pool2d. Returns (y, saved), saved for fractional_max_pool2d_backward. Raises ValueError for shapes
-    and parameters that do not fit. Graham, "Fractional max-pooling", 2014.
+    16-bit draw i % 8 of Philox block i // 8. key=None: the default generator's next; its row is the place of
+    the first sample in a larger batch. NaN, dtypes and out as for max_pool2d. Returns (y, saved), saved for
+    fractional_max_pool2d_backward. Raises ValueError for shapes and parameters that do not fit. Graham,
+    "Fractional max-pooling", 2014.
     """
     x, kernel = _images(input), pair("kernel_size", kernel_size, 1)
     places = _fractional_places(x, kernel, *fractional_numbers(output_size, output_ratio))

@@ -117,16 +117,16 @@ def rrelu(
     """y = x where x > 0, else a x; a is (lower + upper) / 2, or in training drawn from (lower, upper).
 
     key: what the slopes are drawn from (fastnn.Generator.key()); give backward the same. None: the default
-    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8. Dtypes, inplace and
-    out as for relu. Raises ValueError unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
+    generator's next. Element i (C order) takes 16-bit draw i % 8 of Philox block i // 8; the key's row is the
+    place of input's first sample in a larger batch. Dtypes, inplace and out as for relu. Raises ValueError
+    unless 0 <= lower <= upper <= 1. Xu, Wang, Chen and Li, 2015.
     """
     low, high = bounds(lower, upper)
     out = arrays.in_place(input, out) if inplace else out
     if not training:
         return leaky_relu(input, (low + high) / 2, out=out)
     inputs, target = arrays.prepare((("input", input),), out)
-    seed, offset = given_or_next(key)
-    _kernels.map_with_uniform(_SLOPE, (target,), inputs, seed, offset, low, high)
+    _kernels.map_with_uniform(_SLOPE, (target,), inputs, given_or_next(key), low, high)
     return arrays.deliver(target, out)
 
 
@@ -149,7 +149,7 @@ def rrelu_backward(
     low, high = bounds(lower, upper)
     if not training:
         return leaky_relu_backward(dy, input, (low + high) / 2, out=out)
-    seed, offset = forward_key(key)
+    drawn_with = forward_key(key)
     inputs, target = arrays.prepare((("dy", dy), ("input", input)), out)
-    _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, seed, offset, low, high)
+    _kernels.map_with_uniform(_SLOPE_BACKWARD, (target,), inputs, drawn_with, low, high)
     return arrays.deliver(target, out)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .philox import random_draws
+from .philox import Key, draws_of_samples
 
 __all__ = [
     "celu",
@@ -202,13 +202,15 @@ def prelu_backward(dy: ArrayLike, input: ArrayLike, weight: ArrayLike) -> tuple[
     return _nan_of(x, _leaky(x, dy, w)), dweight.reshape(weight.shape)
 
 
-def _rrelu_slope(x: Array, lower: float, upper: float, training: bool, key: tuple[int, int] | None) -> Any:
+def _rrelu_slope(x: Array, lower: float, upper: float, training: bool, key: Key | None) -> Any:
     if not training:
         return (lower + upper) / 2
     if key is None:
-        raise ValueError("key must be a (seed, offset) pair in training, got None")
+        raise ValueError("key must be (seed, offset) or (seed, offset, row) in training, got None")
     low, high = np.longdouble(lower), np.longdouble(upper)
-    u = (random_draws(x.size, *key) + np.longdouble(0.5)) / 2**16
+    samples = (*x.shape, 1)[0]
+    draws = draws_of_samples(samples, x.size // max(1, samples), key)
+    u = (draws + np.longdouble(0.5)) / 2**16
     return (low + (high - low) * u).reshape(x.shape).astype(x.dtype)
 
 
@@ -218,13 +220,13 @@ def rrelu(
     upper: float = 1 / 3,
     training: bool = False,
     *,
-    key: tuple[int, int] | None = None,
+    key: Key | None = None,
 ) -> Array:
     """Return x where x > 0, else slope x. Xu, Wang, Chen and Li, 2015.
 
     In training the slope of element i (C order) is lower + (upper - lower) (d_i + 1/2) / 2^16, where d_i is
-    draw i of `philox.random_draws` for key = (seed, offset); key=None raises ValueError. In evaluation the
-    slope is (lower + upper) / 2.
+    draw i of `philox.random_draws` for key = (seed, offset), or from sample `row` on for (seed, offset, row);
+    key=None raises ValueError. In evaluation the slope is (lower + upper) / 2.
     """
     x = floating(input)
     return _leaky(x, x, _rrelu_slope(x, lower, upper, training, key))
@@ -237,7 +239,7 @@ def rrelu_backward(
     upper: float = 1 / 3,
     training: bool = False,
     *,
-    key: tuple[int, int] | None = None,
+    key: Key | None = None,
 ) -> Array:
     """Return dy where x > 0, else slope dy, with the slopes of the forward call that had the same key."""
     x = floating(input)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Key = tuple[int, int] | tuple[int, int, int]  # seed, offset and row
+
 _ROUNDS = 10
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEP = np.array([0x9E3779B9, 0xBB67AE85], np.uint32)  # the golden ratio and sqrt(3), fractions
@@ -40,14 +42,25 @@ def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
     return np.moveaxis(word, 0, -1)
 
 
-def random_draws(n: int, seed: int, offset: int) -> NDArray[np.uint16]:
-    """Return n 16-bit draws; draw i is number i % 8 of the block i // 8, the low half of word 0 first.
+def random_draws(n: int, seed: int, offset: int, first: int = 0) -> NDArray[np.uint16]:
+    """Return n 16-bit draws from number `first` on.
 
-    The key is (seed low, seed high), the counter (block low, block high, offset low, offset high).
+    Draw i is number i % 8 of the block i // 8, the low half of word 0 first. The key is (seed low, seed
+    high), the counter (block low, block high, offset low, offset high).
     """
-    block = np.arange(-(-n // 8), dtype=np.uint64)
+    skip = first % 8
+    block = np.arange(-(-(skip + n) // 8), dtype=np.uint64) + np.uint64(first // 8)
     counter = np.empty((block.size, 4), np.uint32)
     counter[:, 0], counter[:, 1] = block & np.uint64(0xFFFFFFFF), block >> np.uint64(32)
     counter[:, 2:] = _words(offset)
     words = np.ascontiguousarray(philox4x32(counter, _words(seed)), "<u4")
-    return words.view("<u2").astype(np.uint16).reshape(-1)[:n]
+    return words.view("<u2").astype(np.uint16).reshape(-1)[skip : skip + n]
+
+
+def draws_of_samples(samples: int, each: int, key: Key) -> NDArray[np.uint16]:
+    """Return the draws of these samples, `each` of a sample, which begin with sample `row` of a batch.
+
+    The key is (seed, offset) or (seed, offset, row).
+    """
+    seed, offset, row = (*key, 0)[:3]
+    return random_draws(samples * each, seed, offset, row * each)

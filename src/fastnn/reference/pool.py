@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .activation import Array, floating, quiet
 from .conv import Pair, _pair, _row
-from .philox import random_draws
+from .philox import Key, draws_of_samples
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -227,15 +227,15 @@ def fractional_max_pool2d(
     output_size: Pair | None = None,
     output_ratio: float | Sequence[float] | None = None,
     *,
-    key: tuple[int, int] | None = None,
+    key: Key | None = None,
 ) -> tuple[Array, PoolSaved]:
     """Return the largest element of each window of a pseudo-random sequence, and saved. Graham, 2014.
 
     u of plane p is (draw + 1/2) / 2^16, with draw 2 p of `philox.random_draws` for columns and 2 p + 1 for
-    rows; key=None raises ValueError.
+    rows, from sample `row` on for a key (seed, offset, row); key=None raises ValueError.
     """
     if key is None:
-        raise ValueError("key must be a (seed, offset) pair, got None")
+        raise ValueError("key must be (seed, offset) or (seed, offset, row), got None")
     x, kernel = floating(input), _pair(kernel_size)
     if output_size is None:
         ratios = np.broadcast_to(np.asarray(output_ratio, float), 2)
@@ -243,7 +243,9 @@ def fractional_max_pool2d(
     else:
         places = _pair(output_size)
     planes = math.prod(x.shape[:-2])
-    u = (random_draws(2 * planes, *key).reshape(planes, 2) + 0.5) / 2**16
+    samples = x.shape[0] if x.ndim == 4 else 1
+    draws = draws_of_samples(samples, 2 * planes // max(1, samples), key)
+    u = (draws.reshape(planes, 2) + 0.5) / 2**16
     rows = [_pseudo_random(draw, x.shape[-2], places[0], kernel[0]) for draw in u[:, 1]]
     columns = [_pseudo_random(draw, x.shape[-1], places[1], kernel[1]) for draw in u[:, 0]]
     return _pool(PoolSaved(x, rows, columns, None))

@@ -163,7 +163,7 @@ class Trainer:
         if self._order is None:
             self.epoch, self._position = len(self.history) + 1, 0
             self._peers.agree([default_generator(), *self._generators])
-            self._order, self._means = default_generator().key(), RunningMeans(self.metrics)
+            self._order, self._means = default_generator().take(1), RunningMeans(self.metrics)
             self._call("on_epoch_start")
         self.model.train()
         parts = self._parts(self._order)
@@ -183,7 +183,7 @@ class Trainer:
         read = all_rows if is_whole else share
         for part in self.data.epoch(self.plan, order, self.epoch, self._position, read):
             if self.transform is not None:
-                key = child_key(order, part.number)
+                key = child_key(order, part.number)._replace(row=part.rows.start)
                 x, y = transformed_batch(self.transform, part.x, part.y, key)
                 part = part._replace(x=x, y=y)
             yield part.cut(share(length(part.y))) if is_whole else part

@@ -92,7 +92,7 @@ class Recording:
         self._slots: list[_Slot] = []
         self._steps: list[Callable[[], None]] = []
         self._generators: dict[Generator, _Stream] = {}
-        self._streams: dict[Key, _Stream] = {}
+        self._streams: dict[tuple[int, int], _Stream] = {}  # of a key's seed and offset
         self._place: int | None = None  # among the slots, while steps are computed for a replay
 
     def __enter__(self) -> Recording:
@@ -150,7 +150,7 @@ class Recording:
 
     def key(self, key: Key, like: DeviceArray) -> int:
         """The address of what is added to this key in each replay; 0 for one from before the capture."""
-        stream = self._streams.get(key)
+        stream = self._streams.get((key.seed, key.offset))
         if stream is None:
             return 0
         if stream.slot is None:
@@ -164,7 +164,7 @@ class Recording:
     def _drew(self, generator: Generator, key: Key) -> None:
         stream = self._generators.setdefault(generator, _Stream(key))
         stream.count += 1
-        self._streams[key] = stream
+        self._streams[key.seed, key.offset] = stream
 
 
 def growth(key: Key, like: DeviceArray) -> int:

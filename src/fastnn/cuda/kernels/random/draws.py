@@ -39,8 +39,10 @@ def now(words: Any) -> Any:
 
 
 def key_words(key: Key, threshold: int, like: DeviceArray) -> list[int]:
-    """The words of EACH."""
-    return [*key, threshold, growth(key, like)]
+    """The words of EACH. Kernels count elements from 0 on: ValueError for a key of another row."""
+    if key.row:
+        raise ValueError(f"key must have row 0 for arrays on a GPU, got row {key.row}")
+    return [key.seed, key.offset, threshold, growth(key, like)]
 
 
 # ---- draws in the order of memory --------------------------------------------------------------------------
