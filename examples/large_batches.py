@@ -1,4 +1,4 @@
-"""The same accuracy with batches of 32 and of 1024: the learning rate is scaled with the batch, with a warm-up.
+"""The same accuracy with batches of 32 and 1024: the learning rate is scaled with the batch, with a warm-up.
 
 Handwritten digits, each moved by up to one pixel in nine ways: 12,933 training samples, 405 steps of 32 in an
 epoch or 7 of 2048; the held-out digits are as they are. `large_batches.py 5` gives the table of
@@ -33,7 +33,7 @@ def lars(model: nn.Module, scale: float) -> optim.Optimizer:
 
 
 def lamb(model: nn.Module, scale: float) -> optim.Optimizer:
-    """LAMB, whose rate grows with the square root of the batch: the schedule multiplies it by all of `scale`."""
+    """LAMB, whose rate is to grow with the root of `scale`; the schedule multiplies it by all of `scale`."""
     return optim.LAMB(model.parameters(), lr=0.004 / math.sqrt(scale))
 
 

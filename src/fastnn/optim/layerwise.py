@@ -58,8 +58,8 @@ class LAMB(Optimizer):
     m^ and v^ as Adam's, u = m^ / (sqrt(v^) + eps) + weight_decay p, and for each tensor
     p <- p - lr |p| / |u| u; the ratio is 1 where |p| or |u| is 0.
 
-    Parameters of fewer than two dimensions, as biases and the weights of norms, have the ratio 1 and no weight
-    decay, which is Adam's step; with `adapt_vectors` they are adapted as all others.
+    Parameters of fewer than two dimensions, as biases and the weights of norms, have the ratio 1 and no
+    weight decay, which is Adam's step; with `adapt_vectors` they are adapted as all others.
     """
 
     _state_names = ("exp_avg", "exp_avg_sq")
