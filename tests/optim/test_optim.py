@@ -142,8 +142,6 @@ def test_threads_do_not_change_a_bit(name: str, dtype: Any, threads: None) -> No
 @RULE
 @each("bad", [np.nan, np.inf, -np.inf])
 def test_bad_gradients_stay_where_they_are(name: str, bad: float) -> None:
-    if name in ("LARS", "LAMB"):
-        pytest.skip("a norm is of the whole tensor")
     params = [nn.Parameter(np.ones(20)), nn.Parameter(np.ones(20))]
     optimizer = make(name, params)
     give_gradients(params, 1)
@@ -155,6 +153,50 @@ def test_bad_gradients_stay_where_they_are(name: str, bad: float) -> None:
     np.testing.assert_array_equal(params[0].data[others], params[1].data[others])
     if name != "Lion" or np.isnan(bad):
         assert not np.isfinite(params[0].data[3])
+
+
+@each("adapt_vectors", [False, True])
+def test_lars_and_lamb_leave_vectors_out(adapt_vectors: bool) -> None:
+    """Without trust ratio and weight decay LARS is SGD for a constant rate, and LAMB is Adam."""
+    for name, peer, options in (
+        ("LARS", "SGD", {"momentum": 0.9}),
+        ("LAMB", "Adam", {"eps": 1e-6, "betas": (0.8, 0.9)}),
+    ):
+        params, others = parameters(), parameters()
+        decayed = {"weight_decay": 0.1, "adapt_vectors": adapt_vectors}
+        optimizer = make(name, params, l2=0.01, max_norm=2.0, **options, **decayed)
+        train(optimizer, params, range(3))
+        train(make(peer, others, l2=0.01, max_norm=2.0, **options), others, range(3))
+        for p, q in zip(params, others, strict=True):
+            if p.data.ndim < 2 and not adapt_vectors:
+                np.testing.assert_allclose(p.data, q.data, rtol=0, atol=1e-15)
+            elif p.data.size:
+                assert np.abs(p.data - q.data).max() > 1e-3
+
+
+@each("name", ["LARS", "LAMB"])
+def test_groups_adapt_vectors_or_not(name: str) -> None:
+    params, alone = parameters(shapes=[(4,), (4,), (3, 4)]), parameters(shapes=[(4,), (4,), (3, 4)])
+    groups = [{"params": params[:1], "adapt_vectors": True}, {"params": params[1:]}]
+    optimizer = make(name, groups, weight_decay=0.1)
+    train(optimizer, params, range(2))
+    separate = [
+        make(name, [p], weight_decay=0.1, adapt_vectors=adapt)
+        for p, adapt in zip(alone, (True, False, True), strict=True)
+    ]
+    for step in range(2):
+        give_gradients(alone, step)
+        for each_one in separate:
+            each_one.step()
+    assert same(params, alone)
+    saved = optimizer.state_dict()
+    assert [group["adapt_vectors"] for group in saved["param_groups"]] == [True, False]
+    for group in saved["param_groups"]:
+        del group["adapt_vectors"]  # as a state of another implementation: each group keeps its own
+    optimizer.load_state_dict(saved)
+    assert [group["adapt_vectors"] for group in optimizer.param_groups] == [True, False]
+    with pytest.raises(ValueError, match="adapt_vectors must be True or False, got 'no'"):
+        make(name, params, adapt_vectors="no")
 
 
 def test_an_infinite_weight_is_not_made_nan_by_penalties_that_are_off() -> None:

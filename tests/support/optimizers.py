@@ -28,8 +28,12 @@ VARIANTS: dict[str, list[Options]] = {
     "NAdam": [{}, {"momentum_decay": 0.1, "decoupled_weight_decay": True}],
     "RAdam": [{}, {"betas": (0.8, 0.9), "decoupled_weight_decay": True}],
     "Lion": [{}, {"betas": (0.5, 0.7)}],
-    "LARS": [{"momentum": 0.0}, {"trust_coefficient": 0.1}],
-    "LAMB": [{}, {"betas": (0.5, 0.7), "eps": 1e-3}],
+    "LARS": [
+        {"momentum": 0.0},
+        {"trust_coefficient": 0.1, "adapt_vectors": True},
+        {"trust_coefficient": 0.1},
+    ],
+    "LAMB": [{}, {"eps": 1e-3, "adapt_vectors": True}, {"betas": (0.5, 0.7), "eps": 1e-3}],
 }
 
 

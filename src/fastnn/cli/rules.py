@@ -18,7 +18,7 @@ OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # where the optimizer's own do not suit a small network
     "sgd": {"momentum": 0.9, "weight_decay": 0.001},
-    "lars": {"lr": 5.0, "momentum": 0.9},
+    "lars": {"lr": 0.1, "momentum": 0.9, "trust_coefficient": 0.05},
     "lamb": {"lr": 0.01},
     "lion": {"lr": 0.001},
 }

@@ -102,7 +102,7 @@ _AT_LEAST_ZERO = (
     *("lr", "momentum", "weight_decay", "eps", "alpha", "l1", "l2"),
     *("lr_decay", "initial_accumulator_value", "momentum_decay", "trust_coefficient"),
 )
-_FLAGS = ("maximize", "nesterov", "amsgrad", "centered", "decoupled_weight_decay")
+_FLAGS = ("maximize", "nesterov", "amsgrad", "centered", "decoupled_weight_decay", "adapt_vectors")
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_AT_LEAST_ZERO, (_at_least_zero, "a finite number of at least 0")),
     **dict.fromkeys(_FLAGS, (_flag, "True or False")),

@@ -24,6 +24,12 @@ def corrections(group: Group, step: float) -> tuple[float, float]:
     return 1 - beta1**step, 1 - beta2**step
 
 
+def adam_rule(group: Group, step: float) -> Rule:
+    """Return the kernel and the numbers of Adam's rule without AMSGrad."""
+    first, second = corrections(group, step)
+    return "adam", (group["lr"] / first, *averaging(group), 1 / math.sqrt(second), group["eps"])
+
+
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015), AMSGrad (Reddi, Kale and Kumar, 2018), by PyTorch's rule.
 
@@ -53,9 +59,8 @@ class Adam(Optimizer):
         return (*self._state_names, "max_exp_avg_sq") if group["amsgrad"] else self._state_names
 
     def _rule(self, group: Group, counters: Counters) -> Rule:
-        first, second = corrections(group, counters[0])
-        numbers = (group["lr"] / first, *averaging(group), 1 / math.sqrt(second), group["eps"])
-        return "adam_amsgrad" if group["amsgrad"] else "adam", numbers
+        rule, numbers = adam_rule(group, counters[0])
+        return "adam_amsgrad" if group["amsgrad"] else rule, numbers
 
 
 class AdamW(Adam):

@@ -40,10 +40,10 @@ _GIVEN_ARRAYS = ("data", "grad")
 
 
 class _Batch:
-    """The parameters of a group that one kernel call updates: with one list key and the same counters."""
+    """The parameters of a group that one kernel call updates: with one list key, rule and counters."""
 
-    def __init__(self, key: ListKey, room: int) -> None:
-        self.key, self.list = key, new_list(key, room)
+    def __init__(self, key: ListKey, room: int, by_vector_rule: bool) -> None:
+        self.key, self.list, self.by_vector_rule = key, new_list(key, room), by_vector_rule
         self.states: list[tuple[Parameter, dict[str, Any]]] = []
 
 
@@ -96,8 +96,16 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} does not define an update rule")
 
     def _trust(self, group: Group) -> tuple[float, float] | None:
-        """Return (a, b) where each tensor's step is times a |p| / (|d| + b |p|), d the rule's direction."""
+        """Return (a, b) where each tensor's step is times a |p| / (|d| + b |p|), d the rule's direction.
+
+        Unless the group has the option `adapt_vectors`, parameters of fewer than two dimensions take
+        `_vector_rule` then.
+        """
         return None
+
+    def _vector_rule(self, group: Group, counters: Counters) -> Rule:
+        """Return the kernel's name and numbers for parameters whose step has no trust ratio."""
+        raise NotImplementedError(f"{type(self).__name__} does not define an update rule without trust ratio")
 
     def _next_counters(self, group: Group, counters: Counters) -> Counters:
         """Return the counters of the next step."""
@@ -169,6 +177,7 @@ class Optimizer:
         names, counters = self._group_state_names(group), self._counters
         where = f"param_groups[{position}]['params']"
         params = group["params"]
+        adapts_all = self._trust(group) is None or group["adapt_vectors"]
         batches: dict[tuple[Any, ...], _Batch] = {}
         for index, parameter in enumerate(params):
             data, grad = parameter.data, parameter.grad
@@ -180,10 +189,11 @@ class Optimizer:
             for name in names:
                 if name not in state:
                     state[name] = new_array(data, self._initial_value(group))
-            key = (list_key(data), *[state[name] for name in counters])
+            by_vector_rule = not (adapts_all or data.ndim > 1)
+            key = (list_key(data), by_vector_rule, *[state[name] for name in counters])
             batch = batches.get(key)
             if batch is None:
-                batch = batches[key] = _Batch(key[0], len(params))
+                batch = batches[key] = _Batch(key[0], len(params), by_vector_rule)
             batch.list.add((data, grad, *[state[name] for name in names]), where, index, _GIVEN_ARRAYS)
             batch.states.append((parameter, state))
         return batches.values()
@@ -193,8 +203,9 @@ class Optimizer:
         calls: list[Call] = []
         for group, batch in work:
             counters = self._next_counters(group, tuple(batch.states[0][1][name] for name in self._counters))
-            rule, numbers = self._rule(group, counters)
-            move = Move(rule, numbers, self._penalties(group), self._trust(group), group["max_norm"])
+            rule = (self._vector_rule if batch.by_vector_rule else self._rule)(group, counters)
+            trust = None if batch.by_vector_rule else self._trust(group)
+            move = Move(*rule, self._penalties(group), trust, group["max_norm"])
             calls += batch.list.calls(move)
             counted = dict(zip(self._counters, counters, strict=True))
             for parameter, state in batch.states:

@@ -117,10 +117,15 @@ def lion(p: Array, g: Array, state: State, t: int, o: State) -> Array:
     return np.asarray(p - o["lr"] * direction)
 
 
+def is_adapted(p: Array, o: State) -> bool:
+    """Return whether LARS and LAMB give p a trust ratio and weight decay: not to biases and norms."""
+    return p.ndim > 1 or o["adapt_vectors"]
+
+
 def lars(p: Array, g: Array, state: State, t: int, o: State) -> Array:
     """You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017, algorithm 1."""
-    decay, ratio = o["weight_decay"], 1.0
-    if norm(p) > 0 and norm(g) > 0:
+    decay, ratio = o["weight_decay"] if is_adapted(p, o) else 0.0, 1.0
+    if is_adapted(p, o) and norm(p) > 0 and norm(g) > 0:
         ratio = o["trust_coefficient"] * norm(p) / (norm(g) + decay * norm(p))
     state["b"] = o["momentum"] * state.get("b", 0.0) + o["lr"] * ratio * (g + decay * p)
     return np.asarray(p - state["b"])
@@ -129,7 +134,10 @@ def lars(p: Array, g: Array, state: State, t: int, o: State) -> Array:
 def lamb(p: Array, g: Array, state: State, t: int, o: State) -> Array:
     """You et al., "Large batch optimization for deep learning", 2020, algorithm 2, phi(z) = z."""
     m, v, first, second = _moments(g, state, t, o)
-    u = (m / first) / (np.sqrt(v / second) + o["eps"]) + o["weight_decay"] * p
+    u = (m / first) / (np.sqrt(v / second) + o["eps"])
+    if not is_adapted(p, o):
+        return np.asarray(p - o["lr"] * u)
+    u = u + o["weight_decay"] * p
     ratio = norm(p) / norm(u) if norm(p) > 0 and norm(u) > 0 else 1.0
     return np.asarray(p - o["lr"] * ratio * u)
 
