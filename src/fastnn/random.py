@@ -40,7 +40,7 @@ KeyLike = Key | tuple[int, int] | tuple[int, int, int]
 def as_key(key: KeyLike) -> Key:
     """`key` with its words checked."""
     try:
-        seed, offset, row = Key(*key)
+        seed, offset, row = key if type(key) is Key else Key(*key)
         seed, offset, row = operator.index(seed), operator.index(offset), operator.index(row)
     except TypeError:
         raise TypeError(
