@@ -40,8 +40,8 @@ KeyLike = Key | tuple[int, int] | tuple[int, int, int]
 def as_key(key: KeyLike) -> Key:
     """`key` with its words checked."""
     try:
-        seed, offset, row = key if type(key) is Key else Key(*key)
-        seed, offset, row = operator.index(seed), operator.index(offset), operator.index(row)
+        given = key if type(key) is Key else Key(*key)
+        seed, offset, row = map(operator.index, given)
     except TypeError:
         raise TypeError(
             f"key must be a fastnn.Key: integers seed, offset and, if it is not 0, row; got {key!r}"
@@ -50,7 +50,7 @@ def as_key(key: KeyLike) -> Key:
         raise ValueError(f"key must have seed and offset in [0, 2**64), got {key!r}")
     if not 0 <= row < 2**63:
         raise ValueError(f"key must have a row in [0, 2**63), got {key!r}")
-    return Key(seed, offset, row)
+    return given if given[0] is seed and given[1] is offset and given[2] is row else Key(seed, offset, row)
 
 
 #: Of each thread that is within `rows_from`: the row of its keys.
