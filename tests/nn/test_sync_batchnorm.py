@@ -1,4 +1,4 @@
-"""SyncBatchNorm on ranks that are threads: the results of batch norm on all rows, and what ranks tell each other."""
+"""SyncBatchNorm on ranks that are threads: batch norm's results on all rows, and what ranks add up."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_inference_in_training_mode_adds_up() -> None:
 
     check_near(np.concatenate(on_each(ranks, run)), whole(x), np.float32)
     assert [rank.calls for rank in ranks] == [1, 1]
-    with pytest.raises(RuntimeError, match="outside fastnn.inference"):
+    with pytest.raises(RuntimeError, match=r"outside fastnn\.inference"):
         models[0].backward(x)
 
 
@@ -435,7 +435,7 @@ def test_copies_share_ranks_and_pickles_have_none() -> None:
     model = nn.Sequential(nn.SyncBatchNorm(3, ranks=rank), nn.ReLU())
     assert copy.deepcopy(model)[0].ranks is rank
     assert copy.copy(model[0]).ranks is rank
-    loaded = pickle.loads(pickle.dumps(model))  # noqa: S301  # our own
+    loaded = pickle.loads(pickle.dumps(model))
     assert loaded[0].ranks is None
     assert type(loaded[0]) is nn.SyncBatchNorm
 

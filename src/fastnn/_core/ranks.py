@@ -38,6 +38,7 @@ def as_ranks(name: str, value: Any) -> Ranks:
         return value
     if value is not None and not hasattr(value, "Iallreduce"):
         raise TypeError(
-            f"{name} must be a communicator of mpi4py, as MPI.COMM_WORLD, or Ranks, got {type(value).__name__}"
+            f"{name} must be a communicator of mpi4py, as MPI.COMM_WORLD, or Ranks,"
+            f" got {type(value).__name__}"
         )
     return ALONE if value is None else Ranks(value)
