@@ -149,8 +149,8 @@ fastnn_outcome fastnn_chain_backward(const fastnn_chain *chain, const void *dy, 
 // fastnn_moments_to_sums makes of them numbers that can be added up: the count, and for each channel count d and then
 // the sum of (x - near)^2, with d = mean - near, for numbers `near` that all processes have. Of their sums over all
 // processes fastnn_sums_to_statistics makes the statistics of the whole batch; what is not finite becomes NaN. It
-// returns true if some `near` was so far from the mean that digits are lost: then its mean is better as the next `near`.
-// With these statistics and `training` = false, fastnn_chain_forward finds y.
+// returns true if some `near` was so far from the mean that digits are lost: then its mean is better as the next
+// `near`. With these statistics and `training` = false, fastnn_chain_forward finds y.
 fastnn_outcome fastnn_chain_moments(const fastnn_chain *chain, const void *x);
 void fastnn_moments_to_sums(const fastnn_chain *chain, const double *near, double *sums);
 bool fastnn_sums_to_statistics(const fastnn_chain *chain, const double *sums, const double *near);

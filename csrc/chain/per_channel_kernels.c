@@ -18,6 +18,14 @@
         for (; c_ < (n); c_++) step(c_, __VA_ARGS__);                     \
     } while (0)
 
+// Steps over channels first ... end - 1, some at a time.
+#define FOR_SOME(first, end, step, chain, ...)                                     \
+    do {                                                                           \
+        size_t c_ = (first);                                                       \
+        for (; c_ + SOME <= (end); c_ += SOME) step(chain, c_, SOME, __VA_ARGS__); \
+        for (; c_ < (end); c_++) step(chain, c_, 1, __VA_ARGS__);                  \
+    } while (0)
+
 // The numbers of some channels, eight or one. Beyond these, and for what the chain does not have, they are such as
 // change nothing.
 enum { SOME = 8 };
@@ -80,9 +88,7 @@ FORCE_INLINE void scaling_step(const fastnn_chain *chain, size_t first, size_t c
 }
 static void find_scaling(const fastnn_chain *chain, size_t first, size_t end, const fastnn_scaling *scaling) {
     const double least = least_rstd(chain);
-    size_t c = first;
-    for (; c + SOME <= end; c += SOME) scaling_step(chain, c, SOME, scaling, least);
-    for (; c < end; c++) scaling_step(chain, c, 1, scaling, least);
+    FOR_SOME(first, end, scaling_step, chain, scaling, least);
 }
 
 // What the mean is more than center, in standard deviations. The sums of g xhat are taken with center instead of mean,
@@ -91,27 +97,43 @@ FORCE_INLINE double relative_error(const some_channels *some, size_t k, double l
     return center_error(some, k, (double)center_of(some, k, least)) * some->rstd[k];
 }
 
+FORCE_INLINE void dweight_step(const fastnn_chain *chain, size_t first, size_t count, double *const *sums,
+                               double least) {
+    some_channels some;
+    double sum[SOME], error[SOME];
+    take_channels(&some, chain, first, count);
+    take_doubles(sum, count, sums[0], first, 0);
+    for (size_t k = 0; k < SOME; k++) error[k] = relative_error(&some, k, least) * sum[k];
+    for (size_t k = 0; k < count; k++) sums[1][first + k] -= error[k];
+}
 static void find_dweight(const fastnn_chain *chain, size_t first, size_t end, double *const *sums) {
     const double least = least_rstd(chain);
-    for (size_t i = first; i < end; i++) {
-        some_channels one;
-        take_channels(&one, chain, i, 1);
-        sums[1][i] -= relative_error(&one, 0, least) * sums[0][i];
-    }
+    FOR_SOME(first, end, dweight_step, chain, sums, least);
 }
 
 // dx = weight rstd (g - mean(g) - xhat mean(g xhat)), with means over the channel and xhat = (x - mean) rstd.
+FORCE_INLINE void line_step(const fastnn_chain *chain, size_t first, size_t count, double *const *sums,
+                            const fastnn_gradient_line *line, double elements, double least) {
+    some_channels some;
+    double dbias[SOME], dweight[SOME];
+    real a[SOME], b[SOME], c[SOME];
+    take_channels(&some, chain, first, count);
+    take_doubles(dbias, count, sums[0], first, 0);
+    take_doubles(dweight, count, sums[1], first, 0);
+    for (size_t k = 0; k < SOME; k++) {
+        const double scale = some.weight[k] * some.rstd[k], slope = dweight[k] / elements;
+        a[k] = (real)scale;
+        b[k] = (real)(-scale * slope);
+        c[k] = (real)(scale * (relative_error(&some, k, least) * slope - dbias[k] / elements));
+    }
+    memcpy((real *)line->a + first, a, count * sizeof(real));
+    memcpy((real *)line->b + first, b, count * sizeof(real));
+    memcpy((real *)line->c + first, c, count * sizeof(real));
+}
 static void find_line(const fastnn_chain *chain, size_t first, size_t end, double *const *sums,
                       const fastnn_gradient_line *line) {
-    const double count = count_of(chain), least = least_rstd(chain);
-    for (size_t i = first; i < end; i++) {
-        some_channels one;
-        take_channels(&one, chain, i, 1);
-        const double scale = one.weight[0] * one.rstd[0], slope = sums[1][i] / count;
-        ((real *)line->a)[i] = (real)scale;
-        ((real *)line->b)[i] = (real)(-scale * slope);
-        ((real *)line->c)[i] = (real)(scale * (relative_error(&one, 0, least) * slope - sums[0][i] / count));
-    }
+    const double elements = count_of(chain), least = least_rstd(chain);
+    FOR_SOME(first, end, line_step, chain, sums, line, elements, least);
 }
 
 // Builtins stand for <math.h>, whose exp and tanh cannot be declared beside those of activations.h.

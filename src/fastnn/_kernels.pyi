@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
+from fastnn._core.ranks import Ranks
 from fastnn.random import Key, KeyLike
 
 __test__: dict[str, str]  # Cython adds it to every module
@@ -107,25 +108,6 @@ class Chain:
         dbias: NDArray[np.float64] | None,
         dweight: NDArray[np.float64] | None,
     ) -> None: ...
-    def find_moments(self, x: NDArray[Any]) -> None: ...
-    def moments_to_sums(self, near: NDArray[np.float64]) -> NDArray[np.float64]: ...
-    def sums_to_statistics(self, sums: NDArray[np.float64], near: NDArray[np.float64]) -> bool: ...
-    def find_sums(
-        self,
-        dy: NDArray[Any],
-        x: NDArray[Any],
-        dx: NDArray[Any],
-        dbias: NDArray[np.float64],
-        dweight: NDArray[np.float64],
-    ) -> None: ...
-    def find_gradient(
-        self,
-        dy: NDArray[Any],
-        x: NDArray[Any],
-        dx: NDArray[Any],
-        dbias: NDArray[np.float64],
-        dweight: NDArray[np.float64],
-    ) -> None: ...
 
 def is_vector(value: object, count: int, like: NDArray[Any]) -> bool: ...
 def as_float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]: ...
@@ -161,6 +143,27 @@ class EvaluatedChain:
     ) -> Self: ...
     def forward(self, input: object, weight: object, bias: object) -> _Evaluated | None: ...
 
+# ---- _binding/across.pxi
+
+def normalise_across(
+    chain: Chain,
+    ranks: Ranks,
+    eps: float,
+    x: NDArray[Any],
+    running_mean: NDArray[Any] | None,
+    weight: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]: ...
+def backward_across(
+    chain: Chain,
+    ranks: Ranks,
+    dy: NDArray[Any],
+    x: NDArray[Any],
+    dx: NDArray[Any],
+    dbias: NDArray[np.float64],
+    dweight: NDArray[np.float64],
+) -> None: ...
+
 # ---- _binding/batch_norm.pxi
 
 def batch_norm(
@@ -173,7 +176,7 @@ def batch_norm(
     weight: object,
     bias: object,
     out: object,
-) -> tuple[Any, NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]] | None: ...
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64], int] | None: ...
 def batch_norm_backward(
     dy: object, saved: tuple[Any, ...], out: object
 ) -> tuple[Any, NDArray[Any] | None, NDArray[Any] | None] | None: ...

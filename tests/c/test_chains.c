@@ -95,6 +95,21 @@ static void run_whole(fastnn_chain chain, const void *x, const void *dy, const r
     backward(&chain, in_place ? r->dx : dy, x, r->dx, chain.scaled ? r->sums : NULL);
 }
 
+// Batch norm in training by the calls for several processes, of which this is the only one: the passes are the same, so
+// all bits are.
+static void run_passes(fastnn_chain chain, const void *x, const void *dy, const results *r, bool in_place) {
+    const size_t bytes = bytes_of(&chain);
+    point(&chain, r);
+    forward(&chain, x, r->y);  // for the statistics
+    fastnn_chain given = chain;
+    given.training = false;
+    if (in_place) memcpy(r->y, x, bytes), memcpy(r->dx, dy, bytes);
+    forward(&given, in_place ? r->y : x, r->y);
+    if (in_place) dy = r->dx;
+    CHECK(fastnn_chain_sums(&chain, dy, x, r->dx, r->sums) == FASTNN_DONE, "interrupted, or no memory");
+    CHECK(fastnn_chain_gradient(&chain, dy, x, r->dx, r->sums) == FASTNN_DONE, "interrupted, or no memory");
+}
+
 // The scaling and each stage as a chain of its own.
 static void run_parts(fastnn_chain chain, const void *x, const void *dy, const results *r) {
     const size_t bytes = bytes_of(&chain);
@@ -153,6 +168,10 @@ static void check_chain(const fastnn_chain *chain) {
         results whole = make_results(chain);
         run_whole(*chain, x, dy, &whole, in_place);
         check_same(chain, &whole, &parts, in_place ? "in place" : "three threads");
+        if (chain->training) {
+            run_passes(*chain, x, dy, &whole, in_place);
+            check_same(chain, &whole, &parts, in_place ? "in place, pass by pass" : "three threads, pass by pass");
+        }
         free_results(chain, &whole);
     }
     free_results(chain, &parts);

@@ -116,7 +116,11 @@ def norms(name: str) -> list[Callable[[], nn.Module]]:
     ]
 
 
-MADE |= {name: norms(name) for name in nn.__all__ if name.startswith(("BatchNorm", "InstanceNorm"))}
+MADE |= {
+    name: norms(name)
+    for name in nn.__all__
+    if name.startswith(("BatchNorm", "InstanceNorm", "SyncBatchNorm"))
+}
 MADE["BatchNorm2d"] += [
     lambda: nn.BatchNorm2d(3, momentum=None, biased_running_var=True, skip_nonfinite=False)
 ]

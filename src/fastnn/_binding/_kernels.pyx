@@ -9,7 +9,7 @@ Several threads may be here at once, with a GIL or without. What the module hold
 object of its classes either is not changed once it is made, or is called by the thread that made it alone.
 """
 
-from libc.math cimport isnan
+from libc.math cimport isfinite, isnan
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
@@ -27,6 +27,7 @@ include "gated.pxi"
 include "random.pxi"
 include "channel.pxi"
 include "plan.pxi"
+include "across.pxi"
 include "batch_norm.pxi"
 include "row.pxi"
 include "softmax.pxi"

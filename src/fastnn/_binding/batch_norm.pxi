@@ -50,14 +50,14 @@ cdef int add_activations(Chain chain, tuple stages) except -1:
 
 
 def batch_norm(head, tuple stages, input, running_mean, running_var, batches, weight, bias, out):
-    """Batch norm by the stage `head`, and activations: (y, mean, mean_low, rstd), or None."""
+    """Batch norm by the stage `head`, and activations: (y, mean, mean_low, rstd, elsewhere), or None."""
     cdef Chain chain = begin_chain(input, out, weight, bias, stages)
     if chain is None or (running_mean is None) != (running_var is None):
         return None
     cdef bint training = head.training, biased, skip
-    if training and head.ranks is not None:
-        return None
-    cdef double values, factor, momentum
+    ranks = head.ranks if training else None
+    cdef double values, momentum
+    cdef size_t elsewhere = 0
     if not (is_optional_vector(running_mean, input, out) and is_optional_vector(running_var, input, out)):
         return None
     mean_low = None
@@ -67,7 +67,7 @@ def batch_norm(head, tuple stages, input, running_mean, running_var, batches, we
         mean, rstd = chain.evaluate(head.eps, running_mean, running_var, weight, bias)
     else:
         values = <double>(chain.chain.outer * chain.chain.inner)
-        if values == 1 or not (batches is None or is_counter(batches)):
+        if (values == 1 and ranks is None) or not (batches is None or is_counter(batches)):
             return None
         if running_mean is not None:
             if not (is_writeable(running_mean) and is_writeable(running_var)):
@@ -79,36 +79,42 @@ def batch_norm(head, tuple stages, input, running_mean, running_var, batches, we
             else:
                 return None
             biased, skip = head.biased_running_var, head.skip_nonfinite
-            factor = 1 if biased else values / (values - 1)
-        mean, mean_low, rstd, variance = chain.normalise(head.eps, weight, bias)
+        if ranks is None:
+            mean, mean_low, rstd, variance = chain.normalise(head.eps, weight, bias)
+        else:
+            mean, mean_low, rstd, variance, elsewhere = normalise_across(
+                chain, ranks, head.eps, input, running_mean, weight, bias
+            )
+            values += elsewhere
     add_activations(chain, stages)
     y = new_like(input) if out is None else out
     chain.forward(input, y)
     if training and running_mean is not None:
-        move_running(running_mean, running_var, mean, variance, factor, momentum, skip)
+        move_running(running_mean, running_var, mean, variance, 1 if biased else values / (values - 1), momentum, skip)
     if training and batches is not None:
         (<int64_t *>cnp.PyArray_DATA(<cnp.ndarray>batches))[0] += 1
-    return y, mean, mean_low, rstd
+    return y, mean, mean_low, rstd, elsewhere
 
 
 def batch_norm_backward(dy, saved, out):
     """The gradients (dx, dweight, dbias) from what `batch_norm` saved, or None. dweight and dbias are None for None."""
-    head, stages, x, mean, mean_low, rstd, weight, bias, _, _, _ = saved
-    cdef bint training = head.training
-    if training and head.ranks is not None:
-        return None
+    head, stages, x, mean, mean_low, rstd, weight, bias, _, _, elsewhere = saved
     cdef Chain chain = begin_chain(dy, out, weight, bias, stages)
     if chain is None or not (is_plain(x, PLAIN) and same_form(x, dy)):
         return None
     if out is not None and not are_apart(<cnp.ndarray>out, <cnp.ndarray>x):
         return None
-    chain.scale(training, mean, mean_low, rstd, weight, bias)
+    cdef bint training = head.training
+    chain.scale(training, mean, mean_low, rstd, weight, bias, elsewhere)
     add_activations(chain, stages)
     dbias = dweight = None
     if training or weight is not None or bias is not None:
         dbias, dweight = doubles(cnp.PyArray_DIM(<cnp.ndarray>x, 1)), doubles(cnp.PyArray_DIM(<cnp.ndarray>x, 1))
     dx = new_like(x) if out is None else out
-    chain.backward(dy, x, dx, dbias, dweight)
+    if training and head.ranks is not None:
+        backward_across(chain, head.ranks, dy, x, dx, dbias, dweight)
+    else:
+        chain.backward(dy, x, dx, dbias, dweight)
     return dx, gradient_of(weight, dweight), gradient_of(bias, dbias)
 
 

@@ -27,11 +27,6 @@ cdef extern from "fastnn.h" nogil:
         fastnn_stage stage[8]
     fastnn_outcome fastnn_chain_forward(const fastnn_chain *, const void *, void *)
     fastnn_outcome fastnn_chain_backward(const fastnn_chain *, const void *, const void *, void *, double **)
-    fastnn_outcome fastnn_chain_moments(const fastnn_chain *, const void *)
-    void fastnn_moments_to_sums(const fastnn_chain *, const double *, double *)
-    bint fastnn_sums_to_statistics(const fastnn_chain *, const double *, const double *)
-    fastnn_outcome fastnn_chain_sums(const fastnn_chain *, const void *, const void *, void *, double **)
-    fastnn_outcome fastnn_chain_gradient(const fastnn_chain *, const void *, const void *, void *, double **)
     void fastnn_evaluation(bint, size_t, double, const void *, const void *, double *, double *)
     void fastnn_update_running(bint, size_t, void *, void *, const double *, const double *, double, double, bint)
 
@@ -151,37 +146,6 @@ cdef class Chain:
         with nogil:
             outcome = run(&self.chain, p_dy, p_x, p_dx, sums if sums[0] is not NULL else NULL)
         return conclude(outcome)
-
-    # ---- a batch that is in several processes: fastnn.h ------------------------------------------------------------
-
-    def find_moments(self, cnp.ndarray x):
-        """After `normalise`: fills mean, mean_low and variance, this with the sum of squared deviations, of x alone."""
-        check_owner(self.owner, "a Chain")
-        cdef void *p_x = cnp.PyArray_DATA(x)
-        cdef fastnn_outcome outcome
-        with nogil:
-            outcome = fastnn_chain_moments(&self.chain, p_x)
-        conclude(outcome)
-
-    def moments_to_sums(self, cnp.ndarray near):
-        """Returns these moments as numbers that can be added up, by float64 numbers `near` the means."""
-        check_owner(self.owner, "a Chain")
-        sums = doubles(<cnp.npy_intp>(1 + 2 * self.chain.channels))
-        fastnn_moments_to_sums(&self.chain, <double *>cnp.PyArray_DATA(near), <double *>data_or_null(sums))
-        return sums
-
-    def sums_to_statistics(self, cnp.ndarray sums, cnp.ndarray near):
-        """Fills what `normalise` returned from the sums of all; returns whether `near` was too far from a mean."""
-        check_owner(self.owner, "a Chain")
-        return fastnn_sums_to_statistics(&self.chain, <double *>cnp.PyArray_DATA(sums), <double *>cnp.PyArray_DATA(near))
-
-    def find_sums(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
-        """Fills dbias and dweight, of x alone; dx keeps what `find_gradient` of the same arrays needs."""
-        self.run_backward(fastnn_chain_sums, dy, x, dx, dbias, dweight)
-
-    def find_gradient(self, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray dx, dbias, dweight):
-        """Fills dx, from the dbias and dweight of all."""
-        self.run_backward(fastnn_chain_gradient, dy, x, dx, dbias, dweight)
 
 
 cdef int run_chain(const fastnn_chain *chain, const void *x, void *y, cnp.npy_intp size) except -1:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import _kernels
-from fastnn._chain import across
 from fastnn._chain.arguments import as_given, check_residual, check_shape, vector
 from fastnn._chain.layout import Layout, layout_of
 from fastnn._chain.running import NOT_RUNNING, Running
@@ -82,7 +81,7 @@ def forward(
         quick = _kernels.batch_norm(head, stages, input, *running, weight, bias, out)
         if quick is not None:
             read: Any = input  # which is an array, as are weight and bias
-            saved: Any = head, stages, _kept(read, out), *quick[1:], weight, bias, None, key
+            saved: Any = head, stages, _kept(read, out), *quick[1:4], weight, bias, None, key, quick[4]
             return quick[0], Saved(*saved)
     if is_on_gpu(input):
         options: Any = {"weight": weight, "bias": bias, "running": running, "key": key, "residual": residual}
@@ -108,11 +107,11 @@ def forward(
     target = _target(out, layout, plain, addend, scale, shift)
     chain = _kernels.Chain(dtype.char == "d", *layout[1:])
     mean = mean_low = rstd = variance = None
-    values = own_values = x.size // max(layout.channels, 1)
+    elsewhere = 0
     if isinstance(head, BatchNorm) and head.training and head.ranks is not None:
-        found = across.find_statistics(head.ranks, head.eps, plain, layout, running.mean)
-        mean, mean_low, rstd, variance, values = found
-        chain.scale(False, mean, mean_low, rstd, scale, shift, values - own_values)
+        mean, mean_low, rstd, variance, elsewhere = _kernels.normalise_across(
+            chain, head.ranks, head.eps, plain, running.mean, scale, shift
+        )
     elif isinstance(head, BatchNorm) and head.training:
         mean, mean_low, rstd, variance = chain.normalise(head.eps, scale, shift)
     elif isinstance(head, BatchNorm):
@@ -121,13 +120,14 @@ def forward(
         chain.scale(False, None, None, None, scale, shift)
     _add_stages(chain, stages, x, key, addend)
     chain.forward(plain, target)
-    if isinstance(head, BatchNorm) and mean is not None and variance is not None and values:
-        running.update(head, mean, variance, values)
+    if isinstance(head, BatchNorm) and mean is not None and variance is not None:
+        values = layout.outer * layout.inner + elsewhere
+        if values:
+            running.update(head, mean, variance, values)
     y = _result(target, x.dtype, out)
     if addend is not None and not is_read_after_addition(stages):
         addend = None
     vectors = (as_given("weight", weight, scale), as_given("bias", bias, shift))
-    elsewhere = values - own_values
     return y, Saved(head, stages, _kept(x, out), mean, mean_low, rstd, *vectors, addend, key, elsewhere)
 
 
@@ -192,7 +192,7 @@ def backward(dy: ArrayLike, saved: Saved, *, out: Array | None = None) -> Gradie
     if isinstance(head, BatchNorm) and training and head.ranks is not None:
         assert dbias is not None
         assert dweight is not None
-        across.find_gradient(head.ranks, chain, g, plain, target, dbias, dweight)
+        _kernels.backward_across(chain, head.ranks, g, plain, target, dbias, dweight)
     else:
         chain.backward(g, plain, target, dbias, dweight)
     return Gradients(

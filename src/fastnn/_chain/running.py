@@ -30,15 +30,6 @@ def check_counter(size: int, shape: tuple[int, ...], dtype: str) -> None:
         raise TypeError(f"num_batches_tracked must be an integer array of one element, got {got}")
 
 
-def check_values(got: str, values: int) -> None:
-    """ValueError for one value per channel, in training."""
-    if values == 1:
-        raise ValueError(
-            f"batch_norm in training needs more than one value per channel, got {got}: the variance of one"
-            " value is 0; use a larger batch or eval()"
-        )
-
-
 def check_running_array(name: str, value: object, channels: int, training: bool) -> None:
     """An error unless a running statistic can be used and, in training, updated in place."""
     if not isinstance(value, np.ndarray):
@@ -83,9 +74,7 @@ class Running(NamedTuple):
                 check_running_array(name, value, channels, head.training)
         if self.batches is not None and head.training:  # evaluation does not look at it
             _check_counter(self.batches)
-        self.check_momentum(head)
-        if head.training and head.ranks is None:
-            check_values(f"input of shape {input.shape}", input.size // max(channels, 1))
+        self.check_training(head, input.shape, input.size // max(channels, 1))
 
     def check_pair(self, head: BatchNorm) -> None:
         """ValueError unless mean and variance are given together, and in evaluation."""
@@ -94,9 +83,16 @@ class Running(NamedTuple):
         if self.mean is None and not head.training:
             raise ValueError("running_mean and running_var must be given in evaluation, got None")
 
-    def check_momentum(self, head: BatchNorm) -> None:
-        """ValueError in training for a cumulative average without a counter."""
-        if head.training and head.momentum is None and self.mean is not None and self.batches is None:
+    def check_training(self, head: BatchNorm, shape: tuple[int, ...], values: int) -> None:
+        """ValueError in training for one value per channel and for a cumulative average without a counter."""
+        if not head.training:
+            return
+        if values == 1 and head.ranks is None:
+            raise ValueError(
+                f"batch_norm in training needs more than one value per channel, got input of shape"
+                f" {shape}: the variance of one value is 0; use a larger batch or eval()"
+            )
+        if head.momentum is None and self.mean is not None and self.batches is None:
             raise ValueError(
                 "momentum must be a number without num_batches_tracked, got None, the cumulative average"
             )

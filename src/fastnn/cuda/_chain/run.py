@@ -10,7 +10,7 @@ from typing import Any
 from fastnn._chain.arguments import check_residual, check_shape, check_vector
 from fastnn._chain.layout import Layout, layout
 from fastnn._chain.run import is_read_after_addition, key_for
-from fastnn._chain.running import NOT_RUNNING, Running, check_counter, check_running, check_values
+from fastnn._chain.running import NOT_RUNNING, Running, check_counter, check_running
 from fastnn._chain.saved import Gradients, Saved, check_saved
 from fastnn._core.arrays import check_dy
 from fastnn.cuda._chain.backward import run_backward
@@ -98,14 +98,12 @@ def _running(running: Running, head: BatchNorm, x: DeviceArray) -> OnDevice:
     if running.batches is not None and head.training:
         batches = device_arrays.describe("num_batches_tracked", running.batches)
         check_counter(batches.size, batches.shape, batches.dtype)
-    running.check_momentum(head)
-    if head.training:
-        if head.ranks is not None:
-            raise ValueError(
-                "input must be in the CPU's memory for batch norm over several ranks in training, got an array"
-                " on a GPU: use model.cpu(), or batch norm of each rank's rows alone (ranks=None)"
-            )
-        check_values(f"input of shape {x.shape}", x.size // max(x.shape[1], 1))
+    running.check_training(head, x.shape, x.size // max(x.shape[1], 1))
+    if head.training and head.ranks is not None:
+        raise ValueError(
+            "input must be in the CPU's memory for batch norm over several ranks in training, got an array"
+            " on a GPU: use model.cpu(), or batch norm of each rank's rows alone (ranks=None)"
+        )
     mean, var = (None if array is None else device_arrays.contiguous(array) for array in found)
     return OnDevice((found[0], found[1]), mean, var, batches)
 
