@@ -60,7 +60,8 @@ def _of_dims(d: Draw, dims: int) -> Shape:
 
 
 def _batch_norm(d: Draw, name: str, plan: Plan) -> None:
-    plan.shapes["input"] = _of_dims(d, int(name[-2]) + 2 - (name[-2] == "1" and d.chance(0.5)))
+    spatial = int(name[-2]) if name[-1] == "d" else d.pick((1, 2, 3))
+    plan.shapes["input"] = _of_dims(d, spatial + 2 - (spatial == 1 and d.chance(0.5)))
     plan.values = constants(num_features=plan.shapes["input"][1])
 
 
@@ -124,6 +125,7 @@ FAMILIES: dict[str, shapes.Family] = {
     "norm": _norm,
     "pool": _pool,
     "slope": _slope,
+    "syncbatchnorm": _batch_norm,
 }
 
 
@@ -165,7 +167,7 @@ def case_of(d: Draw, name: str) -> Case:
     )
     case.huge = functions.is_huge(arguments)
     sums_over_rows = file == "linear" or name == "DropConnect"
-    norm = file == "batchnorm" or name.startswith(("GroupNorm", "InstanceNorm"))
+    norm = file in ("batchnorm", "syncbatchnorm") or name.startswith(("GroupNorm", "InstanceNorm"))
     case.rounding = 256.0 * (sums_over_rows or norm)
     lines = [f"layer = nn.{name}({made})"]
     if d.chance(0.3):

@@ -29,6 +29,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "label_smoothing": (0.0, 0.125, 1.0),
     "momentum": (0.0, 0.125, 1.0, 0.1),
     "eps": (1e-5, 1e-3, 0.125),
+    "ranks": (None,),
     "alpha": (0.5, 1.0, 2.0),
     "beta": (0.5, 1.0, 2.0),
     "delta": (0.5, 1.0, 2.0),
