@@ -21,6 +21,10 @@ class _Stage:
     takes: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
 
+    def _become(self, name: str, number: float) -> None:
+        """Sets a parameter to the float that was given as a number of any type: kernels take no others."""
+        object.__setattr__(self, name, number)
+
 
 @dataclass(frozen=True)
 class Bias(_Stage):
@@ -50,10 +54,11 @@ class BatchNorm(_Stage):
     skip_nonfinite: bool = True
 
     def __post_init__(self) -> None:
-        if not arrays.real_number("eps", self.eps) >= 0:
+        self._become("eps", arrays.real_number("eps", self.eps))
+        if not self.eps >= 0:
             raise ValueError(f"eps must be at least 0, got {self.eps}")
         if self.momentum is not None:
-            arrays.real_number("momentum", self.momentum)
+            self._become("momentum", arrays.real_number("momentum", self.momentum))
 
 
 class Activation(_Stage):
@@ -112,7 +117,7 @@ class Dropout(_Stage):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        arrays.probability("p", self.p)
+        self._become("p", arrays.probability("p", self.p))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 from cuda.core import Linker, LinkerOptions, ObjectCode
-from numba import cuda
+from numba import cuda, types
 from numba.cuda import dispatcher
 from numba.cuda.core.compiler_lock import global_compiler_lock
 from numba.cuda.cudadrv.nvrtc import get_supported_ccs
@@ -71,6 +71,11 @@ class Template:
         """Why it has no 16-byte loads or no such stores; nothing where it must have both."""
         return self.narrow(*key) if callable(self.narrow) else self.narrow
 
+    def parameters(self, capability: Capability, key: Key) -> tuple[type, ...]:
+        """int (8 bytes) or float (a float64) for each parameter of the kernel for this key."""
+        with _asked_for(capability):
+            return tuple(_flat(self.build(*key)[1]))
+
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
         """The kernel for a compute capability, from the disk if it was compiled before."""
         label = f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
@@ -89,6 +94,17 @@ class Template:
         entry = re.search(r"\.entry\s+([\w$]+)", ptx)
         assert entry is not None
         return Code(ptx, entry[1], machine_code(ptx, capability))
+
+
+def _flat(taken: Iterable[Any]) -> Iterator[type]:
+    """The Python types of arguments, those of tuples one by one, as a launch passes them."""
+    for each in taken:
+        if isinstance(each, types.BaseTuple):
+            yield from _flat(each)
+        elif each in (types.int64, types.uint64, types.float64):
+            yield float if each is types.float64 else int
+        else:
+            raise TypeError(f"a kernel's parameters must be int64, uint64 and float64, got {each}")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +18,9 @@ from fastnn._core.switch import Switch
 from fastnn.cuda._runtime.compiler import Capability, Code, Key, Template, nearest
 from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda._runtime.memory import stream as stream_of
+
+#: Whether each launch checks the types of its arguments: in Python's development mode (python -X dev).
+checks_arguments = sys.flags.dev_mode
 
 Grid = int | tuple[int, int] | tuple[int, int, int]
 
@@ -125,6 +129,27 @@ def signed(word: int) -> int:
     return word - 2**64 if word >= 2**63 else word
 
 
+@functools.cache
+def _parameters(template: Template, key: Key, device: int) -> tuple[type, ...]:
+    return template.parameters(nearest(properties(device).capability), key)
+
+
+def check_arguments(template: Template, key: Key, device: int, arguments: Sequence[Any]) -> None:
+    """TypeError for arguments whose bytes the kernel would read as something else, OverflowError for size.
+
+    An int is passed as an int64, a float as a float64, a number of NumPy's as the bytes that it has.
+    """
+    wanted = _parameters(template, key, device)
+    if len(arguments) != len(wanted):
+        raise TypeError(f"{template.name} must have {len(wanted)} arguments, got {len(arguments)}")
+    for i, (kind, argument) in enumerate(zip(wanted, arguments, strict=True)):
+        if type(argument) is not kind:
+            got = f"{type(argument).__name__} {argument}"
+            raise TypeError(f"argument {i} of {template.name} must be of type {kind.__name__}, got {got}")
+        if isinstance(argument, int) and not -(2**63) <= argument < 2**63:
+            raise OverflowError(f"argument {i} of {template.name} must fit an int64, got {argument}")
+
+
 def run(
     template: Template,
     key: Key,
@@ -155,6 +180,8 @@ def start(
     shared: bytes of dynamic shared memory of a block. cooperative: all blocks run at once, so that they can
     wait for each other.
     """
+    if checks_arguments:
+        check_arguments(template, key, device, arguments)
     fast = fast_math.enabled
     if _only_one():
         launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)
