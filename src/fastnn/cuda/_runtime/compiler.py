@@ -91,6 +91,8 @@ class Template:
             ptx, _ = cuda.compile(
                 function, types, cc=capability, device=False, abi="numba", fastmath=fast_math, **self.options
             )
+        if not fast_math:
+            ptx = rounded(ptx)
         entry = re.search(r"\.entry\s+([\w$]+)", ptx)
         assert entry is not None
         return Code(ptx, entry[1], machine_code(ptx, capability))
@@ -142,6 +144,18 @@ def template(
 ) -> Callable[[Callable[..., Built]], Template]:
     """Decorator: the function is `build` of a Template."""
     return lambda build: Template(build, examples, **options)
+
+
+_NOT_ROUNDED = re.compile(r"(?<![.\w])(add|sub|mul)((?:\.ftz)?(?:\.sat)?\.(?:b?f16(?:x2)?|f32|f64))\b")
+
+
+def rounded(ptx: str) -> str:
+    """PTX whose sums and products are rounded one by one, as it says that they are.
+
+    Without a rounding mode, an assembler may make one instruction of a product and a sum (fused
+    multiply-add), and results would depend on it. What is written as `fma` stays so.
+    """
+    return _NOT_ROUNDED.sub(r"\1.rn\2", ptx)
 
 
 def machine_code(ptx: str, capability: Capability) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -77,11 +78,11 @@ def _loaded(template: Template, key: Key, device: int, fast: bool) -> Any:
 def at_once(template: Template, key: Key, device: int, fast: bool, threads: int, shared: int) -> int:
     """The blocks that a cooperative launch can have, each with `shared` bytes of dynamic shared memory."""
     kernel, has = _loaded(template, key, device, fast), properties(device)
-    most = has.shared_memory - kernel.attributes.shared_size_bytes
-    if shared > most:
-        return 0
     size = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     with _on(device):
+        most = has.shared_memory - kernel.attributes.shared_size_bytes
+        if shared > most:
+            return 0
         (error,) = driver.cuKernelSetAttribute(size, most, kernel.handle, device)
         if error:
             raise RuntimeError(f"the driver gives a kernel no {most} bytes of shared memory: {error.name}")
@@ -91,19 +92,39 @@ def at_once(template: Template, key: Key, device: int, fast: bool, threads: int,
 
 @functools.cache
 def _only_one() -> bool:
-    """Whether there is one GPU, which is then always the current one."""
+    """Whether there is one GPU, which remains a thread's current one."""
     return len(Device.get_all_devices()) == 1
+
+
+class _Thread(threading.local):
+    """Whether fastnn has made the only GPU this thread's current one: a new thread of Python's has none."""
+
+    ready = False
+
+
+_thread = _Thread()
 
 
 @contextlib.contextmanager
 def _on(device: int) -> Iterator[None]:
-    """Makes a GPU the current one for a while: the default stream is that of the current one."""
-    before = Device()
-    Device(device).set_current()
+    """Makes a GPU the current one for a while: the default stream is that of the current one.
+
+    Afterwards this thread has the context that it had before, also if that is none.
+    """
+    place = Device(device)
+    before = _succeeded(*driver.cuCtxGetCurrent())
+    place.set_current()
     try:
         yield
     finally:
-        before.set_current()
+        _succeeded(*driver.cuCtxSetCurrent(before))
+
+
+def _succeeded(error: Any, value: Any = None) -> Any:
+    """What a function of the driver returns beside its error code; RuntimeError unless that is 0."""
+    if error:
+        raise RuntimeError(f"the CUDA driver reports {error.name}")
+    return value
 
 
 @functools.lru_cache(4096)
@@ -184,6 +205,9 @@ def start(
         check_arguments(template, key, device, arguments)
     fast = fast_math.enabled
     if _only_one():
+        if not _thread.ready:
+            Device(device).set_current()
+            _thread.ready = True
         launch(*_prepared(template, key, device, stream, grid, block, shared, cooperative, fast), *arguments)
         return
     with _on(device):
