@@ -22,6 +22,10 @@ class _Stage:
     takes: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
 
+    def _become(self, name: str, number: float) -> None:
+        """Sets a parameter to the float that was given as a number of any type: kernels take no others."""
+        object.__setattr__(self, name, number)
+
 
 @dataclass(frozen=True)
 class Bias(_Stage):
@@ -56,12 +60,13 @@ class BatchNorm(_Stage):
     ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
-        if not arrays.real_number("eps", self.eps) >= 0:
+        self._become("eps", arrays.real_number("eps", self.eps))
+        if not self.eps >= 0:
             raise ValueError(f"eps must be at least 0, got {self.eps}")
         if self.momentum is not None:
-            arrays.real_number("momentum", self.momentum)
+            self._become("momentum", arrays.real_number("momentum", self.momentum))
         ranks = as_ranks("ranks", self.ranks)
-        object.__setattr__(self, "ranks", ranks if ranks.size > 1 else None)
+        self._become("ranks", ranks if ranks.size > 1 else None)
 
 
 class Activation(_Stage):
@@ -120,7 +125,7 @@ class Dropout(_Stage):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        arrays.probability("p", self.p)
+        self._become("p", arrays.probability("p", self.p))
 
 
 @dataclass(frozen=True)

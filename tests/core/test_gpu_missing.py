@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,20 @@ def test_bench_without_a_gpu(
     assert main(["bench", "--kernels", "relu", "--dtypes", "float16"]) == 2
     assert "dtypes: float16 only with --device cuda" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_old_driver_is_named_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = H100._replace(driver="535.104.05", cuda=(12, 2))
+    message = (
+        r"the NVIDIA driver must be for CUDA 13 or later \(580 or later on Linux\), got 535.104.05"
+        r" for CUDA 12.2; update the driver"
+    )
+    for found, outcome in ((old, pytest.raises(RuntimeError, match=message)), (H100, nullcontext())):
+        monkeypatch.setattr(status, "find_gpu", lambda found=found: found)
+        status.check_driver.cache_clear()
+        with outcome:
+            status.check_driver()
+    monkeypatch.setattr(status, "find_gpu", lambda: "no GPU: no NVIDIA driver found")
+    status.check_driver.cache_clear()
+    status.check_driver()  # whoever starts CUDA says so
+    status.check_driver.cache_clear()

@@ -16,6 +16,9 @@ import pytest
 #: Cases of a test function that run without --all-cases. To compile its kernels takes seconds.
 _CASES = 1
 
+#: Packages that warn for reasons of their own, on machines that nobody here has seen: no failure of a test's.
+_WARNING = ("cupy", "torch", "numba", "cuda", "nvmath")
+
 _MISSING = [
     name for name in ("numba_cuda", "cuda.core", "ml_dtypes") if importlib.util.find_spec(name) is None
 ]
@@ -67,6 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _on_gpu(config) and "cupy" in getattr(item, "fixturenames", ()):
             item.add_marker("gpu")
+            for package in _WARNING:
+                item.add_marker(pytest.mark.filterwarnings(f"default:::{package}"))
         elif not _on_gpu(config) and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a GPU: pytest -m gpu"))
 

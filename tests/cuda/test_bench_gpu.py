@@ -14,6 +14,7 @@ from fastnn.bench.data import Size
 from fastnn.bench.report import Report
 from fastnn.cli import main
 from fastnn.cuda._runtime import status
+from support import emulated_device
 from tools.gpu import page
 
 
@@ -29,7 +30,8 @@ class Ticks:
 
 
 @pytest.fixture
-def device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def device(monkeypatch: pytest.MonkeyPatch) -> Any:
+    cupy = emulated_device.install(monkeypatch)
     monkeypatch.setattr(status, "find_gpu", lambda: status.Gpu("H100", (9, 0), 1, "580.65", (13, 0)))
     monkeypatch.setattr(cupy.cuda, "Event", Ticks, raising=False)
     monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda a, b: 10.0 + b.at - a.at, raising=False)
@@ -54,7 +56,7 @@ def test_run(device: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(rows) == 12
     assert ("forward", "4096", "float32", both) in rows
     assert ("backward", "64", "float16", ["fastnn"]) in rows
-    assert ("forward", "64", "bfloat16", ["fastnn"]) in rows  # which CuPy's ufuncs do not take
+    assert ("forward", "64", "bfloat16", ["fastnn"]) in rows  # which the stand-in's ufuncs do not take
     (copy,) = report.copies
     assert copy.bytes_per_second > 0
     assert report.cells[0].moved == 2 * 64 * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -97,6 +98,19 @@ def test_of_other_sources(
     new.write_bytes(old.read_bytes())  # as if its name were right
     gradient.compile((9, 0), KEY)
     assert len(compiled) == 3
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize("package", ["numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink"])
+def test_of_another_compiler(
+    folder: Path, compiled: list[compiler.Key], monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    gradient.compile((9, 0), KEY)
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda n: "0" if n == package else version(n))
+    cache._sources.cache_clear()
+    gradient.compile((9, 0), KEY)
+    assert len(compiled) == 2
 
 
 @pytest.mark.parametrize("obstacle", ["a file", "read-only"])

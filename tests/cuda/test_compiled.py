@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("numba.cuda.extending")
 pytest.importorskip("cuda.core")
 
-from fastnn.cuda._runtime.compiler import Template, machine_code
+from fastnn.cuda._runtime.compiler import Template, machine_code, rounded
 from tools.gpu import compile_all as tool
-from tools.gpu.code import facts, nvdisasm
+from tools.gpu.code import facts, instructions, nvdisasm
 
 HOPPER = (9, 0)
 #: Known shortfalls (docs/gpu-kernels.md): up to this capability some kernels of these have a few numbers in
@@ -106,3 +106,33 @@ def test_faults_are_found() -> None:
     assert "no 16-byte stores" in found
     assert "no 16-byte loads" not in found
     assert "narrow beside wide accesses: LDG.E" in found
+
+
+FUSABLE = """
+.version 8.0
+.target sm_90
+.address_size 64
+.visible .entry fusable(.param .u64 at)
+{
+    .reg .b64 %rd<9>; .reg .f32 %f<9>; .reg .f64 %fd<9>;
+    ld.param.u64 %rd1, [at];
+    ld.global.f32 %f1, [%rd1]; ld.global.f64 %fd1, [%rd1+8];
+    mul.f32 %f2, %f1, %f1; add.f32 %f3, %f2, %f1;
+    mul.f64 %fd2, %fd1, %fd1; sub.f64 %fd3, %fd2, %fd1;
+    atom.global.add.f32 %f4, [%rd1+16], %f3;
+    st.global.f64 [%rd1+8], %fd3;
+    ret;
+}
+"""
+
+
+def test_products_and_sums_are_rounded_one_by_one() -> None:
+    """The assembler fuses them unless the text says how each is rounded; the emulator never does."""
+    text = rounded(FUSABLE)
+    for line in ("mul.rn.f32", "add.rn.f32", "mul.rn.f64", "sub.rn.f64", "atom.global.add.f32"):
+        assert f" {line} " in text
+    assert rounded(text) == text
+    fused, apart = instructions(HOPPER, [machine_code(ptx, HOPPER) for ptx in (FUSABLE, text)])
+    assert {"FFMA", "DFMA"} <= {line.split()[0] for line in fused}
+    assert not {"FFMA", "DFMA"} & {line.split()[0] for line in apart}
+    assert {"FMUL", "FADD", "DMUL", "DADD"} <= {line.split()[0] for line in apart}

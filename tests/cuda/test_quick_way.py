@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -90,25 +92,24 @@ def test_shapes_and_dtypes_that_differ(cupy: Any, quick: list[bool]) -> None:
 
 def test_the_arrays_gpu_is_the_current_one(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are several, for as long as the launch takes."""
-    current, seen = [1], []
+    current: list[int] = []
 
-    class Device:
-        def __init__(self, number: int | None = None) -> None:
-            self.number = current[0] if number is None else number
+    @contextlib.contextmanager
+    def on(device: int) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
 
-        def set_current(self) -> None:
-            current[0] = self.number
+    launch_on, seen = vars(launch)["launch"], []
 
-    emulated = vars(launch)["launch"]
-
-    def launch_on(*args: Any) -> None:
-        seen.append(current[0])
-        emulated(*args)
+    def launched(*args: Any) -> None:
+        seen.append(current[-1])
+        launch_on(*args)
 
     monkeypatch.setattr(launch, "_only_one", lambda: False)
-    monkeypatch.setattr(launch, "Device", Device)
-    monkeypatch.setattr(launch, "launch", launch_on)
+    monkeypatch.setattr(launch, "_on", on)
+    monkeypatch.setattr(launch, "launch", launched)
     x = values()
     assert np.array_equal(relu(cupy.asarray(x)).get(), F.relu(x))
     assert seen == [0]
-    assert current == [1]
+    assert current == []

@@ -48,7 +48,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", host_cublas)
     monkeypatch.setattr(blas, "_WORKSPACE", 4096)  # the emulator fills what it gives
     monkeypatch.setattr(launch, "properties", lambda number: device)
+    monkeypatch.setattr(launch, "checks_arguments", True)
     monkeypatch.setattr(launch, "_only_one", lambda: True)
+    monkeypatch.setattr(launch._Thread, "ready", True)
     monkeypatch.setattr(launch, "_prepared", _prepared)
     monkeypatch.setattr(launch, "at_once", _few_at_once)
     monkeypatch.setattr(launch, "launch", _launch_emulated)

@@ -23,12 +23,18 @@ _HANDLE = 1
 class _Set:
     """What is set of the handle."""
 
+    math_mode: int | None = None
     stream: int | None = None
     workspace: tuple[int, int] | None = None
 
 
 def create() -> int:
     return _HANDLE
+
+
+def set_math_mode(handle: int, mode: int) -> None:
+    assert handle == _HANDLE
+    _Set.math_mode = mode
 
 
 def set_stream(handle: int, stream_id: int) -> None:
@@ -82,6 +88,7 @@ def gemm_ex(
 ) -> None:
     """c = alpha op(a) op(b) + beta c, in float64 for compute type 70, in float32 for 68."""
     assert handle == _HANDLE
+    assert _Set.math_mode == 16, "half types may be reduced in half precision"
     assert _Set.workspace is not None
     assert memory.holds(*_Set.workspace), "the workspace is not allocated"
     assert (compute_type, algo) in ((68, -1), (70, -1))

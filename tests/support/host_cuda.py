@@ -145,6 +145,14 @@ class Stream:
     def __exit__(self, *error: object) -> None:
         _current[0] = self._before
 
+    @classmethod
+    def from_external(cls, other: Any) -> Stream:
+        """Another library's."""
+        stream = cls(null=True)
+        version, stream.ptr = other.__cuda_stream__()
+        assert version == 0
+        return stream
+
     def is_capturing(self) -> bool:
         return False
 
@@ -157,13 +165,6 @@ class Stream:
 
 Stream.null = Stream(null=True)
 _current = [Stream.null]
-
-
-class ExternalStream(Stream):
-    """Another library's."""
-
-    def __init__(self, ptr: int, device_id: int = -1) -> None:
-        self.ptr = ptr
 
 
 def get_current_stream(device_id: int | None = None) -> Stream:

@@ -1,7 +1,15 @@
-/* A CUDA driver that does nothing and says that all went well, to time what happens before it is called. One GPU of
- * compute capability 9.0; memory and kernels are numbers. See launch_cost.py. */
+/* A CUDA driver that does nothing and says that all went well, to time what happens before it is called. FAKE_GPUS (1)
+ * GPUs of compute capability 9.0; memory and kernels are numbers. Each thread has its own current context, at first
+ * none, and without one a launch fails, as with a real driver. See launch_cost.py. */
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { INVALID_CONTEXT = 201, FIRST_CONTEXT = 0x1000, MOST_GPUS = 16 };
+
+/* The context of GPU number n is FIRST_CONTEXT + n. */
+static _Thread_local uintptr_t current;
+static int retained[MOST_GPUS], launched[MOST_GPUS];
 
 typedef int (*function)(void);
 
@@ -12,15 +20,48 @@ static int version(int *value) {
     return 0;
 }
 
-static int one(int *value) {
-    *value = 1;
+static int count(int *value) {
+    const char *wanted = getenv("FAKE_GPUS");
+    *value = wanted ? atoi(wanted) : 1;
     return 0;
 }
 
-static int first(int *value) {
-    *value = 0;
+static int device(int *value, int number) {
+    *value = number;
     return 0;
 }
+
+static int retain(uintptr_t *context, int number) {
+    *context = FIRST_CONTEXT + (uintptr_t)number;
+    retained[number]++;
+    return 0;
+}
+
+static int get_current(uintptr_t *context) {
+    *context = current;
+    return 0;
+}
+
+static int set_current(uintptr_t context) {
+    current = context;
+    return 0;
+}
+
+static int current_device(int *value) {
+    if (!current) return INVALID_CONTEXT;
+    *value = (int)(current - FIRST_CONTEXT);
+    return 0;
+}
+
+static int launch(void) {
+    if (!current) return INVALID_CONTEXT;
+    launched[current - FIRST_CONTEXT]++;
+    return 0;
+}
+
+/* For tests: how often a GPU's context was asked for, and the kernels that were launched there. */
+int fake_retained(int number) { return retained[number]; }
+int fake_launched(int number) { return launched[number]; }
 
 static int handle(void **value) {
     *value = (void *)0x1000;
@@ -48,13 +89,15 @@ static const struct {
     function call;
 } known[] = {
     {"cuDriverGetVersion", (function)version},
-    {"cuDeviceGetCount", (function)one},
-    {"cuDeviceGet", (function)first},
-    {"cuCtxGetDevice", (function)first},
+    {"cuDeviceGetCount", (function)count},
+    {"cuDeviceGet", (function)device},
+    {"cuCtxGetDevice", (function)current_device},
     {"cuDeviceGetAttribute", (function)attribute},
     {"cuDeviceGetName", (function)name},
-    {"cuCtxGetCurrent", (function)handle},
-    {"cuDevicePrimaryCtxRetain", (function)handle},
+    {"cuCtxGetCurrent", (function)get_current},
+    {"cuCtxSetCurrent", (function)set_current},
+    {"cuDevicePrimaryCtxRetain", (function)retain},
+    {"cuLaunchKernelEx", (function)launch},
     {"cuLibraryLoadData", (function)handle},
     {"cuLibraryGetKernel", (function)handle},
     {"cuGetErrorName", (function)message},

@@ -34,7 +34,10 @@ def find_device(device: object) -> int | None:
         raise ValueError(f"device must be 'cpu', 'cuda' or a GPU by its number, as 'cuda:1', got {device!r}")
     if name == "cpu":
         return CPU
+    from fastnn.cuda._runtime.status import check_driver  # which only those with a GPU need
+
     cupy = require("cupy", "cuda")
+    check_driver()
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except RuntimeError as error:

@@ -24,6 +24,7 @@ from fastnn.cuda._runtime.memory import DeviceArray
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: no TF32, float32 for half types
 _DEFAULT = -1  # cublasGemmAlgo_t
+_MATH = 16  # cublasMath_t: the default one, with DISALLOW_REDUCED_PRECISION_REDUCTION
 _WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper
 _NUMBERS = {dtype: (np.zeros(1, dtype), np.ones(1, dtype)) for dtype in _COMPUTE}
 _FACTORS = {dtype: (zero.ctypes.data, one.ctypes.data) for dtype, (zero, one) in _NUMBERS.items()}
@@ -104,8 +105,10 @@ def _handle(cublas: Any, like: DeviceArray) -> Iterator[int]:
 
 @functools.cache
 def _created(cublas: Any, device: int) -> int:
-    """A handle for the current GPU, whose number this is."""
-    return int(cublas.create())
+    """A handle for the current GPU, whose number this is: half types are added up in float32 to the end."""
+    handle = int(cublas.create())
+    cublas.set_math_mode(handle, _MATH)
+    return handle
 
 
 def _operand(matrix: Matrix, count: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ It must not know any operation.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -35,8 +36,27 @@ def current(like: DeviceArray) -> Iterator[None]:
     if cuda.get_current_stream().ptr == handle and cuda.Device().id == like.device:
         yield
         return
-    with cuda.Device(like.device), cuda.ExternalStream(handle, like.device):
+    with cuda.Device(like.device), _stream(handle, like.device):
         yield
+
+
+class _Handle(NamedTuple):
+    """A stream of another library's, by CUDA's protocol for streams."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+
+@functools.cache
+def _stream(handle: int, device: int) -> Any:
+    """CuPy's stream for that of another library on the current GPU, whose number this is.
+
+    It is kept: CuPy destroys a stream when it frees the object, also another library's.
+    """
+    cuda: Any = require("cupy", "cuda").cuda
+    return cuda.Stream.null if handle == 0 else cuda.Stream.from_external(_Handle(handle))
 
 
 def put(source: DeviceArray, target: DeviceArray) -> None:

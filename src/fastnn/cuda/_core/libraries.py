@@ -16,6 +16,7 @@ from fastnn._core.dlpack import check_no_gradient
 from fastnn._core.extras import require
 from fastnn.cuda._runtime.dtypes import ITEMSIZE
 from fastnn.cuda._runtime.memory import Alike, DeviceArray, Library, Shape
+from fastnn.cuda._runtime.status import check_driver
 
 
 class _Cupy:
@@ -214,7 +215,8 @@ def _foreign(name: str, value: Any) -> Any:
 
 @functools.cache
 def library_of(array_type: Any) -> Library:
-    """The library of a type of arrays."""
+    """The library of a type of arrays; RuntimeError where the driver is too old for any."""
+    check_driver()
     if any(base.__module__.partition(".")[0] == "torch" for base in array_type.__mro__):
         return _TORCH
     require("cupy", "cuda")

@@ -17,7 +17,7 @@ from fastnn._core import tensor_lists
 from fastnn._core.dtypes import computing_name
 from fastnn._core.tensor_lists import NO_PENALTIES, Move, Penalties
 from fastnn._core.uninterrupted import Call, uninterrupted
-from fastnn.cuda._core import device_arrays
+from fastnn.cuda._core import cupy_arrays, device_arrays
 from fastnn.cuda._runtime import launch, memory, replay
 from fastnn.cuda._runtime.memory import DeviceArray
 from fastnn.cuda._runtime.replay import Recording
@@ -40,14 +40,14 @@ def new_array(data: Any, value: float) -> Any:
         raise RuntimeError("an optimizer's first step makes its states: make it before the graph is captured")
     like = device_arrays.describe("data", data)
     made = memory.empty(like, like.shape, computing_name(like.dtype)).owner
-    made[...] = value
+    like.library.assign(made, value)
     return made
 
 
 def computing_copy(data: Any) -> Any:
     """A copy in C order, in the dtype that rules compute in."""
     made = new_array(data, 0.0)
-    made[...] = data
+    device_arrays.describe("data", data).library.assign(made, data)
     return made
 
 
@@ -55,7 +55,7 @@ def copy_of(data: Any) -> Any:
     """A copy."""
     like = device_arrays.describe("data", data)
     made = memory.empty_like(like).owner
-    made[...] = data
+    like.library.assign(made, data)
     return made
 
 
@@ -77,9 +77,11 @@ def assignment(target: Any, values: Any) -> Call:
 
 
 def _assign(target: Any, values: Any) -> None:
-    host = np.ascontiguousarray(values, device_arrays.describe("target", target).dtype).reshape(target.shape)
+    place = device_arrays.describe("target", target)
+    host = np.ascontiguousarray(values, place.dtype).reshape(target.shape)
     if hasattr(target, "set"):
-        target.set(host)
+        with cupy_arrays.current(place):
+            target.set(host)
     else:
         target.copy_(sys.modules["torch"].from_numpy(host))
 

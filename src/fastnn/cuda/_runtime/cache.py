@@ -16,7 +16,8 @@ from pathlib import Path
 from fastnn._core.files import replacing
 from fastnn._version import __version__
 
-_MADE_BY = ("numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
+#: The packages that make the machine code of the sources.
+_MADE_BY = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
 
 
 def folder() -> Path:

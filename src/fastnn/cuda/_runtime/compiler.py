@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 from cuda.core import Linker, LinkerOptions, ObjectCode
-from numba import cuda
+from numba import cuda, types
 from numba.cuda import dispatcher
 from numba.cuda.core.compiler_lock import global_compiler_lock
 from numba.cuda.cudadrv.nvrtc import get_supported_ccs
@@ -71,6 +71,11 @@ class Template:
         """Why it has no 16-byte loads or no such stores; nothing where it must have both."""
         return self.narrow(*key) if callable(self.narrow) else self.narrow
 
+    def parameters(self, capability: Capability, key: Key) -> tuple[type, ...]:
+        """int (8 bytes) or float (a float64) for each parameter of the kernel for this key."""
+        with _asked_for(capability):
+            return tuple(_flat(self.build(*key)[1]))
+
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
         """The kernel for a compute capability, from the disk if it was compiled before."""
         label = f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
@@ -86,9 +91,22 @@ class Template:
             ptx, _ = cuda.compile(
                 function, types, cc=capability, device=False, abi="numba", fastmath=fast_math, **self.options
             )
+        if not fast_math:
+            ptx = rounded(ptx)
         entry = re.search(r"\.entry\s+([\w$]+)", ptx)
         assert entry is not None
         return Code(ptx, entry[1], machine_code(ptx, capability))
+
+
+def _flat(taken: Iterable[Any]) -> Iterator[type]:
+    """The Python types of arguments, those of tuples one by one, as a launch passes them."""
+    for each in taken:
+        if isinstance(each, types.BaseTuple):
+            yield from _flat(each)
+        elif each in (types.int64, types.uint64, types.float64):
+            yield float if each is types.float64 else int
+        else:
+            raise TypeError(f"a kernel's parameters must be int64, uint64 and float64, got {each}")
 
 
 @contextlib.contextmanager
@@ -126,6 +144,18 @@ def template(
 ) -> Callable[[Callable[..., Built]], Template]:
     """Decorator: the function is `build` of a Template."""
     return lambda build: Template(build, examples, **options)
+
+
+_NOT_ROUNDED = re.compile(r"(?<![.\w])(add|sub|mul)((?:\.ftz)?(?:\.sat)?\.(?:b?f16(?:x2)?|f32|f64))\b")
+
+
+def rounded(ptx: str) -> str:
+    """PTX whose sums and products are rounded one by one, as it says that they are.
+
+    Without a rounding mode, an assembler may make one instruction of a product and a sum (fused
+    multiply-add), and results would depend on it. What is written as `fma` stays so.
+    """
+    return _NOT_ROUNDED.sub(r"\1.rn\2", ptx)
 
 
 def machine_code(ptx: str, capability: Capability) -> bytes:

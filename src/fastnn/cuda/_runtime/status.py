@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.metadata
 import os
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from fastnn._core.extras import way_to
 
 PACKAGES = ("numba-cuda", "cuda-core", "cupy-cuda13x", "nvmath-python")
 CUDA = 13  # which these packages are for
+DRIVER = 580  # the first for CUDA 13, on Linux
 OLDEST = (7, 5)  # compute capability
 
 _LIBRARY = "libnvidia-ml.so.1"  # the driver's, which tells all this without starting CUDA
@@ -34,6 +36,18 @@ def status() -> str:
     if hidden is not None and not isinstance(gpu, str):
         seen += f"; CUDA_VISIBLE_DEVICES={hidden!r}"
     return f"{seen}; {_packages()}"
+
+
+@functools.cache
+def check_driver() -> None:
+    """RuntimeError for a driver that is too old, in place of whatever its first use would raise."""
+    gpu = find_gpu()
+    if isinstance(gpu, Gpu) and gpu.cuda[0] < CUDA:
+        needed = f"for CUDA {CUDA} or later ({DRIVER} or later on Linux)"
+        raise RuntimeError(
+            f"the NVIDIA driver must be {needed}, got {gpu.driver} for CUDA {gpu.cuda[0]}.{gpu.cuda[1]};"
+            " update the driver"
+        )
 
 
 def find_gpu() -> Gpu | str:
