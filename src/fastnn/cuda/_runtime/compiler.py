@@ -71,9 +71,16 @@ class Template:
         """Why it has no 16-byte loads or no such stores; nothing where it must have both."""
         return self.narrow(*key) if callable(self.narrow) else self.narrow
 
+    def _label(self, capability: Capability, key: Key, fast_math: bool) -> str:
+        return f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
+
+    def is_kept(self, capability: Capability, key: Key, fast_math: bool = False) -> bool:
+        """Whether `compile` finds the kernel on the disk."""
+        return _read(self._label(capability, key, fast_math)) is not None
+
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
         """The kernel for a compute capability, from the disk if it was compiled before."""
-        label = f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
+        label = self._label(capability, key, fast_math)
         code = _read(label)
         if code is None:
             code = self._compiled(capability, key, fast_math)
