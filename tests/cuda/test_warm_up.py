@@ -125,7 +125,7 @@ def test_errors(folder: Path) -> None:
         warm_up(network(), X, capability="9.0")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"capability must be 7.5 or later, got 6.1"):
         warm_up(network(), X, capability=(6, 1))
-    with pytest.raises(TypeError, match="model must be a layer of fastnn.nn, got int"):
+    with pytest.raises(TypeError, match=r"model must be a layer of fastnn\.nn, got int"):
         warm_up(3, X, capability=(9, 0))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"data must be a batch, \(x, y\) or x, got None"):
         warm_up(network(), capability=(9, 0))

@@ -53,7 +53,7 @@ def warm_up(
     jobs: int | None = None,
     progress: bool = True,
 ) -> WarmUp:
-    """Compile the kernels that a model takes on a GPU into the cache, so that its first calls compile nothing.
+    """Compile the kernels that a model takes on a GPU into the cache: its first calls then compile none.
 
     model: it may be in the CPU's memory or on a GPU, and stays as it is. data: a batch, of which only shapes
     and dtypes count: (x, y) for training, as train.fit takes it, with validation; x alone for prediction.
