@@ -72,7 +72,7 @@ def warm_up(
     ImportError without the packages of the extra `cuda`, RuntimeError without a GPU where no capability is
     given, OSError where the cache cannot be written.
     """
-    has = _properties(capability)
+    has = properties_of(capability)
     if jobs is not None:
         check_count("jobs", jobs)
     step = None if model is None else _checked(model, data, loss, optimizer)
@@ -86,7 +86,7 @@ def warm_up(
     return WarmUp(len(wanted), compiled)
 
 
-def _properties(capability: Capability | None) -> Properties:
+def properties_of(capability: Capability | None) -> Properties:
     """Of the first GPU, or of one with this capability that has as many multiprocessors as an H100."""
     if capability is None:
         try:
