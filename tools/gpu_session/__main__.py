@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [step for step in STEPS if step.name in args.steps]
     if args.dry_run:
         for step in chosen:
-            print(f"{step.name}: {step.seconds} s: {' '.join(step.words(args.output))}", *step.missing(), sep="\n  ")
+            command = " ".join(step.words(args.output))
+            print(f"{step.name}: {step.seconds} s: {command}", *step.missing(), sep="\n  ")
         return 0
     folder: Path = args.output.absolute()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,9 @@ def result(step: Step, folder: Path, left: float) -> dict[str, Any]:
 def line(name: str, found: dict[str, Any]) -> str:
     """A line for the terminal, and the end of the log of what went wrong."""
     text = f"{name:<12} {found['seconds']:6.1f} s  {found['status']}"
-    return text if found["status"].startswith(("ok", "skipped")) else "\n    ".join([text, *found["tail"][-8:]])
+    return (
+        text if found["status"].startswith(("ok", "skipped")) else "\n    ".join([text, *found["tail"][-8:]])
+    )
 
 
 def write(results: dict[str, Any], folder: Path, archive: Path | None) -> None:

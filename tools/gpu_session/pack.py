@@ -48,8 +48,21 @@ def parser() -> argparse.ArgumentParser:
     add("--capability", default="9.0", metavar="X.Y", help="the GPU's (default: %(default)s)")
     add("--python", default="3.12", metavar="X.Y", help="the machine's (default: %(default)s)")
     add("--wheels", nargs="*", default=WHEELS, metavar="NAME", help="packages, each as NAME or NAME==VERSION")
-    add("--steps", nargs="*", choices=STEPS, default=STEPS, metavar="NAME", help="of %(choices)s; their kernels")
-    add("--jobs", type=int, default=_kernels.usable_cpus(), metavar="N", help="processes (default: %(default)s)")
+    add(
+        "--steps",
+        nargs="*",
+        choices=STEPS,
+        default=STEPS,
+        metavar="NAME",
+        help="of %(choices)s; their kernels",
+    )
+    add(
+        "--jobs",
+        type=int,
+        default=_kernels.usable_cpus(),
+        metavar="N",
+        help="processes (default: %(default)s)",
+    )
     return made
 
 
@@ -96,7 +109,13 @@ def download(wheels: Sequence[str], folder: Path, python: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     platforms = [f"--platform=manylinux_2_{n}_x86_64" for n in GLIBC]
-    options = ["--no-deps", "--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        f"--python-version={python}",
+        "--implementation=cp",
+        *platforms,
+    ]
     for wheel in map(pinned, wheels):
         command = [sys.executable, "-m", "pip", "download", "-q", *options, "-d", str(folder), wheel]
         subprocess.run(command, check=True)

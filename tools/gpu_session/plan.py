@@ -1,6 +1,6 @@
 """Finds the kernels that steps of a session launch, without a GPU: the steps run, and launches are noted.
 
-python -O -m tools.gpu_session.plan STEP CAPABILITY > kernels.txt
+python -O -m tools.gpu_session.plan STEP CAPABILITY FILE
 
 The results of kernels that do not run are zeros. So no comparison may stop a test before its last launch:
 -O leaves out assert statements, and NumPy's own do nothing here.
@@ -8,8 +8,7 @@ The results of kernels that do not run are zeros. So no comparison may stop a te
 
 from __future__ import annotations
 
-import ast
-import contextlib
+import pickle
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,7 +36,18 @@ def tests() -> None:
         for name in dir(module):
             if name.startswith("assert_"):
                 setattr(module, name, lambda *args, **kwargs: None)
-    options = ("-m", "gpu", "-n", "0", "-p", "no:cacheprovider", "--assert=plain", "--tb=line", "-W", "ignore")
+    options = (
+        "-m",
+        "gpu",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "--assert=plain",
+        "--tb=line",
+        "-W",
+        "ignore",
+    )
     pytest.main([str(ROOT / "tests" / "cuda"), *options, *LEFT_OUT])
 
 
@@ -54,9 +64,7 @@ def bench() -> None:
     from fastnn.bench import cases, gpu, peers
 
     contestant = peers.load("fastnn")
-    chosen = [
-        (case, [*case.checks, *gpu.sizes(case, quick=False)]) for case in cases.select(BENCHED)
-    ]
+    chosen = [(case, [*case.checks, *gpu.sizes(case, quick=False)]) for case in cases.select(BENCHED)]
     most = max(size.elements for _, sizes in chosen for size in sizes)
     for dtype in gpu.DTYPES:
         buffers = gpu.DeviceBuffers(dtype, 2**16)
@@ -84,18 +92,17 @@ STEPS: dict[str, Callable[[], None]] = {"smoke": smokes, "tests": tests, "bench"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print a line for each kernel: the text of a tuple that `kernel` reads."""
-    name, capability = argv
+    """Write the kernels of a step into a file, which `kernels_in` reads."""
+    name, capability, path = argv
     major, _, minor = capability.partition(".")
-    with contextlib.redirect_stdout(sys.stderr):
-        found = launched_by(STEPS[name], properties_of((int(major), int(minor))))
-    for each in found:
-        print(tuple(each))
+    found = launched_by(STEPS[name], properties_of((int(major), int(minor))))
+    Path(path).write_bytes(pickle.dumps(found))
 
 
-def kernel(line: str) -> Kernel:
-    """The kernel of a line."""
-    return Kernel(*ast.literal_eval(line))
+def kernels_in(path: Path) -> list[Kernel]:
+    """The kernels that a process of this program has written."""
+    found: list[Kernel] = pickle.loads(path.read_bytes())
+    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The steps of a session: what each runs, what it needs, and how long it may take."""
+"""The steps of a session: what each runs, what it needs, and how long it may take.
+
+It imports fastnn only when a step is asked what it misses: the compiled module may have to be unpacked first.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from fastnn.cuda._runtime import status
 
 #: In the place of the folder of results, in a command.
 FOLDER = "{folder}"
@@ -62,6 +63,8 @@ def is_installed(module: str) -> bool:
 
 def _missing(need: str) -> str:
     if need == "gpu":
+        from fastnn.cuda._runtime import status
+
         found = status.find_gpu()
         return found if isinstance(found, str) else ""
     if need in ("ncu", "compute-sanitizer"):
