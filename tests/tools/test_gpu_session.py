@@ -19,7 +19,7 @@ from tools.gpu_session import page, running, steps, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: In the place of compute-sanitizer and ncu: they run the program behind their options, and say what they got.
+#: In the place of compute-sanitizer and ncu: runs the program behind the options, and says what these are.
 STAND_IN = """#!{python}
 import os, sys
 words = sys.argv[1:]
@@ -48,7 +48,7 @@ STARTS = {
     "info": ("cuda: ", []),
     "smoke": ("relu_cupy", ["relu_cupy"]),
     "launch_cost": ("cupy", []),
-    "tests": ("tests collected", ["--collect-only", "-q", "-n", "0", "-k", "relu"]),
+    "tests": ("tests/cuda/test_gpu_gated.py: ", ["--collect-only", "-q", "-n", "0", "-k", "relu"]),
     "bench": ("fastnn bench: error: ", []),
     "memcheck": ("options --error-exitcode 9 --tool memcheck", ["relu_cupy"]),
     "racecheck": ("options --error-exitcode 9 --tool racecheck", ["relu_cupy"]),
@@ -68,7 +68,7 @@ def test_each_command_starts(step: steps.Step, tools: Path, tmp_path: Path) -> N
         "unrecognized arguments",
         "invalid choice",
         "usage:",
-        "No module named tools",
+        "named 'tools",
         "SyntaxError",
     ):
         assert wrong not in text
@@ -165,10 +165,10 @@ def test_what_does_not_end_is_killed_with_its_children(
 
 
 NCU = """==PROF== Connected to process 1
-"ID","Process ID","Process Name","Host Name","Kernel Name","Section Name","Metric Name","Metric Unit","Metric Value"
-"0","1","python","127.0.0.1","forward(x)","Command line profiler metrics","gpu__time_duration.sum","us","118.4"
-"0","1","python","127.0.0.1","forward(x)","Command line profiler metrics","dram__bytes.sum","Mbyte","536.9"
-"1","1","python","127.0.0.1","other(x)","Command line profiler metrics","dram__bytes.sum","Mbyte","270.1"
+"ID","Process ID","Kernel Name","Section Name","Metric Name","Metric Unit","Metric Value"
+"0","1","forward(x)","Command line profiler metrics","gpu__time_duration.sum","us","118.4"
+"0","1","forward(x)","Command line profiler metrics","dram__bytes.sum","Mbyte","536.9"
+"1","1","other(x)","Command line profiler metrics","dram__bytes.sum","Mbyte","270.1"
 """
 XML = """<testsuites><testsuite><testcase classname="tests.cuda.test_a" name="test_one" />
 <testcase classname="tests.cuda.test_a" name="test_two"><failure message="no" /></testcase>
@@ -232,14 +232,14 @@ def test_a_pack_is_used(tmp_path: Path) -> None:
     assert all(version.startswith("99.") for version in versions.split())
 
 
-def test_plan_of_a_step() -> None:
+def test_plan_of_a_step(tmp_path: Path) -> None:
     """A process of its own finds the kernels of the profiled calls."""
     pytest.importorskip("numba.cuda.extending")
     from tools.gpu_session import plan
 
-    command = [sys.executable, "-O", "-m", "tools.gpu_session.plan", "ncu", "9.0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=_environment())
-    kernels = [plan.kernel(line) for line in done.stdout.splitlines()]
+    command = [sys.executable, "-O", "-m", "tools.gpu_session.plan", "ncu", "9.0", str(tmp_path / "kernels")]
+    subprocess.run(command, check=True, cwd=ROOT, env=_environment())
+    kernels = plan.kernels_in(tmp_path / "kernels")
     names = [kernel.template for kernel in kernels]
     assert "elementwise.chain_forward" in names
     assert "norms.forward" in names

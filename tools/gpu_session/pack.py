@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -30,7 +31,8 @@ import fastnn
 from fastnn import _kernels
 from fastnn.cuda._runtime import cache
 from fastnn.cuda._warm_up.building import build_all
-from tools.gpu_session.plan import STEPS, kernel
+from fastnn.cuda._warm_up.planning import Kernel
+from tools.gpu_session.plan import STEPS, kernels_in
 
 #: What a CUDA image lacks as a rule; the compilers (llvmlite, nvvm, nvjitlink: 180 MB) it has.
 WHEELS = ("numba-cuda", "cuda-core", "cuda-bindings", "cuda-pathfinder", "nvmath-python")
@@ -54,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         choices=STEPS,
         default=STEPS,
         metavar="NAME",
-        help="of %(choices)s; their kernels",
+        help="of %(choices)s",
     )
     add(
         "--jobs",
@@ -92,15 +94,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compile_kernels(steps: Sequence[str], capability: str, jobs: int) -> None:
     """Compile what the steps launch into the cache; each step is planned by a process of its own."""
-    wanted: dict[str, None] = {}
+    wanted: dict[Kernel, None] = {}
     for step in steps:
-        command = [sys.executable, "-O", "-m", "tools.gpu_session.plan", step, capability]
-        lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-        print(f"{step}: {len(lines)} kernels", flush=True)
-        wanted.update(dict.fromkeys(lines))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "kernels"
+            command = [sys.executable, "-O", "-m", "tools.gpu_session.plan", step, capability, str(path)]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            found = kernels_in(path)
+        print(f"{step}: {len(found)} kernels", flush=True)
+        wanted.update(dict.fromkeys(found))
     major, _, minor = capability.partition(".")
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        made = build_all(pool, [kernel(line) for line in wanted], (int(major), int(minor)), progress=True)
+        made = build_all(pool, list(wanted), (int(major), int(minor)), progress=True)
     print(f"compiled {made} of {len(wanted)} kernels into {cache.folder()}")
 
 

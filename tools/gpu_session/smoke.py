@@ -29,7 +29,7 @@ F: Any = fastnn.functional  # whose arrays are a GPU's here, and no NumPy's
 RNG = np.random.default_rng(0)
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A check cannot run, as a package is not there."""
 
 
@@ -43,9 +43,9 @@ def torch() -> Any:
     try:
         import torch as found
     except ImportError:
-        raise Missing("torch is not installed") from None
+        raise MissingError("torch is not installed") from None
     if not found.cuda.is_available():
-        raise Missing("this torch has no CUDA")
+        raise MissingError("this torch has no CUDA")
     return found
 
 
@@ -128,7 +128,7 @@ def relu_on_a_torch_stream(small: bool) -> None:
 
 
 def batch_norm_resident(small: bool) -> None:
-    """Batch norm that fits on the chip: one kernel whose blocks wait for each other. Several times in turn."""
+    """Batch norm that fits on the chip: one kernel whose blocks wait for each other. Several times."""
     x = normal(*((8, 16, 8, 8) if small else (64, 64, 32, 32)))
     expected = F.batch_norm(x, training=True)[0]
     on_gpu = cupy().asarray(x)
@@ -174,7 +174,7 @@ def product_float64(small: bool) -> None:
 
 
 def product_bfloat16(small: bool) -> None:
-    """A long product of half types, of numbers of one sign: sums in a half type would be off by some percent."""
+    """A long product of half types, of positive numbers: sums in a half type would be off by percents."""
     dtype = require("ml_dtypes", "cuda").bfloat16
     length = 2048 if small else 2**16
     x, weight = (np.abs(normal(32, length)).astype(dtype) for _ in range(2))
@@ -204,7 +204,7 @@ def training(small: bool) -> None:
 def graph_replay(small: bool) -> None:
     """Steps that a captured graph replays are those without it, to the last bit."""
     if not hasattr(cupy().cuda.Stream, "begin_capture"):
-        raise Missing("no real CuPy")
+        raise MissingError("no real CuPy")
     x, labels = normal(64, 32), np.arange(64) % 10
     weights = []
     for captured in (False, True):
@@ -248,10 +248,10 @@ CHECKS: dict[str, Callable[[bool], None]] = {
 
 
 def result(name: str, small: bool) -> str:
-    """ "ok", or "skipped (why)", or what went wrong; the traceback goes to stderr."""
+    """Return "ok", "skipped (why)" or what went wrong, whose traceback goes to stderr."""
     try:
         CHECKS[name](small)
-    except Missing as missing:
+    except MissingError as missing:
         return f"skipped ({missing})"
     except Exception as error:
         traceback.print_exc()

@@ -26,7 +26,7 @@ def again_with(pack: Path) -> None:
 
 
 def unpacked(pack: Path, folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a program that finds the pack's packages, kernels and module, unpacked in a folder."""
+    """Unpack it in a folder; return the environment of a program that finds packages, kernels and module."""
     site, kept = folder / "site", folder / "cache"
     shutil.rmtree(folder, ignore_errors=True)
     kept.mkdir(parents=True)
