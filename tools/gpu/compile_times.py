@@ -54,7 +54,7 @@ def text(found: Mapping[str, Sequence[float]]) -> str:
         ),
     ]
     head = f"Of {len(every)} kernels, on one core ({fastnn.info()['cpu']}), half take less than"
-    rest = f"{statistics.median(every):.1f} s; those of the templates that are not in the table less than {SLOW:g} s:"
+    rest = f"{statistics.median(every):.1f} s; those that are not in the table take less than {SLOW:g} s:"
     return f"{head}\n{rest}\n\n{markdown(table)}"
 
 
