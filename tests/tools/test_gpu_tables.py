@@ -11,6 +11,7 @@ pytest.importorskip("cuda.core")
 
 from fastnn.bench import cases
 from fastnn.bench.data import Size
+from tools.accuracy.report import markdown
 from tools.gpu import compile_times, estimates
 from tools.gpu.code import nvdisasm
 from tools.gpu.estimates import Count, Estimate
@@ -70,7 +71,7 @@ def test_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
         assert kernel.moved == pytest.approx(bytes_each * 2**28, rel=1e-3)
         assert 1 < 32 * kernel.instructions / 2**28 < 20
         assert kernel.registers <= 64
-    text = estimates.markdown(estimates.table(rows))
+    text = markdown(estimates.table(rows))
     page = f"before\n{estimates.BEGIN}old\n{estimates.END}after"
     assert text in estimates.filled(page, text)
     assert estimates.filled(page, text).endswith(f"{estimates.END}after")

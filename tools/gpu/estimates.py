@@ -97,10 +97,10 @@ class Counter:
         """Run a kernel, and note what it did."""
         from support import emulated_device, ptx_emulator
 
-        extents = [emulated_device._extent(n) for n in (config.grid, config.block)]
+        grid, block = (emulated_device._extent(n) for n in (config.grid, config.block))
         options: Any = {"cooperative": config.cooperative, "strict": False, "races": False}
         self._sectors.clear()
-        counted = ptx_emulator.run(code.ptx, code.entry, *extents, config.shared, arguments, **options)
+        counted = ptx_emulator.run(code.ptx, code.entry, grid, block, config.shared, arguments, **options)
         registers = most(code.cubin, REGISTERS)
         self.found.append(
             Count(
@@ -108,7 +108,7 @@ class Counter:
                 counted.instructions.total() / 32 * self._factor(code),
                 SECTOR * sum(len(np.unique(np.concatenate(each))) for each in self._sectors.values()),
                 registers,
-                warps(math.prod(extents[1]), registers, config.shared + shared_memory(code.cubin)),
+                warps(math.prod(block), registers, config.shared + shared_memory(code.cubin)),
             )
         )
 
