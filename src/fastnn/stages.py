@@ -66,7 +66,7 @@ class BatchNorm(_Stage):
         if self.momentum is not None:
             self._become("momentum", arrays.real_number("momentum", self.momentum))
         ranks = as_ranks("ranks", self.ranks)
-        self._become("ranks", ranks if ranks.size > 1 else None)
+        object.__setattr__(self, "ranks", ranks if ranks.size > 1 else None)
 
 
 class Activation(_Stage):

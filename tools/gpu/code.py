@@ -68,8 +68,8 @@ def _facts(ptx: str, cubin: bytes, code: list[Instruction]) -> Facts:
     lines = [text for _, text in code]
     blocks = _blocks(code)
     return Facts(
-        registers=_most(cubin, REGISTERS),
-        stack=_most(cubin, STACK),
+        registers=most(cubin, REGISTERS),
+        stack=most(cubin, STACK),
         loads=_accesses(lines, "LDG"),
         stores=_accesses(lines, "STG"),
         mixed=[
@@ -130,17 +130,27 @@ def _narrow_beside_wide(block: list[str], kind: str) -> list[str]:
 
 def _sections(elf: bytes) -> Iterator[tuple[str, bytes]]:
     """The sections of an ELF file: names and contents."""
+    yield from ((name, elf[offset : offset + length]) for name, offset, length in _headers(elf))
+
+
+def _headers(elf: bytes) -> Iterator[tuple[str, int, int]]:
+    """The sections of an ELF file: names, offsets, lengths; shared memory has no content."""
     (table,) = struct.unpack_from("<Q", elf, 0x28)
     size, count, names = struct.unpack_from("<HHH", elf, 0x3A)
     headers = [struct.unpack_from("<IIQQQQ", elf, table + i * size) for i in range(count)]
     for name, _, _, _, offset, length in headers:
         start = headers[names][4] + name
-        yield elf[start : elf.index(b"\0", start)].decode(), elf[offset : offset + length]
+        yield elf[start : elf.index(b"\0", start)].decode(), offset, length
 
 
-def _most(cubin: bytes, attribute: int) -> int:
+def most(cubin: bytes, attribute: int) -> int:
     """The largest number of an attribute, over the functions of a cubin."""
     content = dict(_sections(cubin))[".nv.info"]
     return max(
         int(value) for _, kind, _, _, value in struct.iter_unpack("<BBHII", content) if kind == attribute
     )
+
+
+def shared_memory(cubin: bytes) -> int:
+    """The bytes of static shared memory of a block."""
+    return sum(length for name, _, length in _headers(cubin) if name.startswith(".nv.shared."))

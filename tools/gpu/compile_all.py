@@ -8,18 +8,16 @@ The tests do the same for a part of the kernels at capability 9.0, and for some 
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import multiprocessing
-import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from fastnn import _kernels
-from fastnn.cuda import kernels
 from fastnn.cuda._runtime.compiler import Capability, Key, Template
+from fastnn.cuda._warm_up.building import templates
 from tools.accuracy.report import markdown
 from tools.gpu.code import Facts, facts
 
@@ -37,15 +35,6 @@ registers of a thread in any of them.
 _WRONG = "## What is not so\n"
 
 Kernel = tuple[str, Key, Capability]
-
-
-def templates() -> dict[str, Template]:
-    """All templates of kernels, by name."""
-    for module in pkgutil.walk_packages(kernels.__path__, kernels.__name__ + "."):
-        importlib.import_module(module.name)
-    found = {template.name: template for template in Template.all}
-    assert len(found) == len(Template.all), "two templates of one name"
-    return found
 
 
 def every_kernel(capability: Capability) -> list[Kernel]:

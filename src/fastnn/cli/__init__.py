@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "predict classes or values with a trained model, and write them as CSV",
     "evaluate": "measure a trained model on labelled data: accuracy, loss, what is taken for what",
     "show": "show what is in a trained model's file: the network, settings, results, curves",
+    "cuda": "compile the kernels that a model takes on a GPU, before it runs",
     "bench": "compare fastnn's speed with NumPy's and with that of other libraries",
 }
 

@@ -17,7 +17,7 @@ from fastnn._core.files import replacing
 from fastnn._version import __version__
 
 #: The packages that make the machine code of the sources.
-_MADE_BY = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
+MADE_BY = ("numba", "numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
 
 
 def folder() -> Path:
@@ -31,7 +31,7 @@ def folder() -> Path:
 def _sources() -> str:
     """What every entry depends on: versions, and the text of all kernels."""
     digest = hashlib.sha256(__version__.encode())
-    for package in _MADE_BY:
+    for package in MADE_BY:
         try:
             digest.update(f"{package} {importlib.metadata.version(package)} ".encode())
         except importlib.metadata.PackageNotFoundError:  # a toolkit of the system's

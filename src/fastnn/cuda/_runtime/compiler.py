@@ -76,9 +76,16 @@ class Template:
         with _asked_for(capability):
             return tuple(_flat(self.build(*key)[1]))
 
+    def _label(self, capability: Capability, key: Key, fast_math: bool) -> str:
+        return f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
+
+    def is_kept(self, capability: Capability, key: Key, fast_math: bool = False) -> bool:
+        """Whether `compile` finds the kernel on the disk."""
+        return _read(self._label(capability, key, fast_math)) is not None
+
     def compile(self, capability: Capability, key: Key, fast_math: bool = False) -> Code:
         """The kernel for a compute capability, from the disk if it was compiled before."""
-        label = f"{self.name} {key!r} {capability} {'fast' if fast_math else ''}"
+        label = self._label(capability, key, fast_math)
         code = _read(label)
         if code is None:
             code = self._compiled(capability, key, fast_math)

@@ -1,0 +1,1 @@
+"""Compiling the kernels of a model before it runs: finding them without a GPU, and compiling them at once."""
