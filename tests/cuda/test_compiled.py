@@ -14,6 +14,7 @@ pytest.importorskip("numba.cuda.extending")
 pytest.importorskip("cuda.core")
 
 from fastnn.cuda._runtime.compiler import Template, machine_code, rounded
+from fastnn.cuda._warm_up.building import templates
 from tools.gpu import compile_all as tool
 from tools.gpu.code import facts, instructions, nvdisasm
 
@@ -31,7 +32,7 @@ def one_of_each() -> list[tool.Kernel]:
     """An example of every template: for capability 9.0 and for the others in turn."""
     others = [capability for capability in tool.CAPABILITIES if capability != HOPPER]
     kernels: list[tool.Kernel] = []
-    for i, (name, template) in enumerate(tool.templates().items()):
+    for i, (name, template) in enumerate(templates().items()):
         keys = list(template.examples())
         kernels.append((name, keys[i % len(keys)], HOPPER if i % 2 else others[i // 2 % len(others)]))
     return kernels
@@ -56,7 +57,7 @@ def check(kernels: list[tool.Kernel]) -> None:
             has = has._replace(stack=0, local=[])
         if capability > HOPPER and name in DIVIDING:
             has = has._replace(divisions=[])
-        problems[kernel] = tool.wrong(tool.templates()[name], key, has)
+        problems[kernel] = tool.wrong(templates()[name], key, has)
     assert {kernel: found for kernel, found in problems.items() if found} == {}
 
 

@@ -55,6 +55,7 @@ def launched_by(function: Callable[[], object], has: Properties) -> list[Kernel]
         "launch": lambda *args: None,
     }
     vars(launch).update(replaced)
+    launch._Thread.ready = True
     sys.modules["cupy"] = planned_cupy
     for name in ("nvmath", "nvmath.bindings", "nvmath.bindings.cublas"):
         sys.modules[name] = _Nothing(name)
