@@ -40,6 +40,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     Returns the stand-in.
     """
+    from fastnn.cuda._chain import cooperative
     from fastnn.cuda._core import blas
     from fastnn.cuda._runtime import launch
 
@@ -47,6 +48,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "cupy", host_cupy)
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", host_cublas)
     monkeypatch.setattr(blas, "_WORKSPACE", 4096)  # the emulator fills what it gives
+    monkeypatch.setattr(cooperative, "_COUNTERS", cooperative._Counters())  # set to 0 in this test
     monkeypatch.setattr(launch, "properties", lambda number: device)
     monkeypatch.setattr(launch, "checks_arguments", True)
     monkeypatch.setattr(launch, "_only_one", lambda: True)
