@@ -30,7 +30,7 @@ FLOORS = (
     ("ensemble", "models"),
     ("optim", "_model_files"),
     ("train", "sklearn"),
-    ("_check", "search"),
+    ("_check", "_warm_up", "search"),
     ("bench",),
     ("cli",),
     ("__main__",),
@@ -40,6 +40,7 @@ FLOORS = (
 ON_DEMAND = {
     ("_core", "cuda"),
     ("nn", "cuda"),
+    ("cuda", "_warm_up"),
     ("init", "nn"),
     ("fastnn", "_model_files"),
     ("fastnn", "_check"),
@@ -139,4 +140,4 @@ def test_the_command_loads_what_it_is_asked_for() -> None:
 def test_cuda_is_loaded_when_an_array_on_a_gpu_is_met() -> None:
     outside = [each for each in IMPORTS if part(each.imported) == "cuda" and part(each.importer) != "cuda"]
     assert outside
-    assert {part(each.importer) for each in outside if each.at_once} <= {"bench"}
+    assert {part(each.importer) for each in outside if each.at_once} <= {"_warm_up", "bench"}

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("numba.cuda.extending")
 pytest.importorskip("cuda.core")
 
+from fastnn._warm_up.building import templates
 from fastnn.cuda._runtime.compiler import Template, machine_code, rounded
-from fastnn.cuda._warm_up.building import templates
 from tools.gpu import compile_all as tool
 from tools.gpu.code import facts, instructions, nvdisasm
 

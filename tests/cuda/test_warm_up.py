@@ -11,11 +11,11 @@ import pytest
 import fastnn
 from fastnn import nn, optim, train
 from fastnn._core.devices import moved
+from fastnn._warm_up import building
+from fastnn._warm_up.planning import Kernel
 from fastnn.cli import main
 from fastnn.cuda import warm_up
 from fastnn.cuda._runtime import compiler, launch, status
-from fastnn.cuda._warm_up import building
-from fastnn.cuda._warm_up.planning import Kernel
 from fastnn.preprocessing import Standardize
 
 X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)

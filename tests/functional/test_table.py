@@ -104,6 +104,7 @@ def test_swish_is_silu() -> None:
 TWINS = {
     **{f"BatchNorm{d}d": "batchnorm" for d in (1, 2, 3)},
     **{f"InstanceNorm{d}d": "instancenorm" for d in (1, 2, 3)},
+    "SyncBatchNorm": "batchnorm",
     "BCELoss": "binarycrossentropy",
     "BCEWithLogitsLoss": "binarycrossentropywithlogits",
     "CrossEntropyLoss": "crossentropy",

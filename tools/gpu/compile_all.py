@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from fastnn import _kernels
+from fastnn._warm_up.building import templates
 from fastnn.cuda._runtime.compiler import Capability, Key, Template
-from fastnn.cuda._warm_up.building import templates
 from tools.accuracy.report import markdown
 from tools.gpu.code import Facts, facts
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import fastnn
-from fastnn.cuda._warm_up.building import templates
+from fastnn._warm_up.building import templates
 from tools.accuracy.report import markdown
 
 CAPABILITY = (9, 0)

@@ -29,9 +29,9 @@ from pathlib import Path
 
 import fastnn
 from fastnn import _kernels
+from fastnn._warm_up.building import build_all
+from fastnn._warm_up.planning import Kernel
 from fastnn.cuda._runtime import cache
-from fastnn.cuda._warm_up.building import build_all
-from fastnn.cuda._warm_up.planning import Kernel
 from tools.gpu_session.plan import STEPS, kernels_in
 
 #: What a CUDA image lacks as a rule; the compilers (llvmlite, nvvm, nvjitlink: 180 MB) it has.

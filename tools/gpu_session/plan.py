@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastnn.cuda._warm_up.planning import Kernel, launched_by
-from fastnn.cuda._warm_up.warm_up import properties_of
+from fastnn._warm_up.planning import Kernel, launched_by
+from fastnn._warm_up.warm_up import properties_of
 from tools.gpu_session import four_kernels, smoke
 from tools.gpu_session.steps import BENCHED
 

@@ -27,8 +27,8 @@ class Sizes(NamedTuple):
 
 # By processor. A module for x86-64 has the kernels of three instruction sets, one for AArch64 has NEON's.
 LIMITS = {
-    "x86_64": Sizes(wheel=1_500_000, module=1_000_000, gpu=180_000, python=600_000),
-    "aarch64": Sizes(wheel=1_000_000, module=480_000, gpu=180_000, python=600_000),
+    "x86_64": Sizes(wheel=1_500_000, module=1_000_000, gpu=180_000, python=640_000),
+    "aarch64": Sizes(wheel=1_000_000, module=480_000, gpu=180_000, python=640_000),
 }
 SDIST_LIMIT = 1_600_000
 

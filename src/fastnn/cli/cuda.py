@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     """Compile the kernels and say how many there were."""
     require("numba.cuda.extending", "cuda")
     require("cuda.core", "cuda")
+    from fastnn._warm_up.warm_up import warm_up
     from fastnn.cuda._runtime import cache, launch, status
-    from fastnn.cuda._warm_up.warm_up import warm_up
 
     if args.capability is None and isinstance(found := status.find_gpu(), str):
         raise ValueError(f"--capability must be given, as 9.0, where there is no GPU ({found})")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from fastnn.cuda._core.twins import require_packages
 
 if TYPE_CHECKING:
+    from fastnn._warm_up.warm_up import warm_up
     from fastnn.cuda._runtime.graph import Graph
     from fastnn.cuda._runtime.launch import fast_math
-    from fastnn.cuda._warm_up.warm_up import warm_up
 
 __all__ = ["Graph", "fast_math", "warm_up"]
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
         return fast_math
     if name == "warm_up":
         require_packages()
-        from fastnn.cuda._warm_up.warm_up import warm_up
+        from fastnn._warm_up.warm_up import warm_up
 
         return warm_up
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

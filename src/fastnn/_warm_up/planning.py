@@ -10,10 +10,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from fastnn._warm_up import planned_cupy
 from fastnn.cuda._runtime import launch
 from fastnn.cuda._runtime.compiler import Key, Template
 from fastnn.cuda._runtime.launch import Properties
-from fastnn.cuda._warm_up import planned_cupy
 
 
 class Kernel(NamedTuple):

@@ -16,11 +16,11 @@ from fastnn import _kernels, nn, optim, train
 from fastnn._core.arrays import check_count
 from fastnn._core.devices import moved
 from fastnn._core.inference import inference
+from fastnn._warm_up import building, planning
+from fastnn._warm_up.planning import Kernel
 from fastnn.cuda._runtime import launch, status
 from fastnn.cuda._runtime.compiler import Capability, nearest
 from fastnn.cuda._runtime.launch import Properties
-from fastnn.cuda._warm_up import building, planning
-from fastnn.cuda._warm_up.planning import Kernel
 from fastnn.nn.module import check_model
 
 #: Bytes of shared memory that a block can have, by compute capability; later ones have at least the last.

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from typing import Any
 
+from fastnn._warm_up.planning import Kernel
 from fastnn.cuda import kernels
 from fastnn.cuda._runtime import cache
 from fastnn.cuda._runtime.compiler import Capability, Template
-from fastnn.cuda._warm_up.planning import Kernel
 
 
 def templates() -> dict[str, Template]:
