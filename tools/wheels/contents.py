@@ -30,7 +30,7 @@ LIMITS = {
     "x86_64": Sizes(wheel=1_500_000, module=1_000_000, gpu=180_000, python=640_000),
     "aarch64": Sizes(wheel=1_000_000, module=480_000, gpu=180_000, python=640_000),
 }
-SDIST_LIMIT = 1_600_000
+SDIST_LIMIT = 1_650_000
 
 PROCESSORS = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _PYTHONS = {("cp311", "abi3"), ("cp314", "cp314t"), ("cp315", "cp315t")}
