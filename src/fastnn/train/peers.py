@@ -86,6 +86,8 @@ class Peers:
             return
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.requires_grad]
         if self._gradients is None or trained != self._trained:
+            if self._gradients is not None:
+                self._gradients.release()
             self._gradients, self._trained = Gradients(trained, self._ranks), trained
         self._gradients.begin(whole=whole)
 

@@ -39,9 +39,7 @@ class Part(NamedTuple):
     share: float  # that the whole batch has of the samples of its step
     begins: bool  # its step
     ends: bool
-    rows: (
-        slice  # of the whole batch, which are in x and y; where it is empty, they have one row, for its shape
-    )
+    rows: slice  # of the whole batch; where there are none, x and y have one, for its shape
     mark: int | None = None  # a checksum of a whole batch that all ranks are to have alike
 
     def cut(self, rows: slice) -> Part:

@@ -145,7 +145,7 @@ class Trainer:
         self.optimizer.zero_grad()
         with ExitStack() as end:  # runs also after an error, even one of another callback
             end.enter_context(self._peers.joined({**self._settings(), "epochs": self.epochs}))
-            for callback in reversed(self._called()):
+            for callback in filter(self._is_called, reversed(self.callbacks)):
                 end.callback(callback.on_train_end, self)
             end.callback(self.model.eval)
             end.callback(setattr, self.model, "needs_input_grad", self.model.needs_input_grad)
@@ -257,14 +257,14 @@ class Trainer:
 
     def _call(self, moment: str) -> None:
         for callback in self.callbacks:
-            if callback in self._called():
+            if self._is_called(callback):
                 getattr(callback, moment)(self)
             if moment == "on_epoch_end":
                 self._stop_together()  # for the next callback: checkpoints are written at the end
 
-    def _called(self) -> list[Callback]:
-        """The callbacks that this rank calls."""
-        return [one for one in self.callbacks if self.ranks.rank == 0 or not one.first_rank_only]
+    def _is_called(self, callback: Callback) -> bool:
+        """Whether this rank calls it."""
+        return self.ranks.rank == 0 or not callback.first_rank_only
 
     # ---- failures ------------------------------------------------------------------------------------------
 
